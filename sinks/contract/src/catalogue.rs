@@ -1,0 +1,527 @@
+//! The catalogue: each quantity named once, with its unit, resolution, label and meaning.
+//!
+//! From this one table come the struct of [`Values`], the keys of a JSON line, the columns of SQLite, the fields
+//! and topics of other sinks, `kstar fields` and the table in the README. A sink loops over [`Quantity::ALL`] and
+//! never names a quantity. A name never changes its meaning or unit; a new meaning is a new name.
+//! `pv_power + grid_power = load_power + backup_power + battery_power` and losses: sources left, uses right.
+
+use std::fmt;
+
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
+
+use crate::labels::{
+    BackupMode, BatteryMode, BatteryWarnings, BmsErrors, Diagnostics, Errors, GridDirection,
+    InverterState, Labels, ModeLabel, PvMode, WorkMode, set_flags,
+};
+use crate::units::{
+    Amperes, Bits, Celsius, Clock, Decimal, Hertz, Hours, KilowattHours, Kind, Milliseconds,
+    Percent, Scalar, Volts, Watts,
+};
+
+/// Where in the house a quantity belongs; tables are ordered by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The solar panels.
+    Pv,
+    /// The battery.
+    Battery,
+    /// The grid connection, where the meter sits.
+    Grid,
+    /// What the house uses.
+    Load,
+    /// The inverter itself.
+    Inverter,
+    /// The inverter's own counters.
+    Energy,
+    /// The way to the inverter.
+    Link,
+}
+
+impl Group {
+    /// The group's name for people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Pv => "PV",
+            Self::Battery => "Battery",
+            Self::Grid => "Grid",
+            Self::Load => "Load",
+            Self::Inverter => "Inverter",
+            Self::Energy => "Energy",
+            Self::Link => "Link",
+        }
+    }
+}
+
+/// How a quantity follows from others. What follows is not stored: whoever stores readings computes it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derivation {
+    /// One times the other; the decimals of both together.
+    Product(Quantity, Quantity),
+    /// One plus the other; absent if either is.
+    Sum(Quantity, Quantity),
+    /// The quantity where it is above zero, else 0.
+    Positive(Quantity),
+    /// The quantity's size where it is below zero, else 0.
+    Negative(Quantity),
+    /// The integer behind a set of flags.
+    Bits(Quantity),
+}
+
+impl Derivation {
+    #[inline]
+    fn raw(self, values: &Values) -> Option<i64> {
+        match self {
+            Self::Product(one, other) => values.raw(one)?.checked_mul(values.raw(other)?),
+            Self::Sum(one, other) => values.raw(one)?.checked_add(values.raw(other)?),
+            Self::Positive(of) => Some(values.raw(of)?.max(0)),
+            Self::Negative(of) => Some(values.raw(of)?.min(0).saturating_neg()),
+            Self::Bits(of) => values.raw(of),
+        }
+    }
+}
+
+/// What there is to know about a quantity.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// The name in configuration, JSON, columns and topics.
+    pub name: &'static str,
+    /// The name for people.
+    pub label: &'static str,
+    /// The meaning, with the sign where there is one.
+    pub meaning: &'static str,
+    /// Where it belongs.
+    pub group: Group,
+    /// The unit's symbol, empty where there is none.
+    pub unit: &'static str,
+    /// How many decimals a raw value carries.
+    pub decimals: u8,
+    /// What kind of quantity it is.
+    pub kind: Kind,
+    /// How it follows from others, if it does.
+    pub derivation: Option<Derivation>,
+}
+
+macro_rules! catalogue {
+    ($($group:ident {
+        $($(#[doc = $meaning:literal])+ $name:ident: $scalar:ty, $label:literal $(= $derivation:ident($($of:ident),+))?;)+
+    })+) => {
+        /// A quantity of the catalogue.
+        #[expect(non_camel_case_types, reason = "a quantity has one spelling everywhere, in code as in JSON")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Quantity {
+            $($($(#[doc = $meaning])+ $name,)+)+
+        }
+
+        /// The values of one reading; what the inverter did not send is `None`, never 0.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Values {
+            $($($(#[doc = $meaning])+ pub $name: Option<$scalar>,)+)+
+        }
+
+        impl Quantity {
+            /// Every quantity, in the order in which tables show them.
+            pub const ALL: &'static [Self] = &[$($(Self::$name,)+)+];
+
+            const DESCRIPTIONS: &'static [Description] = &[$($(Description {
+                name: stringify!($name),
+                label: $label,
+                meaning: concat!($($meaning),+).trim_ascii(),
+                group: Group::$group,
+                unit: <$scalar as Scalar>::UNIT,
+                decimals: <$scalar as Scalar>::DECIMALS,
+                kind: <$scalar as Scalar>::KIND,
+                derivation: catalogue!(@derivation $($derivation($($of),+))?),
+            },)+)+];
+
+            /// What there is to know about it.
+            pub const fn description(self) -> &'static Description {
+                #[expect(clippy::indexing_slicing, reason = "one description per variant, made by the same macro")]
+                &Self::DESCRIPTIONS[self as usize]
+            }
+        }
+
+        impl Values {
+            /// The raw value of a quantity, if it is present.
+            #[inline]
+            pub fn raw(&self, quantity: Quantity) -> Option<i64> {
+                match quantity {
+                    $($(Quantity::$name => self.$name.map(Scalar::raw),)+)+
+                }
+            }
+
+            /// Sets the raw value of a quantity; what its type cannot hold makes it absent.
+            pub fn set_raw(&mut self, quantity: Quantity, raw: Option<i64>) {
+                match quantity {
+                    $($(Quantity::$name => self.$name = raw.and_then(Scalar::from_raw),)+)+
+                }
+            }
+
+            /// Computes every quantity that follows from others.
+            #[inline]
+            pub fn derive(&mut self) {
+                $($($(
+                    self.$name = Derivation::$derivation($(Quantity::$of),+).raw(self).and_then(Scalar::from_raw);
+                )?)+)+
+            }
+        }
+    };
+    (@derivation) => { None };
+    (@derivation $derivation:ident($($of:ident),+)) => { Some(Derivation::$derivation($(Quantity::$of),+)) };
+}
+
+catalogue! {
+    Pv {
+        /// Voltage of PV string 1. Up to 200 V may stand there at dawn and dusk without any power.
+        pv1_voltage: Volts<1>, "PV1 voltage";
+        /// Current of PV string 1.
+        pv1_current: Amperes<1>, "PV1 current";
+        /// Power of PV string 1, its voltage times its current.
+        pv1_power: Watts<2>, "PV1 power" = Product(pv1_voltage, pv1_current);
+        /// State of PV string 1.
+        pv1_mode: PvMode, "PV1 mode";
+        /// Voltage of PV string 2.
+        pv2_voltage: Volts<1>, "PV2 voltage";
+        /// Current of PV string 2.
+        pv2_current: Amperes<1>, "PV2 current";
+        /// Power of PV string 2, its voltage times its current.
+        pv2_power: Watts<2>, "PV2 power" = Product(pv2_voltage, pv2_current);
+        /// State of PV string 2.
+        pv2_mode: PvMode, "PV2 mode";
+        /// Power of both PV strings together, on the DC side.
+        pv_power: Watts<2>, "PV power" = Sum(pv1_power, pv2_power);
+    }
+    Battery {
+        /// Voltage of the battery.
+        battery_voltage: Volts<1>, "Battery voltage";
+        /// Current of the battery: positive while charging, negative while discharging, 0 in every other mode.
+        battery_current: Amperes<1>, "Battery current";
+        /// Power of the battery, voltage times current: positive while charging, negative while discharging.
+        battery_power: Watts<2>, "Battery power" = Product(battery_voltage, battery_current);
+        /// Power into the battery, 0 while it is not charging.
+        battery_charge_power: Watts<2>, "Battery charge power" = Positive(battery_power);
+        /// Power out of the battery, 0 while it is not discharging.
+        battery_discharge_power: Watts<2>, "Battery discharge power" = Negative(battery_power);
+        /// State of charge. Without a BMS it is the inverter's own estimate and may jump.
+        battery_soc: Percent<0>, "Battery state of charge";
+        /// State of health; absent while the battery does not tell.
+        battery_soh: Percent<0>, "Battery state of health";
+        /// Temperature of the battery; absent without a BMS.
+        battery_temperature: Celsius<1>, "Battery temperature";
+        /// Highest charge current that the BMS allows; absent without a BMS.
+        battery_charge_limit: Amperes<0>, "Battery charge limit";
+        /// Highest discharge current that the BMS allows; absent without a BMS.
+        battery_discharge_limit: Amperes<0>, "Battery discharge limit";
+        /// What the battery does.
+        battery_mode: BatteryMode, "Battery mode";
+        /// Errors of the BMS; `no_bms_communication` is no fault where there is no BMS.
+        bms_errors: BmsErrors, "BMS errors";
+        /// Warnings of the battery.
+        battery_warnings: BatteryWarnings, "Battery warnings";
+    }
+    Grid {
+        /// Voltage of the grid.
+        grid_voltage: Volts<1>, "Grid voltage";
+        /// Frequency of the grid.
+        grid_frequency: Hertz<2>, "Grid frequency";
+        /// Power at the grid connection: positive while importing, negative while exporting, 0 while idle.
+        grid_power: Watts<0>, "Grid power";
+        /// Power taken from the grid, 0 while there is none.
+        grid_import_power: Watts<0>, "Grid import power" = Positive(grid_power);
+        /// Power fed into the grid, 0 while there is none.
+        grid_export_power: Watts<0>, "Grid export power" = Negative(grid_power);
+        /// Which way the power at the grid connection flows.
+        grid_direction: GridDirection, "Grid direction";
+    }
+    Load {
+        /// Power of the house without the back-up output, as the inverter computes it; may be negative.
+        load_power: Watts<0>, "Load power";
+        /// Voltage of the back-up output.
+        backup_voltage: Volts<1>, "Back-up voltage";
+        /// Current of the back-up output; some 0.5 A flow through its filter without a load.
+        backup_current: Amperes<1>, "Back-up current";
+        /// Frequency of the back-up output.
+        backup_frequency: Hertz<2>, "Back-up frequency";
+        /// Power of the back-up output.
+        backup_power: Watts<0>, "Back-up power";
+        /// State of the back-up output.
+        backup_mode: BackupMode, "Back-up mode";
+    }
+    Inverter {
+        /// AC power of the inverter: positive out of it, negative while it charges the battery from AC.
+        inverter_power: Watts<0>, "Inverter power";
+        /// AC current of the inverter on its grid port, without a sign.
+        inverter_current: Amperes<1>, "Inverter current";
+        /// Temperature of the inverter.
+        inverter_temperature: Celsius<1>, "Inverter temperature";
+        /// Whether the inverter runs.
+        inverter_state: InverterState, "Inverter state";
+        /// How the inverter works with the grid and the battery.
+        work_mode: WorkMode, "Work mode";
+        /// Errors of the inverter that are present.
+        errors: Errors, "Errors";
+        /// The integer behind `errors`, for a bit that has no label or another one on this machine.
+        error_bits: Bits, "Error bits" = Bits(errors);
+        /// What the inverter says of its own decisions; sent by newer GoodWe machines.
+        diagnostics: Diagnostics, "Diagnostics";
+        /// The inverter's own clock, without a zone; sent by newer GoodWe machines.
+        inverter_clock: Clock, "Inverter clock";
+        /// Hours that the inverter has run in its life.
+        operating_hours: Hours<0>, "Operating hours";
+    }
+    Energy {
+        /// AC energy of the inverter today, by its own clock; counts what the battery gives, so it is not PV.
+        energy_today: KilowattHours<1>, "Energy today";
+        /// AC energy of the inverter in its life; counts what the battery gives, so it is not PV.
+        energy_total: KilowattHours<1>, "Energy total";
+        /// Energy of the load today, by the inverter's clock.
+        load_energy_today: KilowattHours<1>, "Load energy today";
+        /// Energy of the load in the inverter's life.
+        load_energy_total: KilowattHours<1>, "Load energy total";
+    }
+    Link {
+        /// Time from the request to its reply.
+        reply_time: Milliseconds<0>, "Reply time";
+    }
+}
+
+/// A derived quantity must carry exactly the decimals that its derivation gives, and follow its sources in the table.
+const _: () = {
+    let mut index = 0;
+    while index < Quantity::ALL.len() {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "below the length; evaluated by the compiler"
+        )]
+        let quantity = Quantity::ALL[index];
+        let description = quantity.description();
+        let (decimals, last) = match description.derivation {
+            None => (description.decimals, quantity),
+            Some(Derivation::Product(one, other)) => (
+                one.description().decimals + other.description().decimals,
+                other,
+            ),
+            Some(Derivation::Sum(one, other)) => {
+                assert!(
+                    one.description().decimals == other.description().decimals,
+                    "a sum of different resolutions"
+                );
+                (one.description().decimals, other)
+            }
+            Some(Derivation::Positive(of) | Derivation::Negative(of) | Derivation::Bits(of)) => {
+                (of.description().decimals, of)
+            }
+        };
+        assert!(
+            description.decimals == decimals,
+            "a derived quantity has other decimals than its derivation gives"
+        );
+        assert!(
+            last as usize <= index,
+            "a derived quantity stands before its source"
+        );
+        index += 1;
+    }
+};
+
+impl Quantity {
+    /// The name in configuration, JSON, columns and topics.
+    pub const fn name(self) -> &'static str {
+        self.description().name
+    }
+
+    /// The quantity of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|quantity| quantity.name() == name)
+    }
+
+    /// A raw value of this quantity as something to show or to write.
+    pub fn value(self, raw: i64) -> Value {
+        let description = self.description();
+        match description.kind {
+            Kind::Measurement | Kind::Counter | Kind::Bits => Value::Number(Decimal {
+                raw,
+                decimals: description.decimals,
+            }),
+            Kind::Mode(labels) => Value::Mode(ModeLabel { labels, code: raw }),
+            Kind::Flags(labels) => Value::Flags { labels, bits: raw },
+            Kind::Clock => Value::Clock(raw),
+        }
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Values {
+    /// The value of a quantity, if it is present.
+    pub fn get(&self, quantity: Quantity) -> Option<Value> {
+        self.raw(quantity).map(|raw| quantity.value(raw))
+    }
+
+    /// The quantities that are present, with their values, in the catalogue's order.
+    pub fn present(&self) -> impl Iterator<Item = (Quantity, Value)> {
+        Quantity::ALL
+            .iter()
+            .filter_map(|quantity| Some((*quantity, self.get(*quantity)?)))
+    }
+}
+
+/// A value as people and far sides see it.
+#[derive(Clone, Copy, Debug)]
+pub enum Value {
+    /// A number in the quantity's unit.
+    Number(Decimal),
+    /// A mode, shown as its label.
+    Mode(ModeLabel),
+    /// A set of flags.
+    Flags {
+        /// The labels of its bits.
+        labels: Labels,
+        /// The bits.
+        bits: i64,
+    },
+    /// A clock's date and time: seconds since 1970-01-01T00:00:00 of that clock.
+    Clock(i64),
+}
+
+/// As text: a number as the shortest decimal, a label, flags joined by commas or `none`, a clock as
+/// `2023-03-24T18:05:20`.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Mode(label) => label.fmt(f),
+            Self::Flags { bits: 0, .. } => f.pad("none"),
+            Self::Flags { labels, bits } => {
+                let labels: Vec<String> = set_flags(*labels, *bits)
+                    .map(|flag| flag.to_string())
+                    .collect();
+                f.pad(&labels.join(","))
+            }
+            Self::Clock(seconds) => match jiff::Timestamp::from_second(*seconds) {
+                Ok(moment) => f.pad(
+                    &moment
+                        .to_zoned(jiff::tz::TimeZone::UTC)
+                        .datetime()
+                        .to_string(),
+                ),
+                Err(_) => f.pad(&seconds.to_string()),
+            },
+        }
+    }
+}
+
+/// As JSON: a number, a string, an array of strings for flags.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => number.serialize(serializer),
+            Self::Mode(_) | Self::Clock(_) => serializer.collect_str(self),
+            Self::Flags { labels, bits } => {
+                let mut set = serializer.serialize_seq(None)?;
+                for flag in set_flags(*labels, *bits) {
+                    set.serialize_element(&format_args!("{flag}"))?;
+                }
+                set.end()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_quantity_is_described_and_spelt_as_a_name() {
+        for quantity in Quantity::ALL {
+            let description = quantity.description();
+            assert!(
+                description.meaning.ends_with('.'),
+                "{quantity}: the meaning is a sentence"
+            );
+            assert!(
+                quantity
+                    .name()
+                    .bytes()
+                    .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')),
+                "{quantity}"
+            );
+            assert_eq!(Quantity::from_name(quantity.name()), Some(*quantity));
+        }
+    }
+
+    #[test]
+    fn what_follows_from_others_is_computed_from_what_is_there() {
+        let mut values = Values {
+            pv1_voltage: Some(Volts::new(1500)),
+            pv1_current: Some(Amperes::new(45)),
+            pv2_voltage: Some(Volts::new(1569)),
+            pv2_current: Some(Amperes::new(66)),
+            battery_voltage: Some(Volts::new(507)),
+            battery_current: Some(Amperes::new(-283)),
+            errors: Some(Errors(0x200)),
+            ..Values::default()
+        };
+        values.derive();
+        let shown: Vec<String> = values
+            .present()
+            .map(|(quantity, value)| format!("{quantity}={value}"))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "pv1_voltage=150",
+                "pv1_current=4.5",
+                "pv1_power=675",
+                "pv2_voltage=156.9",
+                "pv2_current=6.6",
+                "pv2_power=1035.54",
+                "pv_power=1710.54",
+                "battery_voltage=50.7",
+                "battery_current=-28.3",
+                "battery_power=-1434.81",
+                "battery_charge_power=0",
+                "battery_discharge_power=1434.81",
+                "errors=utility_loss",
+                "error_bits=512"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_misses_a_part_is_absent_and_not_zero() {
+        let mut values = Values {
+            pv1_voltage: Some(Volts::new(1500)),
+            ..Values::default()
+        };
+        values.derive();
+        assert_eq!(
+            (values.pv1_power, values.pv_power, values.grid_import_power),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn a_raw_value_goes_in_and_comes_out() {
+        let mut values = Values::default();
+        for quantity in Quantity::ALL {
+            values.set_raw(*quantity, Some(7));
+            assert_eq!(values.raw(*quantity), Some(7), "{quantity}");
+        }
+        values.set_raw(Quantity::pv1_mode, Some(256));
+        assert_eq!(values.pv1_mode, None);
+    }
+
+    #[test]
+    fn a_reading_stays_a_few_hundred_bytes() {
+        assert!(size_of::<Values>() <= 640, "{} bytes", size_of::<Values>());
+    }
+}

@@ -1,0 +1,159 @@
+//! How a sink is: its state and its counts. Whoever asks gets a snapshot; only changes of state are logged.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+/// The state of a sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "state")]
+pub enum State {
+    /// Nothing was delivered yet.
+    Opening,
+    /// The last delivery arrived.
+    Up,
+    /// The last delivery failed.
+    Down {
+        /// Why.
+        reason: String,
+    },
+    /// It takes nothing more.
+    Ended,
+}
+
+/// What became of readings, counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Taken from the channel.
+    pub taken: u64,
+    /// Delivered to the far side.
+    pub delivered: u64,
+    /// Replaced by a newer state of the same inverter before they were delivered (sinks that show the present).
+    pub replaced: u64,
+    /// Dropped because the queue was full.
+    pub dropped: u64,
+    /// Refused by the far side.
+    pub rejected: u64,
+    /// Lost on the way because the program was too busy to take them from the channel.
+    pub missed: u64,
+    /// Waiting now.
+    pub queued: u64,
+}
+
+/// A sink's state and counts at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// The state.
+    #[serde(flatten)]
+    pub state: State,
+    /// The counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// The health of one sink, written by its driver and read by anybody.
+#[derive(Debug)]
+pub struct Health {
+    name: &'static str,
+    snapshot: Mutex<Snapshot>,
+}
+
+impl Health {
+    /// The health of a sink that is opening.
+    pub fn new(name: &'static str) -> Self {
+        let snapshot = Snapshot {
+            state: State::Opening,
+            counts: Counts::default(),
+        };
+        Self {
+            name,
+            snapshot: Mutex::new(snapshot),
+        }
+    }
+
+    /// The sink's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How the sink is now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().clone()
+    }
+
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.lock().counts);
+    }
+
+    pub(crate) fn up(&self) {
+        let before = std::mem::replace(&mut self.lock().state, State::Up);
+        match before {
+            State::Up => {}
+            State::Down { reason } => {
+                tracing::info!(sink = self.name, was = reason, "delivering again");
+            }
+            State::Opening | State::Ended => tracing::info!(sink = self.name, "delivering"),
+        }
+    }
+
+    pub(crate) fn down(&self, reason: &str) {
+        let mut snapshot = self.lock();
+        let was_down = matches!(&snapshot.state, State::Down { reason: known } if known == reason);
+        snapshot.state = State::Down {
+            reason: reason.to_owned(),
+        };
+        let queued = snapshot.counts.queued;
+        drop(snapshot);
+        if !was_down {
+            tracing::warn!(
+                sink = self.name,
+                reason,
+                queued,
+                "cannot deliver; readings are kept and it is tried again"
+            );
+        }
+    }
+
+    /// Marks the sink as one that takes nothing more.
+    pub fn ended(&self) {
+        self.lock().state = State::Ended;
+    }
+
+    /// Marks the sink as broken for good.
+    pub fn broken(&self, reason: &str) {
+        self.lock().state = State::Down {
+            reason: reason.to_owned(),
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        // Nothing panics while it holds the lock, and counts stay readable even so.
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            taken,
+            delivered,
+            replaced,
+            dropped,
+            rejected,
+            missed,
+            queued,
+        } = self;
+        write!(f, "{taken} taken, {delivered} delivered, {queued} waiting")?;
+        let rare = [
+            (replaced, "replaced"),
+            (dropped, "dropped"),
+            (rejected, "rejected"),
+            (missed, "missed"),
+        ];
+        for (count, name) in rare.into_iter().filter(|(count, _)| **count > 0) {
+            write!(f, ", {count} {name}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! What a sink of kstar-collector is.
+//!
+//! The layers, each knowing only those above it:
+//!
+//! - [`units`], [`labels`]: values as types;
+//! - [`catalogue`]: every quantity, named once;
+//! - [`reading`]: one poll of one inverter, and what goes over the channel;
+//! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set;
+//! - [`worker`]: a thread for sinks that block;
+//! - [`health`], the queue, and the [`driver`] that every sink runs in.
+//!
+//! This crate knows no sink, no inverter protocol and no socket.
+
+pub mod catalogue;
+pub mod delivery;
+pub mod driver;
+pub mod health;
+pub mod labels;
+mod queue;
+pub mod reading;
+pub mod setting;
+pub mod sink;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod units;
+pub mod worker;
+
+pub use async_trait::async_trait;

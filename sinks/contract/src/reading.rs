@@ -1,0 +1,171 @@
+//! A reading: one poll of one inverter. When, which, and the values.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use crate::catalogue::Values;
+
+/// The version of the form of a JSON line. It rises only when something must break for those who read it.
+pub const SCHEMA: u32 = 1;
+
+/// A moment of the collector's clock, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+impl From<SystemTime> for UnixMillis {
+    fn from(time: SystemTime) -> Self {
+        let millis = match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_millis()),
+            Err(before) => i64::try_from(before.duration().as_millis()).map(|millis| -millis),
+        };
+        Self(millis.unwrap_or(i64::MAX))
+    }
+}
+
+/// As RFC 3339 in UTC with three decimals: `2026-11-22T10:15:30.123Z`.
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(moment) => write!(f, "{moment:.3}"),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+/// Which inverter. Its name in the configuration is its identity; serial and model are attributes that may
+/// become known later, or never.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Inverter {
+    /// The name in the configuration: `[A-Za-z0-9_-]{1,32}`.
+    pub name: Arc<str>,
+    /// The serial number, once the device info has given it.
+    pub serial: Option<Arc<str>>,
+    /// The model, once the device info has given it.
+    pub model: Option<Arc<str>>,
+}
+
+impl Inverter {
+    /// An inverter of which only the name is known.
+    pub fn named(name: &str) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            serial: None,
+            model: None,
+        })
+    }
+}
+
+/// One poll of one inverter. The pair of inverter name and time is its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// When the reply came, by the collector's clock.
+    pub time: UnixMillis,
+    /// Which inverter replied.
+    pub inverter: Arc<Inverter>,
+    /// What it said.
+    pub values: Values,
+}
+
+/// As one flat JSON object: schema, time, inverter, serial and model where known, then each value that is present.
+impl Serialize for Reading {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("schema", &SCHEMA)?;
+        line.serialize_entry("time", &format_args!("{}", self.time))?;
+        line.serialize_entry("inverter", &*self.inverter.name)?;
+        if let Some(serial) = &self.inverter.serial {
+            line.serialize_entry("serial", &**serial)?;
+        }
+        if let Some(model) = &self.inverter.model {
+            line.serialize_entry("model", &**model)?;
+        }
+        for (quantity, value) in self.values.present() {
+            line.serialize_entry(quantity.name(), &value)?;
+        }
+        line.end()
+    }
+}
+
+/// Whether an inverter answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reachability {
+    /// Its last poll was answered.
+    Online,
+    /// It has left several polls in a row without an answer.
+    Silent,
+}
+
+/// What changed about an inverter: it answers or has fallen silent, or its serial and model became known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InverterStatus {
+    /// Which inverter, with what is known of it now.
+    pub inverter: Arc<Inverter>,
+    /// Whether it answers.
+    pub reachability: Reachability,
+}
+
+/// What goes over the broadcast channel.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A poll was answered.
+    Reading(Arc<Reading>),
+    /// Something about an inverter changed.
+    Status(Arc<InverterStatus>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels::{BatteryMode, Errors};
+    use crate::units::{Bits, Clock, Watts};
+
+    /// Frozen: other people's tools read this. A change here is a change of [`SCHEMA`].
+    #[test]
+    fn a_json_line_keeps_its_form() {
+        let reading = Reading {
+            time: UnixMillis(1_795_342_530_120),
+            inverter: Arc::new(Inverter {
+                name: "roof".into(),
+                serial: Some("KSE\"1".into()),
+                model: Some("KSE4000".into()),
+            }),
+            values: Values {
+                pv_power: Some(Watts::new(171_054)),
+                grid_power: Some(Watts::new(-6746)),
+                battery_mode: Some(BatteryMode::DISCHARGING),
+                errors: Some(Errors(0x204)),
+                error_bits: Some(Bits(0x204)),
+                inverter_clock: Clock::new([2026, 11, 22, 10, 15, 29]),
+                ..Values::default()
+            },
+        };
+        assert_eq!(
+            serde_json::to_string(&reading).expect("a reading is plain data"),
+            r#"{"schema":1,"time":"2026-11-22T10:15:30.120Z","inverter":"roof","serial":"KSE\"1","model":"KSE4000","pv_power":1710.54,"battery_mode":"discharging","grid_power":-6746,"errors":["bit_2","utility_loss"],"error_bits":516,"inverter_clock":"2026-11-22T10:15:29"}"#
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let reading = Reading {
+            time: UnixMillis(0),
+            inverter: Inverter::named("a"),
+            values: Values::default(),
+        };
+        assert_eq!(
+            serde_json::to_string(&reading).expect("a reading is plain data"),
+            r#"{"schema":1,"time":"1970-01-01T00:00:00.000Z","inverter":"a"}"#
+        );
+    }
+
+    #[test]
+    fn a_clock_before_the_epoch_is_a_negative_number() {
+        let before = UNIX_EPOCH - std::time::Duration::from_millis(1500);
+        assert_eq!(UnixMillis::from(before), UnixMillis(-1500));
+    }
+}

@@ -1,0 +1,287 @@
+//! Kinds of settings that several sections of the configuration share: durations as text, and secrets.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// Durations written as people write them: `"5s"`, `"500ms"`, `"1m 30s"`, `"2h"`, `"400d"`.
+pub mod duration {
+    use std::fmt;
+    use std::time::Duration;
+
+    use serde::de::{self, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    /// The duration that a text names; the error says how to write one.
+    pub fn parse(text: &str) -> Result<Duration, String> {
+        let advice = "write a number and a unit, like \"5s\", \"500ms\", \"2m\", \"1h\" or \"30d\"";
+        let span: jiff::Span = text
+            .trim()
+            .parse()
+            .map_err(|_| format!("`{text}` is no duration; {advice}"))?;
+        if span.get_years() != 0 || span.get_months() != 0 {
+            return Err(format!(
+                "`{text}` has years or months, whose length varies; write days, like \"365d\""
+            ));
+        }
+        let length = span
+            .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+            .map_err(|_| format!("`{text}` is too long a duration"))?;
+        Duration::try_from(length).map_err(|_| format!("`{text}` is a negative duration; {advice}"))
+    }
+
+    /// The shortest text that [`parse`] reads as this duration.
+    pub fn text(duration: Duration) -> String {
+        match (duration.as_secs(), duration.subsec_millis()) {
+            (0, millis) => format!("{millis}ms"),
+            (seconds, 0) if seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
+            (seconds, 0) if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+            (seconds, 0) if seconds % 60 == 0 => format!("{}m", seconds / 60),
+            (seconds, 0) => format!("{seconds}s"),
+            (seconds, millis) => format!("{}ms", seconds * 1000 + u64::from(millis)),
+        }
+    }
+
+    struct DurationVisitor;
+
+    impl Visitor<'_> for DurationVisitor {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration as text, like \"5s\", \"500ms\" or \"2m\"")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+            parse(text).map_err(E::custom)
+        }
+    }
+
+    /// For `#[serde(with)]` on a `Duration`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        deserializer.deserialize_str(DurationVisitor)
+    }
+
+    /// For `#[serde(with)]` on a `Duration`.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&text(*duration))
+    }
+
+    /// For `#[serde(with)]` on an `Option<Duration>` that is `None` where the key is missing.
+    pub mod optional {
+        use std::time::Duration;
+
+        use serde::{Deserializer, Serializer};
+
+        /// The duration of a key that is there.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            super::deserialize(deserializer).map(Some)
+        }
+
+        /// As text, or as nothing.
+        pub fn serialize<S: Serializer>(
+            duration: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match duration {
+                Some(duration) => super::serialize(duration, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+    }
+}
+
+/// A password or token: in the file itself, in an environment variable (`{ env = "NAME" }`), or in a file of its
+/// own (`{ file = "/run/secrets/mqtt" }`). It never shows in logs, errors or `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// The secret itself.
+    Literal(String),
+    /// The name of the environment variable that holds it.
+    Env(String),
+    /// The file that holds it; a line break at its end is not part of it.
+    File(PathBuf),
+}
+
+impl Secret {
+    /// Fetches the secret. The error names the place and what is wrong with it, never the content.
+    pub fn reveal(&self) -> Result<String, String> {
+        match self {
+            Self::Literal(secret) => Ok(secret.clone()),
+            Self::Env(name) => match std::env::var(name) {
+                Ok(secret) => Ok(secret),
+                Err(std::env::VarError::NotPresent) => Err(format!(
+                    "the environment variable {name}, which should hold a secret, is not set"
+                )),
+                Err(std::env::VarError::NotUnicode(_)) => Err(format!(
+                    "the environment variable {name} holds something that is not UTF-8"
+                )),
+            },
+            Self::File(path) => std::fs::read_to_string(path)
+                .map(|content| content.trim_end_matches(['\r', '\n']).to_owned())
+                .map_err(|error| format!("cannot read the secret in {}: {error}", path.display())),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(_) => f.write_str("(secret)"),
+            Self::Env(name) => write!(f, "(secret in the environment variable {name})"),
+            Self::File(path) => write!(f, "(secret in {})", path.display()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SecretVisitor;
+
+        impl<'de> Visitor<'de> for SecretVisitor {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, { env = \"NAME\" } or { file = \"PATH\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, secret: &str) -> Result<Secret, E> {
+                Ok(Secret::Literal(secret.to_owned()))
+            }
+
+            // An unquoted number would otherwise be shown in the error, and it may be the password.
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Secret, E> {
+                Err(E::custom("a secret must be written in quotes"))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Secret, E> {
+                Err(E::custom("a secret must be written in quotes"))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
+                let secret = match map.next_key::<String>()?.as_deref() {
+                    Some("env") => Secret::Env(map.next_value()?),
+                    Some("file") => Secret::File(map.next_value()?),
+                    Some(other) => return Err(de::Error::unknown_field(other, &["env", "file"])),
+                    None => return Err(de::Error::missing_field("env` or `file")),
+                };
+                match map.next_key::<String>()? {
+                    None => Ok(secret),
+                    Some(_) => Err(de::Error::custom(
+                        "a secret has one place: either `env` or `file`",
+                    )),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_duration_is_read_as_people_write_it() {
+        for (text, millis) in [
+            ("5s", 5000),
+            ("500ms", 500),
+            ("1m 30s", 90_000),
+            ("2 hours", 7_200_000),
+            ("400d", 34_560_000_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                duration::parse(text),
+                Ok(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_duration_is_told_how_to_be_right() {
+        for text in [
+            "",
+            "5",
+            "s",
+            "5 parsecs",
+            "-5s",
+            "1 year",
+            "99999999999999d",
+        ] {
+            assert!(duration::parse(text).is_err(), "{text}");
+        }
+        assert!(duration::parse("5").unwrap_err().contains("\"5s\""));
+    }
+
+    #[test]
+    fn a_duration_is_written_as_it_can_be_read() {
+        for text in ["5s", "500ms", "1500ms", "2m", "1h", "400d", "0ms"] {
+            assert_eq!(
+                duration::text(duration::parse(text).expect("a duration")),
+                text
+            );
+        }
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Section {
+        password: Secret,
+    }
+
+    fn section(text: &str) -> Result<Secret, String> {
+        toml::from_str::<Section>(text)
+            .map(|section| section.password)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_secret_stands_in_the_file_the_environment_or_a_file_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "from a file\r\n").expect("written");
+        let literal = section("password = 'hunter2'").expect("a literal");
+        assert_eq!(literal.reveal().as_deref(), Ok("hunter2"));
+        let file =
+            section(&format!("password = {{ file = '{}' }}", path.display())).expect("a file");
+        assert_eq!(file.reveal().as_deref(), Ok("from a file"));
+        // Cargo sets this one for every test, so that the environment need not be changed.
+        let env = section("password = { env = 'CARGO_PKG_NAME' }").expect("a variable");
+        assert_eq!(env.reveal().as_deref(), Ok("kstar-sink"));
+    }
+
+    #[test]
+    fn a_missing_secret_is_named_by_its_place() {
+        let env = section("password = { env = 'NO_SUCH_VARIABLE_HERE' }").expect("a variable");
+        assert!(env.reveal().unwrap_err().contains("NO_SUCH_VARIABLE_HERE"));
+        let file = section("password = { file = '/no/such/file' }").expect("a file");
+        assert!(file.reveal().unwrap_err().contains("/no/such/file"));
+    }
+
+    #[test]
+    fn a_secret_never_shows() {
+        let shown = format!("{:?}", section("password = 'hunter2'"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_wrong_secret_is_refused_without_showing_it() {
+        for text in [
+            "password = { path = 'x' }",
+            "password = {}",
+            "password = { env = 'A', file = 'B' }",
+        ] {
+            assert!(section(text).is_err(), "{text}");
+        }
+        let error = section("password = ['a']").unwrap_err();
+        assert!(error.contains("{ env"), "{error}");
+    }
+}

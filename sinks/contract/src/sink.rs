@@ -1,0 +1,141 @@
+//! The contract: what a sink is and what it promises.
+//!
+//! A sink has no loop, no clock, no channel and no retry. It opens, delivers batches, closes; the
+//! [driver](crate::driver) does the rest, once for all sinks. The smallest example is `sinks/stdout`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+
+use crate::delivery::Policy;
+use crate::reading::{InverterStatus, Reading};
+
+/// A sink's section of the configuration, and how a sink is made from it.
+///
+/// Implementations derive `Deserialize` with `deny_unknown_fields`; the doc comments of the fields are the
+/// documentation that users read.
+pub trait SinkConfig: DeserializeOwned + Send {
+    /// The name of the section, of the cargo feature and of the folder.
+    const NAME: &'static str;
+
+    /// How the driver treats this sink.
+    fn policy(&self) -> Policy;
+
+    /// Where readings go, in one phrase for people: a path, an address. Never a secret.
+    fn destination(&self, context: &Context) -> String;
+
+    /// Makes the sink. It may read and write files; it does not touch the network, so that a far side which is
+    /// away at start is an ordinary outage. It is called once, outside the async runtime's own threads.
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
+}
+
+/// What a sink may need to know of the program around it.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The names of the configured inverters.
+    pub inverters: Vec<Arc<str>>,
+    /// The time between two polls of an inverter.
+    pub poll_interval: Duration,
+    /// The folder for what must outlive the process.
+    pub state_dir: PathBuf,
+    /// The program's version.
+    pub version: &'static str,
+}
+
+/// A sink cannot work as it is configured; the program refuses to start.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misconfigured(pub String);
+
+/// Where readings go.
+///
+/// The driver calls one method at a time and none after [`close`](Self::close), so a sink needs no locks.
+/// A delivery that takes longer than the sink's time-out is dropped at its next await point and its readings come
+/// again: a sink must stand that.
+#[async_trait]
+pub trait Sink: Send {
+    /// Delivers a batch, which is never empty.
+    ///
+    /// `Ok` means that the far side has all of it. Redelivery is ordinary, so the same reading twice must do no
+    /// harm: its key is the inverter's name and the time.
+    async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError>;
+
+    /// Tells the far side what changed about an inverter. Most far sides do not care.
+    async fn status(&mut self, _status: &InverterStatus) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    /// Ends in order, within a second where the far side allows it. An error is logged; nothing is retried.
+    async fn close(self: Box<Self>) -> Result<(), DeliveryError>;
+}
+
+/// Why a delivery failed, named for what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    /// The far side cannot be reached or cannot take anything now. The batch is kept and tried again with a
+    /// growing delay, or after the time that the far side asked for.
+    #[error("{reason}")]
+    Unreachable {
+        /// What happened, with the address, and what can be done.
+        reason: String,
+        /// How long the far side asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The far side is well and will never take this. The driver halves the batch until the bad reading is
+    /// alone, drops that one and counts it.
+    #[error("{reason}")]
+    Rejected {
+        /// What the far side said.
+        reason: String,
+    },
+    /// The batch is too large for the far side; the driver halves it.
+    #[error("{reason}")]
+    TooLarge {
+        /// What the far side said.
+        reason: String,
+    },
+    /// The far side ended in order and will take nothing more, like a closed pipe. The program ends.
+    #[error("the far side has ended")]
+    Closed,
+}
+
+impl DeliveryError {
+    /// The far side cannot be reached, for this reason.
+    pub fn unreachable(reason: impl Into<String>) -> Self {
+        Self::Unreachable {
+            reason: reason.into(),
+            retry_after: None,
+        }
+    }
+
+    /// The far side will never take this, for this reason.
+    pub fn rejected(reason: impl Into<String>) -> Self {
+        Self::Rejected {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The readings of one delivery, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a>(&'a [Arc<Reading>]);
+
+impl<'a> Batch<'a> {
+    /// A batch of these readings.
+    pub fn new(readings: &'a [Arc<Reading>]) -> Self {
+        Self(readings)
+    }
+
+    /// The readings, oldest first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a Reading> {
+        self.0.iter().map(|reading| &**reading)
+    }
+
+    /// The readings, to be kept beyond the delivery (by a thread of the sink's own).
+    pub fn to_vec(&self) -> Vec<Arc<Reading>> {
+        self.0.to_vec()
+    }
+}

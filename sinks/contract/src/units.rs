@@ -1,0 +1,329 @@
+//! Units as types, and numbers held as integers in a fixed resolution.
+//!
+//! `Volts<1>` is a voltage in tenths of a volt. The unit and the resolution are part of the type, so that a
+//! value in the wrong unit or scale does not compile; the integer inside keeps JSON and SQLite exact.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::{Serialize, Serializer};
+
+use crate::labels::Labels;
+
+/// What kind of quantity a value is; sinks derive their own vocabulary from it and from the unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A number that goes up and down.
+    Measurement,
+    /// A number that only grows, except where it starts again at zero (a new day, a new machine).
+    Counter,
+    /// One code out of a list, shown as its label.
+    Mode(Labels),
+    /// A set of bits, shown as the labels of those that are set.
+    Flags(Labels),
+    /// The raw integer behind a set of flags.
+    Bits,
+    /// A date and time of day without a zone, as a machine's own clock shows it.
+    Clock,
+}
+
+/// A type of value: everything that can be known of it without a quantity's name.
+///
+/// A raw value is the integer that is stored: tenths of a volt, a mode's code, a set's bits,
+/// seconds since 1970-01-01T00:00:00 of a clock.
+pub trait Scalar: Copy {
+    /// The unit's symbol, empty where there is none.
+    const UNIT: &'static str;
+    /// How many decimals the raw integer carries.
+    const DECIMALS: u8;
+    /// What kind of quantity it makes.
+    const KIND: Kind;
+
+    /// The raw integer.
+    fn raw(self) -> i64;
+
+    /// The value with that raw integer, or `None` if the type cannot hold it.
+    fn from_raw(raw: i64) -> Option<Self>;
+}
+
+/// A unit of measurement.
+pub trait Unit {
+    /// The integer that values of this unit are held in.
+    type Raw: Copy + fmt::Debug + Into<i64> + TryFrom<i64> + PartialEq;
+    /// The unit's symbol.
+    const SYMBOL: &'static str;
+    /// Whether numbers of this unit are measured or counted.
+    const KIND: Kind;
+}
+
+/// A number of unit `U` with `DECIMALS` decimals.
+pub struct Fixed<U: Unit, const DECIMALS: u8> {
+    raw: U::Raw,
+    unit: PhantomData<U>,
+}
+
+impl<U: Unit, const DECIMALS: u8> Fixed<U, DECIMALS> {
+    /// The number whose last decimal counts `raw`: `Volts::<1>::new(2317)` is 231.7 V.
+    pub const fn new(raw: U::Raw) -> Self {
+        Self {
+            raw,
+            unit: PhantomData,
+        }
+    }
+}
+
+impl<U: Unit, const DECIMALS: u8> Clone for Fixed<U, DECIMALS> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<U: Unit, const DECIMALS: u8> Copy for Fixed<U, DECIMALS> {}
+
+impl<U: Unit, const DECIMALS: u8> PartialEq for Fixed<U, DECIMALS> {
+    fn eq(&self, other: &Self) -> bool {
+        self.raw == other.raw
+    }
+}
+
+impl<U: Unit, const DECIMALS: u8> fmt::Debug for Fixed<U, DECIMALS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}",
+            Decimal {
+                raw: self.raw.into(),
+                decimals: DECIMALS
+            },
+            U::SYMBOL
+        )
+    }
+}
+
+impl<U: Unit, const DECIMALS: u8> Scalar for Fixed<U, DECIMALS> {
+    const UNIT: &'static str = U::SYMBOL;
+    const DECIMALS: u8 = DECIMALS;
+    const KIND: Kind = U::KIND;
+
+    fn raw(self) -> i64 {
+        self.raw.into()
+    }
+
+    fn from_raw(raw: i64) -> Option<Self> {
+        Some(Self::new(U::Raw::try_from(raw).ok()?))
+    }
+}
+
+macro_rules! units {
+    ($($(#[$doc:meta])+ $unit:ident, $alias:ident: $raw:ty, $symbol:literal, $kind:ident;)+) => {$(
+        $(#[$doc])+
+        #[derive(Clone, Copy, Debug)]
+        pub enum $unit {}
+
+        impl Unit for $unit {
+            type Raw = $raw;
+            const SYMBOL: &'static str = $symbol;
+            const KIND: Kind = Kind::$kind;
+        }
+
+        $(#[$doc])+
+        pub type $alias<const DECIMALS: u8> = Fixed<$unit, DECIMALS>;
+    )+};
+}
+
+units! {
+    /// Electric tension.
+    Volt, Volts: i32, "V", Measurement;
+    /// Electric current.
+    Ampere, Amperes: i32, "A", Measurement;
+    /// Power; 64 bits hold the product of any two 16-bit readings of voltage and current.
+    Watt, Watts: i64, "W", Measurement;
+    /// Frequency.
+    HertzUnit, Hertz: i32, "Hz", Measurement;
+    /// Temperature.
+    DegreeCelsius, Celsius: i32, "°C", Measurement;
+    /// A share of a hundred.
+    PercentUnit, Percent: i32, "%", Measurement;
+    /// Energy that a counter has added up.
+    KilowattHour, KilowattHours: i64, "kWh", Counter;
+    /// Time that a counter has added up.
+    Hour, Hours: i64, "h", Counter;
+    /// A short span of time.
+    Millisecond, Milliseconds: i32, "ms", Measurement;
+}
+
+/// The raw integer behind a set of flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bits(pub u32);
+
+impl Scalar for Bits {
+    const UNIT: &'static str = "";
+    const DECIMALS: u8 = 0;
+    const KIND: Kind = Kind::Bits;
+
+    fn raw(self) -> i64 {
+        self.0.into()
+    }
+
+    fn from_raw(raw: i64) -> Option<Self> {
+        u32::try_from(raw).ok().map(Self)
+    }
+}
+
+/// A date and time of day without a zone: seconds since 1970-01-01T00:00:00 of the same clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock(i64);
+
+impl Clock {
+    /// The moment that the clock shows, or `None` if there is no such day or time.
+    pub fn new(date_time: [i16; 6]) -> Option<Self> {
+        let [year, month, day, hour, minute, second] = date_time;
+        let small = |number: i16| i8::try_from(number).ok();
+        let moment = jiff::civil::DateTime::new(
+            year,
+            small(month)?,
+            small(day)?,
+            small(hour)?,
+            small(minute)?,
+            small(second)?,
+            0,
+        )
+        .ok()?;
+        Some(Self(
+            moment
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .ok()?
+                .timestamp()
+                .as_second(),
+        ))
+    }
+}
+
+impl Scalar for Clock {
+    const UNIT: &'static str = "";
+    const DECIMALS: u8 = 0;
+    const KIND: Kind = Kind::Clock;
+
+    fn raw(self) -> i64 {
+        self.0
+    }
+
+    fn from_raw(raw: i64) -> Option<Self> {
+        jiff::Timestamp::from_second(raw).ok().map(|_| Self(raw))
+    }
+}
+
+/// An integer with a decimal point in it, written as the shortest decimal: 231.7, 6746, 407.91.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    /// The number without its point.
+    pub raw: i64,
+    /// How many of its digits stand behind the point.
+    pub decimals: u8,
+}
+
+impl Decimal {
+    /// The same number as a float, for sinks whose far side knows nothing else.
+    #[expect(clippy::cast_precision_loss, reason = "raw values stay far below 2^53")]
+    pub fn to_f64(self) -> f64 {
+        // A division by a power of ten is rounded once, so that 2317 / 10 prints as 231.7.
+        self.raw as f64 / 10f64.powi(i32::from(self.decimals))
+    }
+
+    /// The number without trailing zeros behind its point.
+    fn shortest(self) -> Self {
+        let mut number = self;
+        while number.decimals > 0 && number.raw % 10 == 0 {
+            number = Self {
+                raw: number.raw / 10,
+                decimals: number.decimals - 1,
+            };
+        }
+        number
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { raw, decimals } = self.shortest();
+        if decimals == 0 {
+            return f.pad(&raw.to_string());
+        }
+        let point = 10_u64.pow(u32::from(decimals));
+        let sign = if raw < 0 { "-" } else { "" };
+        let (whole, part) = (raw.unsigned_abs() / point, raw.unsigned_abs() % point);
+        f.pad(&format!(
+            "{sign}{whole}.{part:0width$}",
+            width = usize::from(decimals)
+        ))
+    }
+}
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = self.shortest();
+        if number.decimals == 0 {
+            serializer.serialize_i64(number.raw)
+        } else {
+            serializer.serialize_f64(number.to_f64())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_as_the_shortest_decimal() {
+        let written = [
+            (2317, 1),
+            (67460, 1),
+            (40791, 2),
+            (-143_481, 2),
+            (-5, 1),
+            (0, 3),
+            (7, 3),
+            (50, 2),
+        ]
+        .map(|(raw, decimals)| Decimal { raw, decimals }.to_string());
+        assert_eq!(
+            written,
+            [
+                "231.7", "6746", "407.91", "-1434.81", "-0.5", "0", "0.007", "0.5"
+            ]
+        );
+    }
+
+    #[test]
+    fn json_and_text_agree_on_every_number() {
+        for raw in (-200_000..200_000)
+            .step_by(37)
+            .chain([i64::from(u32::MAX), -1, 0, 1])
+        {
+            for decimals in 0..=3 {
+                let number = Decimal { raw, decimals };
+                assert_eq!(
+                    serde_json::to_string(&number).expect("a number"),
+                    number.to_string()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_knows_which_days_exist() {
+        let moment = Clock::new([2023, 3, 24, 18, 5, 20]).expect("a real day");
+        assert_eq!(moment.raw(), 1_679_681_120);
+        assert_eq!(Clock::new([2023, 2, 30, 0, 0, 0]), None);
+        assert_eq!(Clock::new([2000, 0, 0, 0, 0, 0]), None);
+        assert_eq!(Clock::new([2023, 1, 1, 24, 0, 0]), None);
+    }
+
+    #[test]
+    fn a_type_refuses_what_it_cannot_hold() {
+        assert!(Volts::<1>::from_raw(i64::from(i32::MAX) + 1).is_none());
+        assert!(Bits::from_raw(-1).is_none());
+        assert_eq!(Volts::<1>::from_raw(-7), Some(Volts::new(-7)));
+    }
+}
