@@ -1,1 +1,3 @@
-//! Draft.
+//! kstar-collector.
+
+pub mod wire;

@@ -1,0 +1,158 @@
+//! What a WiFi module answers to the greeting (PROTOCOL 1.3).
+//!
+//! Usually `192.168.1.50,ACCF23000001,HF-LPB1x000`: address, MAC and the module's name. The length varies with the
+//! address and the name. A newer dongle names no address: `dongle@sn,dtls_port:8899,<serial>`.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use super::request::GREETING;
+
+/// A MAC address. Its order is that of its bytes, so that "the lowest" is the same on every machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let colon = if index == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An answer to the greeting. None of its parts is the inverter's serial number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleAnswer {
+    /// The address that the module believes to have; where its datagram came from is more certain.
+    pub address: Option<Ipv4Addr>,
+    /// The module's MAC address.
+    pub mac: Option<MacAddress>,
+    /// The module's name or model.
+    pub name: Option<String>,
+}
+
+/// Why a datagram on the discovery port is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// It is a greeting, our own or another program's.
+    Greeting,
+    /// It is not of any known form.
+    UnknownForm,
+}
+
+/// Reads an answer of any length.
+pub fn answer(datagram: &[u8]) -> Result<ModuleAnswer, NoAnswer> {
+    if datagram.starts_with(GREETING) {
+        return Err(NoAnswer::Greeting);
+    }
+    let text = std::str::from_utf8(datagram).map_err(|_| NoAnswer::UnknownForm)?;
+    let text = text.trim_matches(|letter: char| letter.is_whitespace() || letter == '\0');
+    if text.chars().any(char::is_control) {
+        return Err(NoAnswer::UnknownForm);
+    }
+    let mut parts = text.splitn(3, ',').map(str::trim);
+    let (Some(first), Some(second), Some(third)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err(NoAnswer::UnknownForm);
+    };
+    let name = (!third.is_empty()).then(|| third.to_owned());
+    match first.parse() {
+        Ok(address) => Ok(ModuleAnswer {
+            address: Some(address),
+            mac: mac(second),
+            name,
+        }),
+        Err(_) if first.starts_with("dongle@") => Ok(ModuleAnswer {
+            address: None,
+            mac: None,
+            name,
+        }),
+        Err(_) => Err(NoAnswer::UnknownForm),
+    }
+}
+
+fn mac(text: &str) -> Option<MacAddress> {
+    if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let [_, _, bytes @ ..] = u64::from_str_radix(text, 16).ok()?.to_be_bytes();
+    Some(MacAddress(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: MacAddress = MacAddress([0xac, 0xcf, 0x23, 0, 0, 1]);
+
+    fn check(
+        datagram: &[u8],
+        address: Option<[u8; 4]>,
+        mac: Option<MacAddress>,
+        name: Option<&str>,
+    ) {
+        let expected = ModuleAnswer {
+            address: address.map(Ipv4Addr::from),
+            mac,
+            name: name.map(str::to_owned),
+        };
+        assert_eq!(answer(datagram), Ok(expected));
+    }
+
+    #[test]
+    fn an_answer_of_any_length_is_read() {
+        check(
+            b"192.168.1.50,ACCF23000001,HF-LPB1x000",
+            Some([192, 168, 1, 50]),
+            Some(MAC),
+            Some("HF-LPB1x000"),
+        );
+        check(
+            b"10.0.0.1,accf23000001,HF_E20\r\n",
+            Some([10, 0, 0, 1]),
+            Some(MAC),
+            Some("HF_E20"),
+        );
+        check(
+            b"192.168.100.200,ACCF23000001,Solar-WiFi222W0782\0",
+            Some([192, 168, 100, 200]),
+            Some(MAC),
+            Some("Solar-WiFi222W0782"),
+        );
+        check(b"192.168.1.50,,", Some([192, 168, 1, 50]), None, None);
+        check(
+            b"192.168.1.50,not a mac,a,name",
+            Some([192, 168, 1, 50]),
+            None,
+            Some("a,name"),
+        );
+        check(
+            b"dongle@sn,dtls_port:8899,95048ESU000W0000",
+            None,
+            None,
+            Some("95048ESU000W0000"),
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_is_told_apart() {
+        assert_eq!(answer(GREETING), Err(NoAnswer::Greeting));
+        for other in [
+            &b""[..],
+            b"192.168.1.50",
+            b"a,b,c",
+            b"192.168.1.999,ACCF23000001,x",
+            b"\xff\xfe,,",
+            b"1.2.3.4,a,b\x07c",
+        ] {
+            assert_eq!(answer(other), Err(NoAnswer::UnknownForm), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_mac_is_written_as_people_know_it() {
+        assert_eq!(MAC.to_string(), "AC:CF:23:00:00:01");
+    }
+}
