@@ -119,16 +119,17 @@ mod tests {
     #[test]
     fn the_requests_are_those_of_the_protocol_with_right_checksums() {
         let expected = [
-            (Request::DeviceInfo, ApAddress::B0, 0xaa55b07f0102000231),
-            (Request::RunningData, ApAddress::B0, 0xaa55b07f0106000235),
-            (Request::Settings, ApAddress::B0, 0xaa55b07f0109000238),
-            (Request::DeviceInfo, ApAddress::C0, 0xaa55c07f0102000241),
-            (Request::RunningData, ApAddress::C0, 0xaa55c07f0106000245),
-            (Request::Settings, ApAddress::C0, 0xaa55c07f0109000248_u128),
+            (Request::DeviceInfo, ApAddress::B0, "aa55b07f0102000231"),
+            (Request::RunningData, ApAddress::B0, "aa55b07f0106000235"),
+            (Request::Settings, ApAddress::B0, "aa55b07f0109000238"),
+            (Request::DeviceInfo, ApAddress::C0, "aa55c07f0102000241"),
+            (Request::RunningData, ApAddress::C0, "aa55c07f0106000245"),
+            (Request::Settings, ApAddress::C0, "aa55c07f0109000248"),
         ];
         for (request, ap, frame) in expected {
             let bytes = request.frame(ap);
-            assert_eq!(bytes[..], frame.to_be_bytes()[7..]);
+            let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex.concat(), frame);
             let sum: u16 = bytes[..7].iter().copied().map(u16::from).sum();
             assert_eq!(bytes[7..], sum.to_be_bytes());
         }
