@@ -1,0 +1,147 @@
+//! The wall clock, and what to do while it is not set.
+//!
+//! A Raspberry Pi has no battery for its clock: after a power cut it starts years in the past and jumps when the
+//! network answers. Readings of that time wait and are stamped by their age once the clock is right.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use kstar_sink::reading::UnixMillis;
+use tokio::time::Instant;
+
+/// No clock that is set shows a time before this version was made: 2026-11-01T00:00:00Z.
+const EARLIEST: UnixMillis = UnixMillis(1_793_491_200_000);
+
+/// How many readings wait for the clock: more than an hour at one poll in 5 s.
+const LONGEST_WAIT: usize = 1000;
+
+/// Where the time comes from; a test brings its own.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock(pub fn() -> SystemTime);
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self(SystemTime::now)
+    }
+}
+
+impl WallClock {
+    /// The time, unless the clock is plainly unset.
+    fn now(self) -> Option<UnixMillis> {
+        Some(UnixMillis::from((self.0)())).filter(|now| *now >= EARLIEST)
+    }
+}
+
+/// Gives things the time at which they came, as soon as that is known.
+#[derive(Debug)]
+pub struct Stamper<T> {
+    clock: WallClock,
+    waiting: VecDeque<(Instant, T)>,
+    dropped: u64,
+}
+
+impl<T> Stamper<T> {
+    /// Stamps by this clock.
+    pub fn new(clock: WallClock) -> Self {
+        Self {
+            clock,
+            waiting: VecDeque::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Takes what came at that moment, and returns everything that can be stamped now, oldest first.
+    pub fn stamp(&mut self, at: Instant, thing: T) -> impl Iterator<Item = (UnixMillis, T)> {
+        if self.waiting.len() == LONGEST_WAIT {
+            self.waiting.pop_front();
+            self.dropped += 1;
+        }
+        self.waiting.push_back((at, thing));
+        let set = self.clock.now().map(|now| (now, Instant::now()));
+        match set {
+            None if self.waiting.len() == 1 => {
+                tracing::warn!("the clock is not set; readings wait until it is");
+            }
+            Some(_) if self.dropped > 0 => {
+                tracing::warn!(
+                    dropped = self.dropped,
+                    "the clock was not set for so long that the oldest readings are lost"
+                );
+                self.dropped = 0;
+            }
+            _ => {}
+        }
+        let ready = if set.is_some() { self.waiting.len() } else { 0 };
+        self.waiting.drain(..ready).filter_map(move |(at, thing)| {
+            let (now, moment) = set?;
+            Some((
+                UnixMillis(now.0 - millis(moment.saturating_duration_since(at))),
+                thing,
+            ))
+        })
+    }
+
+    /// How many things could not be stamped yet, or never.
+    pub fn unstamped(&self) -> u64 {
+        self.waiting.len() as u64 + self.dropped
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    static SET: AtomicBool = AtomicBool::new(false);
+
+    fn clock() -> SystemTime {
+        let seconds = if SET.load(Ordering::Relaxed) {
+            1_800_000_000
+        } else {
+            1_000
+        };
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_before_the_clock_is_set_is_stamped_by_its_age() {
+        let mut stamper = Stamper::new(WallClock(clock));
+        assert_eq!(stamper.stamp(Instant::now(), 'a').count(), 0);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(stamper.stamp(Instant::now(), 'b').count(), 0);
+        assert_eq!(stamper.unstamped(), 2);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        SET.store(true, Ordering::Relaxed);
+        let stamped: Vec<(i64, char)> = stamper
+            .stamp(Instant::now(), 'c')
+            .map(|(time, thing)| (time.0, thing))
+            .collect();
+        assert_eq!(
+            stamped,
+            [
+                (1_799_999_990_000, 'a'),
+                (1_799_999_995_000, 'b'),
+                (1_800_000_000_000, 'c')
+            ]
+        );
+        assert_eq!(stamper.unstamped(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn not_more_than_so_many_wait() {
+        let mut stamper = Stamper::new(WallClock(|| UNIX_EPOCH));
+        for number in 0..=LONGEST_WAIT {
+            assert_eq!(stamper.stamp(Instant::now(), number).count(), 0);
+        }
+        assert_eq!(
+            (stamper.waiting.len(), stamper.unstamped()),
+            (LONGEST_WAIT, LONGEST_WAIT as u64 + 1)
+        );
+    }
+}

@@ -1,0 +1,472 @@
+//! The collector: polls go in, events go out, and every inverter and sink is a unit that starts and stops by name.
+//!
+//! Data flows one way: a poll's values are stamped, become a reading, and go over one broadcast channel to the
+//! drivers of the sinks. Nothing flows back. The channel's end is the sinks' order to stop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kstar_sink::catalogue::Values;
+use kstar_sink::delivery::Policy;
+use kstar_sink::driver::{Driver, Ended};
+use kstar_sink::health::Health;
+use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading, UnixMillis};
+use kstar_sink::sink::Sink;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{Instant, timeout_at};
+
+use crate::clock::{Stamper, WallClock};
+use crate::lock::InverterLock;
+use crate::poll::{Manners, Outcome, PollCounts, Poller, SILENT_AFTER, Target};
+use crate::wire::device_info::DeviceInfo;
+
+/// How many events a sink's driver may lag behind: it does nothing but move them into its own queue.
+const CHANNEL: usize = 1024;
+
+/// What is needed to poll an inverter.
+#[derive(Clone, Debug)]
+pub struct InverterPlan {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub target: Target,
+    /// How it is asked.
+    pub manners: Manners,
+    /// How often it is asked.
+    pub interval: Duration,
+}
+
+/// What is needed to run a sink.
+pub struct SinkPlan {
+    /// What it is called.
+    pub name: &'static str,
+    /// How its driver treats it.
+    pub policy: Policy,
+    /// The sink, open.
+    pub sink: Box<dyn Sink>,
+}
+
+/// How a sink came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkEnding {
+    /// It was told to stop and has delivered what it had.
+    Drained,
+    /// Its far side has ended in order.
+    FarSideClosed,
+    /// It has panicked.
+    Broken,
+    /// It did not finish in time.
+    CutOff,
+}
+
+/// The running program.
+pub struct Collector {
+    events: broadcast::Sender<Event>,
+    clock: WallClock,
+    inverters: BTreeMap<Arc<str>, InverterUnit>,
+    sinks: BTreeMap<&'static str, SinkUnit>,
+    endings: mpsc::Receiver<(&'static str, SinkEnding)>,
+    report_ending: mpsc::Sender<(&'static str, SinkEnding)>,
+}
+
+struct InverterUnit {
+    task: JoinHandle<()>,
+    counts: Arc<PollCounts>,
+}
+
+struct SinkUnit {
+    health: Arc<Health>,
+    /// Dropped to make the sink stop.
+    stop: oneshot::Sender<()>,
+    abort: AbortHandle,
+}
+
+impl Collector {
+    /// A collector with nothing to collect yet.
+    pub fn new(clock: WallClock) -> Self {
+        // Each sink ends once, and endings are looked at all the time.
+        let (report_ending, endings) = mpsc::channel(16);
+        Self {
+            events: broadcast::Sender::new(CHANNEL),
+            clock,
+            inverters: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            endings,
+            report_ending,
+        }
+    }
+
+    /// Starts polling an inverter. One of the same name is stopped first.
+    pub async fn start_inverter(&mut self, plan: InverterPlan) {
+        self.stop_inverter(&plan.name).await;
+        let counts = Arc::<PollCounts>::default();
+        let poller = Poller::new(plan.target, plan.manners, plan.interval, counts.clone());
+        let station = Station::new(&plan.name, self.events.clone(), self.clock);
+        let task = tokio::spawn(collect(poller, station));
+        self.inverters
+            .insert(plan.name, InverterUnit { task, counts });
+    }
+
+    /// Stops polling an inverter; says whether there was one of that name.
+    pub async fn stop_inverter(&mut self, name: &str) -> bool {
+        let Some(InverterUnit { task, counts }) = self.inverters.remove(name) else {
+            return false;
+        };
+        task.abort();
+        if let Err(error) = task.await
+            && error.is_panic()
+        {
+            tracing::error!(inverter = name, "polling has panicked; please report this");
+        }
+        let refused: Vec<String> = counts
+            .link
+            .refused()
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        tracing::info!(
+            inverter = name,
+            answered = counts.answered.load(Ordering::Relaxed),
+            silent = counts.silent.load(Ordering::Relaxed),
+            skipped = counts.skipped.load(Ordering::Relaxed),
+            requests = counts.link.requests.load(Ordering::Relaxed),
+            refused = if refused.is_empty() {
+                "none".to_owned()
+            } else {
+                refused.join(", ")
+            },
+            "polling has stopped"
+        );
+        true
+    }
+
+    /// Starts a sink. One of the same name must have been stopped before.
+    pub fn start_sink(&mut self, plan: SinkPlan) {
+        let name = plan.name;
+        let health = Arc::new(Health::new(name));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let driver = Driver::new(plan.sink, plan.policy, health.clone());
+        let events = self.events.subscribe();
+        let task = tokio::spawn(driver.run(events, async move {
+            // Nobody sends; the sender's end is the order.
+            let _ = stopped.await;
+        }));
+        let abort = task.abort_handle();
+        let report = self.report_ending.clone();
+        let observed = health.clone();
+        tokio::spawn(async move {
+            let ending = match task.await {
+                Ok(Ended::Drained) => SinkEnding::Drained,
+                Ok(Ended::FarSideClosed) => SinkEnding::FarSideClosed,
+                Err(error) if error.is_panic() => {
+                    observed.broken("it has panicked");
+                    tracing::error!(
+                        sink = name,
+                        "the sink has panicked; the others go on. Please report this"
+                    );
+                    SinkEnding::Broken
+                }
+                Err(_) => SinkEnding::CutOff,
+            };
+            // Without a collector nobody needs to know.
+            let _ = report.send((name, ending)).await;
+        });
+        self.sinks.insert(
+            name,
+            SinkUnit {
+                health,
+                stop,
+                abort,
+            },
+        );
+    }
+
+    /// Stops a sink within `grace`: what it has taken is delivered first. `None` if there is none of that name.
+    pub async fn stop_sink(&mut self, name: &str, grace: Duration) -> Option<SinkEnding> {
+        let (
+            name,
+            SinkUnit {
+                health,
+                stop,
+                abort,
+            },
+        ) = self.sinks.remove_entry(name)?;
+        drop(stop);
+        let mut others = Vec::new();
+        let ending = self
+            .wait_for(name, Instant::now() + grace, &abort, &mut others)
+            .await;
+        for other in others {
+            // As many as there were before: they fit.
+            let _ = self.report_ending.try_send(other);
+        }
+        report_sink(&health, ending);
+        Some(ending)
+    }
+
+    async fn wait_for(
+        &mut self,
+        name: &'static str,
+        deadline: Instant,
+        abort: &AbortHandle,
+        others: &mut Vec<(&'static str, SinkEnding)>,
+    ) -> SinkEnding {
+        let mut aborted = false;
+        loop {
+            match timeout_at(deadline, self.endings.recv()).await {
+                Ok(Some((ended, ending))) if ended == name => return ending,
+                Ok(Some(other)) => others.push(other),
+                Ok(None) => return SinkEnding::Broken,
+                Err(_) if aborted => return SinkEnding::CutOff,
+                Err(_) => {
+                    abort.abort();
+                    aborted = true;
+                }
+            }
+        }
+    }
+
+    /// The next sink that ends on its own.
+    pub async fn sink_ended(&mut self) -> (&'static str, SinkEnding) {
+        loop {
+            if let Some((name, ending)) = self.endings.recv().await {
+                if let Some(unit) = self.sinks.remove(name) {
+                    report_sink(&unit.health, ending);
+                }
+                return (name, ending);
+            }
+        }
+    }
+
+    /// Whether any sink is left to collect for.
+    pub fn has_sinks(&self) -> bool {
+        !self.sinks.is_empty()
+    }
+
+    /// The health of each sink.
+    pub fn sinks(&self) -> impl Iterator<Item = &Arc<Health>> {
+        self.sinks.values().map(|unit| &unit.health)
+    }
+
+    /// How polls of each inverter went.
+    pub fn inverters(&self) -> impl Iterator<Item = (&str, &Arc<PollCounts>)> {
+        self.inverters
+            .iter()
+            .map(|(name, unit)| (&**name, &unit.counts))
+    }
+
+    /// Stops everything: polling first, then the sinks, which deliver what they have within `grace`. Says whether
+    /// all of them did.
+    pub async fn stop(mut self, grace: Duration) -> bool {
+        let names: Vec<Arc<str>> = self.inverters.keys().cloned().collect();
+        for name in names {
+            self.stop_inverter(&name).await;
+        }
+        let deadline = Instant::now() + grace;
+        let Self {
+            events,
+            sinks,
+            endings,
+            report_ending,
+            ..
+        } = &mut self;
+        // The last sender of events and the last senders of orders to stop: the channel ends.
+        *events = broadcast::Sender::new(1);
+        drop(std::mem::replace(report_ending, mpsc::channel(1).0));
+        let mut all_well = true;
+        let mut left = std::mem::take(sinks);
+        while !left.is_empty() {
+            match timeout_at(deadline, endings.recv()).await {
+                Ok(Some((name, ending))) => {
+                    if let Some(unit) = left.remove(name) {
+                        report_sink(&unit.health, ending);
+                    }
+                    all_well &= matches!(ending, SinkEnding::Drained | SinkEnding::FarSideClosed);
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    all_well = false;
+                    for unit in std::mem::take(&mut left).into_values() {
+                        unit.abort.abort();
+                        report_sink(&unit.health, SinkEnding::CutOff);
+                    }
+                }
+            }
+        }
+        all_well
+    }
+}
+
+/// Says what became of a sink's readings.
+fn report_sink(health: &Health, ending: SinkEnding) {
+    let snapshot = health.snapshot();
+    let counts = snapshot.counts;
+    let sink = health.name();
+    match ending {
+        SinkEnding::FarSideClosed => tracing::info!(sink, %counts, "the far side has ended"),
+        SinkEnding::Drained if counts.dropped + counts.rejected + counts.missed == 0 => {
+            tracing::info!(sink, %counts, "stopped");
+        }
+        SinkEnding::Drained => {
+            tracing::warn!(sink, %counts, "stopped; not every reading was delivered")
+        }
+        SinkEnding::Broken | SinkEnding::CutOff => {
+            tracing::error!(sink, %counts, lost = counts.queued, "stopped without having delivered what was waiting");
+        }
+    }
+}
+
+/// What turns one inverter's polls into events.
+struct Station {
+    inverter: Arc<Inverter>,
+    reachability: Option<Reachability>,
+    stamper: Stamper<Values>,
+    events: broadcast::Sender<Event>,
+    /// Since when there was no answer.
+    silent_since: Option<Instant>,
+    lock: Option<InverterLock>,
+}
+
+async fn collect(mut poller: Poller, mut station: Station) {
+    loop {
+        match poller.next().await {
+            Outcome::Values(reply) => {
+                for (time, values) in station
+                    .stamper
+                    .stamp(reply.at, reply.content)
+                    .collect::<Vec<_>>()
+                {
+                    station.publish(time, values);
+                }
+                station.online();
+                station.take_lock(&poller);
+            }
+            Outcome::DeviceInfo(info) => station.identify(&info),
+            Outcome::Silent { polls, reason } => {
+                station.silent_since.get_or_insert_with(Instant::now);
+                if polls == 1 {
+                    tracing::debug!(inverter = &*station.inverter.name, %reason, "no answer to a poll");
+                } else if polls == SILENT_AFTER {
+                    tracing::warn!(inverter = &*station.inverter.name, %reason, "the inverter is silent; asking on, up to once a minute");
+                    station.change(Reachability::Silent);
+                }
+            }
+        }
+    }
+}
+
+impl Station {
+    fn new(name: &str, events: broadcast::Sender<Event>, clock: WallClock) -> Self {
+        Self {
+            inverter: Inverter::named(name),
+            reachability: None,
+            stamper: Stamper::new(clock),
+            events,
+            silent_since: None,
+            lock: None,
+        }
+    }
+
+    fn publish(&self, time: UnixMillis, values: Values) {
+        self.send(Event::Reading(Arc::new(Reading {
+            time,
+            inverter: self.inverter.clone(),
+            values,
+        })));
+    }
+
+    fn online(&mut self) {
+        let silent_for = self.silent_since.take().map(|since| since.elapsed());
+        if self.reachability != Some(Reachability::Online) {
+            match silent_for.filter(|_| self.reachability.is_some()) {
+                Some(gap) => {
+                    tracing::info!(
+                        inverter = &*self.inverter.name,
+                        silent_seconds = gap.as_secs(),
+                        "the inverter answers again"
+                    );
+                }
+                None => tracing::info!(inverter = &*self.inverter.name, "the inverter answers"),
+            }
+            self.change(Reachability::Online);
+        }
+    }
+
+    fn change(&mut self, reachability: Reachability) {
+        self.reachability = Some(reachability);
+        self.send(Event::Status(Arc::new(InverterStatus {
+            inverter: self.inverter.clone(),
+            reachability,
+        })));
+    }
+
+    fn identify(&mut self, info: &DeviceInfo) {
+        let inverter = Inverter {
+            name: self.inverter.name.clone(),
+            serial: info
+                .serial()
+                .map(Arc::from)
+                .or_else(|| self.inverter.serial.clone()),
+            model: info
+                .model()
+                .map(Arc::from)
+                .or_else(|| self.inverter.model.clone()),
+        };
+        if inverter == *self.inverter {
+            return;
+        }
+        let [before, now] = [&self.inverter.serial, &inverter.serial]
+            .map(|serial| serial.as_deref().unwrap_or("?"));
+        if self.inverter.serial.is_some() && before != now {
+            tracing::warn!(
+                inverter = &*inverter.name,
+                before,
+                now,
+                "another inverter answers under this name; give it a name of its own if both histories matter"
+            );
+        } else {
+            tracing::info!(
+                inverter = &*inverter.name,
+                serial = now,
+                model = inverter.model.as_deref().unwrap_or("?"),
+                "identified"
+            );
+        }
+        self.inverter = Arc::new(inverter);
+        self.change(Reachability::Online);
+    }
+
+    /// Keeps other commands from polling the same inverter at the same time.
+    fn take_lock(&mut self, poller: &Poller) {
+        if self.lock.is_some() {
+            return;
+        }
+        let Some(address) = poller.address() else {
+            return;
+        };
+        match InverterLock::take(address) {
+            Ok(lock) => self.lock = lock,
+            Err(held) => tracing::warn!(inverter = &*self.inverter.name, "{held}"),
+        }
+    }
+
+    fn send(&self, event: Event) {
+        // Without a receiver every sink has ended, and the collector is about to.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Drop for Station {
+    fn drop(&mut self) {
+        let lost = self.stamper.unstamped();
+        if lost > 0 {
+            tracing::error!(
+                inverter = &*self.inverter.name,
+                lost,
+                "the clock was never set; readings without a time are lost"
+            );
+        }
+    }
+}

@@ -1,0 +1,588 @@
+//! The configuration: a TOML file as types, and every mistake in it with its place.
+//!
+//! No part goes through an untyped value on its way, so each error knows its line and column. What one key says about
+//! another is checked afterwards; such a mistake names its key by path, and the place is looked up in the text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kstar_sink::setting::duration;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::discovery::{DATA_PORT, DISCOVERY_PORT};
+use crate::poll::Target;
+use crate::sinks::SinkSections;
+use crate::wire::ApAddress;
+
+/// The shortest interval between polls of a real inverter.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The folder for what must outlive the process.
+    pub state_dir: Option<PathBuf>,
+    /// How polling goes.
+    pub collector: CollectorSection,
+    /// The inverters; one that is discovered if there are none.
+    #[serde(rename = "inverter")]
+    pub inverters: Vec<InverterSection>,
+    /// Where readings go.
+    pub sinks: SinkSections,
+}
+
+/// The section `[collector]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectorSection {
+    /// The time from one poll to the next.
+    #[serde(with = "duration")]
+    pub poll_interval: Duration,
+    /// How long a reply may take.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// How often a poll asks before it gives up.
+    pub tries: NonZeroU32,
+    /// How long sinks may take to deliver what waits when the program is stopped.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    /// Whether polls may follow each other faster than inverters can take.
+    pub allow_fast_polling: bool,
+    /// Where an inverter without a host is looked for; everywhere if empty.
+    pub discovery_addresses: Vec<DiscoveryAddress>,
+}
+
+impl Default for CollectorSection {
+    fn default() -> Self {
+        Self {
+            poll_interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            tries: NonZeroU32::MIN.saturating_add(2),
+            grace: Duration::from_secs(10),
+            allow_fast_polling: false,
+            discovery_addresses: Vec::new(),
+        }
+    }
+}
+
+/// A section `[[inverter]]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InverterSection {
+    /// What it is called everywhere.
+    pub name: InverterName,
+    /// Where it is; discovered if absent.
+    pub host: Option<Host>,
+    /// What we call ourselves when asking it.
+    #[serde(deserialize_with = "ap_address")]
+    pub ap_address: ApAddress,
+}
+
+/// The name of an inverter: up to 32 letters, digits, `_` and `-`, so that it can be part of a topic or tag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct InverterName(String);
+
+impl InverterName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for InverterName {
+    fn default() -> Self {
+        Self("inverter".to_owned())
+    }
+}
+
+impl TryFrom<String> for InverterName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if (1..=32).contains(&name.len()) && name.bytes().all(fits) {
+            Ok(Self(name))
+        } else {
+            Err(format!(
+                "`{name}` cannot name an inverter; use 1 to 32 of the characters A-Z a-z 0-9 _ -"
+            ))
+        }
+    }
+}
+
+/// Where an inverter is: a name or address with or without a port, or nowhere in particular.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Host {
+    /// `0.0.0.0`: it is discovered.
+    Anywhere,
+    /// At a name or address and a port.
+    At {
+        /// The name or address.
+        host: String,
+        /// The data port.
+        port: u16,
+    },
+}
+
+impl TryFrom<String> for Host {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let at = |host: &str, port| Self::At {
+            host: host.to_owned(),
+            port,
+        };
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(if address.is_unspecified() {
+                Self::Anywhere
+            } else {
+                at(text, DATA_PORT)
+            });
+        }
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(at(&address.ip().to_string(), address.port()));
+        }
+        let wrong = |what: &str| {
+            format!(
+                "`{text}` is no host: {what}; write a name or address, like \"192.168.1.50\" or \"inverter.lan:8899\""
+            )
+        };
+        let (host, port) = match text.rsplit_once(':') {
+            None => (text, DATA_PORT),
+            Some((host, port)) => (
+                host,
+                port.parse()
+                    .ok()
+                    .filter(|port| *port > 0)
+                    .ok_or_else(|| wrong("the port is no number from 1 to 65535"))?,
+            ),
+        };
+        let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
+        if host.is_empty() || !host.chars().all(fits) {
+            return Err(wrong("it holds something that no name has"));
+        }
+        Ok(at(host, port))
+    }
+}
+
+/// An address to greet, with the discovery port if it names no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DiscoveryAddress(pub SocketAddr);
+
+impl TryFrom<String> for DiscoveryAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for DiscoveryAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = text
+            .parse()
+            .ok()
+            .or_else(|| Some(SocketAddr::new(text.parse().ok()?, DISCOVERY_PORT)));
+        address.filter(SocketAddr::is_ipv4).map(Self).ok_or_else(|| {
+            format!("`{text}` is no address to greet; write an IPv4 address, like \"192.168.1.255\" or \"192.168.1.50:48899\"")
+        })
+    }
+}
+
+fn ap_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ApAddress, D::Error> {
+    let byte = u8::deserialize(deserializer)?;
+    ApAddress::from_byte(byte).ok_or_else(|| {
+        de::Error::custom(format!(
+            "0x{byte:02X} is no known address; use 0xB0 (KSTAR) or 0xC0 (GoodWe)"
+        ))
+    })
+}
+
+/// Something wrong with a configuration, and where.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// The place in its text.
+    place: Option<Place>,
+    /// What is wrong and how to mend it.
+    message: String,
+}
+
+#[derive(Debug)]
+struct Place {
+    line_number: usize,
+    column: usize,
+    line: String,
+    /// How many characters are marked.
+    width: usize,
+}
+
+impl std::error::Error for ConfigError {}
+
+/// `kstar.toml:3:1: what is wrong`, then the line with a caret below the place.
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        let Some(Place {
+            line_number,
+            column,
+            line,
+            width,
+        }) = &self.place
+        else {
+            return write!(f, "{path}: {}", self.message);
+        };
+        let margin = " ".repeat(line_number.to_string().len());
+        let indent = " ".repeat(column - 1);
+        let carets = "^".repeat((*width).max(1));
+        write!(f, "{path}:{line_number}:{column}: {}\n", self.message)?;
+        write!(
+            f,
+            "{margin} |\n{line_number} | {line}\n{margin} | {indent}{carets}"
+        )
+    }
+}
+
+impl ConfigError {
+    fn new(path: &Path, text: &str, span: Option<Range<usize>>, message: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            place: span.and_then(|span| Place::find(text, &span)),
+            message,
+        }
+    }
+}
+
+impl Place {
+    fn find(text: &str, span: &Range<usize>) -> Option<Self> {
+        let before = text.get(..span.start)?;
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = text.get(line_start..)?.lines().next().unwrap_or_default();
+        let column = text.get(line_start..span.start)?.chars().count() + 1;
+        let marked = text
+            .get(span.clone())?
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count();
+        // A tab would move the caret away from its place.
+        let line = line.replace('\t', " ");
+        Some(Self {
+            line_number: before.matches('\n').count() + 1,
+            column,
+            line,
+            width: marked,
+        })
+    }
+}
+
+/// A key by its path: a name, or a number in an array of tables.
+pub(crate) enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// Where the value at that path stands in the text.
+fn locate(text: &str, path: &[Step<'_>]) -> Option<Range<usize>> {
+    use toml::de::DeValue;
+    let (table, _) = toml::de::DeTable::parse_recoverable(text);
+    let mut span = None;
+    let mut value = DeValue::Table(table.into_inner());
+    for step in path {
+        let next = match (step, value) {
+            (Step::Key(key), DeValue::Table(mut table)) => table.remove(*key)?,
+            (Step::Index(index), DeValue::Array(mut array)) if *index < array.len() => {
+                array.remove(*index)
+            }
+            _ => return span,
+        };
+        span = Some(next.span());
+        value = next.into_inner();
+    }
+    span
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ConfigError::new(
+                path,
+                "",
+                None,
+                format!("cannot read the configuration: {error}"),
+            )
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a file; `path` is only for errors.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            ConfigError::new(path, text, error.span(), error.message().to_owned())
+        })?;
+        config.check().map_err(|(steps, message)| {
+            ConfigError::new(path, text, locate(text, &steps), message)
+        })?;
+        Ok(config)
+    }
+
+    /// What one key says about another.
+    fn check(&self) -> Result<(), (Vec<Step<'static>>, String)> {
+        use Step::{Index, Key};
+        let collector = &self.collector;
+        let collector_key = |key| vec![Key("collector"), Key(key)];
+        if collector.poll_interval.is_zero() {
+            return Err((
+                collector_key("poll_interval"),
+                "there must be some time between two polls".to_owned(),
+            ));
+        }
+        if collector.poll_interval < SHORTEST_INTERVAL && !collector.allow_fast_polling {
+            let message = "inverters cannot take polls more often than once a second; \
+                           set allow_fast_polling = true if yours is a simulated one";
+            return Err((collector_key("poll_interval"), message.to_owned()));
+        }
+        if collector.timeout.is_zero() {
+            return Err((
+                collector_key("timeout"),
+                "a reply needs some time".to_owned(),
+            ));
+        }
+        let mut names = BTreeMap::new();
+        let mut hosts = BTreeMap::new();
+        for (index, inverter) in self.inverters.iter().enumerate() {
+            let inverter_key = |key| vec![Key("inverter"), Index(index), Key(key)];
+            if let Some(first) = names.insert(inverter.name.clone(), index + 1) {
+                let message = format!(
+                    "the inverters {first} and {} are both named `{}`; each needs a name of its own",
+                    index + 1,
+                    inverter.name.0
+                );
+                return Err((inverter_key("name"), message));
+            }
+            match &inverter.host {
+                Some(Host::At { host, port }) => {
+                    if let Some(first) = hosts.insert((host, port), index + 1) {
+                        let message = format!(
+                            "the inverters {first} and {} are both at {host}:{port}; two pollers disturb each other",
+                            index + 1
+                        );
+                        return Err((inverter_key("host"), message));
+                    }
+                }
+                None | Some(Host::Anywhere) if self.inverters.len() > 1 => {
+                    let message =
+                        "with several inverters each needs a host; `kstar discover` lists them"
+                            .to_owned();
+                    return Err((inverter_key("host"), message));
+                }
+                None | Some(Host::Anywhere) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The inverters to poll: those of the file, or one that is discovered.
+    pub fn inverters(&self) -> Vec<InverterSection> {
+        if self.inverters.is_empty() {
+            vec![InverterSection::default()]
+        } else {
+            self.inverters.clone()
+        }
+    }
+
+    /// The folder for what must outlive the process.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(default_state_dir)
+    }
+}
+
+impl InverterSection {
+    /// Where polls of it go.
+    pub fn target(&self, collector: &CollectorSection) -> Target {
+        match &self.host {
+            Some(Host::At { host, port }) => Target::Host {
+                host: host.clone(),
+                port: *port,
+            },
+            None | Some(Host::Anywhere) => Target::Discovered {
+                greeted: collector
+                    .discovery_addresses
+                    .iter()
+                    .map(|address| address.0)
+                    .collect(),
+            },
+        }
+    }
+}
+
+/// `$STATE_DIRECTORY` as systemd sets it, else the user's own place for such files.
+fn default_state_dir() -> PathBuf {
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let in_home = || Some(std::env::home_dir()?.join(".local/state"));
+    if let Some(folder) = variable("STATE_DIRECTORY") {
+        return folder;
+    }
+    let base = variable("XDG_STATE_HOME")
+        .or_else(|| variable("LOCALAPPDATA"))
+        .or_else(in_home);
+    base.map_or_else(|| PathBuf::from("."), |base| base.join("kstar"))
+}
+
+/// Where a configuration is looked for when none is named, in this order.
+pub fn usual_places() -> Vec<PathBuf> {
+    let mut places = vec![PathBuf::from("kstar.toml")];
+    let home = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".config")));
+    places.extend(home.map(|home| home.join("kstar/config.toml")));
+    places.push(PathBuf::from("/etc/kstar/config.toml"));
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(Path::new("kstar.toml"), text)
+            .expect_err(text)
+            .to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_with_its_place_and_the_legal_ones() {
+        let shown = error("[collector]\npol_interval = \"5s\"\n");
+        assert_eq!(
+            shown,
+            "kstar.toml:2:1: unknown field `pol_interval`, expected one of `poll_interval`, `timeout`, `tries`, \
+             `grace`, `allow_fast_polling`, `discovery_addresses`\n  |\n2 | pol_interval = \"5s\"\n  | ^^^^^^^^^^^^"
+        );
+    }
+
+    #[test]
+    fn a_mistake_has_line_and_column_wherever_it_is() {
+        for (text, place, words) in [
+            (
+                "[collector]\npoll_interval = \"soon\"",
+                "2:17",
+                "no duration",
+            ),
+            ("[collector]\npoll_interval = 5", "2:17", "duration as text"),
+            (
+                "[collector]\npoll_interval = \"500ms\"",
+                "2:17",
+                "allow_fast_polling",
+            ),
+            ("[collector]\ntries = 0", "2:9", "nonzero"),
+            ("[collector]\ntimeout = \"0s\"", "2:11", "some time"),
+            ("[[inverter]]\nname = \"my roof\"", "2:8", "cannot name"),
+            ("[[inverter]]\nhost = \"a b\"", "2:8", "no host"),
+            ("[[inverter]]\nhost = \"a:70000\"", "2:8", "port"),
+            ("[[inverter]]\nap_address = 0x7F", "2:14", "0xB0"),
+            ("[[inverter]]\nap_address = 300", "2:14", "300"),
+            (
+                "[[inverter]]\nname='a'\nhost='a'\n[[inverter]]\nname='a'\nhost='b'",
+                "5:6",
+                "both named `a`",
+            ),
+            (
+                "[[inverter]]\nname='a'\nhost='x'\n[[inverter]]\nname='b'\nhost='x'",
+                "6:6",
+                "both at x:8899",
+            ),
+            (
+                "[[inverter]]\nname='a'\nhost='x'\n[[inverter]]\nname='b'",
+                "4:1",
+                "each needs a host",
+            ),
+            ("[sinks.fax]", "1:8", "unknown field `fax`"),
+            ("state_dir = ", "1:13", ""),
+            (
+                "[collector]\ndiscovery_addresses = ['fe80::1']",
+                "2:24",
+                "IPv4",
+            ),
+        ] {
+            let shown = error(text);
+            assert!(
+                shown.starts_with(&format!("kstar.toml:{place}: ")),
+                "{text}\n{shown}"
+            );
+            assert!(shown.contains(words), "{text}\n{shown}");
+            assert!(shown.contains('^'), "{text}\n{shown}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::load(Path::new("/no/such/kstar.toml"))
+            .expect_err("no such file")
+            .to_string();
+        assert!(
+            error.starts_with("/no/such/kstar.toml: cannot read"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_empty_file_means_one_inverter_to_be_discovered() {
+        let config = Config::parse(Path::new("kstar.toml"), "").expect("nothing is wrong");
+        let [inverter] = &config.inverters()[..] else {
+            panic!("one inverter")
+        };
+        assert_eq!(inverter.name.as_str(), "inverter");
+        assert_eq!(
+            inverter.target(&config.collector),
+            Target::Discovered {
+                greeted: Vec::new()
+            }
+        );
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+        let at = |host: &str, port| {
+            Ok(Host::At {
+                host: host.to_owned(),
+                port,
+            })
+        };
+        assert_eq!("192.168.1.50".parse(), at("192.168.1.50", 8899));
+        assert_eq!("192.168.1.50:9000".parse(), at("192.168.1.50", 9000));
+        assert_eq!("inverter.lan".parse(), at("inverter.lan", 8899));
+        assert_eq!("inverter.lan:1".parse(), at("inverter.lan", 1));
+        assert_eq!("[fe80::1]:9000".parse(), at("fe80::1", 9000));
+        assert_eq!("fe80::1".parse(), at("fe80::1", 8899));
+        assert_eq!("0.0.0.0".parse(), Ok(Host::Anywhere));
+        for wrong in ["", ":8899", "a:", "a:0", "http://a", "a/b"] {
+            assert!(wrong.parse::<Host>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! One poller per inverter: two that ask the same one disturb each other (PROTOCOL 1.5).
+//!
+//! Whoever polls holds a file locked that is named after the inverter's address and holds the process id. The lock
+//! goes with the process, however that ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// A held lock; dropping it gives it back.
+#[derive(Debug)]
+pub struct InverterLock {
+    _file: File,
+}
+
+/// Another process polls the inverter.
+#[derive(Debug, thiserror::Error)]
+#[error("process {} polls {address} already; two pollers disturb each other", pid.as_deref().unwrap_or("(unknown)"))]
+pub struct Held {
+    /// The inverter.
+    pub address: SocketAddr,
+    /// The other process.
+    pub pid: Option<String>,
+}
+
+impl InverterLock {
+    /// Takes the lock of the inverter at this address. Where locks are not to be had at all (a read-only system),
+    /// there is none to respect: that is logged, and `None`.
+    pub fn take(address: SocketAddr) -> Result<Option<Self>, Held> {
+        Self::take_in(&folder(), address)
+    }
+
+    fn take_in(folder: &Path, address: SocketAddr) -> Result<Option<Self>, Held> {
+        let path = folder.join(format!(
+            "kstar-{}.lock",
+            address.to_string().replace([':', '[', ']', '%'], "-")
+        ));
+        let mut file = match open(&path) {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "no lock file; going on without");
+                return Ok(None);
+            }
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
+                return Err(Held {
+                    address,
+                    pid: known.then(|| pid.trim().to_owned()),
+                });
+            }
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(path = %path.display(), %error, "no locks on this file system; going on without");
+                return Ok(None);
+            }
+        }
+        // Only for the message that others show; a file of another user holds the lock just as well.
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| write!(file, "{}", std::process::id()));
+        if let Err(error) = written {
+            tracing::debug!(path = %path.display(), %error, "cannot write the process id into the lock file");
+        }
+        Ok(Some(Self { _file: file }))
+    }
+}
+
+/// A folder that a service and a person at a terminal share.
+fn folder() -> PathBuf {
+    let shared = PathBuf::from("/run/lock");
+    if shared.is_dir() {
+        shared
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    let for_writing = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
+    for_writing.or_else(|error| File::open(path).map_err(|_| error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_holds_the_lock_and_gets_it_afterwards() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = ([127, 0, 0, 1], 8899).into();
+        let first = InverterLock::take_in(folder.path(), address)
+            .expect("free")
+            .expect("locks work here");
+        let held = InverterLock::take_in(folder.path(), address).expect_err("held");
+        assert_eq!(held.pid, Some(std::process::id().to_string()));
+        assert!(InverterLock::take_in(folder.path(), ([127, 0, 0, 1], 8898).into()).is_ok());
+        drop(first);
+        assert!(InverterLock::take_in(folder.path(), address).is_ok());
+    }
+
+    #[test]
+    fn without_a_place_for_locks_there_is_none() {
+        let lock =
+            InverterLock::take_in(Path::new("/no/such/folder"), ([127, 0, 0, 1], 8899).into());
+        assert!(matches!(lock, Ok(None)));
+    }
+}

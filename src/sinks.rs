@@ -1,0 +1,93 @@
+//! The registry: the one place that names every sink, and the only one with their features.
+//!
+//! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
+
+use kstar_sink::delivery::Policy;
+use kstar_sink::sink::{Context, Misconfigured, Sink, SinkConfig};
+use serde::Deserialize;
+
+#[cfg(not(any(feature = "stdout", feature = "sqlite")))]
+compile_error!(
+    "a collector without a sink collects for nobody: enable the feature of at least one sink"
+);
+
+macro_rules! registry {
+    ($($name:ident, $feature:literal: $config:path;)+) => {
+        /// The table `[sinks]` of the configuration: each section that is present enables its sink.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct SinkSections {
+            $(
+                #[cfg(feature = $feature)]
+                $name: Option<$config>,
+                #[cfg(not(feature = $feature))]
+                $name: Option<not_built::$name>,
+            )+
+        }
+
+        impl SinkSections {
+            /// The sinks that are enabled, each with its section.
+            pub fn enabled(self) -> Vec<Box<dyn Section>> {
+                let sections: [Option<Box<dyn Section>>; _] = [$(
+                    #[cfg(feature = $feature)]
+                    self.$name.map(|section| Box::new(section) as Box<dyn Section>),
+                )+];
+                sections.into_iter().flatten().collect()
+            }
+        }
+
+        /// What stands for the section of a sink that this build does not have.
+        mod not_built {
+            $(
+                #[cfg(not(feature = $feature))]
+                #[derive(Debug)]
+                #[expect(non_camel_case_types, reason = "a sink has one spelling everywhere")]
+                pub(super) enum $name {}
+
+                #[cfg(not(feature = $feature))]
+                impl<'de> serde::Deserialize<'de> for $name {
+                    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+                        Err(serde::de::Error::custom(concat!(
+                            "the sink `", $feature, "` is not part of this build; build with `--features ", $feature, "`"
+                        )))
+                    }
+                }
+            )+
+        }
+    };
+}
+
+registry! {
+    stdout, "stdout": kstar_sink_stdout::StdoutConfig;
+    sqlite, "sqlite": kstar_sink_sqlite::SqliteConfig;
+}
+
+/// A sink's section, whatever its type.
+pub trait Section: Send {
+    /// The sink's name.
+    fn name(&self) -> &'static str;
+    /// How the driver treats the sink.
+    fn policy(&self) -> Policy;
+    /// Where its readings go.
+    fn destination(&self, context: &Context) -> String;
+    /// Makes the sink.
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
+}
+
+impl<T: SinkConfig> Section for T {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn policy(&self) -> Policy {
+        SinkConfig::policy(self)
+    }
+
+    fn destination(&self, context: &Context) -> String {
+        SinkConfig::destination(self, context)
+    }
+
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
+        SinkConfig::open(self, context)
+    }
+}
