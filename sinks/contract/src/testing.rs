@@ -1,14 +1,459 @@
-//! Readings to test with.
+//! Readings to test with, and the conformance suite that every sink passes.
+//!
+//! The suite knows a sink only by the contract and its far side only as [`FarSide`], so that what a new sink must
+//! promise stands in one place and is checked against the real far side. It waits for what it can see and never for
+//! a time that should be enough.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::reading::{Inverter, Reading, UnixMillis};
+use async_trait::async_trait;
+use fastrand::Rng;
+use tokio::sync::broadcast;
+use tokio::time::{Instant, sleep, timeout};
 
-/// A reading of the inverter of that name at that time.
+use crate::catalogue::{Quantity, Values};
+use crate::delivery::{Keep, Policy};
+use crate::driver::{Driver, Ended};
+use crate::health::{Health, Snapshot, State};
+use crate::reading::{Event, Inverter, Reading, UnixMillis};
+use crate::sink::{Batch, Sink};
+use crate::units::Kind;
+
+/// 2026-11-22T00:00:00Z, where the test readings begin.
+const BEGIN: i64 = 1_795_305_600_000;
+
+/// The time between two of the test readings.
+const INTERVAL: i64 = 5000;
+
+/// A reading without values of the inverter of that name at that time.
 pub fn reading(inverter: &str, time: i64) -> Arc<Reading> {
+    with_values(inverter, time, |_, _| None)
+}
+
+/// A reading in which every quantity is present, plausible, and the same for the same time.
+pub fn full_reading(inverter: &str, time: i64) -> Arc<Reading> {
+    with_values(inverter, time, |quantity, random| {
+        Some(plausible(quantity, random))
+    })
+}
+
+/// Readings of one inverter, five seconds apart, with everything that may occur: absent values, zeros, negative
+/// numbers, codes that have no label, any set of flags. The same for the same arguments.
+pub fn readings(inverter: &str, count: usize) -> Vec<Arc<Reading>> {
+    (BEGIN..)
+        .step_by(INTERVAL.unsigned_abs().try_into().unwrap_or(1))
+        .take(count)
+        .map(|time| with_values(inverter, time, possible))
+        .collect()
+}
+
+fn with_values(
+    inverter: &str,
+    time: i64,
+    value: impl Fn(Quantity, &mut Rng) -> Option<i64>,
+) -> Arc<Reading> {
+    let mut random = Rng::with_seed(time.unsigned_abs());
+    let mut values = Values::default();
+    for quantity in Quantity::ALL {
+        values.set_raw(*quantity, value(*quantity, &mut random));
+    }
+    values.derive();
     Arc::new(Reading {
         time: UnixMillis(time),
         inverter: Inverter::named(inverter),
-        values: crate::catalogue::Values::default(),
+        values,
     })
+}
+
+fn plausible(quantity: Quantity, random: &mut Rng) -> i64 {
+    let description = quantity.description();
+    match description.kind {
+        Kind::Measurement | Kind::Counter => {
+            let usual = match description.unit {
+                "V" => 230,
+                "A" => 12,
+                "W" => 3000,
+                "Hz" => 50,
+                "°C" => 35,
+                "%" => 80,
+                "kWh" => 14_079,
+                "h" => 30_000,
+                _ => 60,
+            };
+            let whole = usual * 10_i64.pow(description.decimals.into());
+            random.i64(whole * 9 / 10..=whole * 11 / 10)
+        }
+        Kind::Mode(labels) | Kind::Flags(labels) => {
+            let known = random.choice(labels.0).map_or(0, |(code, _)| *code);
+            match description.kind {
+                Kind::Mode(_) => known.into(),
+                _ => 1 << known,
+            }
+        }
+        Kind::Bits => random.u32(..).into(),
+        Kind::Clock => BEGIN / 1000 + random.i64(0..86_400),
+    }
+}
+
+fn possible(quantity: Quantity, random: &mut Rng) -> Option<i64> {
+    match (random.u8(..8), quantity.description().kind) {
+        (0, _) => None,
+        (1, _) => Some(0),
+        (2, Kind::Measurement) => Some(random.i64(-70_000..70_000)),
+        (2..4, Kind::Mode(_)) => Some(random.u8(..).into()),
+        (2..5, Kind::Flags(_)) => Some(random.u32(..).into()),
+        _ => Some(plausible(quantity, random)),
+    }
+}
+
+/// What a far side holds of one reading: `inverter`, `time` (Unix milliseconds), and each quantity that is present,
+/// all as text.
+pub type Record = BTreeMap<String, String>;
+
+/// The record of a reading, each value written as [`Value`](crate::catalogue::Value) writes it.
+pub fn record(reading: &Reading) -> Record {
+    let identity = [
+        ("inverter".to_owned(), reading.inverter.name.to_string()),
+        ("time".to_owned(), reading.time.0.to_string()),
+    ];
+    let values = reading
+        .values
+        .present()
+        .map(|(quantity, value)| (quantity.name().to_owned(), value.to_string()));
+    identity.into_iter().chain(values).collect()
+}
+
+/// The record of a JSON line, for far sides that hold those.
+///
+/// # Panics
+///
+/// When the line is not a reading.
+#[expect(clippy::panic, reason = "a test that reads something else has failed")]
+pub fn record_of_line(line: &str) -> Record {
+    use serde_json::Value;
+    let Ok(Value::Object(entries)) = serde_json::from_str(line) else {
+        panic!("no JSON object: {line:?}");
+    };
+    entries
+        .into_iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "schema" | "serial" | "model"))
+        .map(|(key, value)| {
+            let text = match value {
+                Value::String(time) if key == "time" => match time.parse::<jiff::Timestamp>() {
+                    Ok(time) => time.as_millisecond().to_string(),
+                    Err(error) => panic!("no time: {time:?}: {error}"),
+                },
+                Value::String(text) => text,
+                Value::Array(flags) if flags.is_empty() => "none".to_owned(),
+                Value::Array(flags) => {
+                    let flags: Vec<_> = flags.iter().filter_map(Value::as_str).collect();
+                    flags.join(",")
+                }
+                other => other.to_string(),
+            };
+            (key, text)
+        })
+        .collect()
+}
+
+/// A sink's far side, as the suite needs it.
+#[async_trait]
+pub trait FarSide: Send {
+    /// A sink for this far side. Called again after the sink before was closed.
+    fn sink(&mut self) -> Box<dyn Sink>;
+
+    /// Everything that the far side holds, in the order in which it came.
+    async fn held(&mut self) -> Vec<Record>;
+
+    /// Makes the far side unable to take anything, as an outage would. What is under way may still arrive.
+    async fn go_away(&mut self);
+
+    /// Ends the outage.
+    async fn come_back(&mut self);
+
+    /// A reading that the far side refuses for what it is; `None` if there is no such reading.
+    fn nonsense(&self) -> Option<Arc<Reading>> {
+        None
+    }
+
+    /// What the far side should hold of a reading, where that is not all of it.
+    fn expected(&self, reading: &Reading) -> Record {
+        record(reading)
+    }
+
+    /// How the driver treats the sink in this suite: impatient, so that an outage is seen soon.
+    fn policy(&self) -> Policy {
+        Policy {
+            keep: Keep::Every,
+            queue: const { NonZeroUsize::new(1000).unwrap() },
+            batch: const { NonZeroUsize::new(50).unwrap() },
+            timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+/// How long the suite waits for something that must happen; reached only by a sink that fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a sink may take to close.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// How many readings the suite offers to a far side that is away until it must be noticed: more than the buffers
+/// on the way (a pipe's 64 KiB) can hold.
+const OFFERED: usize = 300;
+
+/// Holds a sink to the contract; panics with what it found.
+///
+/// # Panics
+///
+/// When the sink breaks a promise.
+pub async fn conformance(far_side: impl FarSide) {
+    let mut suite = Suite {
+        far_side,
+        expected: Vec::new(),
+        time: BEGIN,
+    };
+    suite.a_batch_arrives_whole_and_in_order().await;
+    suite.redelivery_is_harmless().await;
+    suite.nothing_is_lost_over_a_restart_of_the_sink().await;
+    suite.an_outage_is_noticed_and_loses_nothing().await;
+    suite.nonsense_is_rejected_and_the_rest_is_kept().await;
+}
+
+struct Suite<F> {
+    far_side: F,
+    /// What the far side should hold by now.
+    expected: Vec<Record>,
+    /// The time of the newest reading.
+    time: i64,
+}
+
+/// A sink that runs in its driver.
+struct Running {
+    events: broadcast::Sender<Event>,
+    sent: u64,
+    health: Arc<Health>,
+    driver: tokio::task::JoinHandle<Ended>,
+}
+
+impl<F: FarSide> Suite<F> {
+    async fn a_batch_arrives_whole_and_in_order(&mut self) {
+        let mut sink = self.far_side.sink();
+        let batch = self.next_readings(5);
+        deliver(&mut sink, &batch).await;
+        self.holds_what_it_should("after one batch").await;
+        close(sink).await;
+    }
+
+    async fn redelivery_is_harmless(&mut self) {
+        let mut sink = self.far_side.sink();
+        let batch = self.next_readings(4);
+        deliver(&mut sink, &batch).await;
+        deliver(&mut sink, &batch).await;
+        self.holds_what_it_should("after the same batch twice")
+            .await;
+        let overlapping: Vec<_> = batch.into_iter().chain(self.next_readings(2)).collect();
+        deliver(&mut sink, &overlapping).await;
+        self.holds_what_it_should("after a batch that holds the one before")
+            .await;
+        close(sink).await;
+    }
+
+    async fn nothing_is_lost_over_a_restart_of_the_sink(&mut self) {
+        for _ in 0..2 {
+            let mut sink = self.far_side.sink();
+            let batch = self.next_readings(3);
+            deliver(&mut sink, &batch).await;
+            close(sink).await;
+        }
+        self.holds_what_it_should("after the sink was closed and opened again")
+            .await;
+    }
+
+    async fn an_outage_is_noticed_and_loses_nothing(&mut self) {
+        let mut running = self.run();
+        running.send(self.next_readings(1));
+        running
+            .until("the first reading is delivered", |now| {
+                now.counts.delivered == 1
+            })
+            .await;
+
+        self.far_side.go_away().await;
+        let mut noticed = false;
+        for _ in 0..OFFERED {
+            let offered = Instant::now();
+            running.send(self.next_readings(1));
+            let now = running
+                .until("a reading is delivered or the outage noticed", |now| {
+                    now.counts.queued == 0 || matches!(now.state, State::Down { .. })
+                })
+                .await;
+            noticed = matches!(now.state, State::Down { .. });
+            if noticed {
+                // Twice the time-out: a busy machine may be late, but not by as much again.
+                let took = offered.elapsed();
+                assert!(
+                    took < self.far_side.policy().timeout * 2,
+                    "the outage was noticed only after {took:?}"
+                );
+                break;
+            }
+        }
+        assert!(
+            noticed,
+            "{OFFERED} readings were delivered to a far side that is away"
+        );
+        running.send(self.next_readings(10));
+
+        self.far_side.come_back().await;
+        running
+            .until("everything is delivered after the outage", |now| {
+                now.counts.queued == 0 && now.state == State::Up
+            })
+            .await;
+        running.end().await;
+        self.holds_what_it_should("after an outage").await;
+    }
+
+    async fn nonsense_is_rejected_and_the_rest_is_kept(&mut self) {
+        let Some(nonsense) = self.far_side.nonsense() else {
+            return;
+        };
+        let mut running = self.run();
+        running.send(self.next_readings(3));
+        running.send([nonsense]);
+        running.send(self.next_readings(3));
+        let now = running
+            .until("all but the nonsense is delivered", |now| {
+                now.counts.delivered + now.counts.rejected == 7
+            })
+            .await;
+        assert_eq!(now.counts.rejected, 1, "only the nonsense is rejected");
+        running.end().await;
+        self.holds_what_it_should("after a reading that it refuses")
+            .await;
+    }
+
+    /// The next readings, which the far side is from now on expected to hold.
+    fn next_readings(&mut self, count: usize) -> Vec<Arc<Reading>> {
+        let readings: Vec<_> = (0..count)
+            .map(|_| {
+                self.time += INTERVAL;
+                full_reading("roof", self.time)
+            })
+            .collect();
+        let records = readings
+            .iter()
+            .map(|reading| self.far_side.expected(reading));
+        self.expected.extend(records);
+        readings
+    }
+
+    async fn holds_what_it_should(&mut self, when: &str) {
+        let held = self.far_side.held().await;
+        let time = |record: &Record| record.get("time").cloned();
+        assert_eq!(
+            held.iter().map(time).collect::<Vec<_>>(),
+            self.expected.iter().map(time).collect::<Vec<_>>(),
+            "{when}: the times that the far side holds, and those that it should"
+        );
+        for (held, expected) in held.iter().zip(&self.expected) {
+            assert_eq!(held, expected, "{when}");
+        }
+    }
+
+    fn run(&mut self) -> Running {
+        let health = Arc::new(Health::new("conformance"));
+        let (events, receiver) = broadcast::channel(1024);
+        let driver = Driver::new(
+            self.far_side.sink(),
+            self.far_side.policy(),
+            Arc::clone(&health),
+        );
+        Running {
+            events,
+            sent: 0,
+            health,
+            driver: tokio::spawn(driver.run(receiver, std::future::pending())),
+        }
+    }
+}
+
+impl Running {
+    fn send(&mut self, readings: impl IntoIterator<Item = Arc<Reading>>) {
+        for reading in readings {
+            assert!(
+                self.events.send(Event::Reading(reading)).is_ok(),
+                "the driver has ended"
+            );
+            self.sent += 1;
+        }
+    }
+
+    async fn until(&self, what: &str, reached: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        let begin = Instant::now();
+        loop {
+            let now = self.health.snapshot();
+            // Before the driver has seen everything, its counts say nothing.
+            if now.counts.taken == self.sent && reached(&now) {
+                return now;
+            }
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "in vain for {PATIENCE:?}: {what}; {now:?}"
+            );
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn end(self) {
+        drop(self.events);
+        let ended = timeout(PATIENCE, self.driver).await;
+        assert!(
+            matches!(ended, Ok(Ok(Ended::Drained))),
+            "the driver ended with {ended:?}"
+        );
+    }
+}
+
+async fn deliver(sink: &mut Box<dyn Sink>, readings: &[Arc<Reading>]) {
+    let outcome = timeout(PATIENCE, sink.deliver(&Batch::new(readings))).await;
+    assert!(
+        matches!(outcome, Ok(Ok(()))),
+        "the delivery ended with {outcome:?}"
+    );
+}
+
+async fn close(sink: Box<dyn Sink>) {
+    let outcome = timeout(CLOSING, sink.close()).await;
+    assert!(
+        matches!(outcome, Ok(Ok(()))),
+        "closing ended with {outcome:?}"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_reading_has_every_quantity() {
+        let reading = full_reading("roof", BEGIN);
+        for quantity in Quantity::ALL {
+            assert!(reading.values.raw(*quantity).is_some(), "{quantity}");
+        }
+        assert_eq!(reading, full_reading("roof", BEGIN));
+    }
+
+    #[test]
+    fn a_record_is_the_same_whether_made_from_the_reading_or_from_its_json_line() {
+        for reading in readings("roof", 500) {
+            let line = serde_json::to_string(&*reading).unwrap();
+            assert_eq!(record_of_line(&line), record(&reading));
+        }
+    }
 }
