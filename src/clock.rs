@@ -118,12 +118,12 @@ mod tests {
         assert_eq!(stamper.unstamped(), 2);
         tokio::time::advance(Duration::from_secs(5)).await;
         SET.store(true, Ordering::Relaxed);
-        let stamped: Vec<(i64, char)> = stamper
+        let times: Vec<(i64, char)> = stamper
             .stamp(Instant::now(), 'c')
             .map(|(time, thing)| (time.0, thing))
             .collect();
         assert_eq!(
-            stamped,
+            times,
             [
                 (1_799_999_990_000, 'a'),
                 (1_799_999_995_000, 'b'),

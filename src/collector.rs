@@ -310,7 +310,7 @@ fn report_sink(health: &Health, ending: SinkEnding) {
             tracing::info!(sink, %counts, "stopped");
         }
         SinkEnding::Drained => {
-            tracing::warn!(sink, %counts, "stopped; not every reading was delivered")
+            tracing::warn!(sink, %counts, "stopped; not every reading was delivered");
         }
         SinkEnding::Broken | SinkEnding::CutOff => {
             tracing::error!(sink, %counts, lost = counts.queued, "stopped without having delivered what was waiting");
@@ -326,7 +326,16 @@ struct Station {
     events: broadcast::Sender<Event>,
     /// Since when there was no answer.
     silent_since: Option<Instant>,
-    lock: Option<InverterLock>,
+    lock: Lock,
+}
+
+/// What became of the inverter's lock.
+enum Lock {
+    NotTried,
+    /// Ours, or not to be had on this system.
+    Settled(#[expect(dead_code, reason = "held, not read")] Option<InverterLock>),
+    /// Another process has it; tried again with each poll, but said once.
+    Elsewhere,
 }
 
 async fn collect(mut poller: Poller, mut station: Station) {
@@ -365,7 +374,7 @@ impl Station {
             stamper: Stamper::new(clock),
             events,
             silent_since: None,
-            lock: None,
+            lock: Lock::NotTried,
         }
     }
 
@@ -380,15 +389,14 @@ impl Station {
     fn online(&mut self) {
         let silent_for = self.silent_since.take().map(|since| since.elapsed());
         if self.reachability != Some(Reachability::Online) {
-            match silent_for.filter(|_| self.reachability.is_some()) {
-                Some(gap) => {
-                    tracing::info!(
-                        inverter = &*self.inverter.name,
-                        silent_seconds = gap.as_secs(),
-                        "the inverter answers again"
-                    );
-                }
-                None => tracing::info!(inverter = &*self.inverter.name, "the inverter answers"),
+            if let (Some(gap), true) = (silent_for, self.reachability.is_some()) {
+                tracing::info!(
+                    inverter = &*self.inverter.name,
+                    silent_seconds = gap.as_secs(),
+                    "the inverter answers again"
+                );
+            } else {
+                tracing::info!(inverter = &*self.inverter.name, "the inverter answers");
             }
             self.change(Reachability::Online);
         }
@@ -440,15 +448,18 @@ impl Station {
 
     /// Keeps other commands from polling the same inverter at the same time.
     fn take_lock(&mut self, poller: &Poller) {
-        if self.lock.is_some() {
-            return;
-        }
-        let Some(address) = poller.address() else {
+        let (Lock::NotTried | Lock::Elsewhere, Some(address)) = (&self.lock, poller.address())
+        else {
             return;
         };
         match InverterLock::take(address) {
-            Ok(lock) => self.lock = lock,
-            Err(held) => tracing::warn!(inverter = &*self.inverter.name, "{held}"),
+            Ok(lock) => self.lock = Lock::Settled(lock),
+            Err(held) => {
+                if matches!(self.lock, Lock::NotTried) {
+                    tracing::warn!(inverter = &*self.inverter.name, "{held}");
+                }
+                self.lock = Lock::Elsewhere;
+            }
         }
     }
 

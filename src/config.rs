@@ -255,7 +255,7 @@ impl fmt::Display for ConfigError {
         let margin = " ".repeat(line_number.to_string().len());
         let indent = " ".repeat(column - 1);
         let carets = "^".repeat((*width).max(1));
-        write!(f, "{path}:{line_number}:{column}: {}\n", self.message)?;
+        writeln!(f, "{path}:{line_number}:{column}: {}", self.message)?;
         write!(
             f,
             "{margin} |\n{line_number} | {line}\n{margin} | {indent}{carets}"
@@ -263,11 +263,53 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl ConfigError {
-    fn new(path: &Path, text: &str, span: Option<Range<usize>>, message: String) -> Self {
-        Self {
+/// A configuration's text and where it came from, for errors that show later what else is wrong with it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// A file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let mut source = Self {
             path: path.to_owned(),
-            place: span.and_then(|span| Place::find(text, &span)),
+            text: String::new(),
+        };
+        source.text = std::fs::read_to_string(path).map_err(|error| {
+            source.error(None, format!("cannot read the configuration: {error}"))
+        })?;
+        Ok(source)
+    }
+
+    /// A text that is no file; the name is for errors.
+    pub fn new(name: &str, text: &str) -> Self {
+        Self {
+            path: name.into(),
+            text: text.to_owned(),
+        }
+    }
+
+    /// Where it came from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A mistake in the section of a sink.
+    pub fn sink_error(&self, sink: &str, message: String) -> ConfigError {
+        self.error_at(&[Step::Key("sinks"), Step::Key(sink)], message)
+    }
+
+    fn error_at(&self, path: &[Step<'_>], message: String) -> ConfigError {
+        self.error(locate(&self.text, path), message)
+    }
+
+    fn error(&self, span: Option<Range<usize>>, message: String) -> ConfigError {
+        let place = span.and_then(|span| Place::find(&self.text, &span));
+        ConfigError {
+            path: self.path.clone(),
+            place,
             message,
         }
     }
@@ -298,7 +340,7 @@ impl Place {
 }
 
 /// A key by its path: a name, or a number in an array of tables.
-pub(crate) enum Step<'a> {
+enum Step<'a> {
     Key(&'a str),
     Index(usize),
 }
@@ -307,44 +349,31 @@ pub(crate) enum Step<'a> {
 fn locate(text: &str, path: &[Step<'_>]) -> Option<Range<usize>> {
     use toml::de::DeValue;
     let (table, _) = toml::de::DeTable::parse_recoverable(text);
+    let root = DeValue::Table(table.into_inner());
+    let mut value = &root;
     let mut span = None;
-    let mut value = DeValue::Table(table.into_inner());
     for step in path {
         let next = match (step, value) {
-            (Step::Key(key), DeValue::Table(mut table)) => table.remove(*key)?,
-            (Step::Index(index), DeValue::Array(mut array)) if *index < array.len() => {
-                array.remove(*index)
-            }
-            _ => return span,
+            (Step::Key(key), DeValue::Table(table)) => table.get(*key),
+            (Step::Index(index), DeValue::Array(array)) => array.get(*index),
+            _ => None,
         };
+        // A key that is not there is looked for in vain in the section that should hold it.
+        let Some(next) = next else { break };
         span = Some(next.span());
-        value = next.into_inner();
+        value = next.get_ref();
     }
     span
 }
 
 impl Config {
-    /// Reads and checks a file.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            ConfigError::new(
-                path,
-                "",
-                None,
-                format!("cannot read the configuration: {error}"),
-            )
-        })?;
-        Self::parse(path, &text)
-    }
-
-    /// Checks the text of a file; `path` is only for errors.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| {
-            ConfigError::new(path, text, error.span(), error.message().to_owned())
-        })?;
-        config.check().map_err(|(steps, message)| {
-            ConfigError::new(path, text, locate(text, &steps), message)
-        })?;
+    /// Reads and checks a configuration.
+    pub fn parse(source: &Source) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(&source.text)
+            .map_err(|error| source.error(error.span(), error.message().to_owned()))?;
+        config
+            .check()
+            .map_err(|(steps, message)| source.error_at(&steps, message))?;
         Ok(config)
     }
 
@@ -369,6 +398,24 @@ impl Config {
                 collector_key("timeout"),
                 "a reply needs some time".to_owned(),
             ));
+        }
+        for sink in self.sinks.enabled() {
+            let timeout = sink.policy().timeout;
+            if timeout.is_zero() || timeout >= collector.grace {
+                let message = format!(
+                    "the time-out of a delivery must be shorter than the grace of {} at a stop, and not zero",
+                    duration::text(collector.grace)
+                );
+                return Err((
+                    vec![
+                        Key("sinks"),
+                        Key(sink.name()),
+                        Key("delivery"),
+                        Key("timeout"),
+                    ],
+                    message,
+                ));
+            }
         }
         let mut names = BTreeMap::new();
         let mut hosts = BTreeMap::new();
@@ -471,7 +518,7 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> String {
-        Config::parse(Path::new("kstar.toml"), text)
+        Config::parse(&Source::new("kstar.toml", text))
             .expect_err(text)
             .to_string()
     }
@@ -524,9 +571,15 @@ mod tests {
             ),
             ("[sinks.fax]", "1:8", "unknown field `fax`"),
             ("state_dir = ", "1:13", ""),
+            ("[sinks.stdout.delivery]\nqueue = 0", "2:9", "nonzero"),
+            (
+                "[sinks.stdout.delivery]\ntimeout = '10s'",
+                "2:11",
+                "shorter than the grace",
+            ),
             (
                 "[collector]\ndiscovery_addresses = ['fe80::1']",
-                "2:24",
+                "2:23",
                 "IPv4",
             ),
         ] {
@@ -542,7 +595,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let error = Config::load(Path::new("/no/such/kstar.toml"))
+        let error = Source::read(Path::new("/no/such/kstar.toml"))
             .expect_err("no such file")
             .to_string();
         assert!(
@@ -553,7 +606,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_means_one_inverter_to_be_discovered() {
-        let config = Config::parse(Path::new("kstar.toml"), "").expect("nothing is wrong");
+        let config = Config::parse(&Source::new("kstar.toml", "")).expect("nothing is wrong");
         let [inverter] = &config.inverters()[..] else {
             panic!("one inverter")
         };

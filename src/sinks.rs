@@ -2,9 +2,13 @@
 //!
 //! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
 
+use std::path::Path;
+
 use kstar_sink::delivery::Policy;
 use kstar_sink::sink::{Context, Misconfigured, Sink, SinkConfig};
 use serde::Deserialize;
+
+use crate::collector::SinkPlan;
 
 #[cfg(not(any(feature = "stdout", feature = "sqlite")))]
 compile_error!(
@@ -26,13 +30,13 @@ macro_rules! registry {
         }
 
         impl SinkSections {
-            /// The sinks that are enabled, each with its section.
-            pub fn enabled(self) -> Vec<Box<dyn Section>> {
-                let sections: [Option<Box<dyn Section>>; _] = [$(
+            /// The sections of the sinks that are enabled.
+            pub fn enabled(&self) -> impl Iterator<Item = &dyn Section> {
+                let sections: [Option<&dyn Section>; _] = [$(
                     #[cfg(feature = $feature)]
-                    self.$name.map(|section| Box::new(section) as Box<dyn Section>),
+                    self.$name.as_ref().map(|section| section as &dyn Section),
                 )+];
-                sections.into_iter().flatten().collect()
+                sections.into_iter().flatten()
             }
         }
 
@@ -62,8 +66,43 @@ registry! {
     sqlite, "sqlite": kstar_sink_sqlite::SqliteConfig;
 }
 
+impl SinkSections {
+    /// What is used without a configuration: a history in this file, and JSON lines.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "a build without the history")
+    )]
+    pub fn built_in(database: &Path) -> Self {
+        let mut sections = Self::default();
+        #[cfg(feature = "stdout")]
+        sections
+            .stdout
+            .replace(kstar_sink_stdout::StdoutConfig::default());
+        #[cfg(feature = "sqlite")]
+        sections
+            .sqlite
+            .replace(kstar_sink_sqlite::SqliteConfig::at(database));
+        sections
+    }
+
+    /// Opens every sink that is enabled; the error names the one that cannot work. Blocks on files.
+    pub fn open(&self, context: &Context) -> Result<Vec<SinkPlan>, (&'static str, Misconfigured)> {
+        let open = |section: &dyn Section| {
+            let sink = section
+                .open(context)
+                .map_err(|error| (section.name(), error))?;
+            Ok(SinkPlan {
+                name: section.name(),
+                policy: section.policy(),
+                sink,
+            })
+        };
+        self.enabled().map(open).collect()
+    }
+}
+
 /// A sink's section, whatever its type.
-pub trait Section: Send {
+pub trait Section {
     /// The sink's name.
     fn name(&self) -> &'static str;
     /// How the driver treats the sink.
