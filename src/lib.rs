@@ -1,1 +1,3 @@
 //! Draft.
+
+pub mod simulator;
