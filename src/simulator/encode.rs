@@ -4,7 +4,7 @@
 //! otherwise pass every test that lets the two talk to each other. The offsets are those of the protocol notes,
 //! written down a second time, and the frames are checked against sums taken from real inverters.
 
-/// The greeting that a WiFi module answers on its discovery port.
+/// The greeting that a radio module answers on its discovery port.
 pub const GREETING: &[u8; 19] = b"WIFIKIT-214028-READ";
 
 /// The addresses a collector may ask from: KSTAR's own app uses the first, GoodWe's tools the second.
@@ -503,7 +503,9 @@ mod tests {
     }
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes
+            .iter()
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     #[test]

@@ -1,2 +1,3 @@
 //! Draft.
+pub mod day;
 pub mod encode;
