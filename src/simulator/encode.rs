@@ -551,10 +551,10 @@ mod tests {
     #[test]
     fn a_readdressed_frame_has_the_checksum_of_its_new_master() {
         let payload = running(&kse(), 83);
-        let to_b0 = Request::Running.reply(0xB0, &payload);
-        let to_c0 = Request::Running.reply(0xC0, &payload);
-        assert_eq!(readdressed(&to_b0, 0xC0), Some(to_c0));
-        assert_eq!(readdressed(&to_b0[..50], 0xC0), None);
+        let kstar = Request::Running.reply(0xB0, &payload);
+        let goodwe = Request::Running.reply(0xC0, &payload);
+        assert_eq!(readdressed(&kstar, 0xC0), Some(goodwe));
+        assert_eq!(readdressed(&kstar[..50], 0xC0), None);
         assert_eq!(readdressed(&[0xAA], 0xC0), None);
     }
 
