@@ -1,3 +1,8 @@
 //! Draft.
 
 pub mod simulator;
+
+/// Draft.
+pub mod cli {
+    pub mod simulate;
+}
