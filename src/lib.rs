@@ -1,5 +1,37 @@
-//! kstar-collector.
+//! kstar-collector reads KSTAR hybrid inverters over UDP and passes their readings on. It only ever reads.
+//!
+//! # The way of the data
+//!
+//! ```text
+//! datagram -> frame -> values -> reading -> broadcast channel -> driver -> sink
+//!   link      wire     wire     collector     (kstar-sink)     (kstar-sink)  sinks/*
+//! ```
+//!
+//! Nothing flows back. A sink that hangs delays nobody, and the end of the channel is the sinks' order to stop.
+//!
+//! # The map
+//!
+//! | where | what | what it must not know |
+//! |---|---|---|
+//! | [`wire`] | the protocol: bytes to values | sockets, clocks, logs, tokio |
+//! | [`link`] | the only file that sends datagrams, and only those of [`wire::Outgoing`] | what values mean |
+//! | [`discovery`] | who answers a greeting | configuration, sinks |
+//! | [`poll`] | one inverter: schedule, tries, silence, coming back | readings, sinks |
+//! | [`clock`] | the time of a reading, also before the clock is set | everything else |
+//! | [`lock`] | one poller per inverter | everything else |
+//! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
+//! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
+//! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
+//! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
+//! | [`cli`] | one file per command | how anything is done |
+//!
+//! The crate `kstar-sink` (`sinks/contract`) holds what sinks and collector share: the catalogue of quantities, the
+//! reading, the `Sink` trait and the driver. Sinks are crates of their own and know nothing but that one.
+//!
+//! A new quantity is a line in the catalogue and one in [`wire::running`]; a new sink a folder under `sinks/`, a
+//! feature and a line in [`sinks`]; a new command a file under [`cli`].
 
+pub mod cli;
 pub mod clock;
 pub mod collector;
 pub mod config;
@@ -7,5 +39,6 @@ pub mod discovery;
 pub mod link;
 pub mod lock;
 pub mod poll;
+pub mod simulator;
 pub mod sinks;
 pub mod wire;

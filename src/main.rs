@@ -1,2 +1,26 @@
-//! Draft.
-fn main() {}
+//! The program `kstar`: arguments, logging, the runtime, the exit code. Everything else is the library's.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use kstar_collector::cli::{Cli, Failure, logging, signals};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.log_level(), cli.log_format);
+    // Two threads are enough for one datagram in a while and keep the program small.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(async { cli.run(signals::first_signal()).await });
+            // What still hangs in a system call at the end of the grace must not hold up the end.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Failure::Runtime(format!("cannot start: {error}"))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

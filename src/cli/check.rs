@@ -1,0 +1,49 @@
+//! `kstar check`: whether the configuration is right, and what would be done with it.
+
+use std::io::Write;
+
+use clap::Args;
+use kstar_sink::delivery::Keep;
+use kstar_sink::setting::duration;
+
+use super::{ConfigArgs, Failure, run};
+
+/// What `kstar check` can be told.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Checks and shows the plan.
+pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let (source, config) = run::load(&args.config, None)?;
+    let context = run::context(&config);
+    writeln!(out, "configuration: {}", source.path().display())?;
+    writeln!(out, "state folder:  {}", context.state_dir.display())?;
+    for plan in run::inverter_plans(&config) {
+        writeln!(
+            out,
+            "inverter {}: {}, asked as 0x{:02X} every {}, {} tries of {} each",
+            plan.name,
+            plan.target,
+            plan.manners.ap.byte(),
+            duration::text(plan.interval),
+            plan.manners.tries,
+            duration::text(plan.manners.timeout),
+        )?;
+    }
+    for section in config.sinks.enabled() {
+        let policy = section.policy();
+        let keep = match policy.keep {
+            Keep::Every => format!("up to {} readings wait while it is away", policy.queue),
+            Keep::NewestPerInverter => "the newest reading of each inverter waits while it is away".to_owned(),
+        };
+        let destination = section.destination(&context);
+        let timeout = duration::text(policy.timeout);
+        writeln!(out, "sink {}: {destination}; {keep}, {timeout} for a delivery", section.name())?;
+    }
+    writeln!(out, "everything is in order")?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `kstar discover`: who answers a greeting on the local network.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use kstar_sink::setting::duration;
+use serde_json::json;
+
+use super::{Failure, write_columns};
+use crate::config::DiscoveryAddress;
+use crate::discovery::{Module, discover, everybody};
+use crate::link::LinkCounts;
+
+/// What `kstar discover` can be told.
+#[derive(Args, Clone, Debug)]
+pub struct DiscoverArgs {
+    /// Greet this address instead of everybody: another network's broadcast address, or one module's
+    #[arg(long, value_name = "ADDR[:PORT]")]
+    address: Vec<DiscoveryAddress>,
+    /// How long answers are waited for
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration::parse)]
+    timeout: Duration,
+    /// Write JSON, one line for each answer
+    #[arg(long)]
+    json: bool,
+}
+
+/// Greets and lists.
+pub async fn run(args: DiscoverArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let greeted: Vec<SocketAddr> =
+        if args.address.is_empty() { everybody() } else { args.address.iter().map(|address| address.0).collect() };
+    let modules = discover(&greeted, args.timeout, &LinkCounts::default())
+        .await
+        .map_err(|error| Failure::Runtime(format!("cannot send a greeting: {error}")))?;
+    if modules.is_empty() {
+        let asked: Vec<String> = greeted.iter().map(ToString::to_string).collect();
+        return Err(Failure::Runtime(format!(
+            "no inverter answered within {} (greeted {}); a broadcast does not leave this network, nor a container's: \
+             try --address with the inverter's own address, or look into your router's list of devices",
+            duration::text(args.timeout),
+            asked.join(", ")
+        )));
+    }
+    if args.json {
+        for module in &modules {
+            let mac = module.mac.map(|mac| mac.to_string());
+            writeln!(out, "{}", json!({ "address": module.address, "mac": mac, "name": module.name }))?;
+        }
+    } else {
+        show(out, &modules)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn show(out: &mut impl Write, modules: &[Module]) -> std::io::Result<()> {
+    let mut rows = vec![["address", "mac", "module"].map(str::to_owned)];
+    rows.extend(modules.iter().map(|module| {
+        [
+            module.address.ip().to_string(),
+            module.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            module.name.clone().unwrap_or_default(),
+        ]
+    }));
+    write_columns(out, &rows)?;
+    writeln!(out, "\n# for the configuration:")?;
+    for (module, number) in modules.iter().zip(1..) {
+        let name = if modules.len() == 1 { "inverter".to_owned() } else { format!("inverter{number}") };
+        writeln!(out, "{}", module.config_lines(&name))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The command line: one file per command, and what they share.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
+use crate::poll::{Manners, Requester, Target};
+
+pub mod check;
+pub mod discover;
+pub mod explain;
+pub mod fields;
+pub mod logging;
+pub mod read;
+pub mod run;
+pub mod signals;
+pub mod simulate;
+
+/// Collects readings from KSTAR hybrid inverters (and GoodWe ES/EM/BP) over the local network.
+///
+/// It only ever reads: nothing is written to an inverter.
+#[derive(Debug, Parser)]
+#[command(name = "kstar", version, max_term_width = 100)]
+pub struct Cli {
+    /// What is logged, on standard error [default: info for run, else warn]
+    #[arg(long, global = true, value_name = "LEVEL", env = "KSTAR_LOG", hide_env_values = true)]
+    log_level: Option<logging::Level>,
+    /// How it is logged
+    #[arg(long, global = true, value_name = "FORMAT", env = "KSTAR_LOG_FORMAT", hide_env_values = true)]
+    #[arg(default_value_t, value_enum)]
+    pub log_format: logging::Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Collect until stopped: poll every inverter and pass the readings on
+    Run(run::RunArgs),
+    /// Poll an inverter once and show what it says
+    Read(read::ReadArgs),
+    /// Find inverters on the local network
+    Discover(discover::DiscoverArgs),
+    /// Check the configuration and show what would be done
+    Check(check::CheckArgs),
+    /// Explain the bytes of a datagram
+    Explain(explain::ExplainArgs),
+    /// Simulate inverters, to try things out
+    Simulate(simulate::SimulateArgs),
+    /// List every quantity that a reading may hold
+    Fields(fields::FieldsArgs),
+}
+
+impl Cli {
+    /// What is logged: as asked for, else more where nobody watches and less where somebody waits for an answer.
+    pub fn log_level(&self) -> logging::Level {
+        let usual = if matches!(self.command, Command::Run(_)) { logging::Level::Info } else { logging::Level::Warn };
+        self.log_level.unwrap_or(usual)
+    }
+
+    /// Runs the command; those that run for long end when `shutdown` does.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        match self.command {
+            Command::Run(args) => {
+                // The sink for standard output has a thread of its own, which needs the lock.
+                drop(out);
+                run::run(args, shutdown).await
+            }
+            Command::Read(args) => read::run(args, &mut out).await,
+            Command::Discover(args) => discover::run(args, &mut out).await,
+            Command::Check(args) => check::run(&args, &mut out),
+            Command::Explain(args) => explain::run(args, &mut out).map_err(Failure::from),
+            Command::Simulate(args) => simulate::run(args, &mut out, shutdown).await.map_err(Failure::from),
+            Command::Fields(args) => fields::run(&args, &mut out).map_err(Failure::from),
+        }
+    }
+}
+
+/// Why a command has failed, by what its exit code says.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was used or configured wrongly: code 2.
+    Usage(String),
+    /// Something went wrong while it ran: code 1.
+    Runtime(String),
+    /// It went wrong, and the log says what: code 1.
+    Logged,
+    /// Whoever read the output has heard enough: code 0.
+    OutputClosed,
+}
+
+impl Failure {
+    /// Says it on standard error, and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        let (code, message) = match self {
+            Self::Usage(message) => (ExitCode::from(2), Some(message)),
+            Self::Runtime(message) => (ExitCode::FAILURE, Some(message)),
+            Self::Logged => (ExitCode::FAILURE, None),
+            Self::OutputClosed => (ExitCode::SUCCESS, None),
+        };
+        if let Some(message) = message {
+            // Where standard error is closed too there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "error: {message}");
+        }
+        code
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::OutputClosed,
+            _ => Self::Runtime(format!("cannot write to standard output: {error}")),
+        }
+    }
+}
+
+/// Where the configuration comes from; the same for every command that reads it.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// The configuration [default: ./kstar.toml, ~/.config/kstar/config.toml, /etc/kstar/config.toml]
+    #[arg(long, value_name = "FILE", env = "KSTAR_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// The configuration that is named, or the first that is found.
+    fn load(&self) -> Result<Option<(Source, Config)>, Failure> {
+        let path = match &self.config {
+            Some(path) => Some(path.clone()),
+            None => usual_places().into_iter().find(|place| place.exists()),
+        };
+        let Some(path) = path else { return Ok(None) };
+        let source = Source::read(&path)?;
+        let config = Config::parse(&source)?;
+        Ok(Some((source, config)))
+    }
+}
+
+/// Which inverter a command asks, for commands that ask just one.
+#[derive(Args, Clone, Debug)]
+pub struct InverterArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The inverter's name or address, in place of the configuration's
+    #[arg(long, value_name = "HOST[:PORT]")]
+    host: Option<Host>,
+    /// The inverter's name in the configuration, if there are several
+    #[arg(long, value_name = "NAME", conflicts_with = "host")]
+    inverter: Option<String>,
+}
+
+impl InverterArgs {
+    /// Its name, and what asks it.
+    fn requester(&self) -> Result<(Arc<str>, Requester), Failure> {
+        let config = self.config.load()?.map(|(_, config)| config).unwrap_or_default();
+        let inverters = config.inverters();
+        let names = || inverters.iter().map(|inverter| inverter.name.as_str()).collect::<Vec<_>>().join(", ");
+        let chosen = match (&self.host, &self.inverter) {
+            (Some(host), _) => InverterSection { host: Some(host.clone()), ..InverterSection::default() },
+            (None, Some(name)) => inverters
+                .iter()
+                .find(|inverter| inverter.name.as_str() == name)
+                .cloned()
+                .ok_or_else(|| Failure::Usage(format!("no inverter is named `{name}`; there are: {}", names())))?,
+            (None, None) => match &inverters[..] {
+                [only] => only.clone(),
+                _ => return Err(Failure::Usage(format!("there are several inverters; choose one with --inverter: {}", names()))),
+            },
+        };
+        let collector = &config.collector;
+        let manners = Manners::new(chosen.ap_address, collector.timeout, collector.tries.get(), collector.allow_fast_polling);
+        let target: Target = chosen.target(collector);
+        Ok((chosen.name.as_str().into(), Requester::new(target, manners, Arc::default())))
+    }
+}
+
+/// Writes rows of cells as columns, with two spaces between.
+fn write_columns<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in rows {
+        let line: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(out, "{}", line.join("  ").trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,741 @@
+//! A household's day, as one inverter sees it: sun and clouds, what the house uses, a battery between them, and the
+//! grid for the rest.
+//!
+//! Weather and household are functions of a seed and the simulated time alone; only the battery and the energy
+//! counters have a past, and that is stepped through on a fixed grid of ten seconds since midnight of the first
+//! day. So what an inverter says at a given moment does not depend on when, or how often, it was asked before.
+//!
+//! The figures fit together as a real inverter's should: voltages and currents are rounded first and every power
+//! follows from them. Losses are [`STANDING_LOSS_WATTS`] and the share of [`CONVERSION`] that is missing to one;
+//! on the AC side the balance holds to the watt: `total_power` + import - export = `pload` + `pback_up`.
+
+use std::f64::consts::PI;
+
+use jiff::civil::Date;
+
+use super::encode::{Figures, Variant};
+
+/// What becomes AC of each watt of DC.
+pub const CONVERSION: f64 = 0.95;
+/// What the inverter itself uses, off its DC side.
+pub const STANDING_LOSS_WATTS: f64 = 20.0;
+/// Below this, in either direction, the inverter calls the grid idle and yet sends the watts.
+pub const DEAD_BAND_WATTS: i64 = 30;
+/// The lowest state of charge that the battery is taken to, in percent.
+pub const LOWEST_SOC: u8 = 20;
+
+const DAY_SECONDS: u64 = 86_400;
+const STEP_SECONDS: u64 = 10;
+
+const AC_LIMIT_WATTS: f64 = 4000.0;
+const STRING_PEAK_WATTS: [f64; 2] = [1900.0, 2050.0];
+const BATTERY_WATT_HOURS: f64 = 9600.0;
+const BATTERY_LIMIT_WATTS: f64 = 2400.0;
+const CHARGING_EFFICIENCY: f64 = 0.95;
+/// An empty battery is left alone until it is this much above its lowest state of charge, or it would be switched
+/// on and off with every cloud.
+const REST_UNTIL_SOC: f64 = 0.25;
+
+const SECONDS_PER_HOUR: f64 = 3600.0;
+const WATT_SECONDS_PER_TENTH_KWH: f64 = 360_000.0;
+
+/// The days of one household, from the midnight of the first.
+#[derive(Clone, Debug)]
+pub struct Household {
+    seed: u64,
+    variant: Variant,
+    first_day: Date,
+    past: Past,
+}
+
+/// Everything that depends on what happened before, at the end of the last whole step.
+#[derive(Clone, Debug)]
+struct Past {
+    seconds: u64,
+    soc: f64,
+    resting: bool,
+    /// Watt seconds since midnight, and what is left of the day before below a tenth of a kWh.
+    made_today: f64,
+    used_today: f64,
+    charged: f64,
+    discharged: f64,
+    /// Tenths of a kWh until last midnight.
+    made_before: u32,
+    used_before: u32,
+}
+
+/// What flows at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Flows {
+    /// Tenths of a volt and of an ampere, per string.
+    strings: [(u16, u16); 2],
+    /// Tenths of a volt.
+    battery_voltage: u16,
+    /// Tenths of an ampere; positive while charging.
+    battery_current: i32,
+    /// AC watts of the inverter.
+    inverter: i16,
+    /// Watts of the house.
+    load: i16,
+}
+
+impl Flows {
+    fn battery_watts(&self) -> f64 {
+        f64::from(self.battery_voltage) * f64::from(self.battery_current) / 100.0
+    }
+}
+
+/// The back-up output has nothing on it but its own filter.
+const BACK_UP_WATTS: i16 = 1;
+
+impl Household {
+    /// A household; the seed decides about its weather, its habits and its age.
+    pub fn new(seed: u64, variant: Variant, first_day: Date) -> Self {
+        let chance = |what| unit(seed, what, 0);
+        Self {
+            seed,
+            variant,
+            first_day,
+            past: Past {
+                seconds: 0,
+                soc: 0.35 + 0.3 * chance(Noise::Soc),
+                resting: false,
+                made_today: 0.0,
+                used_today: 0.0,
+                charged: 8e9 * (0.5 + chance(Noise::Age)),
+                discharged: 7e9 * (0.5 + chance(Noise::Age)),
+                made_before: rounded(10_000.0 + 20_000.0 * chance(Noise::Age)),
+                used_before: rounded(12_000.0 + 30_000.0 * chance(Noise::Age)),
+            },
+        }
+    }
+
+    /// Steps through the past up to this many seconds after the first midnight.
+    pub fn advance_to(&mut self, seconds: f64) {
+        // What is negative or no number at all becomes 0, so that time cannot run backwards.
+        let steps = whole_seconds(seconds) / STEP_SECONDS;
+        while self.past.seconds < steps * STEP_SECONDS {
+            let flows = self.flows_of_step();
+            self.past.add(&flows, in_seconds(STEP_SECONDS));
+            self.past.seconds += STEP_SECONDS;
+            if self.past.seconds.is_multiple_of(DAY_SECONDS) {
+                self.past.end_day();
+            }
+        }
+    }
+
+    /// What the inverter says at this many seconds after the first midnight.
+    pub fn at(&mut self, seconds: f64) -> Figures {
+        self.advance_to(seconds);
+        let seconds = seconds.max(in_seconds(self.past.seconds));
+        let mut past = self.past.clone();
+        let flows = self.flows(seconds);
+        past.add(&self.flows_of_step(), seconds - in_seconds(past.seconds));
+        self.figures(seconds, &flows, &past)
+    }
+
+    /// What the inverter says while it starts: counters, but no measurements.
+    pub fn starting_at(&mut self, seconds: f64) -> Figures {
+        const WAITING: u8 = 1;
+        let figures = self.at(seconds);
+        Figures {
+            bms_error: figures.bms_error,
+            work_mode: WAITING,
+            e_total: figures.e_total,
+            h_total: figures.h_total,
+            e_day: figures.e_day,
+            e_load_day: figures.e_load_day,
+            e_load_total: figures.e_load_total,
+            clock: figures.clock,
+            e_battery_charge_total: figures.e_battery_charge_total,
+            e_battery_discharge_total: figures.e_battery_discharge_total,
+            ..Figures::default()
+        }
+    }
+
+    /// What stands for the whole step that the past has come to.
+    fn flows_of_step(&self) -> Flows {
+        self.flows(in_seconds(self.past.seconds) + in_seconds(STEP_SECONDS) / 2.0)
+    }
+
+    fn flows(&self, seconds: f64) -> Flows {
+        let strings = [0, 1].map(|string| self.string(string, seconds));
+        let pv = strings
+            .iter()
+            .map(|(volts, amps)| f64::from(*volts) * f64::from(*amps) / 100.0)
+            .sum::<f64>();
+        let load = self.load(seconds);
+        let needed = load + f64::from(BACK_UP_WATTS);
+
+        let surplus = pv - (needed + STANDING_LOSS_WATTS) / CONVERSION;
+        let soc = self.past.soc;
+        let wanted = if surplus > 0.0 {
+            // The last tenth is charged ever more slowly.
+            let taper = ((1.0 - soc) / 0.1).clamp(0.0, 1.0);
+            surplus.min(BATTERY_LIMIT_WATTS * taper)
+        } else if self.past.resting {
+            0.0
+        } else {
+            let room = (AC_LIMIT_WATTS + STANDING_LOSS_WATTS) / CONVERSION - pv;
+            -(-surplus).min(BATTERY_LIMIT_WATTS).min(room.max(0.0))
+        };
+        let at_rest = 48.5 + 4.5 * soc;
+        let volts: u16 = rounded(10.0 * (at_rest + 0.015 * wanted / at_rest));
+        let amps = 100.0 * wanted / f64::from(volts);
+        let battery_current = if wanted > 0.0 {
+            // Rounded down, or a watt more than there is would be charged.
+            rounded::<i32>(amps.floor())
+        } else {
+            rounded(amps)
+        };
+
+        let mut flows = Flows {
+            strings,
+            battery_voltage: volts,
+            battery_current,
+            inverter: 0,
+            load: rounded(load),
+        };
+        let direct = pv - flows.battery_watts();
+        flows.inverter = rounded((CONVERSION * direct - STANDING_LOSS_WATTS).max(0.0));
+        flows
+    }
+
+    /// Voltage and current of a string, in tenths.
+    fn string(&self, string: u8, seconds: f64) -> (u16, u16) {
+        // The second roof looks further west.
+        let late = 2400.0 * f64::from(string);
+        let light = sun(seconds - late) * self.clearness(seconds);
+        if light <= 0.0 {
+            return (0, 0);
+        }
+        let [first, second] = STRING_PEAK_WATTS;
+        let peak = if string == 0 { first } else { second };
+        // At dawn there is voltage long before there is a current that shows.
+        let wobble = 3.0 * self.noise(Noise::Voltage(string), seconds, 90.0);
+        let volts = 62.0 + 110.0 * (light * 12.0).min(1.0) - 12.0 * light + wobble;
+        let volts: u16 = rounded(10.0 * volts);
+        (volts, rounded(100.0 * peak * light / f64::from(volts)))
+    }
+
+    /// The share of the sun that the clouds let through.
+    fn clearness(&self, seconds: f64) -> f64 {
+        let cloudiness = 0.15 + 0.75 * self.noise(Noise::Weather, seconds, 43_200.0);
+        let clouds = 0.6 * self.noise(Noise::Cloud(0), seconds, 1800.0)
+            + 0.3 * self.noise(Noise::Cloud(1), seconds, 420.0)
+            + 0.1 * self.noise(Noise::Cloud(2), seconds, 75.0);
+        1.0 - cloudiness * ((clouds - 0.3) * 2.5).clamp(0.0, 1.0)
+    }
+
+    /// Watts of the house, the back-up output apart.
+    fn load(&self, seconds: f64) -> f64 {
+        let hour = hour_of_day(seconds);
+        let around = |middle: f64, width: f64| (-((hour - middle) / width).powi(2)).exp();
+        let base = 140.0 + 130.0 * self.noise(Noise::Base, seconds, 1200.0);
+        let people =
+            300.0 * around(7.25, 1.2) + 150.0 * around(12.5, 1.0) + 550.0 * around(19.5, 2.2);
+
+        let turn = 2400.0;
+        let fridge = seconds / turn + unit(self.seed, Noise::Fridge, 0);
+        let fridge = if fridge.fract() < 0.35 { 85.0 } else { 0.0 };
+
+        // Kettles, ovens, washing machines: at most one in each quarter of an hour, most of them around meals.
+        let slot_seconds = 900.0;
+        let slot = whole_seconds(seconds / slot_seconds);
+        let chance = 0.03 + 0.3 * (around(7.25, 1.0) + around(12.5, 0.8) + around(19.0, 1.5));
+        let in_slot = seconds - in_seconds(slot) * slot_seconds;
+        let begins = 400.0 * unit(self.seed, Noise::ApplianceStart, slot);
+        let lasts = 120.0 + 380.0 * unit(self.seed, Noise::ApplianceLength, slot);
+        let on = unit(self.seed, Noise::Appliance, slot) < chance
+            && (begins..begins + lasts).contains(&in_slot);
+        let appliance = if on {
+            900.0 + 1900.0 * unit(self.seed, Noise::AppliancePower, slot)
+        } else {
+            0.0
+        };
+        base + people + fridge + appliance
+    }
+
+    /// A smooth line through random points from 0 to 1, one every `period` seconds.
+    fn noise(&self, what: Noise, seconds: f64, period: f64) -> f64 {
+        let point = whole_seconds(seconds / period);
+        let between = (seconds / period - in_seconds(point)).clamp(0.0, 1.0);
+        let eased = between * between * (3.0 - 2.0 * between);
+        let from = unit(self.seed, what, point);
+        let to = unit(self.seed, what, point + 1);
+        from + (to - from) * eased
+    }
+
+    fn figures(&self, seconds: f64, flows: &Flows, past: &Past) -> Figures {
+        const CHARGING: u8 = 3;
+        const DISCHARGING: u8 = 2;
+        const STANDBY: u8 = 1;
+        let bms = self.variant.has_bms();
+        let [(vpv1, ipv1), (vpv2, ipv2)] = flows.strings;
+        let grid = i64::from(flows.load) + i64::from(BACK_UP_WATTS) - i64::from(flows.inverter);
+        let grid_voltage = 229.0 + 8.0 * self.noise(Noise::GridVoltage, seconds, 240.0);
+        let frequency = rounded(4993.0 + 14.0 * self.noise(Noise::Frequency, seconds, 30.0));
+        let made = tenths(past.made_today);
+        let used = tenths(past.used_today);
+        let warmth = 17.0
+            + 7.0 * (0.5 - 0.5 * (2.0 * PI * (hour_of_day(seconds) - 3.0) / 24.0).cos())
+            + 14.0 * f64::from(flows.inverter) / AC_LIMIT_WATTS;
+        Figures {
+            vpv1,
+            ipv1,
+            pv1_mode: pv_mode(vpv1, ipv1),
+            vpv2,
+            ipv2,
+            pv2_mode: pv_mode(vpv2, ipv2),
+            vbattery1: flows.battery_voltage,
+            battery_status: if bms { 80 } else { 0 },
+            battery_temperature: if bms {
+                rounded(180.0 + 60.0 * self.noise(Noise::BatteryTemperature, seconds, 14_400.0))
+            } else {
+                0
+            },
+            ibattery1: rounded(f64::from(flows.battery_current.abs())),
+            battery_charge_limit: match bms {
+                true if past.soc >= 0.999 => 0,
+                true => 50,
+                false => 0,
+            },
+            battery_discharge_limit: if bms { 50 } else { 0 },
+            bms_error: if bms { 0 } else { 0x0100 },
+            battery_soc: rounded(100.0 * past.soc),
+            battery_soh: if bms { 99 } else { 0 },
+            battery_mode: match flows.battery_current {
+                current if current < 0 => DISCHARGING,
+                // A KSE at rest says that it charges, with 0.0 A: four captures.
+                0 if bms => STANDBY,
+                _ => CHARGING,
+            },
+            meter_status: u8::from(bms),
+            vgrid: rounded(10.0 * grid_voltage),
+            igrid: rounded(10.0 * f64::from(flows.inverter) / grid_voltage),
+            pgrid: u16::try_from(grid.unsigned_abs()).unwrap_or(u16::MAX),
+            fgrid: frequency,
+            grid_mode: 1,
+            vload: rounded(10.0 * grid_voltage),
+            iload: 5,
+            pload: flows.load,
+            fload: frequency,
+            load_mode: 1,
+            work_mode: 2,
+            temperature: rounded(10.0 * warmth),
+            error_codes: 0,
+            e_total: past.made_before.saturating_add(made),
+            h_total: rounded(
+                1000.0 + 30_000.0 * unit(self.seed, Noise::Age, 0) + seconds / SECONDS_PER_HOUR,
+            ),
+            e_day: u16::try_from(made).unwrap_or(u16::MAX),
+            e_load_day: u16::try_from(used).unwrap_or(u16::MAX),
+            e_load_total: past.used_before.saturating_add(used),
+            total_power: flows.inverter,
+            effective_work_mode: 1,
+            effective_relay_control: 0x0030,
+            grid_in_out: match grid {
+                watts if watts <= -DEAD_BAND_WATTS => 1,
+                watts if watts >= DEAD_BAND_WATTS => 2,
+                _ => 0,
+            },
+            pback_up: BACK_UP_WATTS,
+            diagnostics: 0,
+            clock: self.clock(seconds),
+            e_battery_charge_total: tenths(past.charged),
+            e_battery_discharge_total: tenths(past.discharged),
+        }
+    }
+
+    fn clock(&self, seconds: f64) -> [u8; 6] {
+        let seconds = whole_seconds(seconds);
+        let days = i64::try_from(seconds / DAY_SECONDS).unwrap_or(i64::MAX);
+        let date = self
+            .first_day
+            .saturating_add(jiff::Span::new().try_days(days).unwrap_or_default());
+        let second = seconds % DAY_SECONDS;
+        let byte = |number: u64| u8::try_from(number).unwrap_or(0);
+        [
+            u8::try_from(date.year().rem_euclid(100)).unwrap_or(0),
+            date.month().unsigned_abs(),
+            date.day().unsigned_abs(),
+            byte(second / 3600),
+            byte(second / 60 % 60),
+            byte(second % 60),
+        ]
+    }
+}
+
+impl Past {
+    fn add(&mut self, flows: &Flows, seconds: f64) {
+        self.made_today += f64::from(flows.inverter) * seconds;
+        self.used_today += f64::from(flows.load) * seconds;
+        let joules = flows.battery_watts() * seconds;
+        let capacity = BATTERY_WATT_HOURS * SECONDS_PER_HOUR;
+        if joules > 0.0 {
+            self.charged += joules;
+            self.soc += joules * CHARGING_EFFICIENCY / capacity;
+        } else {
+            self.discharged -= joules;
+            self.soc += joules / capacity;
+        }
+        self.soc = self.soc.clamp(0.0, 1.0);
+        let lowest = f64::from(LOWEST_SOC) / 100.0;
+        self.resting = self.soc <= lowest || (self.resting && self.soc < REST_UNTIL_SOC);
+    }
+
+    /// Day and lifetime counters step together: what the day has not made a tenth of is the next day's.
+    fn end_day(&mut self) {
+        for (today, before) in [
+            (&mut self.made_today, &mut self.made_before),
+            (&mut self.used_today, &mut self.used_before),
+        ] {
+            let full = tenths(*today);
+            *before = before.saturating_add(full);
+            *today -= f64::from(full) * WATT_SECONDS_PER_TENTH_KWH;
+        }
+    }
+}
+
+fn pv_mode(volts: u16, amps: u16) -> u8 {
+    match (volts, amps) {
+        (0, _) => 0,
+        (_, 0) => 1,
+        _ => 2,
+    }
+}
+
+/// Height of the sun, 0 to 1; from six to eight all the year round.
+fn sun(seconds: f64) -> f64 {
+    let risen = (hour_of_day(seconds) - 6.0) / 14.0;
+    if (0.0..=1.0).contains(&risen) {
+        (PI * risen).sin().max(0.0).powf(1.3)
+    } else {
+        0.0
+    }
+}
+
+fn hour_of_day(seconds: f64) -> f64 {
+    (seconds / SECONDS_PER_HOUR).rem_euclid(24.0)
+}
+
+/// What a random number is for; each has a sequence of its own.
+#[derive(Clone, Copy)]
+enum Noise {
+    Age,
+    Soc,
+    Weather,
+    Cloud(u8),
+    Voltage(u8),
+    Base,
+    Fridge,
+    Appliance,
+    ApplianceStart,
+    ApplianceLength,
+    AppliancePower,
+    GridVoltage,
+    Frequency,
+    BatteryTemperature,
+}
+
+impl Noise {
+    fn number(self) -> u64 {
+        match self {
+            Self::Age => 1,
+            Self::Soc => 2,
+            Self::Weather => 3,
+            Self::Base => 4,
+            Self::Fridge => 5,
+            Self::Appliance => 6,
+            Self::ApplianceStart => 7,
+            Self::ApplianceLength => 8,
+            Self::AppliancePower => 9,
+            Self::GridVoltage => 10,
+            Self::Frequency => 11,
+            Self::BatteryTemperature => 12,
+            Self::Cloud(octave) => 0x100 + u64::from(octave),
+            Self::Voltage(string) => 0x200 + u64::from(string),
+        }
+    }
+}
+
+/// A number from 0 up to 1 that depends on nothing but its arguments: the finalizer of `SplitMix64`, so that any
+/// point of a sequence can be had without those before it.
+fn unit(seed: u64, what: Noise, point: u64) -> f64 {
+    let mix = |mut number: u64| {
+        number = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        number ^ (number >> 31)
+    };
+    let mixed = mix(mix(mix(seed) ^ what.number()) ^ point);
+    // 32 bits are plenty here, and exact.
+    f64::from(u32::try_from(mixed >> 32).unwrap_or(0)) / 4_294_967_296.0
+}
+
+fn tenths(watt_seconds: f64) -> u32 {
+    rounded((watt_seconds / WATT_SECONDS_PER_TENTH_KWH).floor())
+}
+
+/// The nearest integer that the wire's field can hold.
+fn rounded<T: TryFrom<i64> + Default>(value: f64) -> T {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "saturates, and takes what is no number for 0"
+    )]
+    let whole = value.round() as i64;
+    T::try_from(whole).unwrap_or_default()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates at both ends, and takes what is no number for 0"
+)]
+fn whole_seconds(seconds: f64) -> u64 {
+    seconds as u64
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact for the first 285 million years"
+)]
+fn in_seconds(seconds: u64) -> f64 {
+    seconds as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEEDS: [u64; 4] = [1, 2, 77, 0xFFFF_FFFF_FFFF];
+
+    fn household(seed: u64) -> Household {
+        Household::new(seed, Variant::Kse, jiff::civil::date(2026, 6, 21))
+    }
+
+    fn pv_watts(figures: &Figures) -> f64 {
+        (f64::from(figures.vpv1) * f64::from(figures.ipv1)
+            + f64::from(figures.vpv2) * f64::from(figures.ipv2))
+            / 100.0
+    }
+
+    /// Positive while charging.
+    fn battery_watts(figures: &Figures) -> f64 {
+        let watts = f64::from(figures.vbattery1) * f64::from(figures.ibattery1) / 100.0;
+        match figures.battery_mode {
+            2 => -watts,
+            _ => watts,
+        }
+    }
+
+    /// Positive while importing; 0 inside the dead band, as a reader has it.
+    fn grid_watts(figures: &Figures) -> f64 {
+        match figures.grid_in_out {
+            1 => -f64::from(figures.pgrid),
+            2 => f64::from(figures.pgrid),
+            _ => 0.0,
+        }
+    }
+
+    fn each_minute_of_two_days(seed: u64) -> impl Iterator<Item = (f64, Figures)> {
+        let mut household = household(seed);
+        (0..2880).map(move |minute| {
+            let seconds = f64::from(minute) * 60.0 + 17.0;
+            (seconds, household.at(seconds))
+        })
+    }
+
+    #[test]
+    fn the_balance_closes_all_day() {
+        for seed in SEEDS {
+            for (seconds, figures) in each_minute_of_two_days(seed) {
+                let context = format!("seed {seed}, second {seconds}: {figures:?}");
+                let direct = pv_watts(&figures) - battery_watts(&figures);
+                let inverter = f64::from(figures.total_power);
+                let lost = direct - inverter;
+                assert!(
+                    (-0.5..=STANDING_LOSS_WATTS + (1.0 - CONVERSION) * direct + 0.5)
+                        .contains(&lost),
+                    "{lost} W lost of {direct} W; {context}"
+                );
+                let used = f64::from(figures.pload) + f64::from(figures.pback_up);
+                let open = inverter + grid_watts(&figures) - used;
+                let allowed = if figures.grid_in_out == 0 {
+                    f64::from(figures.pgrid)
+                } else {
+                    0.0
+                };
+                assert!(
+                    (open.abs() - allowed).abs() < 1e-9,
+                    "{open} W open; {context}"
+                );
+                assert_eq!(figures.grid_in_out == 0, figures.pgrid < 30, "{context}");
+                let by_current = f64::from(figures.vgrid) * f64::from(figures.igrid) / 100.0;
+                assert!(
+                    (by_current - inverter).abs() <= 12.5,
+                    "{by_current} W; {context}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_figure_stays_within_what_a_kse_sends() {
+        for seed in SEEDS {
+            for (seconds, figures) in each_minute_of_two_days(seed) {
+                let context = format!("seed {seed}, second {seconds}: {figures:?}");
+                assert!(figures.vpv1 <= 2000 && figures.vpv2 <= 2000, "{context}");
+                assert!(figures.ipv1 <= 300 && figures.ipv2 <= 300, "{context}");
+                assert!((425..=589).contains(&figures.vbattery1), "{context}");
+                assert!((19..=100).contains(&figures.battery_soc), "{context}");
+                assert!((1800..=2700).contains(&figures.vgrid), "{context}");
+                assert!((4900..=5100).contains(&figures.fgrid), "{context}");
+                assert!((0..=4000).contains(&figures.total_power), "{context}");
+                assert!((100..=8000).contains(&figures.pload), "{context}");
+                assert!((150..=450).contains(&figures.temperature), "{context}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_day_has_everything_a_collector_must_tell_apart() {
+        let all: Vec<_> = SEEDS
+            .into_iter()
+            .flat_map(each_minute_of_two_days)
+            .map(|(_, figures)| figures)
+            .collect();
+        for direction in 0..=2 {
+            assert!(all.iter().any(|figures| figures.grid_in_out == direction));
+        }
+        for mode in 0..=2 {
+            assert!(all.iter().any(|figures| figures.pv1_mode == mode));
+        }
+        assert!(
+            all.iter()
+                .any(|figures| figures.battery_mode == 2 && figures.ibattery1 > 0)
+        );
+        assert!(
+            all.iter()
+                .any(|figures| figures.battery_mode == 3 && figures.ibattery1 > 0)
+        );
+        assert!(all.iter().any(|figures| figures.ibattery1 == 0));
+        assert!(all.iter().any(|figures| pv_watts(figures) > 2500.0));
+        assert!(all.iter().any(|figures| figures.battery_soc >= 99));
+    }
+
+    #[test]
+    fn the_counters_are_the_integral_of_the_powers() {
+        for seed in SEEDS {
+            let mut household = household(seed);
+            let first = household.at(0.0);
+            let (mut made, mut used) = (0.0, 0.0);
+            for step in 0..86_400 / 5 {
+                let seconds = f64::from(step) * 5.0 + 2.5;
+                let figures = household.at(seconds);
+                made += f64::from(figures.total_power) * 5.0 / 360_000.0;
+                used += f64::from(figures.pload) * 5.0 / 360_000.0;
+            }
+            let last = household.at(86_399.9);
+            for (integral, day, total) in [
+                (made, last.e_day, last.e_total - first.e_total),
+                (
+                    used,
+                    last.e_load_day,
+                    last.e_load_total - first.e_load_total,
+                ),
+            ] {
+                assert_eq!(u32::from(day), total, "seed {seed}");
+                let wrong = integral - f64::from(day);
+                assert!(
+                    (-0.5..1.5).contains(&wrong),
+                    "seed {seed}: {integral} tenths, {day} sent"
+                );
+                assert!(day > 30, "seed {seed}: {day}");
+            }
+        }
+    }
+
+    #[test]
+    fn day_and_lifetime_step_together_and_the_day_starts_anew_at_midnight() {
+        for seed in SEEDS {
+            let mut before: Option<Figures> = None;
+            for (seconds, figures) in each_minute_of_two_days(seed) {
+                if let Some(before) = before {
+                    assert!(figures.e_total >= before.e_total);
+                    assert!(figures.e_load_total >= before.e_load_total);
+                    assert!(figures.h_total >= before.h_total);
+                    if seconds > 86_400.0 && seconds < 86_460.0 {
+                        assert!(before.e_day > 0);
+                        assert_eq!((figures.e_day, figures.e_load_day), (0, 0));
+                        assert_eq!(figures.e_total, before.e_total);
+                    } else {
+                        assert_eq!(
+                            figures.e_total - u32::from(figures.e_day),
+                            before.e_total - u32::from(before.e_day)
+                        );
+                    }
+                }
+                before = Some(figures);
+            }
+        }
+    }
+
+    #[test]
+    fn a_moment_does_not_depend_on_what_was_asked_before() {
+        let mut often = household(5);
+        for second in 0..40_000 {
+            often.at(f64::from(second) + 0.3);
+        }
+        assert_eq!(often.at(40_000.7), household(5).at(40_000.7));
+    }
+
+    #[test]
+    fn another_seed_is_another_household() {
+        assert_ne!(household(1).at(43_200.0), household(2).at(43_200.0));
+    }
+
+    #[test]
+    fn time_never_runs_backwards() {
+        let mut household = household(1);
+        let late = household.at(50_000.0);
+        for earlier in [49_000.0, -1.0, f64::NAN] {
+            let figures = household.at(earlier);
+            assert_eq!(figures.e_total, late.e_total);
+            assert_eq!(figures.e_day, late.e_day);
+        }
+    }
+
+    #[test]
+    fn a_managed_battery_says_more() {
+        let day = jiff::civil::date(2026, 12, 31);
+        let mut household = Household::new(1, Variant::Gw140, day);
+        let figures = household.at(86_400.0 + 3661.0);
+        assert_eq!(figures.clock, [27, 1, 1, 1, 1, 1]);
+        assert_eq!(
+            (
+                figures.bms_error,
+                figures.battery_soh,
+                figures.battery_status
+            ),
+            (0, 99, 80)
+        );
+        assert!(figures.battery_temperature > 0);
+        assert!(figures.e_battery_charge_total > figures.e_battery_discharge_total);
+    }
+
+    #[test]
+    fn a_starting_inverter_keeps_its_counters_and_measures_nothing() {
+        let mut household = household(1);
+        let running = household.at(50_000.0);
+        let starting = household.starting_at(50_000.0);
+        assert_eq!(
+            (starting.work_mode, starting.grid_mode, starting.vgrid),
+            (1, 0, 0)
+        );
+        assert_eq!(
+            (starting.e_total, starting.e_day),
+            (running.e_total, running.e_day)
+        );
+    }
+}
