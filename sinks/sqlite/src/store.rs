@@ -1,0 +1,1004 @@
+//! The file: opened, widened when the catalogue has grown, written one transaction per batch, closed.
+//!
+//! A write-ahead log lets others read while this writes, and spares the disk: what is committed is with the operating
+//! system at once and on the disk for good each minute. Whatever goes wrong, a batch is in the file as a whole or not
+//! at all, and an error says which file and what to do.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::reading::{Inverter, Reading};
+use kstar_sink::sink::{DeliveryError, Misconfigured};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+
+use crate::schema;
+
+/// The page cache, in KiB: all that appending touches, and little of the memory of a small machine.
+const CACHE_KIB: i32 = 256;
+
+/// What the write-ahead log may keep of the disk after it was longer once.
+const LOG_LIMIT: i32 = 4 << 20;
+
+/// Enough for a few inverters' inserts beside the statements of a transaction.
+const STATEMENTS: usize = 32;
+
+/// How long closing waits for others who read, within the second that a sink has.
+const PATIENCE_AT_CLOSE: Duration = Duration::from_millis(300);
+
+/// The file, and the way to it while it can be reached.
+pub(crate) struct Store {
+    path: PathBuf,
+    /// How long to wait for another program's lock.
+    patience: Duration,
+    /// Absent after a failure that only opening again can heal.
+    database: Option<Database>,
+    /// How many readings had the key of another reading with other values, since the start.
+    conflicts: u64,
+}
+
+struct Database {
+    connection: Connection,
+    /// Which files these are, to notice when others stand at their place.
+    files: [FileId; 2],
+    columns: Vec<String>,
+    inverters: HashMap<Arc<str>, KnownInverter>,
+}
+
+/// An inverter that has a table, with the statements for it.
+struct KnownInverter {
+    inverter: Arc<Inverter>,
+    insert: String,
+    select: String,
+}
+
+/// Why the file cannot be used.
+enum Failure {
+    /// SQLite says so.
+    Sqlite(rusqlite::Error),
+    /// It is not ours, or a later version's; in words, with the way out.
+    Unfit(String),
+    /// Another file stands at its place, or none.
+    Replaced,
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Failure {
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code(),
+            Self::Unfit(_) | Self::Replaced => None,
+        }
+    }
+
+    /// What happened to which file, and what to do about it.
+    fn explain(&self, path: &Path) -> String {
+        let file = path.display();
+        let error = match self {
+            Self::Unfit(reason) => return format!("{file} {reason}"),
+            Self::Replaced => {
+                return format!(
+                    "{file} is gone or was replaced; put it back, or restart to begin a new one"
+                );
+            }
+            Self::Sqlite(error) => error,
+        };
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                format!("{file} is locked by another program; end that program or wait for it")
+            }
+            Some(ErrorCode::DiskFull) => format!("no room for {file}; make room on its disk"),
+            Some(ErrorCode::ReadOnly) => format!(
+                "{file} is read-only; let this user write to it and to its folder, where -wal and -shm stand beside it"
+            ),
+            Some(ErrorCode::CannotOpen) if !path.exists() => format!(
+                "{file} is not there and cannot be made ({error}); put it back, or let this user write to its folder"
+            ),
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                format!(
+                    "cannot open {file}: {error}; let this user read and write it and its folder"
+                )
+            }
+            Some(ErrorCode::NotADatabase) => {
+                format!("{file} is no SQLite database; move it away or set another `path`")
+            }
+            Some(ErrorCode::DatabaseCorrupt) => format!(
+                "{file} is damaged: {error}; move it away and restart, then save what can be read with `sqlite3 {file} .recover`"
+            ),
+            Some(ErrorCode::SystemIoFailure) => {
+                format!("cannot read or write {file}: {error}; check its disk")
+            }
+            _ => format!(
+                "cannot write to {file}: {error}; if it stays so, move the file away and restart"
+            ),
+        }
+    }
+}
+
+impl Store {
+    /// Opens the file, or makes it. A lock that another program holds is no mistake of the user's: it is an outage,
+    /// and the first delivery tries again.
+    pub(crate) fn open(path: &Path, patience: Duration) -> Result<Self, Misconfigured> {
+        // SQLite would take an empty path or `:memory:` for a database that is gone at the end.
+        let path = std::path::absolute(path).map_err(|error| {
+            Misconfigured(format!(
+                "`{}` is no path for a file: {error}",
+                path.display()
+            ))
+        })?;
+        if path.is_dir() {
+            return Err(Misconfigured(format!(
+                "{0} is a folder; name a file in it, like {0}/history.db",
+                path.display()
+            )));
+        }
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Misconfigured(format!(
+                    "cannot make the folder {}: {error}; make it for this user, or set another `path`",
+                    folder.display()
+                ))
+            })?;
+        }
+        let database = match Database::open(&path, patience, OpenFlags::SQLITE_OPEN_CREATE) {
+            Ok(database) => Some(database),
+            Err(failure) if is_lock(failure.code()) => None,
+            Err(failure) => return Err(Misconfigured(failure.explain(&path))),
+        };
+        Ok(Self {
+            path,
+            patience,
+            database,
+            conflicts: 0,
+        })
+    }
+
+    /// Writes readings in one transaction; one that is there already is left as it is.
+    pub(crate) fn deliver(&mut self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
+        self.write(readings).map_err(|failure| {
+            let keeps_connection =
+                is_lock(failure.code()) || failure.code() == Some(ErrorCode::DiskFull);
+            if !keeps_connection {
+                self.database = None;
+            }
+            DeliveryError::unreachable(failure.explain(&self.path))
+        })
+    }
+
+    fn write(&mut self, readings: &[Arc<Reading>]) -> Result<(), Failure> {
+        let database = match &mut self.database {
+            Some(database) => database,
+            // Made only at the start: in the place of a file that has vanished, perhaps with its disk, a new one would
+            // hide the loss.
+            None => self.database.insert(Database::open(
+                &self.path,
+                self.patience,
+                OpenFlags::empty(),
+            )?),
+        };
+        let conflicts = database.write(readings).inspect_err(|_| {
+            // What was learnt in a transaction that did not happen.
+            database.inverters.clear();
+        })?;
+        // Asked after the commit: what went into a file that nobody can find is not delivered.
+        if files(&self.path) != Some(database.files) {
+            return Err(Failure::Replaced);
+        }
+        for reading in conflicts {
+            self.conflicts += 1;
+            tracing::warn!(
+                sink = "sqlite",
+                inverter = &*reading.inverter.name,
+                time = %reading.time,
+                conflicts = self.conflicts,
+                "another reading of this inverter and time is in the history; the first one is kept"
+            );
+        }
+        Ok(())
+    }
+
+    /// Puts what was written on the disk for good.
+    pub(crate) fn checkpoint(&mut self) {
+        let Some(database) = &self.database else {
+            return;
+        };
+        if let Err(error) = database.checkpoint(&self.path) {
+            // The next delivery says it aloud, if it lasts.
+            tracing::debug!(sink = "sqlite", error, "no checkpoint");
+        }
+    }
+
+    /// Empties the write-ahead log into the file and closes it.
+    pub(crate) fn close(&mut self) -> Result<(), DeliveryError> {
+        let Some(Database { connection, .. }) = self.database.take() else {
+            return Ok(());
+        };
+        connection
+            .busy_timeout(PATIENCE_AT_CLOSE)
+            // Somebody who reads just now keeps the log alive; nothing is lost by that.
+            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+            .and_then(|()| connection.close().map_err(|(_, error)| error))
+            .map_err(|error| DeliveryError::unreachable(Failure::Sqlite(error).explain(&self.path)))
+    }
+}
+
+impl Database {
+    fn open(path: &Path, patience: Duration, create: OpenFlags) -> Result<Self, Failure> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(patience)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        check_owner(&connection)?;
+        if connection.is_readonly("main")? {
+            return Err(Failure::Unfit(
+                "is read-only; let this user write to it and to its folder".to_owned(),
+            ));
+        }
+        let journal: String =
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if journal != "wal" {
+            return Err(Failure::Unfit(format!(
+                "cannot have a write-ahead log (only a journal of kind `{journal}`); put it on a local disk"
+            )));
+        }
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
+        let columns = widen(&mut connection)?;
+        Ok(Self {
+            connection,
+            files: files(path).ok_or(Failure::Replaced)?,
+            columns,
+            inverters: HashMap::new(),
+        })
+    }
+
+    /// Writes readings; gives those whose key has other values already.
+    fn write<'a>(&mut self, readings: &'a [Arc<Reading>]) -> rusqlite::Result<Vec<&'a Reading>> {
+        let Self {
+            connection,
+            columns,
+            inverters,
+            ..
+        } = self;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut conflicts = Vec::new();
+        for reading in readings {
+            let known = match inverters.entry(Arc::clone(&reading.inverter.name)) {
+                Entry::Occupied(known) if known.get().covers(&reading.inverter) => known.into_mut(),
+                entry => {
+                    let known = KnownInverter::register(&transaction, &reading.inverter, columns)?;
+                    entry.insert_entry(known).into_mut()
+                }
+            };
+            if !insert(transaction.prepare_cached(&known.insert)?, reading)?
+                && !is_same(transaction.prepare_cached(&known.select)?, reading)?
+            {
+                conflicts.push(&**reading);
+            }
+        }
+        transaction.commit()?;
+        Ok(conflicts)
+    }
+
+    fn checkpoint(&self, path: &Path) -> Result<(), String> {
+        let (log, done): (i64, i64) = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok((row.get(1)?, row.get(2)?))
+            })
+            .map_err(|error| error.to_string())?;
+        if log == done {
+            return Ok(());
+        }
+        // Somebody reads an older state for long, and SQLite puts nothing newer on the disk until they are done.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(log_of(path))
+            .and_then(|log| log.sync_data())
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl KnownInverter {
+    /// Whether this is that inverter and there is nothing new about it.
+    fn covers(&self, inverter: &Arc<Inverter>) -> bool {
+        let old = &self.inverter;
+        Arc::ptr_eq(old, inverter)
+            || (old.name == inverter.name
+                && (inverter.serial.is_none() || inverter.serial == old.serial)
+                && (inverter.model.is_none() || inverter.model == old.model))
+    }
+
+    fn register(
+        connection: &Connection,
+        inverter: &Arc<Inverter>,
+        columns: &[String],
+    ) -> rusqlite::Result<Self> {
+        let identity = params![inverter.name, inverter.serial, inverter.model];
+        let id = connection
+            .prepare(schema::NAME_INVERTER)?
+            .query_row(identity, |row| row.get(0))?;
+        connection.execute_batch(&schema::create_table(id, columns))?;
+        refresh_view(
+            connection,
+            "sample",
+            &schema::sample_view(&inverters(connection)?, columns),
+        )?;
+        Ok(Self {
+            inverter: Arc::clone(inverter),
+            insert: schema::insert(id),
+            select: schema::select(id),
+        })
+    }
+}
+
+/// Whether the row is new.
+fn insert(mut statement: CachedStatement<'_>, reading: &Reading) -> rusqlite::Result<bool> {
+    statement.raw_bind_parameter(1, reading.time.0)?;
+    for (index, quantity) in (2..).zip(schema::stored()) {
+        statement.raw_bind_parameter(index, reading.values.raw(quantity))?;
+    }
+    Ok(statement.raw_execute()? == 1)
+}
+
+/// Whether the row of that time has the same values.
+fn is_same(mut statement: CachedStatement<'_>, reading: &Reading) -> rusqlite::Result<bool> {
+    statement.query_row([reading.time.0], |row| {
+        for (index, quantity) in schema::stored().enumerate() {
+            if row.get::<_, Option<i64>>(index)? != reading.values.raw(quantity) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+}
+
+/// Refuses a file that is another program's, or a later version's, before anything in it is changed.
+fn check_owner(connection: &Connection) -> Result<(), Failure> {
+    let owner = number(connection, "application_id")?;
+    let version = number(connection, "user_version")?;
+    let is_empty: bool = connection.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)",
+        [],
+        |row| row.get(0),
+    )?;
+    if owner != schema::APPLICATION_ID && !(owner == 0 && is_empty) {
+        return Err(Failure::Unfit(format!(
+            "is another program's database (application id {owner:#x}, not {:#x}); set another `path`",
+            schema::APPLICATION_ID
+        )));
+    }
+    if version > schema::VERSION {
+        return Err(Failure::Unfit(format!(
+            "was written by a later version of this program (schema {version}, this one knows {}); \
+             install that version again, or set another `path`",
+            schema::VERSION
+        )));
+    }
+    Ok(())
+}
+
+/// Makes what is missing in the file: all of it, or the columns by which the catalogue has grown. Gives the columns
+/// that every inverter's table has now; a later version's, which this one does not know, are among them.
+fn widen(connection: &mut Connection) -> rusqlite::Result<Vec<String>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(schema::INVERTER)?;
+    let inverters = inverters(&transaction)?;
+    let mut tables = Vec::new();
+    for id in &inverters {
+        tables.push((*id, columns(&transaction, &schema::table(*id))?));
+    }
+    let ours: Vec<String> = schema::stored()
+        .map(|quantity| quantity.name().to_owned())
+        .collect();
+    let mut all = ours.clone();
+    for column in tables.iter().flat_map(|(_, columns)| columns) {
+        if column != "time" && !all.contains(column) {
+            all.push(column.clone());
+        }
+    }
+    for (id, there) in &tables {
+        // Does nothing unless the table was removed by hand.
+        transaction.execute_batch(&schema::create_table(*id, &all))?;
+        if !there.is_empty() {
+            for column in all.iter().filter(|column| !there.contains(column)) {
+                transaction.execute_batch(&schema::add_column(*id, column))?;
+            }
+        }
+    }
+    refresh_view(
+        &transaction,
+        "sample",
+        &schema::sample_view(&inverters, &all),
+    )?;
+    // A later version's view shows more than this one could.
+    if all.len() == ours.len() || view(&transaction, "readings")?.is_none() {
+        refresh_view(&transaction, "readings", &schema::readings_view())?;
+    }
+    for (pragma, value) in [
+        ("application_id", schema::APPLICATION_ID),
+        ("user_version", schema::VERSION),
+    ] {
+        if number(&transaction, pragma)? != value {
+            transaction.pragma_update(None, pragma, value)?;
+        }
+    }
+    transaction.commit()?;
+    Ok(all)
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+fn inverters(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    connection
+        .prepare("SELECT id FROM inverter ORDER BY id")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare("SELECT name FROM pragma_table_info(?)")?
+        .query_map([table], |row| row.get(0))?
+        .collect()
+}
+
+/// The SQL of a view that is there.
+fn view(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    use rusqlite::OptionalExtension as _;
+    connection
+        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
+/// Makes a view what it should be; a file where nothing has changed is not written to.
+fn refresh_view(connection: &Connection, name: &str, sql: &str) -> rusqlite::Result<()> {
+    if view(connection, name)?.as_deref() == Some(sql) {
+        return Ok(());
+    }
+    connection.execute_batch(&format!("DROP VIEW IF EXISTS {name}; {sql}"))
+}
+
+fn is_lock(code: Option<ErrorCode>) -> bool {
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
+/// The file and its write-ahead log, if both are there.
+fn files(path: &Path) -> Option<[FileId; 2]> {
+    Some([file_id(path).ok()?, file_id(&log_of(path)).ok()?])
+}
+
+/// Device and inode: the file itself, whatever name it has.
+#[cfg(unix)]
+type FileId = (u64, u64);
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> io::Result<FileId> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Elsewhere an open file cannot be taken away, so that it is enough that there is one.
+#[cfg(not(unix))]
+type FileId = ();
+
+#[cfg(not(unix))]
+fn file_id(path: &Path) -> io::Result<FileId> {
+    std::fs::metadata(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kstar_sink::catalogue::{Quantity, Value};
+    use kstar_sink::testing::{full_reading, reading, readings};
+    use kstar_sink::units::Kind;
+    use rusqlite::types::Value as Cell;
+    use tempfile::TempDir;
+
+    const PATIENCE: Duration = Duration::from_millis(50);
+
+    /// A folder for one test's file.
+    struct Place(TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            Self(TempDir::new().unwrap())
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.path().join("history.db")
+        }
+
+        fn store(&self) -> Store {
+            Store::open(&self.path(), PATIENCE).unwrap()
+        }
+
+        fn refusal(&self) -> String {
+            match Store::open(&self.path(), PATIENCE) {
+                Ok(_) => panic!("not refused"),
+                Err(Misconfigured(reason)) => reason,
+            }
+        }
+
+        /// What any SQLite tool would have.
+        fn other(&self) -> Connection {
+            Connection::open(self.path()).unwrap()
+        }
+
+        fn one<T: rusqlite::types::FromSql>(&self, query: &str) -> T {
+            self.other().query_row(query, [], |row| row.get(0)).unwrap()
+        }
+
+        fn times(&self) -> Vec<i64> {
+            let other = self.other();
+            let mut query = other
+                .prepare("SELECT time FROM readings ORDER BY time")
+                .unwrap();
+            query
+                .query_map([], |row| row.get(0))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect()
+        }
+    }
+
+    fn reason(outcome: Result<(), DeliveryError>) -> String {
+        match outcome {
+            Err(DeliveryError::Unreachable { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn with_attributes(
+        reading: &Reading,
+        serial: Option<&str>,
+        model: Option<&str>,
+    ) -> Arc<Reading> {
+        let inverter = Inverter {
+            name: Arc::clone(&reading.inverter.name),
+            serial: serial.map(Into::into),
+            model: model.map(Into::into),
+        };
+        Arc::new(Reading {
+            inverter: Arc::new(inverter),
+            ..reading.clone()
+        })
+    }
+
+    /// The view against what the reading itself says, value by value.
+    #[track_caller]
+    fn assert_shown(connection: &Connection, reading: &Reading) {
+        let mut query = connection
+            .prepare_cached("SELECT * FROM readings WHERE inverter = ? AND time = ?")
+            .unwrap();
+        let names: Vec<String> = query.column_names().map(str::to_owned).collect();
+        let expected: Vec<&str> = ["inverter", "serial", "model", "time", "time_utc"]
+            .into_iter()
+            .chain(Quantity::ALL.iter().map(|quantity| quantity.name()))
+            .collect();
+        assert_eq!(names, expected);
+        query
+            .query_row(params![reading.inverter.name, reading.time.0], |row| {
+                assert_eq!(row.get::<_, String>("time_utc")?, reading.time.to_string());
+                for quantity in Quantity::ALL {
+                    let shown: Cell = row.get(quantity.name())?;
+                    let expected = match reading.values.get(*quantity) {
+                        None => Cell::Null,
+                        Some(Value::Number(number)) if number.decimals == 0 => {
+                            Cell::Integer(number.raw)
+                        }
+                        Some(Value::Number(number)) => Cell::Real(number.to_f64()),
+                        Some(text) => Cell::Text(text.to_string()),
+                    };
+                    assert_eq!(shown, expected, "{quantity}");
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn the_view_shows_every_value_as_the_reading_has_it() {
+        let place = Place::new();
+        let readings = readings("roof", 2000);
+        place.store().deliver(&readings).unwrap();
+        let other = place.other();
+        for reading in &readings {
+            assert_shown(&other, reading);
+        }
+    }
+
+    #[test]
+    fn the_view_names_every_bit_and_every_code() {
+        let place = Place::new();
+        let readings: Vec<_> = (0..256)
+            .map(|code| {
+                let mut reading = Reading::clone(&reading("roof", code));
+                for quantity in schema::stored() {
+                    let raw = match quantity.description().kind {
+                        Kind::Flags(_) => 1 << (code % 32),
+                        _ => code,
+                    };
+                    reading.values.set_raw(quantity, Some(raw));
+                }
+                reading.values.derive();
+                Arc::new(reading)
+            })
+            .collect();
+        place.store().deliver(&readings).unwrap();
+        let other = place.other();
+        for reading in &readings {
+            assert_shown(&other, reading);
+        }
+    }
+
+    #[test]
+    fn the_view_prints_fractions_as_the_json_line_does() {
+        let place = Place::new();
+        let readings = readings("roof", 30);
+        place.store().deliver(&readings).unwrap();
+        let other = place.other();
+        for reading in &readings {
+            for (quantity, value) in reading.values.present() {
+                let query = format!("SELECT CAST({quantity} AS TEXT) FROM readings WHERE time = ?");
+                let text: String = other
+                    .prepare_cached(&query)
+                    .unwrap()
+                    .query_row([reading.time.0], |row| row.get(0))
+                    .unwrap();
+                assert_eq!(
+                    text.strip_suffix(".0").unwrap_or(&text),
+                    value.to_string(),
+                    "{quantity}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn several_inverters_stand_in_one_view_and_one_moment() {
+        let place = Place::new();
+        let mut store = place.store();
+        for inverter in ["roof", "barn", "shed"] {
+            store
+                .deliver(&[full_reading(inverter, 1), full_reading(inverter, 2)])
+                .unwrap();
+        }
+        let other = place.other();
+        for inverter in ["roof", "barn", "shed"] {
+            assert_shown(&other, &full_reading(inverter, 2));
+        }
+        assert_eq!(place.times(), [1, 1, 1, 2, 2, 2]);
+    }
+
+    #[test]
+    fn a_question_about_a_time_span_reads_only_that_span() {
+        let place = Place::new();
+        let mut store = place.store();
+        store
+            .deliver(&[reading("roof", 1), reading("barn", 1)])
+            .unwrap();
+        let other = place.other();
+        for question in [
+            "SELECT time, pv_power FROM readings WHERE time >= 5",
+            "SELECT * FROM readings WHERE inverter = 'roof' AND time BETWEEN 3 AND 5 ORDER BY time",
+            "SELECT avg(pv_power) FROM readings WHERE time > 5 GROUP BY time / 60000",
+        ] {
+            let mut plan = other
+                .prepare(&format!("EXPLAIN QUERY PLAN {question}"))
+                .unwrap();
+            let steps: Vec<String> = plan
+                .query_map([], |row| row.get("detail"))
+                .unwrap()
+                .map(Result::unwrap)
+                .filter(|step: &String| step.contains("sample_"))
+                .collect();
+            assert_eq!(steps.len(), 2, "{question}");
+            assert!(
+                steps.iter().all(|step| step.starts_with("SEARCH")),
+                "{question}: {steps:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn serial_and_model_are_the_latest_that_are_known() {
+        let place = Place::new();
+        let mut store = place.store();
+        let plain = reading("roof", 1);
+        store.deliver(&[Arc::clone(&plain)]).unwrap();
+        store
+            .deliver(&[with_attributes(&reading("roof", 2), Some("S1"), None)])
+            .unwrap();
+        store
+            .deliver(&[with_attributes(
+                &reading("roof", 3),
+                Some("S2"),
+                Some("KSE"),
+            )])
+            .unwrap();
+        store.deliver(&[reading("roof", 4)]).unwrap();
+        assert_eq!(
+            place.one::<String>("SELECT serial || model FROM readings WHERE time = 1"),
+            "S2KSE"
+        );
+        assert_eq!(place.times(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_first_reading_of_a_key_is_kept_and_a_different_one_is_counted() {
+        let place = Place::new();
+        let mut store = place.store();
+        let first = full_reading("roof", 1);
+        let mut different = Reading::clone(&first);
+        different.values.reply_time = None;
+        store.deliver(&[Arc::clone(&first)]).unwrap();
+        store.deliver(&[Arc::clone(&first)]).unwrap();
+        assert_eq!(store.conflicts, 0);
+        store
+            .deliver(&[Arc::new(different), full_reading("roof", 2)])
+            .unwrap();
+        assert_eq!(store.conflicts, 1);
+        assert_shown(&place.other(), &first);
+        assert_eq!(place.times(), [1, 2]);
+    }
+
+    #[test]
+    fn others_read_a_steady_state_while_it_is_written() {
+        let place = Place::new();
+        let mut store = place.store();
+        store.deliver(&[reading("roof", 1)]).unwrap();
+        let other = place.other();
+        other.execute_batch("BEGIN").unwrap();
+        let count = || {
+            other
+                .query_row("SELECT count(*) FROM readings", [], |row| {
+                    row.get::<_, i64>(0)
+                })
+                .unwrap()
+        };
+        assert_eq!(count(), 1);
+        store.deliver(&[reading("roof", 2)]).unwrap();
+        store.checkpoint();
+        assert_eq!(count(), 1);
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(count(), 2);
+    }
+
+    #[test]
+    fn a_lock_is_an_outage_that_names_the_file_and_loses_nothing() {
+        let place = Place::new();
+        let mut store = place.store();
+        let other = place.other();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let reason = reason(store.deliver(&[reading("roof", 1)]));
+        assert!(
+            reason.contains("history.db is locked by another program"),
+            "{reason}"
+        );
+        other.execute_batch("COMMIT").unwrap();
+        store.deliver(&[reading("roof", 1)]).unwrap();
+        assert_eq!(place.times(), [1]);
+    }
+
+    #[test]
+    fn a_lock_at_the_start_is_an_outage_and_no_mistake_of_the_users() {
+        let place = Place::new();
+        place.store().close().unwrap();
+        let other = place.other();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut store = place.store();
+        reason(store.deliver(&[reading("roof", 1)]));
+        other.execute_batch("COMMIT").unwrap();
+        store.deliver(&[reading("roof", 1)]).unwrap();
+        assert_eq!(place.times(), [1]);
+    }
+
+    #[test]
+    fn a_full_disk_keeps_batches_whole_and_goes_on_when_there_is_room() {
+        let place = Place::new();
+        let mut store = place.store();
+        store.deliver(&[full_reading("roof", 0)]).unwrap();
+        let limit = |store: &Store, pages: i64| {
+            let connection = &store.database.as_ref().unwrap().connection;
+            connection
+                .pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+                .unwrap();
+        };
+        let pages: i64 = place.one("PRAGMA page_count");
+        limit(&store, pages);
+        // From a new inverter, so that its table has to be forgotten too.
+        let batch: Vec<_> = (1..=200).map(|time| full_reading("barn", time)).collect();
+        let reason = reason(store.deliver(&batch));
+        assert!(
+            reason.starts_with("no room for ") && reason.ends_with("make room on its disk"),
+            "{reason}"
+        );
+        assert_eq!(
+            place.times(),
+            [0],
+            "a batch is there as a whole or not at all"
+        );
+        limit(&store, 1 << 20);
+        store.deliver(&batch).unwrap();
+        assert_eq!(place.times(), (0..=200).collect::<Vec<_>>());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_goes_into_a_file_that_nobody_can_find_is_not_delivered() {
+        let place = Place::new();
+        let mut store = place.store();
+        store.deliver(&[reading("roof", 1)]).unwrap();
+        let aside = place.0.path().join("aside.db");
+        std::fs::rename(place.path(), &aside).unwrap();
+        let gone = reason(store.deliver(&[reading("roof", 2)]));
+        assert!(
+            gone.contains("history.db is gone or was replaced"),
+            "{gone}"
+        );
+        let still = reason(store.deliver(&[reading("roof", 2)]));
+        assert!(still.contains("put it back"), "{still}");
+        assert!(!place.path().exists(), "no new file hides the loss");
+        std::fs::rename(&aside, place.path()).unwrap();
+        store.deliver(&[reading("roof", 2)]).unwrap();
+        assert_eq!(place.times(), [1, 2]);
+    }
+
+    #[test]
+    fn a_column_that_the_file_has_not_yet_is_added() {
+        let place = Place::new();
+        place.store().deliver(&[full_reading("roof", 1)]).unwrap();
+        let narrow =
+            "DROP VIEW readings; DROP VIEW sample; ALTER TABLE sample_1 DROP COLUMN load_power";
+        place.other().execute_batch(narrow).unwrap();
+        place
+            .store()
+            .deliver(&[full_reading("roof", 2), full_reading("barn", 2)])
+            .unwrap();
+        let other = place.other();
+        assert_shown(&other, &full_reading("roof", 2));
+        assert_shown(&other, &full_reading("barn", 2));
+        assert_eq!(
+            place.one::<i64>("SELECT count(*) FROM readings WHERE load_power IS NULL"),
+            1
+        );
+    }
+
+    #[test]
+    fn a_later_versions_column_and_view_do_no_harm() {
+        let place = Place::new();
+        place.store().deliver(&[full_reading("roof", 1)]).unwrap();
+        place
+            .other()
+            .execute_batch(
+                "ALTER TABLE sample_1 ADD COLUMN moon_power INTEGER; UPDATE sample_1 SET moon_power = 7;
+                 DROP VIEW sample; CREATE VIEW sample AS SELECT 1 AS inverter, * FROM sample_1;
+                 DROP VIEW readings; CREATE VIEW readings AS SELECT time, moon_power FROM sample",
+            )
+            .unwrap();
+        let mut store = place.store();
+        store
+            .deliver(&[full_reading("roof", 2), full_reading("barn", 3)])
+            .unwrap();
+        assert_eq!(
+            place.one::<i64>("SELECT moon_power FROM readings WHERE time = 1"),
+            7
+        );
+        assert_eq!(place.times(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_file_in_which_nothing_has_to_change_is_opened_without_a_write() {
+        let place = Place::new();
+        place.store().close().unwrap();
+        let before = std::fs::read(place.path()).unwrap();
+        place.store().close().unwrap();
+        assert!(before == std::fs::read(place.path()).unwrap());
+    }
+
+    #[test]
+    fn closing_leaves_one_file_with_everything_in_it() {
+        let place = Place::new();
+        let mut store = place.store();
+        store.deliver(&[reading("roof", 1)]).unwrap();
+        store.close().unwrap();
+        assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 1);
+        assert_eq!(place.times(), [1]);
+    }
+
+    #[test]
+    fn a_later_versions_file_is_refused() {
+        let place = Place::new();
+        place.store().close().unwrap();
+        place
+            .other()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        let reason = place.refusal();
+        assert!(
+            reason.contains("history.db was written by a later version"),
+            "{reason}"
+        );
+        assert!(reason.contains("schema 99, this one knows 1"), "{reason}");
+    }
+
+    #[test]
+    fn another_programs_database_is_refused_and_left_alone() {
+        let place = Place::new();
+        place
+            .other()
+            .execute_batch("CREATE TABLE songs (title TEXT)")
+            .unwrap();
+        let before = std::fs::read(place.path()).unwrap();
+        let reason = place.refusal();
+        assert!(
+            reason.contains("history.db is another program's database"),
+            "{reason}"
+        );
+        assert!(before == std::fs::read(place.path()).unwrap());
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused_and_left_alone() {
+        let place = Place::new();
+        let letter = "Dear Sir or Madam, ".repeat(100);
+        std::fs::write(place.path(), &letter).unwrap();
+        let reason = place.refusal();
+        assert!(
+            reason.contains("history.db is no SQLite database; move it away"),
+            "{reason}"
+        );
+        assert_eq!(std::fs::read_to_string(place.path()).unwrap(), letter);
+    }
+
+    #[test]
+    fn a_missing_folder_is_made_and_an_impossible_one_refused() {
+        let place = Place::new();
+        let nested = place.0.path().join("a/b/history.db");
+        Store::open(&nested, PATIENCE).unwrap();
+        assert!(nested.exists());
+        let impossible = nested.join("c/history.db");
+        let Err(Misconfigured(reason)) = Store::open(&impossible, PATIENCE) else {
+            panic!("not refused");
+        };
+        assert!(reason.contains("cannot make the folder"), "{reason}");
+        let Err(Misconfigured(reason)) = Store::open(place.0.path(), PATIENCE) else {
+            panic!("not refused");
+        };
+        assert!(
+            reason.contains("is a folder; name a file in it"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn a_path_that_sqlite_would_keep_in_memory_is_not_taken() {
+        let Err(Misconfigured(reason)) = Store::open(Path::new(""), PATIENCE) else {
+            panic!("not refused");
+        };
+        assert!(reason.contains("is no path for a file"), "{reason}");
+    }
+}

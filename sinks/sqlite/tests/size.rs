@@ -1,0 +1,126 @@
+//! How much of the disk a year of history takes: readings as a KSE sends them, written one by one.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may end where its surroundings break"
+)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::sink::{Batch, Context, SinkConfig};
+use kstar_sink_sqlite::SqliteConfig;
+use tempfile::TempDir;
+
+/// A sunny afternoon of a KSE, which is the most that it has to say: at night half of these are 0 and take no room.
+/// Each value with how far it wanders up from there.
+const AFTERNOON: &[(Quantity, i64, i64)] = &[
+    (Quantity::pv1_voltage, 1500, 300),
+    (Quantity::pv1_current, 45, 60),
+    (Quantity::pv1_mode, 2, 1),
+    (Quantity::pv2_voltage, 1569, 300),
+    (Quantity::pv2_current, 66, 60),
+    (Quantity::pv2_mode, 2, 1),
+    (Quantity::battery_voltage, 507, 20),
+    (Quantity::battery_current, -400, 380),
+    (Quantity::battery_soc, 40, 50),
+    (Quantity::battery_mode, 2, 2),
+    (Quantity::bms_errors, 0x100, 1),
+    (Quantity::battery_warnings, 0, 1),
+    (Quantity::grid_voltage, 2300, 150),
+    (Quantity::grid_frequency, 4990, 20),
+    (Quantity::grid_power, -4000, 8000),
+    (Quantity::grid_direction, 2, 1),
+    (Quantity::load_power, 150, 8000),
+    (Quantity::backup_voltage, 2300, 100),
+    (Quantity::backup_current, 5, 3),
+    (Quantity::backup_frequency, 4990, 20),
+    (Quantity::backup_power, 0, 400),
+    (Quantity::backup_mode, 1, 1),
+    (Quantity::inverter_power, 150, 4000),
+    (Quantity::inverter_current, 0, 160),
+    (Quantity::inverter_temperature, 380, 60),
+    (Quantity::inverter_state, 1, 1),
+    (Quantity::work_mode, 2, 1),
+    (Quantity::errors, 0, 1),
+    (Quantity::operating_hours, 30_123, 20),
+    (Quantity::energy_today, 130, 100),
+    (Quantity::energy_total, 140_791, 900),
+    (Quantity::load_energy_today, 150, 100),
+    (Quantity::load_energy_total, 190_791, 900),
+    (Quantity::reply_time, 40, 200),
+];
+
+/// The next number of a fixed sequence, spread over all bits (Knuth's multiplicative generator).
+fn next(state: &mut u64) -> i64 {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    i64::try_from(*state >> 33).unwrap()
+}
+
+fn kse(inverter: &Arc<Inverter>, time: i64, state: &mut u64) -> Arc<Reading> {
+    let mut values = Values::default();
+    for (quantity, least, range) in AFTERNOON {
+        values.set_raw(*quantity, Some(least + next(state) % range));
+    }
+    values.derive();
+    Arc::new(Reading {
+        time: UnixMillis(time),
+        inverter: Arc::clone(inverter),
+        values,
+    })
+}
+
+/// Bytes of the file per reading, and how long a delivery took in the middle.
+async fn fill(inverters: &[&str], count: usize) -> (f64, Duration) {
+    let folder = TempDir::new().unwrap();
+    let context = Context {
+        inverters: Vec::new(),
+        poll_interval: Duration::from_secs(5),
+        state_dir: folder.path().to_owned(),
+        version: "0",
+    };
+    let config = SqliteConfig::default();
+    let mut sink = config.open(&context).unwrap();
+    let inverters: Vec<_> = inverters.iter().map(|name| Inverter::named(name)).collect();
+    let (mut state, mut time) = (1, 1_795_342_530_123);
+    let mut took = Vec::with_capacity(count);
+    for _ in 0..count / inverters.len() {
+        time += 5000;
+        for inverter in &inverters {
+            let reading = kse(inverter, time + next(&mut state) % 30, &mut state);
+            let begin = Instant::now();
+            sink.deliver(&Batch::new(&[reading])).await.unwrap();
+            took.push(begin.elapsed());
+        }
+    }
+    sink.close().await.unwrap();
+    took.sort();
+    let bytes = std::fs::metadata(config.file(&context)).unwrap().len();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a few megabytes in thousands of rows"
+    )]
+    let per_reading = bytes as f64 / took.len() as f64;
+    (per_reading, took.get(took.len() / 2).copied().unwrap())
+}
+
+/// The limit that the design sets.
+const LIMIT: f64 = 110.0;
+
+#[tokio::test]
+async fn a_reading_of_one_inverter_takes_little_of_the_disk() {
+    let (bytes, delivery) = fill(&["roof"], 20_000).await;
+    println!("{bytes:.1} bytes per reading, {delivery:?} per delivery");
+    assert!(bytes <= LIMIT, "{bytes:.1} bytes per reading");
+}
+
+#[tokio::test]
+async fn readings_of_several_inverters_take_no_more() {
+    let (bytes, delivery) = fill(&["roof", "barn", "shed"], 20_000).await;
+    println!("{bytes:.1} bytes per reading, {delivery:?} per delivery");
+    assert!(bytes <= LIMIT, "{bytes:.1} bytes per reading");
+}
