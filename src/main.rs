@@ -9,7 +9,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.log_level(), cli.log_format);
     // Two threads are enough for one datagram in a while and keep the program small.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => {
             let outcome = runtime.block_on(async { cli.run(signals::first_signal()).await });

@@ -79,9 +79,10 @@ impl SinkSections {
             .stdout
             .replace(kstar_sink_stdout::StdoutConfig::default());
         #[cfg(feature = "sqlite")]
-        sections
-            .sqlite
-            .replace(kstar_sink_sqlite::SqliteConfig::at(database));
+        sections.sqlite.replace(kstar_sink_sqlite::SqliteConfig {
+            path: Some(database.to_owned()),
+            ..Default::default()
+        });
         sections
     }
 

@@ -37,11 +37,17 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
         let policy = section.policy();
         let keep = match policy.keep {
             Keep::Every => format!("up to {} readings wait while it is away", policy.queue),
-            Keep::NewestPerInverter => "the newest reading of each inverter waits while it is away".to_owned(),
+            Keep::NewestPerInverter => {
+                "the newest reading of each inverter waits while it is away".to_owned()
+            }
         };
         let destination = section.destination(&context);
         let timeout = duration::text(policy.timeout);
-        writeln!(out, "sink {}: {destination}; {keep}, {timeout} for a delivery", section.name())?;
+        writeln!(
+            out,
+            "sink {}: {destination}; {keep}, {timeout} for a delivery",
+            section.name()
+        )?;
     }
     writeln!(out, "everything is in order")?;
     out.flush()?;

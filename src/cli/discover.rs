@@ -29,8 +29,11 @@ pub struct DiscoverArgs {
 
 /// Greets and lists.
 pub async fn run(args: DiscoverArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let greeted: Vec<SocketAddr> =
-        if args.address.is_empty() { everybody() } else { args.address.iter().map(|address| address.0).collect() };
+    let greeted: Vec<SocketAddr> = if args.address.is_empty() {
+        everybody()
+    } else {
+        args.address.iter().map(|address| address.0).collect()
+    };
     let modules = discover(&greeted, args.timeout, &LinkCounts::default())
         .await
         .map_err(|error| Failure::Runtime(format!("cannot send a greeting: {error}")))?;
@@ -46,7 +49,11 @@ pub async fn run(args: DiscoverArgs, out: &mut impl Write) -> Result<(), Failure
     if args.json {
         for module in &modules {
             let mac = module.mac.map(|mac| mac.to_string());
-            writeln!(out, "{}", json!({ "address": module.address, "mac": mac, "name": module.name }))?;
+            writeln!(
+                out,
+                "{}",
+                json!({ "address": module.address, "mac": mac, "name": module.name })
+            )?;
         }
     } else {
         show(out, &modules)?;
@@ -67,7 +74,11 @@ fn show(out: &mut impl Write, modules: &[Module]) -> std::io::Result<()> {
     write_columns(out, &rows)?;
     writeln!(out, "\n# for the configuration:")?;
     for (module, number) in modules.iter().zip(1..) {
-        let name = if modules.len() == 1 { "inverter".to_owned() } else { format!("inverter{number}") };
+        let name = if modules.len() == 1 {
+            "inverter".to_owned()
+        } else {
+            format!("inverter{number}")
+        };
         writeln!(out, "{}", module.config_lines(&name))?;
     }
     Ok(())

@@ -47,7 +47,8 @@ impl From<Level> for LevelFilter {
 
 /// Starts logging. Called once.
 pub fn start(level: Level, format: Format) {
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let logs = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_max_level(LevelFilter::from(level))

@@ -13,8 +13,6 @@ use crate::poll::{Manners, Requester, Target};
 
 pub mod check;
 pub mod discover;
-pub mod explain;
-pub mod fields;
 pub mod logging;
 pub mod read;
 pub mod run;
@@ -28,10 +26,22 @@ pub mod simulate;
 #[command(name = "kstar", version, max_term_width = 100)]
 pub struct Cli {
     /// What is logged, on standard error [default: info for run, else warn]
-    #[arg(long, global = true, value_name = "LEVEL", env = "KSTAR_LOG", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "KSTAR_LOG",
+        hide_env_values = true
+    )]
     log_level: Option<logging::Level>,
     /// How it is logged
-    #[arg(long, global = true, value_name = "FORMAT", env = "KSTAR_LOG_FORMAT", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "KSTAR_LOG_FORMAT",
+        hide_env_values = true
+    )]
     #[arg(default_value_t, value_enum)]
     pub log_format: logging::Format,
     #[command(subcommand)]
@@ -39,6 +49,10 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it, for as long as the program runs"
+)]
 enum Command {
     /// Collect until stopped: poll every inverter and pass the readings on
     Run(run::RunArgs),
@@ -48,18 +62,18 @@ enum Command {
     Discover(discover::DiscoverArgs),
     /// Check the configuration and show what would be done
     Check(check::CheckArgs),
-    /// Explain the bytes of a datagram
-    Explain(explain::ExplainArgs),
     /// Simulate inverters, to try things out
     Simulate(simulate::SimulateArgs),
-    /// List every quantity that a reading may hold
-    Fields(fields::FieldsArgs),
 }
 
 impl Cli {
     /// What is logged: as asked for, else more where nobody watches and less where somebody waits for an answer.
     pub fn log_level(&self) -> logging::Level {
-        let usual = if matches!(self.command, Command::Run(_)) { logging::Level::Info } else { logging::Level::Warn };
+        let usual = if matches!(self.command, Command::Run(_)) {
+            logging::Level::Info
+        } else {
+            logging::Level::Warn
+        };
         self.log_level.unwrap_or(usual)
     }
 
@@ -75,9 +89,9 @@ impl Cli {
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
             Command::Check(args) => check::run(&args, &mut out),
-            Command::Explain(args) => explain::run(args, &mut out).map_err(Failure::from),
-            Command::Simulate(args) => simulate::run(args, &mut out, shutdown).await.map_err(Failure::from),
-            Command::Fields(args) => fields::run(&args, &mut out).map_err(Failure::from),
+            Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
+                .await
+                .map_err(Failure::from),
         }
     }
 }
@@ -115,6 +129,15 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Usage(error.to_string())
+    }
+}
+
+impl From<simulate::SimulateError> for Failure {
+    fn from(error: simulate::SimulateError) -> Self {
+        match error {
+            simulate::SimulateError::Output(error) => error.into(),
+            error => Self::Runtime(error.to_string()),
+        }
     }
 }
 
@@ -165,25 +188,56 @@ pub struct InverterArgs {
 impl InverterArgs {
     /// Its name, and what asks it.
     fn requester(&self) -> Result<(Arc<str>, Requester), Failure> {
-        let config = self.config.load()?.map(|(_, config)| config).unwrap_or_default();
+        let config = self
+            .config
+            .load()?
+            .map(|(_, config)| config)
+            .unwrap_or_default();
         let inverters = config.inverters();
-        let names = || inverters.iter().map(|inverter| inverter.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = || {
+            inverters
+                .iter()
+                .map(|inverter| inverter.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let chosen = match (&self.host, &self.inverter) {
-            (Some(host), _) => InverterSection { host: Some(host.clone()), ..InverterSection::default() },
+            (Some(host), _) => InverterSection {
+                host: Some(host.clone()),
+                ..InverterSection::default()
+            },
             (None, Some(name)) => inverters
                 .iter()
                 .find(|inverter| inverter.name.as_str() == name)
                 .cloned()
-                .ok_or_else(|| Failure::Usage(format!("no inverter is named `{name}`; there are: {}", names())))?,
+                .ok_or_else(|| {
+                    Failure::Usage(format!(
+                        "no inverter is named `{name}`; there are: {}",
+                        names()
+                    ))
+                })?,
             (None, None) => match &inverters[..] {
                 [only] => only.clone(),
-                _ => return Err(Failure::Usage(format!("there are several inverters; choose one with --inverter: {}", names()))),
+                _ => {
+                    return Err(Failure::Usage(format!(
+                        "there are several inverters; choose one with --inverter: {}",
+                        names()
+                    )));
+                }
             },
         };
         let collector = &config.collector;
-        let manners = Manners::new(chosen.ap_address, collector.timeout, collector.tries.get(), collector.allow_fast_polling);
+        let manners = Manners::new(
+            chosen.ap_address,
+            collector.timeout,
+            collector.tries.get(),
+            collector.allow_fast_polling,
+        );
         let target: Target = chosen.target(collector);
-        Ok((chosen.name.as_str().into(), Requester::new(target, manners, Arc::default())))
+        Ok((
+            chosen.name.as_str().into(),
+            Requester::new(target, manners, Arc::default()),
+        ))
     }
 }
 
@@ -196,7 +250,11 @@ fn write_columns<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> 
         }
     }
     for row in rows {
-        let line: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let line: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         writeln!(out, "{}", line.join("  ").trim_end())?;
     }
     Ok(())

@@ -19,7 +19,10 @@ use crate::wire::{Request, settings};
 
 /// What `kstar read` can be told.
 #[derive(Args, Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct ReadArgs {
     #[command(flatten)]
     inverter: InverterArgs,
@@ -44,29 +47,48 @@ pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
     let address = requester.locate().await.map_err(failed)?;
     let _lock = if args.force { None } else { lock(address)? };
     if args.device {
-        let info = requester.ask(Request::DeviceInfo, DeviceInfo::decode).await.map_err(failed)?;
+        let info = requester
+            .ask(Request::DeviceInfo, DeviceInfo::decode)
+            .await
+            .map_err(failed)?;
         show_record(out, &info.content.record, args.json)?;
     }
     if args.settings {
-        let settings = requester.ask(Request::Settings, settings::decode).await.map_err(failed)?;
+        let settings = requester
+            .ask(Request::Settings, settings::decode)
+            .await
+            .map_err(failed)?;
         show_record(out, &settings.content, args.json)?;
     }
     if !args.device && !args.settings {
         let reading = reading(name, &mut requester).await.map_err(failed)?;
-        if args.json { write_json(out, &reading)? } else { show_reading(out, &reading, address)? }
+        if args.json {
+            write_json(out, &reading)?;
+        } else {
+            show_reading(out, &reading, address)?;
+        }
     }
     out.flush()?;
     Ok(())
 }
 
 fn lock(address: SocketAddr) -> Result<Option<InverterLock>, Failure> {
-    InverterLock::take(address).map_err(|held| Failure::Runtime(format!("{held}; use --force to ask all the same")))
+    InverterLock::take(address)
+        .map_err(|held| Failure::Runtime(format!("{held}; use --force to ask all the same")))
 }
 
 async fn reading(name: Arc<str>, requester: &mut Requester) -> Result<Reading, NoReading> {
     let reply = requester.running_data().await?;
-    let inverter = Arc::new(Inverter { name, serial: None, model: None });
-    Ok(Reading { time: UnixMillis::from(SystemTime::now()), inverter, values: reply.content })
+    let inverter = Arc::new(Inverter {
+        name,
+        serial: None,
+        model: None,
+    });
+    Ok(Reading {
+        time: UnixMillis::from(SystemTime::now()),
+        inverter,
+        values: reply.content,
+    })
 }
 
 fn write_json(out: &mut impl Write, content: &impl Serialize) -> std::io::Result<()> {
@@ -74,16 +96,32 @@ fn write_json(out: &mut impl Write, content: &impl Serialize) -> std::io::Result
     writeln!(out)
 }
 
-fn show_reading(out: &mut impl Write, reading: &Reading, address: SocketAddr) -> std::io::Result<()> {
-    writeln!(out, "{} at {address}, {}", reading.inverter.name, reading.time)?;
+fn show_reading(
+    out: &mut impl Write,
+    reading: &Reading,
+    address: SocketAddr,
+) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{} at {address}, {}",
+        reading.inverter.name, reading.time
+    )?;
     let mut rows = Vec::new();
     let mut last: Option<Group> = None;
     for (quantity, value) in reading.values.present() {
         let description = quantity.description();
-        let group = if last == Some(description.group) { "" } else { description.group.label() };
+        let group = if last == Some(description.group) {
+            ""
+        } else {
+            description.group.label()
+        };
         last = Some(description.group);
         let cell = format!("{value} {}", description.unit);
-        rows.push([group.to_owned(), quantity.name().to_owned(), cell.trim_end().to_owned()]);
+        rows.push([
+            group.to_owned(),
+            quantity.name().to_owned(),
+            cell.trim_end().to_owned(),
+        ]);
     }
     write_columns(out, &rows)
 }
@@ -95,7 +133,14 @@ fn show_record(out: &mut impl Write, record: &Record, json: bool) -> std::io::Re
     let rows: Vec<[String; 2]> = record
         .entries()
         .iter()
-        .map(|entry| [entry.field.label.to_owned(), format!("{} {}", entry.value, entry.field.unit).trim_end().to_owned()])
+        .map(|entry| {
+            [
+                entry.field.label.to_owned(),
+                format!("{} {}", entry.value, entry.field.unit)
+                    .trim_end()
+                    .to_owned(),
+            ]
+        })
         .collect();
     write_columns(out, &rows)
 }

@@ -40,7 +40,11 @@ pub struct RunArgs {
 
 /// Collects until `shutdown` is ready.
 pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-    let demo = if args.demo { Some(start_demo().await?) } else { None };
+    let demo = if args.demo {
+        Some(start_demo().await?)
+    } else {
+        None
+    };
     let (source, config) = match &demo {
         Some(inverter) => (Source::new("demonstration", ""), demo_config(inverter)),
         None => load(&args.config, args.host.as_ref())?,
@@ -64,7 +68,11 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()>) -> Result<()
     if let Some(inverter) = demo {
         inverter.stop().await;
     }
-    if all_well && drained { Ok(()) } else { Err(Failure::Logged) }
+    if all_well && drained {
+        Ok(())
+    } else {
+        Err(Failure::Logged)
+    }
 }
 
 /// Waits for the end: the order to stop, a far side that has ended in order, or no sink left. Says whether no sink
@@ -90,19 +98,32 @@ async fn collect(collector: &mut Collector, shutdown: impl Future<Output = ()>) 
 /// The configuration to run with; `host` takes the place of its only inverter's.
 pub(super) fn load(args: &ConfigArgs, host: Option<&Host>) -> Result<(Source, Config), Failure> {
     let (source, mut config) = args.load()?.unwrap_or_else(|| {
-        let config = Config { sinks: SinkSections::built_in(Path::new(BUILT_IN_DATABASE)), ..Config::default() };
+        let config = Config {
+            sinks: SinkSections::built_in(Path::new(BUILT_IN_DATABASE)),
+            ..Config::default()
+        };
         (Source::new("built-in defaults", ""), config)
     });
     if config.sinks.enabled().next().is_none() {
         let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
-        return Err(Failure::Usage(format!("{}: {message}", source.path().display())));
+        return Err(Failure::Usage(format!(
+            "{}: {message}",
+            source.path().display()
+        )));
     }
     if let Some(host) = host {
         match &mut config.inverters[..] {
-            [] => config.inverters.push(InverterSection { host: Some(host.clone()), ..InverterSection::default() }),
+            [] => config.inverters.push(InverterSection {
+                host: Some(host.clone()),
+                ..InverterSection::default()
+            }),
             [only] => only.host = Some(host.clone()),
             several => {
-                let message = format!("--host is for one inverter, and {} has {}", source.path().display(), several.len());
+                let message = format!(
+                    "--host is for one inverter, and {} has {}",
+                    source.path().display(),
+                    several.len()
+                );
                 return Err(Failure::Usage(message));
             }
         }
@@ -111,15 +132,27 @@ pub(super) fn load(args: &ConfigArgs, host: Option<&Host>) -> Result<(Source, Co
 }
 
 async fn start_demo() -> Result<simulator::Running, Failure> {
-    let config = simulator::Config { speed: DEMO_SPEED, discovery: None, ..simulator::Config::new(1) };
-    simulator::start(config).await.map_err(|error| Failure::Runtime(error.to_string()))
+    let config = simulator::Config {
+        speed: DEMO_SPEED,
+        discovery: None,
+        ..simulator::Config::new(1)
+    };
+    simulator::start(config)
+        .await
+        .map_err(|error| Failure::Runtime(error.to_string()))
 }
 
 fn demo_config(inverter: &simulator::Running) -> Config {
     let address = inverter.data_address();
-    let host = Host::At { host: address.ip().to_string(), port: address.port() };
+    let host = Host::At {
+        host: address.ip().to_string(),
+        port: address.port(),
+    };
     let mut config = Config {
-        inverters: vec![InverterSection { host: Some(host), ..InverterSection::default() }],
+        inverters: vec![InverterSection {
+            host: Some(host),
+            ..InverterSection::default()
+        }],
         sinks: SinkSections::built_in(Path::new(DEMO_DATABASE)),
         ..Config::default()
     };
@@ -130,7 +163,11 @@ fn demo_config(inverter: &simulator::Running) -> Config {
 /// What sinks may know of a configuration.
 pub(super) fn context(config: &Config) -> Context {
     Context {
-        inverters: config.inverters().iter().map(|inverter| Arc::from(inverter.name.as_str())).collect(),
+        inverters: config
+            .inverters()
+            .iter()
+            .map(|inverter| Arc::from(inverter.name.as_str()))
+            .collect(),
         poll_interval: config.collector.poll_interval,
         state_dir: config.state_dir(),
         version: env!("CARGO_PKG_VERSION"),
@@ -155,14 +192,26 @@ pub(super) fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
 }
 
 /// Opens every sink on a thread that may block.
-async fn open_sinks(sections: SinkSections, context: Context, source: Source) -> Result<Vec<SinkPlan>, Failure> {
+async fn open_sinks(
+    sections: SinkSections,
+    context: Context,
+    source: Source,
+) -> Result<Vec<SinkPlan>, Failure> {
     for section in sections.enabled() {
-        tracing::info!(sink = section.name(), destination = section.destination(&context), "opening");
+        tracing::info!(
+            sink = section.name(),
+            destination = section.destination(&context),
+            "opening"
+        );
     }
     let opened = tokio::task::spawn_blocking(move || sections.open(&context)).await;
     match opened {
         Ok(Ok(sinks)) => Ok(sinks),
-        Ok(Err((name, error))) => Err(source.sink_error(name, format!("the sink {name} cannot work: {error}")).into()),
-        Err(error) => Err(Failure::Runtime(format!("opening the sinks has failed: {error}"))),
+        Ok(Err((name, error))) => Err(source
+            .sink_error(name, format!("the sink {name} cannot work: {error}"))
+            .into()),
+        Err(error) => Err(Failure::Runtime(format!(
+            "opening the sinks has failed: {error}"
+        ))),
     }
 }

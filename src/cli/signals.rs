@@ -33,7 +33,9 @@ fn listen(heard: &mpsc::Sender<i32>) {
                     }
                 });
             }
-            Err(error) => tracing::warn!(signal = kind.as_raw_value(), %error, "cannot listen for a signal"),
+            Err(error) => {
+                tracing::warn!(signal = kind.as_raw_value(), %error, "cannot listen for a signal");
+            }
         }
     }
 }

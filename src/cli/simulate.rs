@@ -59,7 +59,7 @@ pub struct SimulateArgs {
     /// Address recorded packets to who asks, instead of sending them as they are
     #[arg(long, requires = "replay")]
     pub readdress: bool,
-    /// What goes wrong and how often, like drop=0.05,delay=0.02:3s; all=0.05 for everything
+    /// What goes wrong and how often, like drop=0.05,delay=0.02:3s; all=0.05 for each of them
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = parse_faults)]
     pub faults: Faults,
     /// How long an answer takes

@@ -173,8 +173,8 @@ impl Faults {
         faults
     }
 
-    /// Reads a list like `drop=0.05,delay=0.02`. `all=0.05` means that one request in twenty is struck, by any of
-    /// the faults alike; what follows it changes single ones: `all=0.05,reboot=0`. Three take a span as well:
+    /// Reads a list like `drop=0.05,delay=0.02`. `all=0.05` sets every one of them, so that four requests in
+    /// five are struck; what follows it changes single ones: `all=0.05,reboot=0`. Three take a span as well:
     /// `delay=0.02:3s` or `delay=0.02:1s..4s`; `silence` and `reboot` a duration or a number of requests,
     /// `silence=0.01:30s` or `silence=0.01:5`.
     pub fn parse(text: &str) -> Result<Self, FaultsError> {
@@ -272,9 +272,9 @@ impl Faults {
         }
     }
 
-    /// Sets how often any fault strikes, from 0 to 1, all of them being equally likely.
+    /// Sets how often each of the faults strikes; all together no more often than always, so 1/16 at the most.
     pub fn set_all(&mut self, probability: f64) {
-        self.probabilities.fill(probability / 16.0);
+        self.probabilities.fill(probability);
     }
 
     /// That the probabilities are such.
@@ -335,16 +335,19 @@ mod tests {
     }
 
     #[test]
-    fn all_is_the_share_of_requests_that_any_fault_strikes() {
-        let faults = Faults::parse("all=1").expect("faults");
-        let sum: f64 = Fault::ALL
-            .map(|fault| faults.probability(fault))
-            .iter()
-            .sum();
-        assert!((sum - 1.0).abs() < 1e-9);
-        let faults = Faults::parse("all=0.5,reboot=0").expect("faults");
-        assert!(faults.probability(Fault::Reboot).abs() < 1e-12);
-        assert!((faults.probability(Fault::Drop) - 0.5 / 16.0).abs() < 1e-12);
+    fn all_is_the_probability_of_each_fault() {
+        let faults = Faults::parse("all=0.05,reboot=0").expect("faults");
+        for fault in Fault::ALL {
+            let expected = if fault == Fault::Reboot { 0.0 } else { 0.05 };
+            assert!(
+                (faults.probability(fault) - expected).abs() < 1e-12,
+                "{fault}"
+            );
+        }
+        assert!(matches!(
+            Faults::parse("all=0.1"),
+            Err(FaultsError::TooMany(_))
+        ));
     }
 
     #[test]

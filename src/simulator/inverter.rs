@@ -425,7 +425,7 @@ mod tests {
         let now = Instant::now();
         let sent = |seed| {
             let config = Config {
-                faults: Faults::parse("all=0.8").expect("faults"),
+                faults: Faults::parse("all=0.05").expect("faults"),
                 ..frozen(seed)
             };
             let mut inverter = Inverter::new(config, now);
