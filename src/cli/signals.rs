@@ -1,6 +1,11 @@
 //! Signals: the first asks the program to end in order, the second ends it at once.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
+
+/// Wrappers like `timeout` pass on a signal that the process has got already; within this time it is the same one.
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
 /// Ready when the program is asked to end. A further signal after that ends the process with 128 and its number.
 pub async fn first_signal() {
@@ -13,6 +18,8 @@ pub async fn first_signal() {
     }
     tracing::info!("stopping; a second signal stops at once");
     tokio::spawn(async move {
+        tokio::time::sleep(SAME_SIGNAL).await;
+        while signals.try_recv().is_ok() {}
         if let Some(number) = signals.recv().await {
             std::process::exit(128 + number);
         }
