@@ -1,7 +1,7 @@
 //! A history of all readings in one SQLite file, readable with any SQLite tool while it is written.
 //!
-//! - [`schema`]: tables, columns and views, all made from the catalogue; it runs nothing;
-//! - [`store`]: the file: opening, widening, writing, closing; it knows no async code.
+//! - `schema`: tables, columns and views, all made from the catalogue; it runs nothing;
+//! - `store`: the file: opening, widening, writing, closing; it knows no async code.
 //!
 //! The sink itself only puts the store on a thread of its own, since a disk may take its time. No quantity is named
 //! anywhere in this crate.

@@ -36,11 +36,15 @@ pub(crate) struct Store {
     patience: Duration,
     /// Absent after a failure that only opening again can heal.
     database: Option<Database>,
+    /// Whether a file that is not there is made. Not after it was open once: in the place of one that has vanished,
+    /// perhaps with its disk, a new one would hide the loss.
+    create: OpenFlags,
     /// How many readings had the key of another reading with other values, since the start.
     conflicts: u64,
 }
 
 struct Database {
+    path: PathBuf,
     connection: Connection,
     /// Which files these are, to notice when others stand at their place.
     files: [FileId; 2],
@@ -77,6 +81,15 @@ impl Failure {
             Self::Sqlite(error) => error.sqlite_error_code(),
             Self::Unfit(_) | Self::Replaced => None,
         }
+    }
+
+    /// Whether it may pass without anybody changing the configuration.
+    fn is_outage(&self) -> bool {
+        use ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+        matches!(
+            self.code(),
+            Some(DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure)
+        )
     }
 
     /// What happened to which file, and what to do about it.
@@ -124,8 +137,8 @@ impl Failure {
 }
 
 impl Store {
-    /// Opens the file, or makes it. A lock that another program holds is no mistake of the user's: it is an outage,
-    /// and the first delivery tries again.
+    /// Opens the file, or makes it. A lock that another program holds, a full disk and a failing one are no mistakes of
+    /// the user's but outages: the first delivery tries again.
     pub(crate) fn open(path: &Path, patience: Duration) -> Result<Self, Misconfigured> {
         // SQLite would take an empty path or `:memory:` for a database that is gone at the end.
         let path = std::path::absolute(path).map_err(|error| {
@@ -148,25 +161,36 @@ impl Store {
                 ))
             })?;
         }
-        let database = match Database::open(&path, patience, OpenFlags::SQLITE_OPEN_CREATE) {
-            Ok(database) => Some(database),
-            Err(failure) if is_lock(failure.code()) => None,
-            Err(failure) => return Err(Misconfigured(failure.explain(&path))),
-        };
-        Ok(Self {
+        let mut store = Self {
             path,
             patience,
-            database,
+            database: None,
+            create: OpenFlags::SQLITE_OPEN_CREATE,
             conflicts: 0,
-        })
+        };
+        match store.database() {
+            Err(failure) if !failure.is_outage() => {
+                Err(Misconfigured(failure.explain(&store.path)))
+            }
+            _ => Ok(store),
+        }
+    }
+
+    fn database(&mut self) -> Result<&mut Database, Failure> {
+        if self.database.is_none() {
+            self.database = Some(Database::open(&self.path, self.patience, self.create)?);
+            self.create = OpenFlags::empty();
+        }
+        self.database.as_mut().ok_or(Failure::Replaced)
     }
 
     /// Writes readings in one transaction; one that is there already is left as it is.
     pub(crate) fn deliver(&mut self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
         self.write(readings).map_err(|failure| {
-            let keeps_connection =
-                is_lock(failure.code()) || failure.code() == Some(ErrorCode::DiskFull);
-            if !keeps_connection {
+            if !matches!(
+                failure.code(),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull)
+            ) {
                 self.database = None;
             }
             DeliveryError::unreachable(failure.explain(&self.path))
@@ -174,22 +198,13 @@ impl Store {
     }
 
     fn write(&mut self, readings: &[Arc<Reading>]) -> Result<(), Failure> {
-        let database = match &mut self.database {
-            Some(database) => database,
-            // Made only at the start: in the place of a file that has vanished, perhaps with its disk, a new one would
-            // hide the loss.
-            None => self.database.insert(Database::open(
-                &self.path,
-                self.patience,
-                OpenFlags::empty(),
-            )?),
-        };
+        let database = self.database()?;
         let conflicts = database.write(readings).inspect_err(|_| {
             // What was learnt in a transaction that did not happen.
             database.inverters.clear();
         })?;
         // Asked after the commit: what went into a file that nobody can find is not delivered.
-        if files(&self.path) != Some(database.files) {
+        if files(&database.path) != Some(database.files) {
             return Err(Failure::Replaced);
         }
         for reading in conflicts {
@@ -210,7 +225,7 @@ impl Store {
         let Some(database) = &self.database else {
             return;
         };
-        if let Err(error) = database.checkpoint(&self.path) {
+        if let Err(error) = database.checkpoint() {
             // The next delivery says it aloud, if it lasts.
             tracing::debug!(sink = "sqlite", error, "no checkpoint");
         }
@@ -254,6 +269,7 @@ impl Database {
         connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
         let columns = widen(&mut connection)?;
         Ok(Self {
+            path: path.to_owned(),
             connection,
             files: files(path).ok_or(Failure::Replaced)?,
             columns,
@@ -289,7 +305,7 @@ impl Database {
         Ok(conflicts)
     }
 
-    fn checkpoint(&self, path: &Path) -> Result<(), String> {
+    fn checkpoint(&self) -> Result<(), String> {
         let (log, done): (i64, i64) = self
             .connection
             .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
@@ -302,7 +318,7 @@ impl Database {
         // Somebody reads an older state for long, and SQLite puts nothing newer on the disk until they are done.
         std::fs::OpenOptions::new()
             .write(true)
-            .open(log_of(path))
+            .open(log_of(&self.path))
             .and_then(|log| log.sync_data())
             .map_err(|error| error.to_string())
     }
@@ -469,13 +485,6 @@ fn refresh_view(connection: &Connection, name: &str, sql: &str) -> rusqlite::Res
         return Ok(());
     }
     connection.execute_batch(&format!("DROP VIEW IF EXISTS {name}; {sql}"))
-}
-
-fn is_lock(code: Option<ErrorCode>) -> bool {
-    matches!(
-        code,
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
 }
 
 fn log_of(path: &Path) -> PathBuf {
@@ -992,6 +1001,38 @@ mod tests {
             reason.contains("is a folder; name a file in it"),
             "{reason}"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_this_user_may_not_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = Place::new();
+        place.store().close().unwrap();
+        let allow = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        allow(&place.path(), 0o444);
+        // Root may write everything, so that there is nothing to refuse.
+        if std::fs::OpenOptions::new()
+            .append(true)
+            .open(place.path())
+            .is_err()
+        {
+            let reason = place.refusal();
+            assert!(
+                reason.contains("history.db is read-only; let this user write"),
+                "{reason}"
+            );
+            allow(&place.path(), 0o644);
+            allow(place.0.path(), 0o555);
+            let reason = place.refusal();
+            assert!(
+                reason.contains("history.db") && reason.contains("folder"),
+                "{reason}"
+            );
+            allow(place.0.path(), 0o755);
+        }
     }
 
     #[test]
