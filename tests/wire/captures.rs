@@ -1,0 +1,2 @@
+use super::asserted::Asserted;
+pub(crate) fn check(_: &mut Asserted) {}
