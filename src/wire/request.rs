@@ -118,19 +118,19 @@ mod tests {
 
     #[test]
     fn the_requests_are_those_of_the_protocol_with_right_checksums() {
+        #[rustfmt::skip]
         let expected = [
-            (Request::DeviceInfo, ApAddress::B0, 0xaa55b07f0102000231),
-            (Request::RunningData, ApAddress::B0, 0xaa55b07f0106000235),
-            (Request::Settings, ApAddress::B0, 0xaa55b07f0109000238),
-            (Request::DeviceInfo, ApAddress::C0, 0xaa55c07f0102000241),
-            (Request::RunningData, ApAddress::C0, 0xaa55c07f0106000245),
-            (Request::Settings, ApAddress::C0, 0xaa55c07f0109000248_u128),
+            (Request::DeviceInfo, ApAddress::B0, *b"\xaa\x55\xb0\x7f\x01\x02\x00\x02\x31"),
+            (Request::RunningData, ApAddress::B0, *b"\xaa\x55\xb0\x7f\x01\x06\x00\x02\x35"),
+            (Request::Settings, ApAddress::B0, *b"\xaa\x55\xb0\x7f\x01\x09\x00\x02\x38"),
+            (Request::DeviceInfo, ApAddress::C0, *b"\xaa\x55\xc0\x7f\x01\x02\x00\x02\x41"),
+            (Request::RunningData, ApAddress::C0, *b"\xaa\x55\xc0\x7f\x01\x06\x00\x02\x45"),
+            (Request::Settings, ApAddress::C0, *b"\xaa\x55\xc0\x7f\x01\x09\x00\x02\x48"),
         ];
         for (request, ap, frame) in expected {
-            let bytes = request.frame(ap);
-            assert_eq!(bytes[..], frame.to_be_bytes()[7..]);
-            let sum: u16 = bytes[..7].iter().copied().map(u16::from).sum();
-            assert_eq!(bytes[7..], sum.to_be_bytes());
+            assert_eq!(request.frame(ap), &frame);
+            let sum: u16 = frame[..7].iter().copied().map(u16::from).sum();
+            assert_eq!(frame[7..], sum.to_be_bytes());
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The captures are not ours to pass on, so they lie beside the repository. Without them these tests say so and
 //! check nothing, except on CI, where that is a failure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -337,6 +337,14 @@ fn number(fields: &Map<String, Value>, field: &str) -> f64 {
         .unwrap_or_else(|| panic!("{field} is no number"))
 }
 
+/// A code, or bits.
+fn code(fields: &Map<String, Value>, field: &str) -> i64 {
+    fields
+        .get(field)
+        .and_then(Value::as_i64)
+        .unwrap_or_else(|| panic!("{field} is no whole number"))
+}
+
 /// A number as we write it; `0.0 +` turns a negative zero into zero.
 fn text(number: f64) -> String {
     (0.0 + number).to_string()
@@ -368,15 +376,18 @@ fn check_field(
     let theirs = || number(goodwe, field);
     // Without a direction that battery and grid agree on there is no power (PROTOCOL 6.2, 6.3).
     let moving = |mode: &str, idle: &[i64]| {
-        let code = goodwe.get(mode).and_then(Value::as_i64).expect("a code");
-        if idle.contains(&code) { 0.0 } else { 1.0 }
+        if idle.contains(&code(goodwe, mode)) {
+            0.0
+        } else {
+            1.0
+        }
     };
     let battery = || -theirs() * moving("battery_mode", &[0, 1, 4, 5]);
     let grid = || -theirs() * moving("grid_in_out", &[0]);
     let expected = match how {
         Same => Some(text(theirs())),
-        WithBms => (number(goodwe, "battery_error") != 256.0).then(|| text(theirs())),
-        UnlessZero => (theirs() != 0.0).then(|| text(theirs())),
+        WithBms => (code(goodwe, "battery_error") != 1 << 8).then(|| text(theirs())),
+        UnlessZero => (code(goodwe, field) != 0).then(|| text(theirs())),
         Signed16 => Some(text(if theirs() < 32_768.0 {
             theirs()
         } else {
@@ -401,9 +412,7 @@ fn check_field(
             } else {
                 0
             };
-            let code = goodwe.get(*field).and_then(Value::as_i64);
-            let code = code.expect("a code");
-            let expected = (length >= shortest).then_some(code);
+            let expected = (length >= shortest).then(|| code(goodwe, field));
             assert_eq!(values.raw(quantity), expected, "{context}: {quantity}");
             return;
         }
@@ -464,134 +473,90 @@ const KSTAR_SHARP_NOT_COMPARED: [(&str, &str); 5] = [
     ("/LifetimeDays", "hours divided by 24, cut off"),
 ];
 
-/// Asserts that a KSE's running data is what kstar.sharp says.
+/// Asserts that a KSE's running data is what kstar.sharp says, and that nothing there is left over.
 fn check_against_kstar_sharp(name: &str, values: &Values) {
-    let sharp = Value::Object(other_decoder(
-        name,
-        "kstarsharp",
-        "formulas_applied_to_the_bytes",
-    ));
-    let ours = |quantity| ours(values, quantity);
+    let sharp = other_decoder(name, "kstarsharp", "formulas_applied_to_the_bytes");
+    let mut given = BTreeMap::new();
+    flatten(&Value::Object(sharp), "", &mut given);
+    let exact = |quantity| text(ours(values, quantity));
+    let whole = |quantity| text(ours(values, quantity).round_ties_even());
+    let magnitude = |quantity| text(ours(values, quantity).abs());
     let raw = |quantity| values.raw(quantity).expect("present");
-    let label = |quantity| values.get(quantity).expect("present").to_string();
-    let idle = label(grid_direction) == "idle";
-    let whole = |quantity| ours(quantity).round_ties_even();
+    // Ten times too high (PROTOCOL 4, offset 40).
+    let tenfold = |quantity| {
+        let hundredths = i32::try_from(raw(quantity)).expect("a frequency");
+        text(f64::from(hundredths) / 10.0)
+    };
+    let word = |quantity, words: &[(i64, &str)]| {
+        let found = words.iter().find(|(code, _)| *code == raw(quantity));
+        found.expect("a known code").1.to_owned()
+    };
+    // The magnitude stands there in kW, also inside the dead band, where ours is 0 (PROTOCOL 6.3).
+    let meter = given.remove("/raw_grid/Pgrid_kW").expect("a magnitude");
+    let watts = meter.parse::<f64>().expect("a number") * 1000.0;
+    if raw(grid_direction) == 0 {
+        assert!(watts < 30.0, "{name}: {watts} W are not idle");
+    } else {
+        assert_eq!(text(watts.round()), magnitude(grid_power), "{name}");
+    }
     #[rustfmt::skip]
-    let numbers = [
-        ("/PVPower", ours(pv_power)),
+    let expected = [
+        ("/PVPower", exact(pv_power)),
         ("/PV1Volt", whole(pv1_voltage)),
         ("/PV2Volt", whole(pv2_voltage)),
-        ("/raw_pv/vpv1", ours(pv1_voltage)),
-        ("/raw_pv/ipv1", ours(pv1_current)),
-        ("/raw_pv/vpv2", ours(pv2_voltage)),
-        ("/raw_pv/ipv2", ours(pv2_current)),
-        ("/Battery1/Volt", ours(battery_voltage)),
-        ("/Battery1/Amp", ours(battery_current).abs()),
-        ("/Battery1/Charge", ours(battery_soc)),
-        ("/Battery1/Power", ours(battery_power)),
-        ("/GridPower", ours(grid_power)),
-        ("/mqtt_grid_import", ours(grid_import_power)),
-        ("/mqtt_grid_export", ours(grid_export_power)),
-        ("/raw_grid/Vgrid", ours(grid_voltage)),
-        ("/raw_grid/Igrid", ours(inverter_current)),
-        ("/LoadPower", ours(load_power)),
-        ("/raw_load/Vload", ours(backup_voltage)),
-        ("/raw_load/Iload", ours(backup_current)),
+        ("/raw_pv/vpv1", exact(pv1_voltage)),
+        ("/raw_pv/ipv1", exact(pv1_current)),
+        ("/raw_pv/vpv2", exact(pv2_voltage)),
+        ("/raw_pv/ipv2", exact(pv2_current)),
+        ("/raw_pv/pv2Mode", raw(pv2_mode).to_string()),
+        ("/Battery1/Volt", exact(battery_voltage)),
+        ("/Battery1/Amp", magnitude(battery_current)),
+        ("/Battery1/Charge", exact(battery_soc)),
+        ("/Battery1/Mode", raw(battery_mode).to_string()),
+        ("/Battery1/ModeName", word(battery_mode, &[(2, "DISCHARGE"), (3, "CHARGE")])),
+        ("/Battery1/Power", exact(battery_power)),
+        ("/GridPower", exact(grid_power)),
+        ("/gridMode", word(grid_direction, &[(0, "NONE"), (2, "IMPORT")])),
+        ("/mqtt_grid_import", exact(grid_import_power)),
+        ("/mqtt_grid_export", exact(grid_export_power)),
+        ("/raw_grid/Vgrid", exact(grid_voltage)),
+        ("/raw_grid/Igrid", exact(inverter_current)),
+        ("/raw_grid/Fgrid_as_coded_div10", tenfold(grid_frequency)),
+        ("/LoadPower", exact(load_power)),
+        ("/raw_load/Vload", exact(backup_voltage)),
+        ("/raw_load/Iload", exact(backup_current)),
+        ("/raw_load/Fload_as_coded_div10", tenfold(backup_frequency)),
         ("/InverterTemperature", whole(inverter_temperature)),
-        ("/EnergyTotal", ours(energy_total)),
-        ("/EnergyToday", ours(energy_today)),
-        ("/LifetimeHours", ours(operating_hours)),
+        ("/EnergyTotal", exact(energy_total)),
+        ("/EnergyToday", exact(energy_today)),
+        ("/LifetimeHours", exact(operating_hours)),
     ];
-    let given = |pointer: &str| {
-        sharp
-            .pointer(pointer)
-            .unwrap_or_else(|| panic!("{name}: kstar.sharp has no {pointer}"))
-    };
-    for (pointer, expected) in numbers {
-        let theirs = given(pointer).as_f64().map(text);
-        assert_eq!(theirs, Some(text(expected)), "{name}: {pointer}");
-    }
-    // Frequencies are ten times too high there (PROTOCOL 4, offset 40).
-    for (pointer, quantity) in [
-        ("/raw_grid/Fgrid_as_coded_div10", grid_frequency),
-        ("/raw_load/Fload_as_coded_div10", backup_frequency),
-    ] {
-        let tenths: f64 = given(pointer).as_f64().expect("a number");
-        assert_eq!(format!("{:.0}", tenths * 10.0), raw(quantity).to_string());
-    }
-    // The magnitude stands there in kW, also inside the dead band, where ours is 0 (PROTOCOL 6.3).
-    let magnitude = given("/raw_grid/Pgrid_kW").as_f64().expect("a number") * 1000.0;
-    if idle {
-        assert!(magnitude < 30.0, "{name}: {magnitude} W are not idle");
-    } else {
-        assert_eq!(text(magnitude.round()), text(ours(grid_power).abs()));
-    }
-    let words = [
-        (
-            "/Battery1/ModeName",
-            match label(battery_mode).as_str() {
-                "charging" => "CHARGE",
-                "discharging" => "DISCHARGE",
-                other => panic!("{name}: no word for {other}"),
-            },
-        ),
-        (
-            "/gridMode",
-            match label(grid_direction).as_str() {
-                "idle" => "NONE",
-                "importing" => "IMPORT",
-                other => panic!("{name}: no word for {other}"),
-            },
-        ),
-    ];
-    for (pointer, expected) in words {
-        assert_eq!(given(pointer), expected, "{name}: {pointer}");
-    }
-    for (pointer, quantity) in [
-        ("/Battery1/Mode", battery_mode),
-        ("/raw_pv/pv2Mode", pv2_mode),
-    ] {
-        assert_eq!(
-            given(pointer).as_i64(),
-            Some(raw(quantity)),
-            "{name}: {pointer}"
-        );
-    }
-
-    let compared: BTreeSet<String> = numbers
-        .map(|(pointer, _)| pointer)
-        .into_iter()
-        .chain(words.map(|(pointer, _)| pointer))
-        .chain([
-            "/raw_grid/Fgrid_as_coded_div10",
-            "/raw_load/Fload_as_coded_div10",
-            "/raw_grid/Pgrid_kW",
-            "/Battery1/Mode",
-            "/raw_pv/pv2Mode",
-        ])
-        .map(str::to_owned)
-        .collect();
-    let mut there = BTreeSet::new();
-    pointers(&sharp, "", &mut there);
-    assert_eq!(there, compared, "{name}: kstar.sharp's fields");
+    let expected: BTreeMap<String, String> = expected
+        .map(|(pointer, text)| (pointer.to_owned(), text))
+        .into();
+    assert_eq!(given, expected, "{name}");
 }
 
-/// The pointers of everything in an object but what is not compared.
-fn pointers(value: &Value, at: &str, found: &mut BTreeSet<String>) {
+/// Everything in an object but what is not compared, by its pointer.
+fn flatten(value: &Value, pointer: &str, flat: &mut BTreeMap<String, String>) {
     if KSTAR_SHARP_NOT_COMPARED
         .iter()
-        .any(|(pointer, _)| *pointer == at)
+        .any(|(other, _)| *other == pointer)
     {
         return;
     }
     match value {
         Value::Object(fields) => {
             for (field, value) in fields {
-                pointers(value, &format!("{at}/{field}"), found);
+                flatten(value, &format!("{pointer}/{field}"), flat);
             }
         }
-        _ => {
-            found.insert(at.to_owned());
+        Value::String(words) => {
+            flat.insert(pointer.to_owned(), words.clone());
+        }
+        other => {
+            let number = other.as_f64().expect("a number");
+            flat.insert(pointer.to_owned(), text(number));
         }
     }
 }
@@ -686,9 +651,11 @@ fn a_record_is_read_to_its_last_entry() {
     }
 }
 
+type Setting = (&'static str, &'static str, fn(f64) -> String);
+
 /// goodwe's names of the settings, ours, and what goodwe's number is in ours.
 #[rustfmt::skip]
-const SETTINGS: [(&str, &str, fn(f64) -> String); 19] = [
+const SETTINGS: [Setting; 19] = [
     ("backup_supply", "backup_supply", off_on),
     ("off-grid_charge", "off_grid_charge", off_on),
     ("shadow_scan", "shadow_scan", off_on),

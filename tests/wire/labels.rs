@@ -6,9 +6,12 @@ use super::asserted::Asserted;
 use super::figures::payload;
 use super::vectors::decode;
 
-/// Offset, quantity, and its codes (PROTOCOL 4.2).
+/// Offset, quantity, and its codes.
+type Mode = (usize, Quantity, &'static [(u32, &'static str)]);
+
+/// The codes of PROTOCOL 4.2.
 #[rustfmt::skip]
-const MODES: [(usize, Quantity, &[(u32, &str)]); 7] = [
+const MODES: [Mode; 7] = [
     (4, pv1_mode, &[(0, "not_connected"), (1, "no_power"), (2, "producing")]),
     (9, pv2_mode, &[(0, "not_connected"), (1, "no_power"), (2, "producing")]),
     (30, battery_mode, &[
