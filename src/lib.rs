@@ -1,3 +1,4 @@
 //! kstar-collector.
 
+pub mod cli;
 pub mod wire;
