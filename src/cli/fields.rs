@@ -93,8 +93,8 @@ fn table(out: &mut impl Write) -> Result<(), Failure> {
             description.label
         )?;
         let labels = match description.kind {
-            Kind::Mode(labels) => list(labels, "code"),
-            Kind::Flags(labels) => list(labels, "bit"),
+            Kind::Mode(labels) => list(labels, "codes"),
+            Kind::Flags(labels) => list(labels, "bits"),
             _ => String::new(),
         };
         for text in [description.meaning, &labels] {
@@ -110,9 +110,9 @@ fn list(labels: Labels, of: &str) -> String {
     let words: Vec<String> = labels
         .0
         .iter()
-        .map(|(code, label)| format!("{of} {code} {label}"))
+        .map(|(code, label)| format!("{code}={label}"))
         .collect();
-    words.join(", ")
+    format!("{of}: {}", words.join(", "))
 }
 
 fn markdown(out: &mut impl Write) -> Result<(), Failure> {
@@ -455,7 +455,7 @@ mod tests {
             assert_eq!(rows.count(), 1, "{quantity}");
         }
         assert!(
-            text.contains("code 0 idle, code 1 exporting, code 2 importing"),
+            text.contains("codes: 0=idle, 1=exporting, 2=importing"),
             "{text}"
         );
         assert!(
