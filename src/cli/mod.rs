@@ -13,6 +13,8 @@ use crate::poll::{Manners, Requester, Target};
 
 pub mod check;
 pub mod discover;
+pub mod explain;
+pub mod fields;
 pub mod logging;
 pub mod read;
 pub mod run;
@@ -62,8 +64,12 @@ enum Command {
     Discover(discover::DiscoverArgs),
     /// Check the configuration and show what would be done
     Check(check::CheckArgs),
+    /// Explain the bytes of a datagram
+    Explain(explain::ExplainArgs),
     /// Simulate inverters, to try things out
     Simulate(simulate::SimulateArgs),
+    /// List every quantity that a reading may hold
+    Fields(fields::FieldsArgs),
 }
 
 impl Cli {
@@ -89,6 +95,8 @@ impl Cli {
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
             Command::Check(args) => check::run(&args, &mut out),
+            Command::Explain(args) => explain::run(&args, &mut out),
+            Command::Fields(args) => fields::run(args, &mut out),
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await
                 .map_err(Failure::from),
@@ -97,32 +105,34 @@ impl Cli {
 }
 
 /// Why a command has failed, by what its exit code says.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It was used or configured wrongly: code 2.
+    #[error("{0}")]
     Usage(String),
     /// Something went wrong while it ran: code 1.
+    #[error("{0}")]
     Runtime(String),
     /// It went wrong, and the log says what: code 1.
+    #[error("see the log")]
     Logged,
     /// Whoever read the output has heard enough: code 0.
+    #[error("nobody reads the output")]
     OutputClosed,
 }
 
 impl Failure {
     /// Says it on standard error, and gives the exit code.
     pub fn report(self) -> ExitCode {
-        let (code, message) = match self {
-            Self::Usage(message) => (ExitCode::from(2), Some(message)),
-            Self::Runtime(message) => (ExitCode::FAILURE, Some(message)),
-            Self::Logged => (ExitCode::FAILURE, None),
-            Self::OutputClosed => (ExitCode::SUCCESS, None),
-        };
-        if let Some(message) = message {
+        if let Self::Usage(_) | Self::Runtime(_) = self {
             // Where standard error is closed too there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "error: {message}");
+            let _ = writeln!(io::stderr(), "error: {self}");
         }
-        code
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Runtime(_) | Self::Logged => ExitCode::FAILURE,
+            Self::OutputClosed => ExitCode::SUCCESS,
+        }
     }
 }
 
@@ -147,6 +157,12 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Self::OutputClosed,
             _ => Self::Runtime(format!("cannot write to standard output: {error}")),
         }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        io::Error::from(error).into()
     }
 }
 
@@ -258,4 +274,34 @@ fn write_columns<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> 
         writeln!(out, "{}", line.join("  ").trim_end())?;
     }
     Ok(())
+}
+
+/// Breaks a text into lines of at most so many characters; a longer word stands alone.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn a_text_is_broken_between_words() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(
+            wrapped("a longerthanthat b", 5),
+            ["a", "longerthanthat", "b"]
+        );
+        assert!(wrapped(" ", 5).is_empty());
+    }
 }

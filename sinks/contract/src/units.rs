@@ -179,16 +179,21 @@ impl Clock {
     pub fn new(date_time: [i16; 6]) -> Option<Self> {
         let [year, month, day, hour, minute, second] = date_time;
         let small = |number: i16| i8::try_from(number).ok();
-        let moment = jiff::civil::DateTime::new(
-            year,
-            small(month)?,
-            small(day)?,
-            small(hour)?,
-            small(minute)?,
-            small(second)?,
-            0,
-        )
-        .ok()?;
+        let (month, day) = (small(month)?, small(day)?);
+        let (hour, minute, second) = (small(hour)?, small(minute)?, small(second)?);
+        // Asked first, because jiff allocates its errors and decoding a reply allocates nothing.
+        if !(1..=12).contains(&month)
+            || !(0..24).contains(&hour)
+            || !(0..60).contains(&minute)
+            || !(0..60).contains(&second)
+        {
+            return None;
+        }
+        let first_of_month = jiff::civil::Date::new(year, month, 1).ok()?;
+        if !(1..=first_of_month.days_in_month()).contains(&day) {
+            return None;
+        }
+        let moment = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
         Some(Self(
             moment
                 .to_zoned(jiff::tz::TimeZone::UTC)

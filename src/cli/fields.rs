@@ -1,0 +1,498 @@
+//! `kstar fields`: every quantity that a reading can hold, for people and for programs.
+//!
+//! All forms are made from the catalogue alone, so they cannot tell anything else than what is written.
+
+use std::io::Write;
+
+use kstar_sink::catalogue::{Derivation, Group, Quantity};
+use kstar_sink::labels::Labels;
+use kstar_sink::reading::SCHEMA;
+use kstar_sink::units::{Decimal, Kind};
+use serde_json::{Map, Value, json};
+
+use super::{Failure, wrapped};
+
+/// Terminals are at least that wide.
+const WIDTH: usize = 100;
+
+/// Show all quantities: name, unit, resolution, kind and meaning
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+#[group(multiple = false)]
+pub struct FieldsArgs {
+    /// As a JSON array, with all labels and with what follows from what
+    #[arg(long)]
+    pub json: bool,
+    /// The JSON Schema (draft 2020-12) of one JSON line of a reading
+    #[arg(long)]
+    pub json_schema: bool,
+    /// As a table in Markdown
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+/// Runs the command.
+pub fn run(args: FieldsArgs, out: &mut impl Write) -> Result<(), Failure> {
+    if args.json {
+        let all: Vec<Value> = Quantity::ALL.iter().copied().map(description).collect();
+        writeln!(out, "{:#}", Value::Array(all))?;
+    } else if args.json_schema {
+        writeln!(out, "{:#}", json_schema())?;
+    } else if args.markdown {
+        markdown(out)?;
+    } else {
+        table(out)?;
+    }
+    Ok(())
+}
+
+/// The quantities with their groups, each group named at its first.
+fn grouped() -> impl Iterator<Item = (Option<Group>, Quantity)> {
+    let mut before = None;
+    Quantity::ALL.iter().map(move |quantity| {
+        let group = quantity.description().group;
+        let first = (before != Some(group)).then_some(group);
+        before = Some(group);
+        (first, *quantity)
+    })
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Measurement => "measurement",
+        Kind::Counter => "counter",
+        Kind::Mode(_) => "mode",
+        Kind::Flags(_) => "flags",
+        Kind::Bits => "bits",
+        Kind::Clock => "clock",
+    }
+}
+
+/// The smallest step of a number; a mode, a set or a clock has none.
+fn resolution(quantity: Quantity) -> Option<Decimal> {
+    let description = quantity.description();
+    let decimals = description.decimals;
+    matches!(description.kind, Kind::Measurement | Kind::Counter)
+        .then_some(Decimal { raw: 1, decimals })
+}
+
+fn table(out: &mut impl Write) -> Result<(), Failure> {
+    for (group, quantity) in grouped() {
+        let description = quantity.description();
+        if let Some(group) = group {
+            if quantity != Quantity::ALL.first().copied().unwrap_or(quantity) {
+                writeln!(out)?;
+            }
+            writeln!(out, "{}", group.label())?;
+        }
+        let step = resolution(quantity).map_or_else(String::new, |step| step.to_string());
+        writeln!(
+            out,
+            "  {quantity:<24} {:<4} {step:<5} {:<12} {}",
+            description.unit,
+            kind_name(description.kind),
+            description.label
+        )?;
+        let labels = match description.kind {
+            Kind::Mode(labels) => list(labels, "codes"),
+            Kind::Flags(labels) => list(labels, "bits"),
+            _ => String::new(),
+        };
+        for text in [description.meaning, &labels] {
+            for line in wrapped(text, WIDTH - 6) {
+                writeln!(out, "      {line}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn list(labels: Labels, of: &str) -> String {
+    let words: Vec<String> = labels
+        .0
+        .iter()
+        .map(|(code, label)| format!("{code}={label}"))
+        .collect();
+    format!("{of}: {}", words.join(", "))
+}
+
+fn markdown(out: &mut impl Write) -> Result<(), Failure> {
+    writeln!(out, "| name | unit | meaning |\n|---|---|---|")?;
+    for (group, quantity) in grouped() {
+        if let Some(group) = group {
+            writeln!(out, "| **{}** | | |", group.label())?;
+        }
+        let description = quantity.description();
+        let meaning = description.meaning.replace('|', "\\|");
+        writeln!(out, "| `{quantity}` | {} | {meaning} |", description.unit)?;
+    }
+    Ok(())
+}
+
+/// Everything about a quantity.
+fn description(quantity: Quantity) -> Value {
+    let description = quantity.description();
+    let mut object = Map::new();
+    let mut insert = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    insert("name", json!(description.name));
+    insert("label", json!(description.label));
+    insert("meaning", json!(description.meaning));
+    insert("group", json!(description.group.label()));
+    insert("kind", json!(kind_name(description.kind)));
+    if !description.unit.is_empty() {
+        insert("unit", json!(description.unit));
+    }
+    if let Some(step) = resolution(quantity) {
+        insert("decimals", json!(description.decimals));
+        insert("resolution", json!(step));
+    }
+    let labelled = |labels: Labels, number: &str| -> Value {
+        let entries = labels
+            .0
+            .iter()
+            .map(|(code, label)| json!({ number: code, "label": label }));
+        entries.collect()
+    };
+    match description.kind {
+        Kind::Mode(labels) => {
+            insert("codes", labelled(labels, "code"));
+        }
+        Kind::Flags(labels) => {
+            insert("flags", labelled(labels, "bit"));
+        }
+        Kind::Measurement | Kind::Counter | Kind::Bits | Kind::Clock => {}
+    }
+    if let Some(derivation) = description.derivation {
+        let (rule, of) = match derivation {
+            Derivation::Product(one, other) => ("product", vec![one, other]),
+            Derivation::Sum(one, other) => ("sum", vec![one, other]),
+            Derivation::Positive(of) => ("positive", vec![of]),
+            Derivation::Negative(of) => ("negative", vec![of]),
+            Derivation::Bits(of) => ("bits", vec![of]),
+        };
+        let of: Vec<&str> = of.into_iter().map(Quantity::name).collect();
+        insert("follows_from", json!({ "rule": rule, "of": of }));
+    }
+    Value::Object(object)
+}
+
+/// The schema of a JSON line.
+///
+/// It allows properties that it does not name: the catalogue may grow without a new `schema` number, and a line
+/// from a newer collector stays valid for whoever holds an older copy of this. For the same reason a mode may be
+/// `unknown_7` and a flag `bit_7`.
+pub fn json_schema() -> Value {
+    let mut properties = Map::new();
+    let mut insert = |key: &str, value: Value| properties.insert(key.to_owned(), value);
+    insert(
+        "schema",
+        json!({
+            "const": SCHEMA,
+            "description": "Version of this form; it rises only when something must break for those who read it.",
+        }),
+    );
+    insert(
+        "time",
+        json!({
+            "type": "string",
+            "format": "date-time",
+            "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
+            "description": "When the reply came, by the collector's clock, in UTC.",
+        }),
+    );
+    insert(
+        "inverter",
+        json!({
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_-]{1,32}$",
+            "description": "The inverter's name in the configuration.",
+        }),
+    );
+    insert(
+        "serial",
+        json!({ "type": "string", "description": "The inverter's serial number, once it is known." }),
+    );
+    insert(
+        "model",
+        json!({ "type": "string", "description": "The inverter's model, once it is known." }),
+    );
+    for quantity in Quantity::ALL {
+        insert(quantity.name(), property(*quantity));
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A reading of kstar-collector",
+        "description": "One poll of one inverter. A value that the inverter did not send is left out. \
+            Properties that are not named here may be added without a new schema number: ignore them.",
+        "type": "object",
+        "required": ["schema", "time", "inverter"],
+        "properties": properties,
+        "additionalProperties": true,
+    })
+}
+
+/// The schema of a quantity's value.
+fn property(quantity: Quantity) -> Value {
+    let description = quantity.description();
+    let known =
+        |labels: Labels| -> Vec<&str> { labels.0.iter().map(|(_, label)| *label).collect() };
+    let labelled = |labels: Labels, other: &str| json!({ "type": "string", "anyOf": [{ "enum": known(labels) }, { "pattern": other }] });
+    let mut value = match description.kind {
+        Kind::Measurement | Kind::Counter if description.decimals > 0 => {
+            json!({ "type": "number" })
+        }
+        Kind::Measurement | Kind::Counter => json!({ "type": "integer" }),
+        Kind::Bits => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
+        Kind::Mode(labels) => labelled(labels, "^unknown_[0-9]{1,3}$"),
+        Kind::Flags(labels) => json!({
+            "type": "array",
+            "items": labelled(labels, "^bit_[0-9]{1,2}$"),
+            "uniqueItems": true,
+        }),
+        Kind::Clock => json!({
+            "type": "string",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$",
+        }),
+    };
+    if let Value::Object(object) = &mut value {
+        object.insert("title".to_owned(), json!(description.label));
+        object.insert("description".to_owned(), json!(description.meaning));
+        if !description.unit.is_empty() {
+            // An annotation of ours; validators pass over keywords that they do not know.
+            object.insert("unit".to_owned(), json!(description.unit));
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kstar_sink::catalogue::Values;
+    use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::running;
+
+    fn shown(args: FieldsArgs) -> String {
+        let mut out = Vec::new();
+        run(args, &mut out).expect("a vector takes everything");
+        String::from_utf8(out).expect("text")
+    }
+
+    /// Whether a value is valid by a schema. It knows exactly the keywords that ours uses: any other one ends the
+    /// test, so that nothing is passed over.
+    fn valid(schema: &Value, value: &Value) -> bool {
+        let Value::Object(keywords) = schema else {
+            panic!("a schema is an object: {schema}");
+        };
+        keywords
+            .iter()
+            .all(|(keyword, rule)| match keyword.as_str() {
+                "$schema" | "title" | "description" | "unit" | "format" => true,
+                "additionalProperties" => {
+                    assert_eq!(rule, true);
+                    true
+                }
+                "type" => match rule.as_str().expect("a type's name") {
+                    "object" => value.is_object(),
+                    "array" => value.is_array(),
+                    "string" => value.is_string(),
+                    "number" => value.is_number(),
+                    "integer" => value.is_i64() || value.is_u64(),
+                    other => panic!("type {other}"),
+                },
+                "const" => value == rule,
+                "enum" => rule.as_array().expect("a list").contains(value),
+                "pattern" => value.as_str().is_some_and(|text| {
+                    regex_lite::Regex::new(rule.as_str().expect("a pattern"))
+                        .expect("a pattern")
+                        .is_match(text)
+                }),
+                "minimum" => value.as_i64() >= rule.as_i64(),
+                "maximum" => value.as_i64() <= rule.as_i64(),
+                "anyOf" => rule
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .any(|schema| valid(schema, value)),
+                "items" => value
+                    .as_array()
+                    .is_some_and(|items| items.iter().all(|item| valid(rule, item))),
+                "uniqueItems" => value.as_array().is_some_and(|items| {
+                    (1..items.len()).all(|index| !items[..index].contains(&items[index]))
+                }),
+                "required" => rule
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .all(|name| value.get(name.as_str().expect("a name")).is_some()),
+                "properties" => value.as_object().is_some_and(|object| {
+                    object.iter().all(|(name, value)| {
+                        rule.get(name).is_none_or(|schema| valid(schema, value))
+                    })
+                }),
+                other => panic!("the schema uses {other}"),
+            })
+    }
+
+    fn line(time: i64, values: Values) -> Value {
+        let reading = Reading {
+            time: UnixMillis(time),
+            inverter: Arc::new(Inverter {
+                name: "roof".into(),
+                serial: Some("KSE4000000000001".into()),
+                model: None,
+            }),
+            values,
+        };
+        let text = serde_json::to_string(&reading).expect("plain data");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    proptest! {
+        #[test]
+        fn every_json_line_is_valid_and_has_no_name_beside_the_schema(
+            time in 0..253_402_300_800_000_i64,
+            payload in prop::collection::vec(any::<u8>(), 81..=255),
+            reply_time in 0..10_000_i64,
+        ) {
+            let mut values = running::decode(&payload).expect("long enough");
+            values.set_raw(Quantity::reply_time, Some(reply_time));
+            let line = line(time, values);
+            let schema = json_schema();
+            prop_assert!(valid(&schema, &line), "{line}");
+            for name in line.as_object().expect("an object").keys() {
+                prop_assert!(schema["properties"].get(name).is_some(), "{}", name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_refuses_what_is_no_reading() {
+        let schema = json_schema();
+        let right = line(1_795_342_530_120, Values::default());
+        assert!(valid(&schema, &right));
+        for (name, wrong) in [
+            ("schema", json!(2)),
+            ("time", json!("2026-11-22 10:15:30")),
+            ("inverter", json!("the roof")),
+            ("pv_power", json!("1710.54")),
+            ("grid_power", json!(0.5)),
+            ("grid_power", json!(null)),
+            ("battery_mode", json!("sleeping")),
+            ("battery_mode", json!(3)),
+            ("errors", json!("none")),
+            ("errors", json!(["smoke"])),
+            ("errors", json!(["bit_2", "bit_2"])),
+            ("error_bits", json!(-1)),
+            ("inverter_clock", json!("18:05:20")),
+        ] {
+            let mut line = right.clone();
+            line[name] = wrong;
+            assert!(!valid(&schema, &line), "{line}");
+        }
+        for name in ["schema", "time", "inverter"] {
+            let mut line = right.clone();
+            line.as_object_mut().expect("an object").remove(name);
+            assert!(!valid(&schema, &line), "without {name}");
+        }
+    }
+
+    #[test]
+    fn the_schema_allows_what_a_newer_collector_or_inverter_adds() {
+        let mut line = line(0, Values::default());
+        line["battery_mode"] = json!("unknown_7");
+        line["errors"] = json!(["bit_2", "utility_loss"]);
+        line["some_new_power"] = json!(1);
+        assert!(valid(&json_schema(), &line));
+    }
+
+    #[test]
+    fn json_tells_everything_about_every_quantity() {
+        let args = FieldsArgs {
+            json: true,
+            ..FieldsArgs::default()
+        };
+        let all: Vec<Value> = serde_json::from_str(&shown(args)).expect("JSON");
+        assert_eq!(all.len(), Quantity::ALL.len());
+        let named = |name| {
+            all.iter()
+                .find(|entry| entry["name"] == name)
+                .expect("a quantity")
+        };
+        assert_eq!(
+            *named("pv_power"),
+            json!({
+                "name": "pv_power", "label": "PV power", "group": "PV", "kind": "measurement",
+                "meaning": "Power of both PV strings together, on the DC side.",
+                "unit": "W", "decimals": 2, "resolution": 0.01,
+                "follows_from": { "rule": "sum", "of": ["pv1_power", "pv2_power"] },
+            })
+        );
+        let direction = json!([
+            { "code": 0, "label": "idle" },
+            { "code": 1, "label": "exporting" },
+            { "code": 2, "label": "importing" },
+        ]);
+        assert_eq!(named("grid_direction")["codes"], direction);
+        let bit = json!({ "bit": 8, "label": "no_bms_communication" });
+        assert_eq!(named("bms_errors")["flags"][8], bit);
+    }
+
+    #[test]
+    fn the_table_fits_a_terminal_and_names_everything_once() {
+        let text = shown(FieldsArgs::default());
+        assert!(text.bytes().all(|byte| byte != 0x1b), "no colours");
+        for line in text.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+            assert_eq!(line, line.trim_end());
+        }
+        for quantity in Quantity::ALL {
+            let start = format!("  {quantity} ");
+            let rows = text.lines().filter(|line| line.starts_with(&start));
+            assert_eq!(rows.count(), 1, "{quantity}");
+        }
+        assert!(
+            text.contains("codes: 0=idle, 1=exporting, 2=importing"),
+            "{text}"
+        );
+        assert!(
+            text.contains("  grid_frequency           Hz   0.01  measurement  Grid frequency"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn markdown_is_one_table_with_a_row_for_each_quantity_and_group() {
+        let args = FieldsArgs {
+            markdown: true,
+            ..FieldsArgs::default()
+        };
+        let text = shown(args);
+        let groups = text.lines().filter(|line| line.starts_with("| **")).count();
+        assert_eq!(groups, 7);
+        assert_eq!(text.lines().count(), 2 + groups + Quantity::ALL.len());
+        for line in text.lines() {
+            assert_eq!(line.replace("\\|", "").matches('|').count(), 4, "{line}");
+        }
+        assert!(
+            text.contains("| `grid_frequency` | Hz | Frequency of the grid. |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_one_form_can_be_asked_for() {
+        #[derive(clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            args: FieldsArgs,
+        }
+        use clap::Parser;
+        let parsed = |words: &[&str]| Command::try_parse_from(words).map(|command| command.args);
+        assert!(parsed(&["fields", "--json-schema"]).is_ok_and(|args| args.json_schema));
+        assert!(parsed(&["fields", "--json", "--markdown"]).is_err());
+    }
+}
