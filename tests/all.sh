@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Every check and test of the project, on a fresh Debian machine with Rust: `tests/all.sh`.
+# Installs the Debian packages that tests need, if they are missing (as root, or through sudo).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "Debian packages"
+declare -A packages=([cc]=gcc [strace]=strace [ip]=iproute2 [mount]=mount)
+missing=()
+for command in "${!packages[@]}"; do
+  command -v "$command" >/dev/null || missing+=("${packages[$command]}")
+done
+if ((${#missing[@]})); then
+  sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+  $sudo apt-get update -q
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+fi
+
+say "format"
+cargo fmt --all --check
+
+say "clippy"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+for feature in stdout sqlite; do
+  say "the sink $feature alone"
+  cargo clippy --all-targets --locked --no-default-features --features "$feature" -- -D warnings
+  cargo test --locked --no-default-features --features "$feature"
+done
+
+say "all tests"
+cargo test --workspace --locked

@@ -1,0 +1,229 @@
+//! Holds the tree to its own rules: what each part must not know, and where everything has its place.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Rust file below a folder, with its text up to the tests.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a text");
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                found.push((
+                    path.strip_prefix(root())
+                        .expect("below the root")
+                        .display()
+                        .to_string(),
+                    code.to_owned(),
+                ));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder}");
+    found
+}
+
+/// The sinks' folders, without the contract.
+fn sink_folders() -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(root().join("sinks"))
+        .expect("a folder")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("a name")
+        })
+        .filter(|name| name != "contract")
+        .collect();
+    names.sort();
+    assert!(!names.is_empty());
+    names
+}
+
+#[test]
+fn each_sink_has_a_readme_an_example_a_feature_and_a_registry_line() {
+    let [example, registry, manifest, readme] = [
+        "config.example.toml",
+        "src/sinks.rs",
+        "Cargo.toml",
+        "README.md",
+    ]
+    .map(read);
+    for name in sink_folders() {
+        assert!(
+            root().join(format!("sinks/{name}/README.md")).is_file(),
+            "sinks/{name} has no README.md"
+        );
+        assert!(
+            example.contains(&format!("\n[sinks.{name}]")),
+            "{name} is not in config.example.toml"
+        );
+        assert!(
+            registry.contains(&format!("{name}, \"{name}\": kstar_sink_{name}::")),
+            "{name} is not in the registry"
+        );
+        assert!(
+            manifest.contains(&format!("\n{name} = [\"dep:kstar-sink-{name}\"]")),
+            "{name} has no feature"
+        );
+        assert!(
+            readme.contains(&format!("(sinks/{name}/README.md)")),
+            "{name} is not in README.md"
+        );
+    }
+}
+
+#[test]
+fn only_the_registry_names_sinks() {
+    for (path, code) in sources("src") {
+        for name in sink_folders() {
+            if path != "src/sinks.rs" {
+                assert!(
+                    !code.contains(&format!("kstar_sink_{name}")),
+                    "{path} names the sink {name}"
+                );
+                assert!(
+                    !code.contains(&format!("feature = \"{name}\"")),
+                    "{path} has a cfg on the sink {name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn sinks_know_only_the_contract() {
+    for name in sink_folders() {
+        let manifest = read(format!("sinks/{name}/Cargo.toml"));
+        for line in manifest.lines().filter(|line| line.starts_with("kstar")) {
+            assert!(
+                line.starts_with("kstar-sink.") || line.starts_with("kstar-sink "),
+                "sinks/{name}: {line}"
+            );
+        }
+    }
+}
+
+/// A part, and what must not occur in it.
+#[test]
+fn each_part_knows_only_what_it_may() {
+    let forbidden: &[(&str, &[&str])] = &[
+        (
+            "src/wire",
+            &[
+                "tokio",
+                "tracing",
+                "std::net::Udp",
+                "SystemTime",
+                "Instant",
+                "crate::link",
+                "crate::poll",
+                "crate::config",
+                "std::fs",
+                "std::env",
+            ],
+        ),
+        (
+            "src/simulator",
+            &[
+                "crate::wire",
+                "crate::poll",
+                "crate::collector",
+                "crate::config",
+            ],
+        ),
+    ];
+    for (folder, words) in forbidden {
+        for (path, code) in sources(folder) {
+            for word in *words {
+                assert!(!code.contains(word), "{path} must not know {word}");
+            }
+        }
+    }
+    for (file, words) in [
+        (
+            "src/link.rs",
+            &[
+                "crate::config",
+                "crate::poll",
+                "crate::collector",
+                "kstar_sink::reading",
+            ][..],
+        ),
+        (
+            "src/discovery.rs",
+            &["crate::config", "crate::poll", "crate::collector"],
+        ),
+        (
+            "src/poll.rs",
+            &[
+                "crate::config",
+                "crate::collector",
+                "crate::sinks",
+                "kstar_sink::reading",
+                "kstar_sink::sink",
+            ],
+        ),
+        ("src/collector.rs", &["crate::config", "crate::cli", "clap"]),
+        ("src/config.rs", &["crate::collector", "crate::cli", "clap"]),
+    ] {
+        let code = read(file);
+        for word in words {
+            assert!(!code.contains(word), "{file} must not know {word}");
+        }
+    }
+}
+
+#[test]
+fn datagrams_leave_the_program_in_one_place() {
+    for (path, code) in sources("src") {
+        // The simulator is the other side.
+        let may = path == "src/link.rs" || path.starts_with("src/simulator");
+        for word in ["UdpSocket", "TcpStream", ".send_to("] {
+            assert!(may || !code.contains(word), "{path} must not send: {word}");
+        }
+    }
+    let link = read("src/link.rs");
+    assert_eq!(
+        link.matches("socket.send(").count() + link.matches("socket.send_to(").count(),
+        2,
+        "one place, one way connected and one not"
+    );
+}
+
+#[test]
+fn the_readme_shows_the_catalogue() {
+    let mut table = Vec::new();
+    let args = kstar_collector::cli::fields::FieldsArgs {
+        markdown: true,
+        ..Default::default()
+    };
+    kstar_collector::cli::fields::run(args, &mut table).expect("written to memory");
+    let table = String::from_utf8(table).expect("text");
+    assert!(
+        read("README.md").contains(&table),
+        "put the output of `kstar fields --markdown` into README.md"
+    );
+}
