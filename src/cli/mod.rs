@@ -6,8 +6,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
+use kstar_sink::reading::UnixMillis;
+use serde_json::json;
 
 use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
 use crate::poll::{Manners, Requester, Target};
@@ -119,13 +122,17 @@ impl Failure {
             Self::Logged => (ExitCode::FAILURE, None),
             Self::OutputClosed => (ExitCode::SUCCESS, None),
         };
-        match (message, format) {
-            (None, _) => {}
-            (Some(message), logging::Format::Json) => tracing::error!("{message}"),
-            (Some(message), logging::Format::Text) => {
-                // Where standard error is closed too there is nobody left to tell.
-                let _ = writeln!(io::stderr(), "error: {message}");
-            }
+        if let Some(message) = message {
+            let line = match format {
+                logging::Format::Text => format!("error: {message}"),
+                logging::Format::Json => {
+                    let timestamp = UnixMillis::from(SystemTime::now()).to_string();
+                    json!({ "timestamp": timestamp, "level": "ERROR", "message": message })
+                        .to_string()
+                }
+            };
+            // Where standard error is closed too there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "{line}");
         }
         code
     }
@@ -158,9 +165,12 @@ impl From<io::Error> for Failure {
 /// Where the configuration comes from; the same for every command that reads it.
 #[derive(Args, Clone, Debug)]
 pub struct ConfigArgs {
-    /// The configuration [env: KSTAR_CONFIG] [default: ./kstar.toml, ~/.config/kstar/config.toml,
-    /// /etc/kstar/config.toml]
-    #[arg(long, value_name = "FILE")]
+    /// The file that is named.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The configuration [env: KSTAR_CONFIG] [default: ./kstar.toml, ~/.config/kstar/config.toml, /etc/kstar/config.toml]"
+    )]
     pub config: Option<PathBuf>,
 }
 
@@ -178,6 +188,10 @@ impl ConfigArgs {
         Ok(Some((source, config)))
     }
 }
+
+/// What a host on the command line is for.
+const HOST_HELP: &str =
+    "The inverter's name or address, in place of the configuration's [env: KSTAR_HOST]";
 
 /// What stands in an environment variable; one that is empty counts as none, as containers often have it.
 ///
@@ -200,8 +214,7 @@ fn host_of_environment() -> Result<Option<Host>, Failure> {
 pub struct InverterArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The inverter's name or address, in place of the configuration's [env: KSTAR_HOST]
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
     host: Option<Host>,
     /// The inverter's name in the configuration, if there are several
     #[arg(long, value_name = "NAME", conflicts_with = "host")]

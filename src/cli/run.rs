@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use kstar_sink::sink::Context;
 
-use super::{ConfigArgs, Failure, host_of_environment};
+use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment};
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, SinkEnding, SinkPlan};
 use crate::config::{Config, Host, InverterSection, Source};
@@ -30,8 +30,7 @@ const DEMO_SPEED: f64 = 600.0;
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The inverter's name or address, in place of the configuration's [env: KSTAR_HOST]
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
     host: Option<Host>,
     /// Read a simulated inverter, whose day takes minutes: JSON lines, and a history in ./kstar-demo.db
     #[arg(long, conflicts_with_all = ["config", "host"])]
@@ -45,15 +44,10 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()>) -> Result<()
     } else {
         None
     };
-    let (source, config) = match &demo {
-        Some(inverter) => (Source::new("demonstration", ""), demo_config(inverter)),
-        None => {
-            let host = match args.host {
-                Some(host) => Some(host),
-                None => host_of_environment()?,
-            };
-            load(&args.config, host)?
-        }
+    let (source, config) = match (&demo, args.host) {
+        (Some(inverter), _) => (Source::new("demonstration", ""), demo_config(inverter)),
+        (None, None) => load(&args.config, host_of_environment()?)?,
+        (None, host) => load(&args.config, host)?,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
     let grace = config.collector.grace;

@@ -142,7 +142,7 @@ fn what_a_simulation_prints_first_is_a_configuration_for_it() {
     let folder = Folder::new();
     let args = ["simulate", "--listen", "127.0.0.1:0", "--inverters", "2"];
     let simulation = Process::start(&mut kstar(folder.path(), args));
-    let lines = simulation.wait_for_printed(8);
+    let lines = simulation.wait_for_printed(10);
     folder.write("kstar.toml", lines.join("\n") + "\n[sinks.stdout]\n");
     ended(&mut kstar(folder.path(), ["check"])).expect_code(0);
     let args = ["read", "--json", "--inverter", "simulated2"];

@@ -27,7 +27,7 @@ fn assert_refused(refused: Ended, words: &[&str]) {
     let refused = refused.expect_code(2);
     let shown = refused.err();
     assert!(shown.contains("error: kstar.toml:"), "{shown}");
-    assert!(shown.contains("^"), "{shown}");
+    assert!(shown.contains('^'), "{shown}");
     for word in words {
         assert!(shown.contains(word), "{word}: {shown}");
     }
@@ -175,19 +175,28 @@ fn fill(ballast: &Path) {
 }
 
 #[test]
-fn a_disk_that_is_full_from_the_start_refuses_the_start() {
+fn a_disk_that_is_full_at_the_start_is_waited_for_and_nothing_is_lost() {
     let roof = Roof::new(1);
     let sinks = BOTH_SINKS.replace("history.db", "disk/history.db");
     let folder = Folder::with_config(&roof.config(&sinks));
     let place = folder.join("disk");
-    let Some(_disk) = SmallDisk::mount(&place, 64) else {
+    let Some(_disk) = SmallDisk::mount(&place, 512) else {
         return;
     };
-    fill(&place.join("ballast"));
-    assert_refused(
-        ended(&mut kstar(folder.path(), ["run"])),
-        &["no room for", "disk/history.db", "make room on its disk"],
-    );
+    let ballast = place.join("ballast");
+    let mut lines = 0;
+    // First where there is no history yet, then with the one of before.
+    for _ in 0..2 {
+        fill(&ballast);
+        let run = Process::start(&mut kstar(folder.path(), ["run"]));
+        let down = run.wait_for_log("cannot deliver");
+        assert!(down.contains("no room for"), "{down}");
+        assert!(down.contains("make room on its disk"), "{down}");
+        std::fs::remove_file(&ballast).expect("removed");
+        run.wait_for_log("sink=\"sqlite\" was=");
+        lines += run.stop().expect_code(0).stdout.len();
+        assert_eq!(rows(&open(&place.join("history.db"))).len(), lines);
+    }
 }
 
 #[test]

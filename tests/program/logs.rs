@@ -43,9 +43,12 @@ fn a_log_for_machines_is_json_also_where_the_program_refuses_to_start() {
         assert!(levels(&ran).contains(&"INFO".to_owned()), "{ran:#?}");
     }
     let folder = Folder::with_config("[sinks.stdoutt]\n");
-    let refused = ended(&mut kstar(folder.path(), ["run", "--log-format", "json"])).expect_code(2);
-    assert_eq!(levels(&refused), ["ERROR"]);
-    assert!(refused.err().contains("kstar.toml:1:8"), "{refused:#?}");
+    for level in ["info", "off"] {
+        let args = ["run", "--log-format", "json", "--log-level", level];
+        let refused = ended(&mut kstar(folder.path(), args)).expect_code(2);
+        assert_eq!(levels(&refused), ["ERROR"]);
+        assert!(refused.err().contains("kstar.toml:1:8"), "{refused:#?}");
+    }
 }
 
 #[test]

@@ -64,14 +64,16 @@ fn insist(mut run: Process, signal: &str, code: i32) {
     run.end().expect_code(code);
 }
 
-/// Longer than a test waits for the end.
-const ENDLESS_GRACE: (&str, &str) = ("grace = \"8s\"", "grace = \"1h\"");
+/// A configuration with a grace that is longer than a test waits for the end.
+fn patient(config: &str) -> Folder {
+    Folder::with_config(&config.replace("\"8s\"", "\"1h\""))
+}
 
 #[test]
 fn a_second_signal_ends_at_once_though_nobody_reads_the_output() {
     let roof = Roof::new(1);
     let config = roof.config("[sinks.stdout]\ndelivery.timeout = \"200ms\"\n");
-    let folder = Folder::with_config(&config.replace(ENDLESS_GRACE.0, ENDLESS_GRACE.1));
+    let folder = patient(&config);
     let (run, _reader) = into_a_full_pipe(&mut kstar(folder.path(), ["run"]));
     run.wait_for_log("cannot deliver");
     insist(run, "INT", 130);
@@ -81,7 +83,7 @@ fn a_second_signal_ends_at_once_though_nobody_reads_the_output() {
 fn a_second_signal_ends_at_once_though_the_history_is_locked() {
     let roof = Roof::new(1);
     let config = roof.config(BOTH_SINKS);
-    let folder = Folder::with_config(&config.replace(ENDLESS_GRACE.0, ENDLESS_GRACE.1));
+    let folder = patient(&config);
     let run = Process::start(&mut kstar(folder.path(), ["run"]));
     run.wait_for_log("delivering sink=\"sqlite\"");
     let other = folder.history();
@@ -95,7 +97,7 @@ fn a_second_signal_ends_at_once_though_the_history_is_locked() {
 fn what_the_grace_did_not_suffice_for_is_counted_and_the_status_says_so() {
     let roof = Roof::new(1);
     let sinks = "[sinks.stdout]\ndelivery.timeout = \"200ms\"\n[sinks.sqlite]\npath = \"history.db\"\ndelivery.timeout = \"500ms\"\n";
-    let folder = Folder::with_config(&roof.config(sinks).replace("\"8s\"", "\"600ms\""));
+    let folder = Folder::with_config(&roof.config(sinks).replace("\"8s\"", "\"2s\""));
     let (run, _reader) = into_a_full_pipe(&mut kstar(folder.path(), ["run"]));
     let down = run.wait_for_log("cannot deliver");
     assert!(down.contains("sink=\"stdout\""), "{down}");

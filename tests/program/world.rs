@@ -1,5 +1,6 @@
 //! What is around the program: inverters, other hosts, a folder, disks, users.
 
+use std::fmt::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -77,7 +78,11 @@ pub(crate) fn config(hosts: &[SocketAddr], sinks: &str) -> String {
         [collector]\npoll_interval = \"50ms\"\nallow_fast_polling = true\ntimeout = \"400ms\"\ngrace = \"8s\"\n"
         .to_owned();
     for (host, number) in hosts.iter().zip(1..) {
-        text += &format!("[[inverter]]\nname = \"roof{number}\"\nhost = \"{host}\"\n");
+        writeln!(
+            text,
+            "[[inverter]]\nname = \"roof{number}\"\nhost = \"{host}\""
+        )
+        .expect("text");
     }
     text + sinks
 }
@@ -150,11 +155,7 @@ pub(crate) fn rows(database: &Connection) -> Vec<Row> {
     let mut statement = database
         .prepare("SELECT * FROM readings ORDER BY time, inverter")
         .expect("the view");
-    let columns: Vec<String> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     statement
         .query_map([], |row| {
             let mut reading = Row::new();

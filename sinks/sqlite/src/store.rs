@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use kstar_sink::reading::{Inverter, Reading};
 use kstar_sink::sink::{DeliveryError, Misconfigured};
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use crate::schema;
@@ -79,6 +80,28 @@ impl Failure {
         }
     }
 
+    /// Whether it is over once another program lets go of the file, or there is room again.
+    fn passes(&self) -> bool {
+        self.is_lock() || self.is_full()
+    }
+
+    fn is_lock(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+    }
+
+    /// Whether there is no room, for the file or for the index of its write-ahead log.
+    fn is_full(&self) -> bool {
+        let Self::Sqlite(error) = self else {
+            return false;
+        };
+        error.sqlite_error().is_some_and(|error| {
+            error.code == ErrorCode::DiskFull || error.extended_code == SQLITE_IOERR_SHMSIZE
+        })
+    }
+
     /// What happened to which file, and what to do about it.
     fn explain(&self, path: &Path) -> String {
         let file = path.display();
@@ -92,10 +115,10 @@ impl Failure {
             Self::Sqlite(error) => error,
         };
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            _ if self.is_lock() => {
                 format!("{file} is locked by another program; end that program or wait for it")
             }
-            Some(ErrorCode::DiskFull) => format!("no room for {file}; make room on its disk"),
+            _ if self.is_full() => format!("no room for {file}; make room on its disk"),
             Some(ErrorCode::ReadOnly) => format!(
                 "{file} is read-only; let this user write to it and to its folder, where -wal and -shm stand beside it"
             ),
@@ -124,8 +147,8 @@ impl Failure {
 }
 
 impl Store {
-    /// Opens the file, or makes it. A lock that another program holds is no mistake of the user's: it is an outage,
-    /// and the first delivery tries again.
+    /// Opens the file, or makes it. A lock that another program holds, or a full disk, is no mistake in the
+    /// configuration: it is an outage, and the first delivery tries again.
     pub(crate) fn open(path: &Path, patience: Duration) -> Result<Self, Misconfigured> {
         // SQLite would take an empty path or `:memory:` for a database that is gone at the end.
         let path = std::path::absolute(path).map_err(|error| {
@@ -150,7 +173,7 @@ impl Store {
         }
         let database = match Database::open(&path, patience, OpenFlags::SQLITE_OPEN_CREATE) {
             Ok(database) => Some(database),
-            Err(failure) if is_lock(failure.code()) => None,
+            Err(failure) if failure.passes() => None,
             Err(failure) => return Err(Misconfigured(failure.explain(&path))),
         };
         Ok(Self {
@@ -164,9 +187,7 @@ impl Store {
     /// Writes readings in one transaction; one that is there already is left as it is.
     pub(crate) fn deliver(&mut self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
         self.write(readings).map_err(|failure| {
-            let keeps_connection =
-                is_lock(failure.code()) || failure.code() == Some(ErrorCode::DiskFull);
-            if !keeps_connection {
+            if !failure.passes() {
                 self.database = None;
             }
             DeliveryError::unreachable(failure.explain(&self.path))
@@ -469,13 +490,6 @@ fn refresh_view(connection: &Connection, name: &str, sql: &str) -> rusqlite::Res
         return Ok(());
     }
     connection.execute_batch(&format!("DROP VIEW IF EXISTS {name}; {sql}"))
-}
-
-fn is_lock(code: Option<ErrorCode>) -> bool {
-    matches!(
-        code,
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
 }
 
 fn log_of(path: &Path) -> PathBuf {
