@@ -128,6 +128,7 @@ fn a_check_shows_the_plan_and_touches_nothing() {
         "every 50ms",
         "sink stdout: standard output",
         "sink sqlite: history.db",
+        "the configuration is in order",
     ] {
         assert!(plan.out().contains(words), "{words}: {plan:#?}");
     }

@@ -64,12 +64,29 @@ fn a_silent_inverter_is_said_once_asked_on_and_welcomed_when_it_comes() {
             answer.is_some(),
             "{silent}"
         );
+        // Two whole polls of three tries each, and the beginning of another one.
         let before = peer.asked();
-        wait_until("asking on", || peer.asked() > before);
+        wait_until("asking on", || peer.asked() > before + 2 * 3);
         let ended = run.stop().expect_code(0);
         assert_eq!(ended.logged("the inverter is silent"), 1, "{ended:#?}");
         assert_eq!(ended.out(), "");
     }
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_said_once_and_tried_again() {
+    let folder = Folder::with_config(
+        "[collector]\npoll_interval = \"50ms\"\nallow_fast_polling = true\ntries = 1\n\
+         [[inverter]]\nname = \"roof\"\nhost = \"no-such-host.invalid\"\n[sinks.stdout]\n",
+    );
+    let args = ["run", "--log-level", "debug"];
+    let run = Process::start(&mut kstar(folder.path(), args));
+    let silent = run.wait_for_log("the inverter is silent");
+    let words = "cannot resolve the host name `no-such-host.invalid`";
+    assert!(silent.contains(words), "{silent}");
+    run.wait_for_log("looked for the inverter again");
+    let ended = run.stop().expect_code(0);
+    assert_eq!(ended.logged("the inverter is silent"), 1, "{ended:#?}");
 }
 
 #[test]

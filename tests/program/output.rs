@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
-use crate::process::{Process, ended, kstar};
+use crate::process::{Process, kstar};
 use crate::world::{BOTH_SINKS, Folder, Roof, assert_same, key, readings, rows};
 
 #[test]
@@ -158,7 +158,20 @@ fn a_closed_output_is_the_end_also_before_the_first_line() {
     Process::with_stdout(&mut kstar(folder.path(), ["run"]), writer)
         .end()
         .expect_code(0);
-    // Without an output sink nobody minds.
-    let folder = Folder::with_config("[sinks.stdout]\n");
-    ended(&mut kstar(folder.path(), ["check"])).expect_code(0);
+}
+
+#[test]
+fn a_closed_output_is_nothing_to_a_run_that_prints_nothing() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config("[sinks.sqlite]\npath = \"history.db\"\n"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let run = Process::with_stdout(&mut kstar(folder.path(), ["run"]), writer);
+    run.wait_for_log("identified");
+    run.wait_for_log("delivering sink=\"sqlite\"");
+    let ended = run.stop().expect_code(0);
+    assert_eq!(
+        rows(&folder.history()).len(),
+        ended.counts("sqlite").of("taken")
+    );
 }
