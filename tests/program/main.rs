@@ -7,8 +7,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::print_stderr,
-    reason = "what helps a test may panic like the test itself, and says aloud what it cannot try"
+    reason = "what helps a test may panic like the test itself"
 )]
 #![cfg(unix)]
 
