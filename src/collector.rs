@@ -456,7 +456,7 @@ impl Station {
             Ok(lock) => self.lock = Lock::Settled(lock),
             Err(held) => {
                 if matches!(self.lock, Lock::NotTried) {
-                    tracing::warn!(inverter = &*self.inverter.name, "{held}");
+                    tracing::warn!(inverter = &*self.inverter.name, "{held}; stop one of them");
                 }
                 self.lock = Lock::Elsewhere;
             }

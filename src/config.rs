@@ -209,10 +209,11 @@ impl std::str::FromStr for DiscoveryAddress {
 }
 
 fn ap_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ApAddress, D::Error> {
-    let byte = u8::deserialize(deserializer)?;
-    ApAddress::from_byte(byte).ok_or_else(|| {
+    let number = i64::deserialize(deserializer)?;
+    let known = u8::try_from(number).ok().and_then(ApAddress::from_byte);
+    known.ok_or_else(|| {
         de::Error::custom(format!(
-            "0x{byte:02X} is no known address; use 0xB0 (KSTAR) or 0xC0 (GoodWe)"
+            "0x{number:02X} is no known address; use 0xB0 (KSTAR) or 0xC0 (GoodWe)"
         ))
     })
 }
@@ -277,10 +278,21 @@ impl Source {
             path: path.to_owned(),
             text: String::new(),
         };
-        source.text = std::fs::read_to_string(path).map_err(|error| {
+        let bytes = std::fs::read(path).map_err(|error| {
             source.error(None, format!("cannot read the configuration: {error}"))
         })?;
-        Ok(source)
+        match String::from_utf8(bytes) {
+            Ok(text) => {
+                source.text = text;
+                Ok(source)
+            }
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                source.text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let message = "this is not UTF-8; save the file in that encoding".to_owned();
+                Err(source.error(Some(valid..valid), message))
+            }
+        }
     }
 
     /// A text that is no file; the name is for errors.
@@ -366,11 +378,20 @@ fn locate(text: &str, path: &[Step<'_>]) -> Option<Range<usize>> {
     span
 }
 
+/// What the reader of a TOML file may not know from Rust.
+fn in_plain_words(message: &str) -> String {
+    ["a nonzero usize", "a nonzero u32"]
+        .iter()
+        .fold(message.to_owned(), |message, rust| {
+            message.replace(rust, "a whole number from 1 on")
+        })
+}
+
 impl Config {
     /// Reads and checks a configuration.
     pub fn parse(source: &Source) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(&source.text)
-            .map_err(|error| source.error(error.span(), error.message().to_owned()))?;
+            .map_err(|error| source.error(error.span(), in_plain_words(error.message())))?;
         config
             .check()
             .map_err(|(steps, message)| source.error_at(&steps, message))?;
@@ -547,7 +568,7 @@ mod tests {
                 "2:17",
                 "allow_fast_polling",
             ),
-            ("[collector]\ntries = 0", "2:9", "nonzero"),
+            ("[collector]\ntries = 0", "2:9", "a whole number from 1 on"),
             ("[collector]\ntimeout = \"0s\"", "2:11", "some time"),
             ("[[inverter]]\nname = \"my roof\"", "2:8", "cannot name"),
             ("[[inverter]]\nhost = \"a b\"", "2:8", "no host"),
@@ -571,7 +592,11 @@ mod tests {
             ),
             ("[sinks.fax]", "1:8", "unknown field `fax`"),
             ("state_dir = ", "1:13", ""),
-            ("[sinks.stdout.delivery]\nqueue = 0", "2:9", "nonzero"),
+            (
+                "[sinks.stdout.delivery]\nqueue = 0",
+                "2:9",
+                "a whole number from 1 on",
+            ),
             (
                 "[sinks.stdout.delivery]\ntimeout = '10s'",
                 "2:11",

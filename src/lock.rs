@@ -1,7 +1,7 @@
 //! One poller per inverter: two that ask the same one disturb each other (PROTOCOL 1.5).
 //!
 //! Whoever polls holds a file locked that is named after the inverter's address and holds the process id. The lock
-//! goes with the process, however that ends.
+//! goes with the process, however that ends; the file goes with it too, unless the process was killed.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -11,7 +11,18 @@ use std::path::{Path, PathBuf};
 /// A held lock; dropping it gives it back.
 #[derive(Debug)]
 pub struct InverterLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+}
+
+impl Drop for InverterLock {
+    fn drop(&mut self) {
+        // While it is still locked: whoever has opened it meanwhile then finds that it is not the one at its place.
+        // A file of another user stays, as does one that someone has put there instead.
+        if cfg!(unix) && is_at(&self.file, &self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Another process polls the inverter.
@@ -36,28 +47,32 @@ impl InverterLock {
             "kstar-{}.lock",
             address.to_string().replace([':', '[', ']', '%'], "-")
         ));
-        let mut file = match open(&path) {
-            Ok(file) => file,
-            Err(error) => {
-                tracing::debug!(path = %path.display(), %error, "no lock file; going on without");
-                return Ok(None);
+        let mut file = loop {
+            let mut file = match open(&path) {
+                Ok(file) => file,
+                Err(error) => {
+                    tracing::debug!(path = %path.display(), %error, "no lock file; going on without");
+                    return Ok(None);
+                }
+            };
+            match file.try_lock() {
+                Ok(()) if is_at(&file, &path) => break file,
+                // Its last holder has removed it between our opening and locking it.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let mut pid = String::new();
+                    let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
+                    return Err(Held {
+                        address,
+                        pid: known.then(|| pid.trim().to_owned()),
+                    });
+                }
+                Err(TryLockError::Error(error)) => {
+                    tracing::debug!(path = %path.display(), %error, "no locks on this file system; going on without");
+                    return Ok(None);
+                }
             }
         };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
-                return Err(Held {
-                    address,
-                    pid: known.then(|| pid.trim().to_owned()),
-                });
-            }
-            Err(TryLockError::Error(error)) => {
-                tracing::debug!(path = %path.display(), %error, "no locks on this file system; going on without");
-                return Ok(None);
-            }
-        }
         // Only for the message that others show; a file of another user holds the lock just as well.
         let written = file
             .set_len(0)
@@ -66,8 +81,25 @@ impl InverterLock {
         if let Err(error) = written {
             tracing::debug!(path = %path.display(), %error, "cannot write the process id into the lock file");
         }
-        Ok(Some(Self { _file: file }))
+        Ok(Some(Self { file, path }))
     }
+}
+
+/// Whether the file at that place is this one.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => id(ours) == id(there),
+        _ => false,
+    }
+}
+
+/// Elsewhere the file is never removed.
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> bool {
+    true
 }
 
 /// A folder that a service and a person at a terminal share.
@@ -106,6 +138,30 @@ mod tests {
         assert!(InverterLock::take_in(folder.path(), ([127, 0, 0, 1], 8898).into()).is_ok());
         drop(first);
         assert!(InverterLock::take_in(folder.path(), address).is_ok());
+        let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn however_many_compete_only_one_has_the_lock() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = ([127, 0, 0, 1], 8899).into();
+        let (holders, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while taken.load(Ordering::SeqCst) < 1000 {
+                        if let Ok(lock) = InverterLock::take_in(folder.path(), address) {
+                            assert!(lock.is_some());
+                            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                            holders.fetch_sub(1, Ordering::SeqCst);
+                            taken.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+        });
     }
 
     #[test]

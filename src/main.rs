@@ -7,7 +7,8 @@ use kstar_collector::cli::{Cli, Failure, logging, signals};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(cli.log_level(), cli.log_format);
+    let log_format = cli.log_format;
+    logging::start(cli.log_level(), log_format);
     // Two threads are enough for one datagram in a while and keep the program small.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -24,6 +25,6 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(log_format),
     }
 }

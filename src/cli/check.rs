@@ -49,7 +49,10 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
             section.name()
         )?;
     }
-    writeln!(out, "everything is in order")?;
+    writeln!(
+        out,
+        "the configuration is in order; nothing was asked, opened or written"
+    )?;
     out.flush()?;
     Ok(())
 }

@@ -39,9 +39,15 @@ pub async fn run(args: DiscoverArgs, out: &mut impl Write) -> Result<(), Failure
         .map_err(|error| Failure::Runtime(format!("cannot send a greeting: {error}")))?;
     if modules.is_empty() {
         let asked: Vec<String> = greeted.iter().map(ToString::to_string).collect();
+        let advice = if args.address.is_empty() {
+            "a broadcast does not leave this network, nor a container's: try --address with the inverter's own \
+             address, or look into your router's list of devices"
+        } else {
+            "look into your router's list of devices whether the inverter is there; some modules answer no greetings \
+             at all, so try `kstar read --host` with its address"
+        };
         return Err(Failure::Runtime(format!(
-            "no inverter answered within {} (greeted {}); a broadcast does not leave this network, nor a container's: \
-             try --address with the inverter's own address, or look into your router's list of devices",
+            "no inverter answered within {} (greeted {}); {advice}",
             duration::text(args.timeout),
             asked.join(", ")
         )));

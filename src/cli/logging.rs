@@ -53,6 +53,9 @@ pub fn start(level: Level, format: Format) {
         .with_writer(io::stderr)
         .with_max_level(LevelFilter::from(level))
         .with_target(false)
+        // A log that cannot be written (a full disk, a closed pipe) must not end the collecting: reporting that on
+        // standard error, which is the log, would panic.
+        .log_internal_errors(false)
         .with_ansi(colours);
     match format {
         Format::Text => logs.init(),

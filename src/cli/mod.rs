@@ -1,12 +1,16 @@
 //! The command line: one file per command, and what they share.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
+use kstar_sink::reading::UnixMillis;
+use serde_json::json;
 
 use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
 use crate::poll::{Manners, Requester, Target};
@@ -122,11 +126,19 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Says it on standard error, and gives the exit code.
-    pub fn report(self) -> ExitCode {
-        if let Self::Usage(_) | Self::Runtime(_) = self {
+    /// Says it on standard error, in the form of the log where that is for machines, and gives the exit code.
+    pub fn report(self, format: logging::Format) -> ExitCode {
+        if let Self::Usage(message) | Self::Runtime(message) = &self {
+            let line = match format {
+                logging::Format::Text => format!("error: {message}"),
+                logging::Format::Json => {
+                    let timestamp = UnixMillis::from(SystemTime::now()).to_string();
+                    json!({ "timestamp": timestamp, "level": "ERROR", "message": message })
+                        .to_string()
+                }
+            };
             // Where standard error is closed too there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "error: {self}");
+            let _ = writeln!(io::stderr(), "{line}");
         }
         match self {
             Self::Usage(_) => ExitCode::from(2),
@@ -169,18 +181,23 @@ impl From<serde_json::Error> for Failure {
 /// Where the configuration comes from; the same for every command that reads it.
 #[derive(Args, Clone, Debug)]
 pub struct ConfigArgs {
-    /// The configuration [default: ./kstar.toml, ~/.config/kstar/config.toml, /etc/kstar/config.toml]
-    #[arg(long, value_name = "FILE", env = "KSTAR_CONFIG")]
+    /// The file that is named.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The configuration [env: KSTAR_CONFIG] [default: ./kstar.toml, ~/.config/kstar/config.toml, /etc/kstar/config.toml]"
+    )]
     pub config: Option<PathBuf>,
 }
 
 impl ConfigArgs {
     /// The configuration that is named, or the first that is found.
     fn load(&self) -> Result<Option<(Source, Config)>, Failure> {
-        let path = match &self.config {
-            Some(path) => Some(path.clone()),
-            None => usual_places().into_iter().find(|place| place.exists()),
-        };
+        let named = self
+            .config
+            .clone()
+            .or_else(|| environment("KSTAR_CONFIG").map(PathBuf::from));
+        let path = named.or_else(|| usual_places().into_iter().find(|place| place.exists()));
         let Some(path) = path else { return Ok(None) };
         let source = Source::read(&path)?;
         let config = Config::parse(&source)?;
@@ -188,13 +205,32 @@ impl ConfigArgs {
     }
 }
 
+/// What a host on the command line is for.
+const HOST_HELP: &str =
+    "The inverter's name or address, in place of the configuration's [env: KSTAR_HOST]";
+
+/// What stands in an environment variable; one that is empty counts as none, as containers often have it.
+///
+/// Read here and not by clap, for which a variable is as good as an argument: it would then be in conflict with
+/// arguments that rule it out.
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The host that the environment names.
+fn host_of_environment() -> Result<Option<Host>, Failure> {
+    environment("KSTAR_HOST")
+        .map(|value| value.to_string_lossy().parse())
+        .transpose()
+        .map_err(|error: String| Failure::Usage(format!("KSTAR_HOST: {error}")))
+}
+
 /// Which inverter a command asks, for commands that ask just one.
 #[derive(Args, Clone, Debug)]
 pub struct InverterArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The inverter's name or address, in place of the configuration's
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
     host: Option<Host>,
     /// The inverter's name in the configuration, if there are several
     #[arg(long, value_name = "NAME", conflicts_with = "host")]
@@ -217,10 +253,17 @@ impl InverterArgs {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        let chosen = match (&self.host, &self.inverter) {
+        let host = match (&self.host, &self.inverter) {
+            (None, None) => host_of_environment()?,
+            (host, _) => host.clone(),
+        };
+        let chosen = match (host, &self.inverter) {
             (Some(host), _) => InverterSection {
-                host: Some(host.clone()),
-                ..InverterSection::default()
+                host: Some(host),
+                ..match &inverters[..] {
+                    [only] => only.clone(),
+                    _ => InverterSection::default(),
+                }
             },
             (None, Some(name)) => inverters
                 .iter()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use kstar_sink::sink::Context;
 
-use super::{ConfigArgs, Failure};
+use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment};
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, SinkEnding, SinkPlan};
 use crate::config::{Config, Host, InverterSection, Source};
@@ -30,8 +30,7 @@ const DEMO_SPEED: f64 = 600.0;
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The inverter's name or address, in place of the configuration's
-    #[arg(long, value_name = "HOST[:PORT]", env = "KSTAR_HOST")]
+    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
     host: Option<Host>,
     /// Read a simulated inverter, whose day takes minutes: JSON lines, and a history in ./kstar-demo.db
     #[arg(long, conflicts_with_all = ["config", "host"])]
@@ -45,9 +44,10 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()>) -> Result<()
     } else {
         None
     };
-    let (source, config) = match &demo {
-        Some(inverter) => (Source::new("demonstration", ""), demo_config(inverter)),
-        None => load(&args.config, args.host.as_ref())?,
+    let (source, config) = match (&demo, args.host) {
+        (Some(inverter), _) => (Source::new("demonstration", ""), demo_config(inverter)),
+        (None, None) => load(&args.config, host_of_environment()?)?,
+        (None, host) => load(&args.config, host)?,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
     let grace = config.collector.grace;
@@ -96,7 +96,7 @@ async fn collect(collector: &mut Collector, shutdown: impl Future<Output = ()>) 
 }
 
 /// The configuration to run with; `host` takes the place of its only inverter's.
-pub(super) fn load(args: &ConfigArgs, host: Option<&Host>) -> Result<(Source, Config), Failure> {
+pub(super) fn load(args: &ConfigArgs, host: Option<Host>) -> Result<(Source, Config), Failure> {
     let (source, mut config) = args.load()?.unwrap_or_else(|| {
         let config = Config {
             sinks: SinkSections::built_in(Path::new(BUILT_IN_DATABASE)),
@@ -114,13 +114,13 @@ pub(super) fn load(args: &ConfigArgs, host: Option<&Host>) -> Result<(Source, Co
     if let Some(host) = host {
         match &mut config.inverters[..] {
             [] => config.inverters.push(InverterSection {
-                host: Some(host.clone()),
+                host: Some(host),
                 ..InverterSection::default()
             }),
-            [only] => only.host = Some(host.clone()),
+            [only] => only.host = Some(host),
             several => {
                 let message = format!(
-                    "--host is for one inverter, and {} has {}",
+                    "--host (or KSTAR_HOST) is for one inverter, and {} has {}; leave it away, or change the host there",
                     source.path().display(),
                     several.len()
                 );

@@ -1,6 +1,6 @@
 //! The protocol, pure: bytes in, values out.
 //!
-//! This module does no I/O, reads no clock, logs nothing, and knows nothing of sockets or tokio. No function here
+//! This module does no I/O, reads no clock, logs nothing, and knows nothing of sockets or tasks. No function here
 //! panics on any bytes, and decoding running data allocates nothing. A frame is [checked](frame) once; after that
 //! its payload is read by offset, and a field that does not fit into the payload is absent. Facts and their
 //! evidence: `PROTOCOL.md`, cited by section.

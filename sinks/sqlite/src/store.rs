@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use kstar_sink::reading::{Inverter, Reading};
 use kstar_sink::sink::{DeliveryError, Misconfigured};
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use crate::schema;
@@ -92,6 +93,28 @@ impl Failure {
         )
     }
 
+    /// Whether it is over once another program lets go of the file, or there is room again.
+    fn passes(&self) -> bool {
+        self.is_lock() || self.is_full()
+    }
+
+    fn is_lock(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+    }
+
+    /// Whether there is no room, for the file or for the index of its write-ahead log.
+    fn is_full(&self) -> bool {
+        let Self::Sqlite(error) = self else {
+            return false;
+        };
+        error.sqlite_error().is_some_and(|error| {
+            error.code == ErrorCode::DiskFull || error.extended_code == SQLITE_IOERR_SHMSIZE
+        })
+    }
+
     /// What happened to which file, and what to do about it.
     fn explain(&self, path: &Path) -> String {
         let file = path.display();
@@ -105,10 +128,10 @@ impl Failure {
             Self::Sqlite(error) => error,
         };
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            _ if self.is_lock() => {
                 format!("{file} is locked by another program; end that program or wait for it")
             }
-            Some(ErrorCode::DiskFull) => format!("no room for {file}; make room on its disk"),
+            _ if self.is_full() => format!("no room for {file}; make room on its disk"),
             Some(ErrorCode::ReadOnly) => format!(
                 "{file} is read-only; let this user write to it and to its folder, where -wal and -shm stand beside it"
             ),
@@ -187,10 +210,7 @@ impl Store {
     /// Writes readings in one transaction; one that is there already is left as it is.
     pub(crate) fn deliver(&mut self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
         self.write(readings).map_err(|failure| {
-            if !matches!(
-                failure.code(),
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull)
-            ) {
+            if !failure.passes() {
                 self.database = None;
             }
             DeliveryError::unreachable(failure.explain(&self.path))

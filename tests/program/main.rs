@@ -1,0 +1,24 @@
+//! The program as a process: what its users, and whoever starts and stops it, see of it.
+//!
+//! One file per theme. Everything happens on loopback addresses, with ports that the system chooses, in folders that
+//! vanish with their test.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "what helps a test may panic like the test itself"
+)]
+#![cfg(unix)]
+
+mod commands;
+mod config;
+mod faraway;
+mod history;
+mod logs;
+mod output;
+mod process;
+mod read;
+mod run;
+mod stop;
+mod world;
