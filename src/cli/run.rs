@@ -53,7 +53,12 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()>) -> Result<()
     let grace = config.collector.grace;
     let inverters = inverter_plans(&config);
     let context = context(&config);
-    let sinks = open_sinks(config.sinks, context, source).await?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let sinks = tokio::select! {
+        // A locked history may take seconds to open.
+        () = &mut shutdown => return Ok(()),
+        sinks = open_sinks(config.sinks, context, source) => sinks?,
+    };
 
     let mut collector = Collector::new(WallClock::default());
     for sink in sinks {
@@ -77,8 +82,10 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()>) -> Result<()
 
 /// Waits for the end: the order to stop, a far side that has ended in order, or no sink left. Says whether no sink
 /// has broken.
-async fn collect(collector: &mut Collector, shutdown: impl Future<Output = ()>) -> bool {
-    let mut shutdown = std::pin::pin!(shutdown);
+async fn collect(
+    collector: &mut Collector,
+    mut shutdown: impl Future<Output = ()> + Unpin,
+) -> bool {
     let mut all_well = true;
     loop {
         tokio::select! {

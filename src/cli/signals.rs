@@ -29,7 +29,12 @@ pub async fn first_signal() {
 #[cfg(unix)]
 fn listen(heard: &mpsc::Sender<i32>) {
     use tokio::signal::unix::{SignalKind, signal};
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+    // A terminal that goes away should not cost what waits either.
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ] {
         match signal(kind) {
             Ok(mut signals) => {
                 let heard = heard.clone();
