@@ -567,8 +567,6 @@ async fn with_every_fault_at_once_each_datagram_is_accounted_for_and_each_readin
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("history.db");
     let page = Page::default();
-    let stalls = Arc::new(Mutex::new(Vec::new()));
-    let watcher = tokio::spawn(watch_for_stalls(stalls.clone()));
     let mut collector = Collector::new(WallClock::default());
     for sink in sinks(&database, &page) {
         collector.start_sink(sink);
@@ -579,6 +577,8 @@ async fn with_every_fault_at_once_each_datagram_is_accounted_for_and_each_readin
     for number in 0..INVERTERS {
         simulators.push(simulate(number).await);
     }
+    let stalls = Arc::new(Mutex::new(Vec::new()));
+    let watcher = tokio::spawn(watch_for_stalls(stalls.clone()));
     for (number, simulator) in simulators.into_iter().enumerate() {
         inverters.push(poll(number, simulator, &mut collector).await);
     }
