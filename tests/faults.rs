@@ -533,6 +533,19 @@ async fn watch_for_stalls(stalls: Arc<Mutex<Vec<(Instant, Instant)>>>) {
     }
 }
 
+/// Waits until this thread has nothing to do.
+async fn quiet() {
+    let mut looked = Instant::now();
+    let mut quiet_looks = 0;
+    until("quiet", || {
+        let since = looked.elapsed();
+        looked = Instant::now();
+        quiet_looks = if since < STALL { quiet_looks + 1 } else { 0 };
+        (quiet_looks > 10).then_some(())
+    })
+    .await;
+}
+
 fn requests(counts: &PollCounts) -> u64 {
     counts.link.requests.load(Ordering::Relaxed)
 }
@@ -577,6 +590,7 @@ async fn with_every_fault_at_once_each_datagram_is_accounted_for_and_each_readin
     for number in 0..INVERTERS {
         simulators.push(simulate(number).await);
     }
+    quiet().await;
     let stalls = Arc::new(Mutex::new(Vec::new()));
     let watcher = tokio::spawn(watch_for_stalls(stalls.clone()));
     for (number, simulator) in simulators.into_iter().enumerate() {
