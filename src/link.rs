@@ -127,11 +127,13 @@ pub async fn ask<T>(
     loop {
         let length = match timeout_at(asked + patience, socket.recv(&mut buffer)).await {
             Ok(Ok(length)) => length,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Ok(Err(error)) => {
                 increment(&counts.unanswered);
-                return Err(Silence::PortClosed(inverter));
+                return Err(match error.kind() {
+                    io::ErrorKind::ConnectionRefused => Silence::PortClosed(inverter),
+                    _ => cannot_send(error),
+                });
             }
-            Ok(Err(error)) => return Err(cannot_send(error)),
             Err(_) => {
                 increment(&counts.unanswered);
                 return Err(Silence::NoReply {
