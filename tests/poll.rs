@@ -291,6 +291,49 @@ async fn an_inverter_is_found_at_its_new_address_and_another_one_is_not_taken_fo
     }
 }
 
+/// The program runs with a file of host names of its own, which then says something else.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_host_name_that_leads_elsewhere_is_followed_after_three_silent_polls() {
+    use std::process::{Command, Stdio};
+    let own_mounts = Command::new("unshare")
+        .args(["--mount", "true"])
+        .stderr(Stdio::null())
+        .status();
+    if !own_mounts.is_ok_and(|status| status.success()) {
+        common::missing("root and `unshare`");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let hosts = folder.path().join("hosts");
+    let places = [Place::free(), Place::free()];
+    let point_to = |place: &Place| {
+        // Written into, not replaced: it is the file itself that stands in for the system's.
+        std::fs::write(&hosts, format!("{} inverter.test\n", place.0)).expect("it can be written");
+    };
+    let config = "[collector]\npoll_interval = '20ms'\ntimeout = '100ms'\nallow_fast_polling = true\n\
+                  [[inverter]]\nhost = 'inverter.test'\n[sinks.sqlite]\npath = 'history.db'\n";
+    std::fs::write(folder.path().join("kstar.toml"), config).expect("it can be written");
+    point_to(&places[0]);
+    let before = simulate(simulator(&places[0])).await;
+    let mut program = tokio::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c"])
+        .arg("mount --bind hosts /etc/hosts && exec \"$0\" run --config kstar.toml")
+        .arg(env!("CARGO_BIN_EXE_kstar"))
+        .current_dir(folder.path())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it runs");
+    let asked = |inverter: &Running| inverter.counts().requests(Request::Running);
+    until("requests", || (asked(&before) >= 5).then_some(())).await;
+    before.stop().await;
+    let after = simulate(simulator(&places[1])).await;
+    point_to(&places[1]);
+    until("requests elsewhere", || (asked(&after) >= 5).then_some(())).await;
+    program.kill().await.expect("it ran until now");
+}
+
 #[tokio::test]
 async fn a_port_where_nobody_listens_counts_as_silence() {
     let place = Place::free();
