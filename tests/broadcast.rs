@@ -2,7 +2,7 @@
 //!
 //! Loopback has no broadcast, and the networks of the machine that runs the tests are nobody's to shout into.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "sqlite", feature = "stdout"))]
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -8,6 +8,7 @@
 //! side or the other. So it is beyond doubt what came in time, unless that thread stood still; requests during which
 //! it did are a class of their own, which must stay small.
 
+#![cfg(all(feature = "sqlite", feature = "stdout"))]
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -7,7 +7,7 @@
 //! Two commands play an inverter as well: `simulate`, which is not run here, and `run --demo`, where the simulator's
 //! only socket is told apart by its address: it is bound to loopback, and those that ask are bound to no address.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "sqlite", feature = "stdout"))]
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -292,7 +292,7 @@ async fn an_inverter_is_found_at_its_new_address_and_another_one_is_not_taken_fo
 }
 
 /// The program runs with a file of host names of its own, which then says something else.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "sqlite"))]
 #[tokio::test]
 async fn a_host_name_that_leads_elsewhere_is_followed_after_three_silent_polls() {
     use std::process::{Command, Stdio};
