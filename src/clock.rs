@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// No clock that is set shows a time before this version was made: 2026-11-01T00:00:00Z.
 const EARLIEST: UnixMillis = UnixMillis(1_793_491_200_000);
 
+/// So far back the clock may go, or so close together readings may come, and each is still after the one before.
+const SLIP_MS: i64 = 1000;
+
 /// How many readings wait for the clock: more than an hour at one poll in 5 s.
 const LONGEST_WAIT: usize = 1000;
 
@@ -33,9 +36,13 @@ impl WallClock {
 }
 
 /// Gives things the time at which they came, as soon as that is known.
+///
+/// No two have the same time, for it is a reading's key: of two polls within a millisecond, or about a clock that is
+/// set back a little, one would be lost.
 #[derive(Debug)]
 pub struct Stamper<T> {
     clock: WallClock,
+    last: Option<UnixMillis>,
     waiting: VecDeque<(Instant, T)>,
     dropped: u64,
 }
@@ -45,6 +52,7 @@ impl<T> Stamper<T> {
     pub fn new(clock: WallClock) -> Self {
         Self {
             clock,
+            last: None,
             waiting: VecDeque::new(),
             dropped: 0,
         }
@@ -72,12 +80,16 @@ impl<T> Stamper<T> {
             _ => {}
         }
         let ready = if set.is_some() { self.waiting.len() } else { 0 };
+        let last = &mut self.last;
         self.waiting.drain(..ready).filter_map(move |(at, thing)| {
             let (now, moment) = set?;
-            Some((
-                UnixMillis(now.0 - millis(moment.saturating_duration_since(at))),
-                thing,
-            ))
+            let came = now.0 - millis(moment.saturating_duration_since(at));
+            let time = match *last {
+                Some(UnixMillis(last)) if (0..SLIP_MS).contains(&(last - came)) => last + 1,
+                _ => came,
+            };
+            *last = Some(UnixMillis(time));
+            Some((UnixMillis(time), thing))
         })
     }
 
@@ -131,6 +143,19 @@ mod tests {
             ]
         );
         assert_eq!(stamper.unstamped(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_things_of_one_moment_have_two_times() {
+        let mut stamper = Stamper::new(WallClock(|| {
+            UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+        }));
+        let moment = Instant::now();
+        let times: Vec<i64> = (0..3)
+            .flat_map(|_| stamper.stamp(moment, ()).collect::<Vec<_>>())
+            .map(|(time, ())| time.0 - 1_800_000_000_000)
+            .collect();
+        assert_eq!(times, [0, 1, 2]);
     }
 
     #[tokio::test(start_paused = true)]

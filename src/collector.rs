@@ -68,8 +68,18 @@ pub struct Collector {
     clock: WallClock,
     inverters: BTreeMap<Arc<str>, InverterUnit>,
     sinks: BTreeMap<&'static str, SinkUnit>,
-    endings: mpsc::Receiver<(&'static str, SinkEnding)>,
-    report_ending: mpsc::Sender<(&'static str, SinkEnding)>,
+    endings: mpsc::Receiver<SinkEnded>,
+    report_ending: mpsc::Sender<SinkEnded>,
+    /// How many sinks were started so far.
+    starts: u64,
+}
+
+/// That a sink has ended.
+struct SinkEnded {
+    name: &'static str,
+    /// Which start of a sink of that name has come to its end: one that was cut off may end after the next began.
+    start: u64,
+    ending: SinkEnding,
 }
 
 struct InverterUnit {
@@ -78,6 +88,7 @@ struct InverterUnit {
 }
 
 struct SinkUnit {
+    start: u64,
     health: Arc<Health>,
     /// Dropped to make the sink stop.
     stop: oneshot::Sender<()>,
@@ -96,6 +107,7 @@ impl Collector {
             sinks: BTreeMap::new(),
             endings,
             report_ending,
+            starts: 0,
         }
     }
 
@@ -145,6 +157,8 @@ impl Collector {
     /// Starts a sink. One of the same name must have been stopped before.
     pub fn start_sink(&mut self, plan: SinkPlan) {
         let name = plan.name;
+        self.starts += 1;
+        let start = self.starts;
         let health = Arc::new(Health::new(name));
         let (stop, stopped) = oneshot::channel::<()>();
         let driver = Driver::new(plan.sink, plan.policy, health.clone());
@@ -171,11 +185,17 @@ impl Collector {
                 Err(_) => SinkEnding::CutOff,
             };
             // Without a collector nobody needs to know.
-            let _ = report.send((name, ending)).await;
+            let ended = SinkEnded {
+                name,
+                start,
+                ending,
+            };
+            let _ = report.send(ended).await;
         });
         self.sinks.insert(
             name,
             SinkUnit {
+                start,
                 health,
                 stop,
                 abort,
@@ -185,18 +205,16 @@ impl Collector {
 
     /// Stops a sink within `grace`: what it has taken is delivered first. `None` if there is none of that name.
     pub async fn stop_sink(&mut self, name: &str, grace: Duration) -> Option<SinkEnding> {
-        let (
-            name,
-            SinkUnit {
-                health,
-                stop,
-                abort,
-            },
-        ) = self.sinks.remove_entry(name)?;
+        let SinkUnit {
+            start,
+            health,
+            stop,
+            abort,
+        } = self.sinks.remove(name)?;
         drop(stop);
         let mut others = Vec::new();
         let ending = self
-            .wait_for(name, Instant::now() + grace, &abort, &mut others)
+            .wait_for(start, Instant::now() + grace, &abort, &mut others)
             .await;
         for other in others {
             // As many as there were before: they fit.
@@ -208,15 +226,15 @@ impl Collector {
 
     async fn wait_for(
         &mut self,
-        name: &'static str,
+        start: u64,
         deadline: Instant,
         abort: &AbortHandle,
-        others: &mut Vec<(&'static str, SinkEnding)>,
+        others: &mut Vec<SinkEnded>,
     ) -> SinkEnding {
         let mut aborted = false;
         loop {
             match timeout_at(deadline, self.endings.recv()).await {
-                Ok(Some((ended, ending))) if ended == name => return ending,
+                Ok(Some(ended)) if ended.start == start => return ended.ending,
                 Ok(Some(other)) => others.push(other),
                 Ok(None) => return SinkEnding::Broken,
                 Err(_) if aborted => return SinkEnding::CutOff,
@@ -231,10 +249,14 @@ impl Collector {
     /// The next sink that ends on its own.
     pub async fn sink_ended(&mut self) -> (&'static str, SinkEnding) {
         loop {
-            if let Some((name, ending)) = self.endings.recv().await {
-                if let Some(unit) = self.sinks.remove(name) {
-                    report_sink(&unit.health, ending);
-                }
+            if let Some(SinkEnded {
+                name,
+                start,
+                ending,
+            }) = self.endings.recv().await
+                && let Some(unit) = take_unit(&mut self.sinks, name, start)
+            {
+                report_sink(&unit.health, ending);
                 return (name, ending);
             }
         }
@@ -279,10 +301,15 @@ impl Collector {
         let mut left = std::mem::take(sinks);
         while !left.is_empty() {
             match timeout_at(deadline, endings.recv()).await {
-                Ok(Some((name, ending))) => {
-                    if let Some(unit) = left.remove(name) {
-                        report_sink(&unit.health, ending);
-                    }
+                Ok(Some(SinkEnded {
+                    name,
+                    start,
+                    ending,
+                })) => {
+                    let Some(unit) = take_unit(&mut left, name, start) else {
+                        continue;
+                    };
+                    report_sink(&unit.health, ending);
                     all_well &= matches!(ending, SinkEnding::Drained | SinkEnding::FarSideClosed);
                 }
                 Ok(None) => break,
@@ -297,6 +324,18 @@ impl Collector {
         }
         all_well
     }
+}
+
+/// Takes out the sink that was started then, if it is still there.
+fn take_unit(
+    sinks: &mut BTreeMap<&'static str, SinkUnit>,
+    name: &str,
+    start: u64,
+) -> Option<SinkUnit> {
+    sinks
+        .get(name)
+        .is_some_and(|unit| unit.start == start)
+        .then(|| sinks.remove(name))?
 }
 
 /// Says what became of a sink's readings.

@@ -10,13 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::wire::discovery::{self, ModuleAnswer};
 use crate::wire::{ApAddress, Outgoing, Refusal, Request, reply};
 
 /// Longer than two of the longest frames; more than that in one datagram is nothing of ours.
 const RECEIVE_BUFFER: usize = 2048;
+
+/// A socket that fails at once, again and again, must not take a whole core until the time is up.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
 
 /// A reply that was taken.
 #[derive(Debug)]
@@ -127,11 +130,13 @@ pub async fn ask<T>(
     loop {
         let length = match timeout_at(asked + patience, socket.recv(&mut buffer)).await {
             Ok(Ok(length)) => length,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Ok(Err(error)) => {
                 increment(&counts.unanswered);
-                return Err(Silence::PortClosed(inverter));
+                return Err(match error.kind() {
+                    io::ErrorKind::ConnectionRefused => Silence::PortClosed(inverter),
+                    _ => cannot_send(error),
+                });
             }
-            Ok(Err(error)) => return Err(cannot_send(error)),
             Err(_) => {
                 increment(&counts.unanswered);
                 return Err(Silence::NoReply {
@@ -208,6 +213,7 @@ pub async fn greet(
             // What one address answers by ICMP says nothing of the others.
             Ok(Err(error)) => {
                 tracing::debug!(%error, "an error came back for a greeting");
+                sleep(PAUSE_AFTER_ERROR).await;
                 continue;
             }
             Err(_) => return Ok(()),

@@ -323,6 +323,8 @@ pub struct Poller {
     counts: Arc<PollCounts>,
     schedule: Schedule,
     silent_polls: u32,
+    /// The silence is to be told before the inverter is looked for, which takes seconds.
+    look_again_due: bool,
     device_info_tries: u32,
 }
 
@@ -342,6 +344,7 @@ impl Poller {
                 interval,
             },
             silent_polls: 0,
+            look_again_due: false,
             device_info_tries: 0,
         }
     }
@@ -357,6 +360,9 @@ impl Poller {
             && let Some(info) = self.device_info().await
         {
             return Outcome::DeviceInfo(info);
+        }
+        if std::mem::take(&mut self.look_again_due) {
+            self.look_again().await;
         }
         sleep_until(self.schedule.due).await;
         let outcome = self.requester.running_data().await;
@@ -380,9 +386,7 @@ impl Poller {
             Err(reason) => {
                 self.counts.silent.fetch_add(1, Ordering::Relaxed);
                 self.silent_polls = self.silent_polls.saturating_add(1);
-                if self.silent_polls.is_multiple_of(SILENT_AFTER) {
-                    self.look_again().await;
-                }
+                self.look_again_due = self.silent_polls.is_multiple_of(SILENT_AFTER);
                 Outcome::Silent {
                     polls: self.silent_polls,
                     reason,

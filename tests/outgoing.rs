@@ -1,0 +1,564 @@
+//! Whatever happens, nothing leaves the program but six requests and a greeting.
+//!
+//! The built program runs under `strace`, in every command that sends, against a simulator with every fault, against
+//! a peer that answers with whatever might be echoed or obeyed, and over silence and return. Two records are looked
+//! at: what those peers received, and what the program handed to the system, whomever it was for.
+//!
+//! Two commands play an inverter as well: `simulate`, which is not run here, and `run --demo`, where the simulator's
+//! only socket is told apart by its address: it is bound to loopback, and those that ask are bound to no address.
+
+#![cfg(all(target_os = "linux", feature = "sqlite", feature = "stdout"))]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "what helps a test may panic like the test itself"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kstar_collector::simulator::encode::Request;
+use kstar_collector::simulator::faults::Faults;
+use kstar_collector::simulator::{Config, Running, start};
+
+use common::{Place, missing, until};
+
+/// PROTOCOL 2.1 and 1.3, written down once more.
+const REQUESTS: [&str; 6] = [
+    "aa55b07f0102000231",
+    "aa55b07f0106000235",
+    "aa55b07f0109000238",
+    "aa55c07f0102000241",
+    "aa55c07f0106000245",
+    "aa55c07f0109000248",
+];
+const GREETING: &str = "574946494b49542d3231343032382d52454144";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A frame of any kind, as the program must never send one.
+fn frame(kind: [u8; 2], payload: &[u8], reply: bool) -> Vec<u8> {
+    let addresses = if reply { [0x7f, 0xb0] } else { [0xb0, 0x7f] };
+    let length = u8::try_from(payload.len()).expect("a short payload");
+    let mut bytes = [&[0xaa, 0x55], &addresses, &kind, &[length][..], payload].concat();
+    let sum = bytes
+        .iter()
+        .fold(0_u16, |sum, byte| sum.wrapping_add(u16::from(*byte)));
+    bytes.extend(sum.to_be_bytes());
+    bytes
+}
+
+/// Everything that a careless program might send back, pass on or obey.
+fn temptations() -> Vec<Vec<u8>> {
+    let mut all = vec![
+        frame([0x02, 0x39], &[0x05, 0x60, 0x00, 0x00, 0x01], false),
+        frame([0x03, 0x02], &[26, 11, 22, 10, 15, 30], false),
+        frame([0x03, 0x1d], &[], false),
+        frame([0x03, 0x59], &[0x01], false),
+        frame([0x00, 0x00], &[], false),
+        frame([0x03, 0x9d], &[0x06], true),
+        frame([0x01, 0x9a], &[0; 20], true),
+        vec![0xf7, 0x06, 0xb7, 0x99, 0x00, 0x02, 0xff, 0xff],
+        vec![0xf7, 0x10, 0xb9, 0x98, 0x00, 0x01, 0x02, 0, 1, 2, 3],
+        vec![0xaa, 0x55, 0xf7, 0x83, 0x02, 0x20, 0xc3],
+        b"AT+WSSSID=elsewhere\r".to_vec(),
+        b"AT+INVDATA=8,0106b79900020000\r".to_vec(),
+        b"+ok".to_vec(),
+        b"WIFIKIT-214028-READ".to_vec(),
+        b"10.255.255.255,FFFFFFFFFFFF,HF-LPB1x000".to_vec(),
+        Vec::new(),
+        b"\xaa\x55".repeat(30_000),
+    ];
+    for request in [Request::Running, Request::DeviceInfo, Request::Settings] {
+        all.extend([0xB0, 0xC0].map(|master| request.frame(master)));
+    }
+    all
+}
+
+/// What came, and to which port.
+type Received = Arc<Mutex<Vec<(u16, Vec<u8>)>>>;
+
+/// A peer on an inverter's ports that means ill, but gives a right answer now and then to hear more.
+struct Hostile {
+    place: Place,
+    received: Received,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Hostile {
+    fn new() -> Self {
+        let place = Place::free();
+        let received = Received::default();
+        let stop = Arc::<AtomicBool>::default();
+        let threads = [place.data(), place.discovery()]
+            .map(|address| {
+                let socket = UdpSocket::bind(address).expect("it is free");
+                socket
+                    .set_read_timeout(Some(Duration::from_millis(50)))
+                    .expect("it is some time");
+                let (received, stop) = (received.clone(), stop.clone());
+                std::thread::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        tempt(&socket, &received);
+                    }
+                })
+            })
+            .into();
+        Self {
+            place,
+            received,
+            stop,
+            threads,
+        }
+    }
+
+    fn received(&self) -> Vec<(u16, Vec<u8>)> {
+        self.received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// How many datagrams came to that port.
+    fn count(&self, address: SocketAddr) -> usize {
+        let port = address.port();
+        self.received().iter().filter(|(to, _)| *to == port).count()
+    }
+
+    fn requests(&self) -> usize {
+        self.count(self.place.data())
+    }
+
+    fn greetings(&self) -> usize {
+        self.count(self.place.discovery())
+    }
+
+    /// That it received nothing but what may be sent to its ports.
+    fn check(&self) {
+        for (port, bytes) in self.received() {
+            let bytes = hex(&bytes);
+            let is_right = if port == self.place.data().port() {
+                REQUESTS.contains(&bytes.as_str())
+            } else {
+                bytes == GREETING
+            };
+            assert!(is_right, "port {port} received {bytes}");
+        }
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tempt(socket: &UdpSocket, received: &Received) {
+    let mut buffer = [0; 4096];
+    let Ok((length, from)) = socket.recv_from(&mut buffer) else {
+        return;
+    };
+    let bytes = &buffer[..length];
+    let port = socket.local_addr().expect("it is bound").port();
+    let number = {
+        let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.push((port, bytes.to_vec()));
+        received.iter().filter(|(to, _)| *to == port).count()
+    };
+    if let Some((request, master)) = Request::parse(bytes)
+        && number.is_multiple_of(10)
+    {
+        let _ = socket.send_to(&request.reply(master, &[0; 86]), from);
+    }
+    for temptation in temptations() {
+        let _ = socket.send_to(&temptation, from);
+    }
+}
+
+/// The program under `strace`.
+struct Traced {
+    child: Child,
+    trace: PathBuf,
+}
+
+impl Traced {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let trace = folder.join(format!("trace{number}"));
+        let child = Command::new("strace")
+            // The program itself is the child, with `strace` beside it.
+            .args(["-D", "-f", "-yy", "-xx", "-s", "200"])
+            .args(["-e", "trace=network,write,writev,io_uring_setup", "-o"])
+            .arg(&trace)
+            .arg(env!("CARGO_BIN_EXE_kstar"))
+            .args(arguments)
+            .current_dir(folder)
+            .env_remove("KSTAR_CONFIG")
+            .env_remove("KSTAR_HOST")
+            .env("XDG_CONFIG_HOME", folder)
+            .env("STATE_DIRECTORY", folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("strace is there");
+        Self { child, trace }
+    }
+
+    /// Asks it to stop; gives everything that it sent, whatever came of it.
+    async fn stop(mut self) -> Vec<Sent> {
+        let stopped = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
+        assert!(
+            stopped.is_ok_and(|status| status.success()),
+            "it still runs"
+        );
+        self.ended().await
+    }
+
+    /// Waits for its end.
+    async fn end(mut self) -> Vec<Sent> {
+        self.ended().await
+    }
+
+    async fn ended(&mut self) -> Vec<Sent> {
+        until("its end", || self.child.try_wait().expect("it is ours")).await;
+        let last = format!("{} +++", self.child.id());
+        let is_last = |line: &str| {
+            line.strip_prefix(&self.child.id().to_string())
+                .is_some_and(|rest| rest.trim_start().starts_with("+++"))
+        };
+        let trace = until(&last, || {
+            let trace = std::fs::read_to_string(&self.trace).ok()?;
+            trace.lines().any(is_last).then_some(trace)
+        })
+        .await;
+        trace.lines().filter_map(Sent::read).collect()
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        // Only after a failure is there anything left to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One datagram that went out.
+#[derive(Debug)]
+struct Sent {
+    /// The socket, as `UDP:[0.0.0.0:40000]`.
+    socket: String,
+    /// What was sent, as hex.
+    bytes: String,
+}
+
+impl Sent {
+    /// What a line of the trace says of a datagram that went out, if it is about one.
+    fn read(line: &str) -> Option<Self> {
+        let (_, call) = line.split_once(' ')?;
+        let (name, arguments) = call.trim_start().split_once('(')?;
+        assert_ne!(
+            name, "io_uring_setup",
+            "what goes that way is not seen here"
+        );
+        if name == "socket" {
+            let is_known = [
+                "AF_INET, SOCK_DGRAM",
+                "AF_INET6, SOCK_DGRAM",
+                "AF_UNIX",
+                "AF_NETLINK",
+            ]
+            .iter()
+            .any(|kind| arguments.starts_with(kind));
+            assert!(is_known, "a socket of another kind: {line}");
+        }
+        if !["sendto", "sendmsg", "sendmmsg", "write", "writev"].contains(&name) {
+            return None;
+        }
+        let (_, annotated) = arguments.split_once('<')?;
+        // Files, pipes and the like have their name in hex.
+        let stays_here = ["\\x", "UNIX", "NETLINK"]
+            .iter()
+            .any(|kind| annotated.starts_with(kind));
+        if stays_here {
+            return None;
+        }
+        assert!(
+            ["sendto", "write"].contains(&name),
+            "an unforeseen way out: {line}"
+        );
+        let (socket, rest) = annotated.split_once(">, \"").expect(line);
+        let (bytes, rest) = rest.split_once('"').expect(line);
+        assert!(!rest.starts_with("..."), "longer than anything: {line}");
+        Some(Self {
+            socket: socket.to_owned(),
+            bytes: bytes.replace("\\x", ""),
+        })
+    }
+}
+
+/// That all of it may be sent; gives what occurred.
+#[track_caller]
+fn check(sent: &[Sent]) -> BTreeSet<&str> {
+    for Sent { socket, bytes } in sent {
+        assert!(
+            socket.starts_with("UDP:") && (REQUESTS.contains(&bytes.as_str()) || bytes == GREETING),
+            "{socket} sent {bytes}"
+        );
+    }
+    sent.iter().map(|sent| sent.bytes.as_str()).collect()
+}
+
+fn strace_works() -> bool {
+    let works = Command::new("strace")
+        .args(["-D", "-f", "-o", "/dev/null", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    works || missing("strace, and leave to trace")
+}
+
+/// A configuration with quick tries, and with these inverters in the form of `host, AP address`.
+fn write_config(folder: &Path, name: &str, top: &str, inverters: &[(&Place, u8)]) -> PathBuf {
+    let mut text = format!(
+        "[collector]\npoll_interval = '20ms'\ntimeout = '50ms'\nallow_fast_polling = true\n{top}\n\
+         [sinks.sqlite]\npath = '{name}.db'\n"
+    );
+    for (number, (place, ap)) in inverters.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "[[inverter]]\nname = 'roof{number}'\nhost = '{}'\nap_address = {ap}",
+            place.0
+        );
+    }
+    let path = folder.join(name).with_extension("toml");
+    std::fs::write(&path, text).expect("a file can be written");
+    path
+}
+
+async fn faulty(place: &Place, seed: u64) -> Running {
+    let faults = "all=0.05,delay=0.05:5ms..100ms,silence=0.05:15,reboot=0.05:3";
+    start(Config {
+        data: place.data(),
+        discovery: Some(place.discovery()),
+        asleep: true,
+        faults: Faults::parse(faults).expect("a list of faults"),
+        ..Config::new(seed)
+    })
+    .await
+    .expect("the addresses are free")
+}
+
+fn asked(simulator: &Running, request: Request) -> u64 {
+    simulator.counts().requests(request)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn run_sends_requests_and_greetings_and_nothing_else() {
+    if !strace_works() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let places = [Place::free(), Place::free()];
+    let simulators = [faulty(&places[0], 1).await, faulty(&places[1], 2).await];
+    let hostile = [Hostile::new(), Hostile::new()];
+    let inverters = [
+        (&places[0], 0xB0),
+        (&places[1], 0xC0),
+        (&hostile[0].place, 0xB0),
+        (&hostile[1].place, 0xC0),
+    ];
+    let config = write_config(folder.path(), "run", "", &inverters);
+    let config = config.to_str().expect("a path of text");
+    let traced = Traced::start(folder.path(), &["run", "--config", config]);
+    until("faults, recoveries and greetings", || {
+        let simulators = simulators.iter().all(|simulator| {
+            asked(simulator, Request::Running) >= 100
+                && asked(simulator, Request::DeviceInfo) >= 2
+                && simulator.counts().greetings >= 2
+        });
+        let hostile = hostile
+            .iter()
+            .all(|hostile| hostile.requests() >= 50 && hostile.greetings() >= 1);
+        (simulators && hostile).then_some(())
+    })
+    .await;
+    let sent = traced.stop().await;
+    let expected = [0, 1, 3, 4].map(|number: usize| REQUESTS[number]);
+    let expected: BTreeSet<&str> = expected.into_iter().chain([GREETING]).collect();
+    assert_eq!(check(&sent), expected);
+    for simulator in &simulators {
+        assert_eq!(simulator.counts().unexpected, 0);
+    }
+    hostile.iter().for_each(Hostile::check);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn run_with_discovery_sends_requests_and_greetings_and_nothing_else() {
+    if !strace_works() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = Place::free();
+    let simulator = faulty(&place, 3).await;
+    let hostile = Hostile::new();
+    let greeted = format!(
+        "discovery_addresses = ['{}', '{}']",
+        place.0, hostile.place.0
+    );
+    let config = write_config(folder.path(), "discover", &greeted, &[]);
+    let config = config.to_str().expect("a path of text");
+    let traced = Traced::start(folder.path(), &["run", "--config", config]);
+    until("readings", || {
+        (asked(&simulator, Request::Running) >= 20).then_some(())
+    })
+    .await;
+    let (before, _) = simulator.stop().await;
+    let greetings = hostile.greetings();
+    until("a search", || {
+        (hostile.greetings() > greetings).then_some(())
+    })
+    .await;
+    let simulator = faulty(&place, 3).await;
+    until("its return", || {
+        (asked(&simulator, Request::Running) >= 20).then_some(())
+    })
+    .await;
+    let sent = traced.stop().await;
+    let kinds = check(&sent);
+    assert!(
+        kinds.contains(GREETING) && kinds.contains(REQUESTS[1]),
+        "{kinds:?}"
+    );
+    assert_eq!(before.unexpected + simulator.counts().unexpected, 0);
+    hostile.check();
+    assert_eq!(hostile.requests(), 0, "its MAC is the higher one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn run_with_a_host_read_discover_and_check_send_requests_and_greetings_and_nothing_else() {
+    if !strace_works() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = Place::free();
+    let simulator = faulty(&place, 4).await;
+    let hostile = Hostile::new();
+    let host = hostile.place.0.to_string();
+
+    let quick = write_config(folder.path(), "quick", "", &[(&place, 0xC0)]);
+    let quick = quick.to_str().expect("a path of text");
+    let traced = Traced::start(folder.path(), &["run", "--config", quick, "--host", &host]);
+    until("requests", || (hostile.requests() >= 40).then_some(())).await;
+    assert!(check(&traced.stop().await).contains(REQUESTS[4]));
+
+    // Without a configuration, as most will begin.
+    let before = hostile.requests();
+    let traced = Traced::start(folder.path(), &["run", "--host", &host]);
+    until("a request", || (hostile.requests() > before).then_some(())).await;
+    assert!(check(&traced.stop().await).contains(REQUESTS[1]));
+
+    let greet = |address: &str| {
+        Traced::start(
+            folder.path(),
+            &["discover", "--timeout", "200ms", "--address", address],
+        )
+    };
+    for address in [place.0.to_string(), host.clone()] {
+        assert_eq!(check(&greet(&address).end().await), [GREETING].into());
+    }
+    assert_eq!(simulator.counts().greetings, 1, "it is awake from here on");
+
+    for ap in [0xB0, 0xC0] {
+        let inverters = [(&place, ap), (&hostile.place, ap)];
+        let config = write_config(folder.path(), "read", "", &inverters);
+        let config = config.to_str().expect("a path of text");
+        for inverter in ["roof0", "roof1"] {
+            let read = ["read", "--config", config, "--inverter", inverter];
+            for (more, requests) in [
+                (&[][..], &[0x06][..]),
+                (&["--json"], &[0x06]),
+                (&["--device"], &[0x02]),
+                (&["--settings"], &[0x09]),
+                (&["--device", "--settings", "--json"], &[0x02, 0x09]),
+            ] {
+                let sent = Traced::start(folder.path(), &[&read, more].concat())
+                    .end()
+                    .await;
+                let expected: BTreeSet<&str> = REQUESTS
+                    .into_iter()
+                    .filter(|request| request.starts_with(&hex(&[0xaa, 0x55, ap])))
+                    .filter(|request| {
+                        requests
+                            .iter()
+                            .any(|function| request[10..12] == hex(&[*function]))
+                    })
+                    .collect();
+                let kinds = check(&sent);
+                assert!(!kinds.is_empty(), "{more:?}");
+                // With both, a silence after the first ends the command.
+                assert!(kinds.is_subset(&expected), "{more:?}: {kinds:?}");
+            }
+        }
+        let sent = Traced::start(folder.path(), &["check", "--config", config])
+            .end()
+            .await;
+        assert!(sent.is_empty(), "check only looks at the file: {sent:?}");
+    }
+    assert_eq!(simulator.counts().unexpected, 0);
+    hostile.check();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demonstration_sends_requests_to_its_own_inverter_and_nothing_else() {
+    if !strace_works() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let traced = Traced::start(folder.path(), &["run", "--demo"]);
+    until("replies", || {
+        let trace = std::fs::read_to_string(&traced.trace).ok()?;
+        let sent = trace.lines().filter_map(Sent::read);
+        let replies = sent.filter(|sent| sent.bytes.starts_with("aa557fb0"));
+        (replies.count() >= 3).then_some(())
+    })
+    .await;
+    let sent = traced.stop().await;
+    let (asking, answering): (Vec<Sent>, Vec<Sent>) = sent
+        .into_iter()
+        .partition(|sent| sent.socket.starts_with("UDP:[0.0.0.0:"));
+    assert_eq!(check(&asking), [REQUESTS[0], REQUESTS[1]].into());
+    let inverters: BTreeSet<&str> = answering.iter().map(|sent| &*sent.socket).collect();
+    assert_eq!(
+        inverters.len(),
+        1,
+        "one inverter, one socket: {inverters:?}"
+    );
+    for reply in &answering {
+        assert!(reply.socket.starts_with("UDP:[127.0.0.1:"), "{reply:?}");
+        assert!(reply.bytes.starts_with("aa557fb0018"), "{reply:?}");
+    }
+}
