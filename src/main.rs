@@ -9,9 +9,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let log_format = cli.log_format;
     logging::start(cli.log_level(), log_format);
-    // Two threads are enough for one datagram in a while and keep the program small.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread does for a datagram in a while; sinks that block have threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let outcome = match runtime {
