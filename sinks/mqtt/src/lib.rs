@@ -10,7 +10,7 @@
 //! every one that was missed; those who need them all read the history.
 
 mod broker;
-mod home_assistant;
+pub mod home_assistant;
 pub mod message;
 mod reason;
 mod session;
@@ -31,7 +31,7 @@ use serde::{Deserialize, Deserializer, de};
 use tokio::task::JoinHandle;
 
 pub use crate::broker::Broker;
-pub use crate::home_assistant::{DiscoveryForm, HomeAssistantSettings};
+use crate::home_assistant::{Discovery, Form as DiscoveryForm, HomeAssistantSettings};
 use crate::session::{Session, Settings};
 pub use crate::topics::Form;
 use crate::topics::{Topics, check_prefix};
@@ -142,7 +142,7 @@ impl MqttConfig {
             return Err("user and password do not belong into `url`, where they show; write `username` and `password`".to_owned());
         }
         check_prefix("prefix", &self.prefix)?;
-        check_prefix("home_assistant.prefix", &self.home_assistant.prefix)?;
+        self.home_assistant.check()?;
         if self.kstar_sharp_topics {
             check_prefix("kstar_sharp_prefix", &self.kstar_sharp_prefix)?;
             if context.inverters.len() > 1 {
@@ -170,17 +170,20 @@ impl MqttConfig {
         }
         let patience = self.policy().timeout.mul_f64(PATIENCE);
         let form = self.home_assistant.discovery;
+        let topics = Topics {
+            prefix: self.prefix.clone(),
+            client_id,
+            per_quantity: self.topics.has_quantities(),
+            qos: self.qos as u8,
+        };
         Ok(Settings {
             broker: self.url.clone(),
             username: self.username.clone(),
             password: self.password.clone(),
             tls: self.tls()?,
             qos: self.qos,
-            topics: Topics {
-                prefix: self.prefix.clone(),
-                client_id,
-                form: self.topics,
-            },
+            topics,
+            form: self.topics,
             kstar_sharp: self
                 .kstar_sharp_topics
                 .then(|| self.kstar_sharp_prefix.clone()),
@@ -256,8 +259,10 @@ impl SinkConfig for MqttConfig {
                 "user and password go to the broker in the clear, and it is not in your own network; use mqtts://"
             );
         }
+        let discovery = Discovery::new(&self.home_assistant, settings.topics.clone(), context);
+        let session = Session::new(settings, discovery, &context.inverters);
         Ok(Box::new(MqttSink {
-            session: Arc::new(Session::new(settings, &context.inverters)),
+            session: Arc::new(session),
             task: None,
         }))
     }
@@ -381,7 +386,7 @@ mod tests {
             (
                 "[home_assistant]\nprefix = '+'",
                 &["roof"],
-                "home_assistant.prefix",
+                "no prefix for discovery",
             ),
         ] {
             let refusal = refusal(text, inverters);

@@ -24,9 +24,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::broker::Broker;
+use crate::home_assistant::Discovery;
 use crate::message::Message;
 use crate::reason::{self, Failure};
-use crate::topics::{KSTAR_SHARP_QOS, OFFLINE, ONLINE, Topics, kstar_sharp};
+use crate::topics::{Form, KSTAR_SHARP_QOS, OFFLINE, ONLINE, Topics, kstar_sharp};
 
 /// How many messages may wait for their acknowledgement: more than a reading has, so that one goes out at a stretch.
 const IN_FLIGHT: u16 = 100;
@@ -73,6 +74,7 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) qos: QoS,
     pub(crate) topics: Topics,
+    pub(crate) form: Form,
     /// What the topics of kstar.sharp begin with, if they are wanted.
     pub(crate) kstar_sharp: Option<String>,
     /// Where Home Assistant tells that it has started, if that matters.
@@ -90,6 +92,8 @@ pub(crate) struct Session {
     /// The connection is to be given up.
     reset: Notify,
     known: Mutex<Known>,
+    /// What Home Assistant is told. It writes to a file now and then, so it is used where that may block.
+    discovery: Arc<Mutex<Discovery>>,
     /// Held while messages of a reading are queued, so that an older state never comes after a newer one.
     order: tokio::sync::Mutex<()>,
 }
@@ -112,7 +116,7 @@ enum Link {
 
 impl Session {
     /// A session that these inverters are told in.
-    pub(crate) fn new(settings: Settings, inverters: &[Arc<str>]) -> Self {
+    pub(crate) fn new(settings: Settings, discovery: Discovery, inverters: &[Arc<str>]) -> Self {
         let silent = |name: &Arc<str>| (Arc::clone(name), Reachability::Silent);
         Self {
             settings,
@@ -123,6 +127,7 @@ impl Session {
                 inverters: inverters.iter().map(silent).collect(),
                 newest: BTreeMap::new(),
             }),
+            discovery: Arc::new(Mutex::new(discovery)),
             order: tokio::sync::Mutex::new(()),
         }
     }
@@ -255,25 +260,31 @@ impl Session {
     /// Tells the broker who is here; ends when it has it all.
     async fn greet(&self, connection: &Connection) -> Result<(), Lost> {
         let mut acks = Vec::new();
-        for message in self.on_connected() {
+        for message in self.on_connected().await {
             acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
         }
         if let Some(topic) = &self.settings.birth {
             connection.subscribe(topic)?;
         }
-        all(acks).await
+        all(acks).await?;
+        self.discovery(Discovery::settled).await;
+        Ok(())
     }
 
     /// What is said on every connection before anything else, in this order.
-    fn on_connected(&self) -> Vec<Message> {
-        self.availability()
+    async fn on_connected(&self) -> Vec<Message> {
+        let mut messages = self.availability();
+        messages.extend(self.discovery(|discovery| discovery.all()).await);
+        messages
     }
 
     /// What is said when Home Assistant has started: what there is, whether it is there, and how it is.
-    fn on_birth(&self) -> Vec<Message> {
-        let mut messages = self.availability();
+    async fn on_birth(&self) -> Vec<Message> {
+        let Settings { topics, form, .. } = &self.settings;
+        let mut messages = self.discovery(|discovery| discovery.all()).await;
+        messages.extend(self.availability());
         for reading in self.known().newest.values() {
-            messages.extend(self.settings.topics.reading(reading).unwrap_or_default());
+            messages.extend(topics.reading(*form, reading).unwrap_or_default());
         }
         messages
     }
@@ -295,7 +306,7 @@ impl Session {
             connection.birth.notified().await;
             sleep(BIRTH_SPREAD.mul_f64(fastrand::f64())).await;
             let _order = self.order.lock().await;
-            for message in self.on_birth() {
+            for message in self.on_birth().await {
                 if connection
                     .publish(message, self.settings.qos)
                     .await
@@ -310,8 +321,12 @@ impl Session {
     /// Delivers readings: ends when the broker has acknowledged every message of them.
     pub(crate) async fn deliver(&self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
         self.within_patience(async |connection| {
-            let acks = self.publish(connection, readings).await?;
-            Ok(all(acks).await?)
+            let published = self.publish(connection, readings).await?;
+            all(published.acks).await?;
+            if published.announced {
+                self.discovery(Discovery::settled).await;
+            }
+            Ok(())
         })
         .await
     }
@@ -366,16 +381,25 @@ impl Session {
         &self,
         connection: &Connection,
         readings: &[Arc<Reading>],
-    ) -> Result<Vec<Ack>, Undelivered> {
+    ) -> Result<Published, Undelivered> {
         let settings = &self.settings;
-        let mut acks = Vec::new();
+        let mut published = Published::default();
+        let acks = &mut published.acks;
         for reading in readings {
             let messages = settings
                 .topics
-                .reading(reading)
+                .reading(settings.form, reading)
                 .map_err(|error| Undelivered::Refused(error.to_string()))?;
             let _order = self.order.lock().await;
             for message in self.on_reading(reading) {
+                acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
+            }
+            let observed = Arc::clone(reading);
+            let announcements = self
+                .discovery(move |discovery| discovery.observe(&observed))
+                .await;
+            for message in announcements {
+                published.announced = true;
                 acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
             }
             for message in messages {
@@ -387,7 +411,17 @@ impl Session {
                 }
             }
         }
-        Ok(acks)
+        Ok(published)
+    }
+
+    /// Asks or tells what Home Assistant knows of us, on a thread that may block.
+    async fn discovery<T: Default + Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Discovery) -> T + Send + 'static,
+    ) -> T {
+        let discovery = Arc::clone(&self.discovery);
+        let act = move || act(&mut discovery.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(act).await.unwrap_or_default()
     }
 
     /// What follows from a reading beside its values.
@@ -490,6 +524,14 @@ enum Ended {
     Farewell,
     /// It broke.
     Lost(Failure),
+}
+
+/// Messages that are under way.
+#[derive(Default)]
+struct Published {
+    acks: Vec<Ack>,
+    /// Whether Home Assistant was told of something new.
+    announced: bool,
 }
 
 /// Why something was not delivered.

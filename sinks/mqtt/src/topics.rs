@@ -37,15 +37,17 @@ impl Form {
     }
 }
 
-/// The names of our topics.
-#[derive(Clone, Debug)]
-pub(crate) struct Topics {
-    /// What every topic begins with.
-    pub(crate) prefix: String,
-    /// The name of this collector at the broker.
-    pub(crate) client_id: String,
-    /// In which form readings are published.
-    pub(crate) form: Form,
+/// The names of our topics, and what must be known of them to subscribe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    /// The first part of the sink's own topics: `kstar`.
+    pub prefix: String,
+    /// The collector's name at the broker.
+    pub client_id: String,
+    /// Whether each quantity has a topic of its own; else states are taken from the JSON message.
+    pub per_quantity: bool,
+    /// The quality of service that Home Assistant subscribes with.
+    pub qos: u8,
 }
 
 /// What a status topic says of somebody who is there, and of one who is not.
@@ -55,23 +57,23 @@ pub(crate) const OFFLINE: &str = "offline";
 
 impl Topics {
     /// Where the collector says whether it is there; also its will.
-    pub(crate) fn collector_status(&self) -> String {
+    pub fn collector_status(&self) -> String {
         format!("{}/collector/{}/status", self.prefix, self.client_id)
     }
 
     /// Where the collector says whether the inverter answers.
-    pub(crate) fn inverter_status(&self, inverter: &str) -> String {
+    pub fn inverter_status(&self, inverter: &str) -> String {
         format!("{}/{inverter}/status", self.prefix)
     }
 
     /// Where readings go as JSON.
-    pub(crate) fn state(&self, inverter: &str) -> String {
+    pub fn state(&self, inverter: &str) -> String {
         format!("{}/{inverter}/state", self.prefix)
     }
 
     /// Where the values of one quantity go.
-    pub(crate) fn quantity(&self, inverter: &str, quantity: Quantity) -> String {
-        format!("{}/{inverter}/{}", self.prefix, quantity.name())
+    pub fn quantity(&self, inverter: &str, quantity: &str) -> String {
+        format!("{}/{inverter}/{quantity}", self.prefix)
     }
 
     /// Whether the collector is there.
@@ -89,16 +91,20 @@ impl Topics {
     }
 
     /// A reading, in the form that was chosen.
-    pub(crate) fn reading(&self, reading: &Reading) -> Result<Vec<Message>, serde_json::Error> {
+    pub(crate) fn reading(
+        &self,
+        form: Form,
+        reading: &Reading,
+    ) -> Result<Vec<Message>, serde_json::Error> {
         let inverter = &reading.inverter.name;
         let mut messages = Vec::with_capacity(Quantity::ALL.len() + 1);
-        if self.form.has_json() {
+        if form.has_json() {
             let line = serde_json::to_string(reading)?;
             messages.push(Message::live(self.state(inverter), line));
         }
-        if self.form.has_quantities() {
+        if form.has_quantities() {
             let values = reading.values.present().map(|(quantity, value)| Message {
-                topic: self.quantity(inverter, quantity),
+                topic: self.quantity(inverter, quantity.name()),
                 payload: value.to_string(),
                 retain: quantity.description().kind == Kind::Counter,
             });
@@ -176,11 +182,12 @@ mod tests {
     use kstar_sink::testing::{full_reading, reading, record, record_of_line};
     use kstar_sink::units::{Celsius, KilowattHours, Watts};
 
-    fn topics(form: Form) -> Topics {
+    fn topics() -> Topics {
         Topics {
             prefix: "kstar".to_owned(),
             client_id: "kstar-pi".to_owned(),
-            form,
+            per_quantity: true,
+            qos: 1,
         }
     }
 
@@ -197,7 +204,7 @@ mod tests {
     #[test]
     fn each_quantity_that_is_present_has_its_topic_and_only_counters_are_retained() {
         let reading = full_reading("roof", 1);
-        let messages = topics(Form::Quantities).reading(&reading).unwrap();
+        let messages = topics().reading(Form::Quantities, &reading).unwrap();
         let expected = record(&reading);
         assert_eq!(messages.len(), Quantity::ALL.len());
         for message in messages {
@@ -215,7 +222,7 @@ mod tests {
     #[test]
     fn the_json_line_comes_first_and_is_not_retained() {
         let reading = full_reading("roof", 1);
-        let messages = topics(Form::Both).reading(&reading).unwrap();
+        let messages = topics().reading(Form::Both, &reading).unwrap();
         assert_eq!(messages.len(), Quantity::ALL.len() + 1);
         assert_eq!(messages[0].topic, "kstar/roof/state");
         assert!(!messages[0].retain);
@@ -225,7 +232,7 @@ mod tests {
     #[test]
     fn what_is_absent_is_not_published() {
         let empty = reading("roof", 1);
-        assert_eq!(topics(Form::Quantities).reading(&empty).unwrap(), []);
+        assert_eq!(topics().reading(Form::Quantities, &empty).unwrap(), []);
         assert_eq!(kstar_sharp("sensor/inverter", &empty), []);
     }
 
