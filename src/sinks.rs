@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::collector::SinkPlan;
 
-#[cfg(not(any(feature = "stdout", feature = "sqlite")))]
+#[cfg(not(any(feature = "stdout", feature = "sqlite", feature = "mqtt")))]
 compile_error!(
     "a collector without a sink collects for nobody: enable the feature of at least one sink"
 );
@@ -64,6 +64,7 @@ macro_rules! registry {
 registry! {
     stdout, "stdout": kstar_sink_stdout::StdoutConfig;
     sqlite, "sqlite": kstar_sink_sqlite::SqliteConfig;
+    mqtt, "mqtt": kstar_sink_mqtt::MqttConfig;
 }
 
 impl SinkSections {

@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 say() { printf '\n== %s\n' "$*"; }
 
 say "Debian packages"
-declare -A packages=([cc]=gcc [strace]=strace [ip]=iproute2 [mount]=mount)
+declare -A packages=([cc]=gcc [strace]=strace [ip]=iproute2 [mount]=mount
+  [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients)
 missing=()
 for command in "${!packages[@]}"; do
   command -v "$command" >/dev/null || missing+=("${packages[$command]}")
@@ -27,7 +28,7 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
-for feature in stdout sqlite; do
+for feature in stdout sqlite mqtt; do
   say "the sink $feature alone"
   cargo clippy --all-targets --locked --no-default-features --features "$feature" -- -D warnings
   cargo test --locked --no-default-features --features "$feature"

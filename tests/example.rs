@@ -1,6 +1,6 @@
 //! `config.example.toml` is right, complete, and shows the defaults.
 
-#![cfg(all(feature = "stdout", feature = "sqlite"))]
+#![cfg(all(feature = "stdout", feature = "sqlite", feature = "mqtt"))]
 #![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 use kstar_collector::config::{Config, Source};
@@ -61,6 +61,9 @@ fn every_legal_key_is_in_the_example() {
         "[sinks.stdout.delivery]",
         "[sinks.sqlite]",
         "[sinks.sqlite.delivery]",
+        "[sinks.mqtt]",
+        "[sinks.mqtt.home_assistant]",
+        "[sinks.mqtt.delivery]",
     ] {
         let keys = legal_keys(section);
         assert!(!keys.is_empty(), "{section}");
@@ -91,7 +94,7 @@ fn every_legal_key_is_in_the_example() {
 fn the_example_shows_the_defaults() {
     let (full, default) = (
         parse(&uncommented()),
-        parse("[sinks.stdout]\n[sinks.sqlite]"),
+        parse("[sinks.stdout]\n[sinks.sqlite]\n[sinks.mqtt]\nurl = \"mqtt://homeassistant\""),
     );
     let mut shown = full.collector.clone();
     shown.discovery_addresses.clear();

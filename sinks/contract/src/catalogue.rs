@@ -81,6 +81,21 @@ impl Derivation {
     }
 }
 
+/// What a quantity means to whoever looks after the house, where unit and kind alone do not tell. Far sides with a
+/// vocabulary of their own have words for these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing beyond its unit and kind.
+    Plain,
+    /// How full a battery is.
+    StateOfCharge,
+    /// A set of flags of which one is enough for something to be wrong.
+    Fault {
+        /// The labels that alone are no fault.
+        harmless: &'static [&'static str],
+    },
+}
+
 /// What there is to know about a quantity.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
@@ -100,11 +115,13 @@ pub struct Description {
     pub kind: Kind,
     /// How it follows from others, if it does.
     pub derivation: Option<Derivation>,
+    /// What it means beyond unit and kind.
+    pub role: Role,
 }
 
 macro_rules! catalogue {
     ($($group:ident {
-        $($(#[doc = $meaning:literal])+ $name:ident: $scalar:ty, $label:literal $(= $derivation:ident($($of:ident),+))?;)+
+        $($(#[doc = $meaning:literal])+ $name:ident: $scalar:ty, $label:literal $(= $derivation:ident($($of:ident),+))? $(, $role:expr)?;)+
     })+) => {
         /// A quantity of the catalogue.
         #[expect(non_camel_case_types, reason = "a quantity has one spelling everywhere, in code as in JSON")]
@@ -132,6 +149,7 @@ macro_rules! catalogue {
                 decimals: <$scalar as Scalar>::DECIMALS,
                 kind: <$scalar as Scalar>::KIND,
                 derivation: catalogue!(@derivation $($derivation($($of),+))?),
+                role: catalogue!(@role $($role)?),
             },)+)+];
 
             /// What there is to know about it.
@@ -166,6 +184,8 @@ macro_rules! catalogue {
             }
         }
     };
+    (@role) => { Role::Plain };
+    (@role $role:expr) => { $role };
     (@derivation) => { None };
     (@derivation $derivation:ident($($of:ident),+)) => { Some(Derivation::$derivation($(Quantity::$of),+)) };
 }
@@ -203,7 +223,7 @@ catalogue! {
         /// Power out of the battery, 0 while it is not discharging.
         battery_discharge_power: Watts<2>, "Battery discharge power" = Negative(battery_power);
         /// State of charge. Without a BMS it is the inverter's own estimate and may jump.
-        battery_soc: Percent<0>, "Battery state of charge";
+        battery_soc: Percent<0>, "Battery state of charge", Role::StateOfCharge;
         /// State of health; absent while the battery does not tell.
         battery_soh: Percent<0>, "Battery state of health";
         /// Temperature of the battery; absent without a BMS.
@@ -215,7 +235,7 @@ catalogue! {
         /// What the battery does.
         battery_mode: BatteryMode, "Battery mode";
         /// Errors of the BMS; `no_bms_communication` is no fault where there is no BMS.
-        bms_errors: BmsErrors, "BMS errors";
+        bms_errors: BmsErrors, "BMS errors", Role::Fault { harmless: &["no_bms_communication"] };
         /// Warnings of the battery.
         battery_warnings: BatteryWarnings, "Battery warnings";
     }
@@ -259,7 +279,7 @@ catalogue! {
         /// How the inverter works with the grid and the battery.
         work_mode: WorkMode, "Work mode";
         /// Errors of the inverter that are present.
-        errors: Errors, "Errors";
+        errors: Errors, "Errors", Role::Fault { harmless: &[] };
         /// The integer behind `errors`, for a bit that has no label or another one on this machine.
         error_bits: Bits, "Error bits" = Bits(errors);
         /// What the inverter says of its own decisions; sent by newer GoodWe machines.
@@ -455,6 +475,24 @@ mod tests {
                 "{quantity}"
             );
             assert_eq!(Quantity::from_name(quantity.name()), Some(*quantity));
+        }
+    }
+
+    #[test]
+    fn a_fault_is_a_set_of_flags_and_what_is_harmless_is_one_of_them() {
+        for quantity in Quantity::ALL {
+            let description = quantity.description();
+            if let Role::Fault { harmless } = description.role {
+                let Kind::Flags(Labels(labels)) = description.kind else {
+                    unreachable!("{quantity} is no set of flags");
+                };
+                for label in harmless {
+                    assert!(
+                        labels.iter().any(|(_, known)| known == label),
+                        "{quantity}: {label}"
+                    );
+                }
+            }
         }
     }
 

@@ -1,0 +1,242 @@
+//! The broker's address: read from a URL, and whether it lies in the user's own network.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Deserializer, de};
+
+/// Where the broker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Its name or address, without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether it is spoken to through TLS.
+    pub tls: bool,
+    /// Whether a user or a password stood in the URL, where they would show.
+    pub has_credentials: bool,
+}
+
+const ADVICE: &str = "write \"mqtt://HOST\" or, with TLS, \"mqtts://HOST\", and a port behind it if it is not 1883 or 8883: \"mqtt://192.168.1.10:1884\"";
+
+impl Broker {
+    /// The broker that a URL names; the error says how to write one. It never shows the URL, which may hold a password.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| format!("the scheme is missing; {ADVICE}"))?;
+        let tls = match scheme {
+            "mqtt" => false,
+            "mqtts" => true,
+            other if other.chars().all(|c| c.is_ascii_alphanumeric()) => {
+                return Err(format!("`{other}://` is not spoken here; {ADVICE}"));
+            }
+            _ => return Err(format!("the scheme is wrong; {ADVICE}")),
+        };
+        let (has_credentials, place) = match rest.rsplit_once('@') {
+            Some((_, place)) => (true, place),
+            None => (false, rest),
+        };
+        let place = place.strip_suffix('/').unwrap_or(place);
+        if place.contains(['/', '?', '#']) {
+            return Err(format!(
+                "nothing can follow the host and the port; {ADVICE}"
+            ));
+        }
+        let (host, port) = if let Some(bracketed) = place.strip_prefix('[') {
+            let (host, port) = bracketed
+                .split_once(']')
+                .filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())
+                .ok_or_else(|| format!("what is in brackets is no IPv6 address; {ADVICE}"))?;
+            (
+                host,
+                port.strip_prefix(':').or(port.is_empty().then_some("")),
+            )
+        } else {
+            match place.split_once(':') {
+                Some((_, port)) if port.contains(':') => {
+                    return Err(
+                        "an IPv6 address stands in brackets: \"mqtt://[fd00::1]:1883\"".to_owned(),
+                    );
+                }
+                Some((host, port)) => (host, Some(port)),
+                None => (place, Some("")),
+            }
+        };
+        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(format!(
+                "the host is missing or has a space in it; {ADVICE}"
+            ));
+        }
+        let port = match port {
+            Some("") => {
+                if tls {
+                    8883
+                } else {
+                    1883
+                }
+            }
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| format!("the port is no number from 1 to 65535; {ADVICE}"))?,
+            None => return Err(format!("the port is wrong; {ADVICE}")),
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            tls,
+            has_credentials,
+        })
+    }
+
+    /// Whether what is sent there stays in the user's own network, as far as the name tells.
+    pub fn is_private(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => is_private_v4(address),
+            Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
+                Some(address) => is_private_v4(address),
+                None => {
+                    address.is_loopback()
+                        || address.is_unique_local()
+                        || address.is_unicast_link_local()
+                }
+            },
+            Err(_) => is_private_name(&self.host),
+        }
+    }
+}
+
+fn is_private_v4(address: Ipv4Addr) -> bool {
+    address.is_loopback() || address.is_private() || address.is_link_local()
+}
+
+/// Names that no public name server knows: without a dot, and those that home routers and containers give out.
+fn is_private_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let own = [
+        "local",
+        "lan",
+        "home",
+        "internal",
+        "localdomain",
+        "localhost",
+    ];
+    match name.rsplit_once('.') {
+        None => true,
+        Some((rest, last)) => {
+            let home_arpa = last == "arpa" && rest.rsplit('.').next() == Some("home");
+            own.contains(&last) || home_arpa
+        }
+    }
+}
+
+/// As a URL, without user and password.
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            host, port, tls, ..
+        } = self;
+        let scheme = if *tls { "mqtts" } else { "mqtt" };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Broker {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_host_and_port() {
+        for (url, shown) in [
+            ("mqtt://homeassistant", "mqtt://homeassistant:1883"),
+            ("mqtts://a.example.org", "mqtts://a.example.org:8883"),
+            ("mqtt://192.168.1.10:1884/", "mqtt://192.168.1.10:1884"),
+            ("mqtt://[fd00::1]:1884", "mqtt://[fd00::1]:1884"),
+            ("mqtts://[::1]", "mqtts://[::1]:8883"),
+            ("mqtt://user:hunter2@host", "mqtt://host:1883"),
+        ] {
+            assert_eq!(Broker::parse(url).unwrap().to_string(), shown);
+        }
+        assert!(Broker::parse("mqtt://u:p@host").unwrap().has_credentials);
+    }
+
+    #[test]
+    fn a_wrong_url_is_told_how_to_be_right_and_not_shown() {
+        for url in [
+            "hunter2",
+            "http://hunter2",
+            "mqtt://",
+            "mqtt://:1883",
+            "mqtt://host:port",
+            "mqtt://host:0",
+            "mqtt://host:99999",
+            "mqtt://host/hunter2",
+            "mqtt://fd00::1",
+            "mqtt://[hunter2]",
+            "mqtt://[::1]x",
+            "mqtt://a b",
+            "hunter2@b://c",
+        ] {
+            let error = Broker::parse(url).unwrap_err();
+            assert!(error.contains("\"mqtt://"), "{url}: {error}");
+            assert!(!error.contains("hunter2"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_private_is_known_from_the_name() {
+        for host in [
+            "localhost",
+            "homeassistant",
+            "homeassistant.local",
+            "pi.fritz.lan",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "169.254.1.1",
+            "[::1]",
+            "[fd12::1]",
+            "[fe80::1]",
+            "[::ffff:10.0.0.1]",
+            "broker.home.arpa",
+            "mqtt.internal",
+        ] {
+            assert!(
+                Broker::parse(&format!("mqtt://{host}"))
+                    .unwrap()
+                    .is_private(),
+                "{host}"
+            );
+        }
+        for host in [
+            "example.org",
+            "172.32.0.1",
+            "8.8.8.8",
+            "[2001:db8::1]",
+            "local.example.org",
+            "[::ffff:8.8.8.8]",
+            "nothome.arpa",
+        ] {
+            assert!(
+                !Broker::parse(&format!("mqtt://{host}"))
+                    .unwrap()
+                    .is_private(),
+                "{host}"
+            );
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! Home Assistant: which entities there are, told over MQTT, so that nobody writes YAML by hand.
+//!
+//! This part knows what is to be announced and what is to be cleared, and nothing of a connection: it takes readings
+//! and gives messages. A quantity is announced once the inverter has sent it. It is taken back when it has been
+//! missing for a day, or when a new start never sees it again; see [`Discovery::observe`]. What was announced is
+//! recorded in the state folder, one file per client id, and only what is recorded is ever cleared, so that several
+//! collectors share a broker in peace.
+
+mod payload;
+mod record;
+mod set;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::catalogue::Quantity;
+use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::setting::duration;
+use kstar_sink::sink::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::message::Message;
+pub use crate::topics::Topics;
+use payload::{Slugs, Writer};
+use record::{Announced, Leftover, Record, RecordFile};
+use set::Set;
+use vocabulary::{Platform, components};
+
+/// How many readings in a row must lack a quantity before it is taken back. One or two may lack it because a value
+/// was not plausible; at the usual interval this is a minute.
+const MISSED_READINGS: u32 = 12;
+
+/// How long a quantity that this start has seen must be missing before it is taken back.
+const MISSED_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+/// Polls that may bring nothing before a live value counts as old. After three silent ones the inverter's own status
+/// says `offline`; this is for when nobody is left to say so.
+const MISSED_POLLS: u32 = 4;
+
+/// A live value stands at least so long, so that a short pause of the broker is not seen in every history.
+const SHORTEST_EXPIRY: Duration = Duration::from_secs(60);
+
+/// The section `[sinks.mqtt.home_assistant]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HomeAssistantSettings {
+    /// How inverters are announced: `"device"` in one message each, `"entity"` in one message per value (for Home
+    /// Assistant before 2024.11), or `"off"`.
+    pub discovery: Form,
+    /// The first part of discovery topics, as it is set in Home Assistant.
+    pub prefix: String,
+    /// How old a live value may become before Home Assistant shows it as unavailable; `"0s"` for never. Without it,
+    /// four polls and at least a minute. Totals never expire.
+    #[serde(with = "duration::optional")]
+    pub expire_after: Option<Duration>,
+}
+
+impl Default for HomeAssistantSettings {
+    fn default() -> Self {
+        Self {
+            discovery: Form::Device,
+            prefix: "homeassistant".to_owned(),
+            expire_after: None,
+        }
+    }
+}
+
+impl HomeAssistantSettings {
+    /// Whether Home Assistant could find anything with these settings; the error says what to change.
+    pub fn check(&self) -> Result<(), String> {
+        let prefix = &self.prefix;
+        if prefix.is_empty()
+            || prefix.starts_with(['/', '$'])
+            || prefix.ends_with('/')
+            || prefix.contains(['+', '#', '\0'])
+        {
+            return Err(format!(
+                "`{prefix}` is no prefix for discovery topics; write the one of Home Assistant, usually \"homeassistant\""
+            ));
+        }
+        Ok(())
+    }
+
+    /// In whole seconds, which is what Home Assistant takes.
+    fn expire_seconds(&self, poll_interval: Duration) -> u64 {
+        let expire_after = self
+            .expire_after
+            .unwrap_or_else(|| (poll_interval * MISSED_POLLS).max(SHORTEST_EXPIRY));
+        expire_after
+            .as_secs()
+            .saturating_add(u64::from(expire_after.subsec_nanos() > 0))
+    }
+}
+
+/// How inverters are announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// One message per inverter, with all its entities.
+    #[default]
+    Device,
+    /// One message per entity.
+    Entity,
+    /// Not at all; what was announced before is cleared.
+    Off,
+}
+
+/// What Home Assistant has been told, and what it is to be told next.
+///
+/// Whoever publishes sends [`all`](Self::all) after each connect and when Home Assistant says that it has started,
+/// what [`observe`](Self::observe) gives for each reading, every message retained and in the order given, and calls
+/// [`settled`](Self::settled) once the broker has acknowledged all of it.
+#[derive(Debug)]
+pub struct Discovery {
+    writer: Writer,
+    slugs: Slugs,
+    devices: BTreeMap<Arc<str>, Device>,
+    leftovers: Vec<Leftover>,
+    file: RecordFile,
+}
+
+/// One inverter.
+#[derive(Debug)]
+struct Device {
+    /// As it was last announced.
+    inverter: Inverter,
+    /// Its part of entity ids.
+    slug: String,
+    announced: Set,
+    /// Announced by an earlier start and not seen since this one.
+    unconfirmed: Set,
+    absences: Vec<Absence>,
+    /// Components whose removal is not acknowledged yet, in the device form.
+    removed: BTreeMap<String, Platform>,
+    /// When the last reading was taken, so that the same one twice counts once.
+    last: Option<UnixMillis>,
+}
+
+/// A quantity that is announced and was not in the last readings.
+#[derive(Debug)]
+struct Absence {
+    quantity: Quantity,
+    since: UnixMillis,
+    readings: u32,
+}
+
+impl Discovery {
+    /// Takes up what an earlier start has announced, if the record in `state_dir` knows of any. What the settings
+    /// now ask for otherwise (another form or prefix, an inverter that is gone, none at all) is migrated or cleared
+    /// by the messages of [`all`](Self::all). A record that cannot be read or written is logged and no error.
+    pub fn new(settings: &HomeAssistantSettings, topics: Topics, context: &Context) -> Self {
+        let (file, record) = RecordFile::open(&context.state_dir, &topics.client_id);
+        let mut slugs = Slugs::default();
+        let mut devices = BTreeMap::new();
+        if settings.discovery != Form::Off {
+            for name in &context.inverters {
+                devices
+                    .entry(Arc::clone(name))
+                    .or_insert_with(|| Device::new(name, slugs.choose(name)));
+            }
+        }
+        let mut discovery = Self {
+            writer: Writer {
+                prefix: settings.prefix.clone(),
+                form: settings.discovery,
+                topics,
+                expire_after: settings.expire_seconds(context.poll_interval),
+                version: context.version,
+            },
+            slugs,
+            devices,
+            leftovers: record.leftovers,
+            file,
+        };
+        for (name, announced) in record.inverters {
+            discovery.take_up(&name, announced);
+        }
+        discovery.keep_record();
+        discovery
+    }
+
+    /// Takes up one inverter of the record.
+    fn take_up(&mut self, name: &str, announced: Announced) {
+        let same_prefix = announced.prefix == self.writer.prefix;
+        let same_form = announced.form == self.writer.form;
+        let mut carried = BTreeMap::new();
+        if let Some(device) = self.devices.get_mut(name) {
+            device.inverter.serial = announced.serial.as_deref().map(Arc::from);
+            device.inverter.model = announced.model.as_deref().map(Arc::from);
+            device.announced = announced
+                .components
+                .keys()
+                .filter_map(|key| Quantity::from_name(key))
+                .collect();
+            device.unconfirmed = device.announced;
+            carried = components_by_key(device.announced);
+            if same_prefix && same_form && announced.form == Form::Device && !carried.is_empty() {
+                device.removed = announced.removed;
+                let lost = announced.components.into_iter();
+                device
+                    .removed
+                    .extend(lost.filter(|(key, platform)| carried.get(key) != Some(platform)));
+                return;
+            }
+        }
+        let leftover = |topic: String, goes_on: bool| Leftover {
+            topic,
+            migrate: goes_on && same_prefix && !same_form,
+        };
+        match announced.form {
+            Form::Off => {}
+            Form::Device => self.leftovers.push(leftover(
+                payload::device_topic(&announced.prefix, name),
+                !carried.is_empty(),
+            )),
+            // In the same form and under the same prefix, what is carried on is no leftover; `keep_record` sorts
+            // that out.
+            Form::Entity => {
+                for (key, platform) in &announced.components {
+                    self.leftovers.push(leftover(
+                        payload::entity_topic(&announced.prefix, *platform, name, key),
+                        carried.get(key) == Some(platform),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Takes note of a reading, and gives what Home Assistant must be told because of it: nothing in nearly all cases.
+    ///
+    /// What is there for the first time is announced. What is missing from twelve readings in a row is taken back if
+    /// it was announced by an earlier start and not seen since, or if the first of these readings is a day older than
+    /// the last. A serial or model that became known is told too; one that is not known again changes nothing.
+    pub fn observe(&mut self, reading: &Reading) -> Vec<Message> {
+        if self.writer.form == Form::Off {
+            return Vec::new();
+        }
+        let name = &reading.inverter.name;
+        if !self.devices.contains_key(name) {
+            let slug = self.slugs.choose(name);
+            self.devices
+                .insert(Arc::clone(name), Device::new(name, slug));
+        }
+        let Some(device) = self.devices.get_mut(name) else {
+            return Vec::new();
+        };
+        let seen = Set::present(&reading.values);
+        let appeared = seen.without(device.announced);
+        let gone = device.gone(seen, reading.time);
+        let became_known = device.learn(&reading.inverter);
+        if appeared.is_empty() && gone.is_empty() && !became_known {
+            return Vec::new();
+        }
+        device.announced = device.announced.union(appeared).without(gone);
+        let mut cleared = Vec::new();
+        let topics = |removed: BTreeMap<String, Platform>| {
+            let prefix = &self.writer.prefix;
+            removed
+                .into_iter()
+                .map(|(key, platform)| payload::entity_topic(prefix, platform, name, &key))
+                .collect::<Vec<_>>()
+        };
+        match self.writer.form {
+            Form::Device if device.announced.is_empty() => {
+                device.removed.clear();
+                cleared.push(payload::device_topic(&self.writer.prefix, name));
+            }
+            Form::Device => {
+                device.removed.extend(components_by_key(gone));
+                for key in components_by_key(appeared).keys() {
+                    device.removed.remove(key);
+                }
+            }
+            Form::Entity => cleared = topics(components_by_key(gone)),
+            Form::Off => {}
+        }
+        let told = match self.writer.form {
+            Form::Entity if !became_known => appeared,
+            _ => device.announced,
+        };
+        let mut messages =
+            self.writer
+                .announce(&device.inverter, &device.slug, told, &device.removed);
+        messages.extend(cleared.iter().map(|topic| payload::clear(topic)));
+        self.leftovers
+            .extend(cleared.into_iter().map(|topic| Leftover {
+                topic,
+                migrate: false,
+            }));
+        self.keep_record();
+        messages
+    }
+
+    /// Everything that Home Assistant must be told, whatever it was told before: what goes on in another form, what
+    /// there is, and what is to be cleared.
+    pub fn all(&self) -> Vec<Message> {
+        let migrated = self.leftovers.iter().filter(|leftover| leftover.migrate);
+        let mut messages: Vec<Message> = migrated
+            .map(|leftover| payload::migrate(&leftover.topic))
+            .collect();
+        for device in self.devices.values() {
+            messages.extend(self.writer.announce(
+                &device.inverter,
+                &device.slug,
+                device.announced,
+                &device.removed,
+            ));
+        }
+        messages.extend(
+            self.leftovers
+                .iter()
+                .map(|leftover| payload::clear(&leftover.topic)),
+        );
+        messages
+    }
+
+    /// Says that the broker has acknowledged every message that was given so far: what was cleared is forgotten.
+    pub fn settled(&mut self) {
+        self.leftovers.clear();
+        for device in self.devices.values_mut() {
+            device.removed.clear();
+        }
+        self.keep_record();
+    }
+
+    /// Writes down what is announced. A topic that is in use is no leftover, whatever it was before.
+    fn keep_record(&mut self) {
+        let mut in_use = HashSet::new();
+        let mut record = Record::default();
+        let Writer { prefix, form, .. } = &self.writer;
+        for (name, device) in &self.devices {
+            let components = components_by_key(device.announced);
+            if components.is_empty() {
+                continue;
+            }
+            match form {
+                Form::Off => {}
+                Form::Device => {
+                    in_use.insert(payload::device_topic(prefix, name));
+                }
+                Form::Entity => {
+                    let topics = components
+                        .iter()
+                        .map(|(key, platform)| payload::entity_topic(prefix, *platform, name, key));
+                    in_use.extend(topics);
+                }
+            }
+            let announced = Announced {
+                prefix: prefix.clone(),
+                form: *form,
+                serial: device.inverter.serial.as_deref().map(str::to_owned),
+                model: device.inverter.model.as_deref().map(str::to_owned),
+                components,
+                removed: device.removed.clone(),
+            };
+            record.inverters.insert(name.to_string(), announced);
+        }
+        let mut seen = HashSet::new();
+        self.leftovers.retain(|leftover| {
+            !in_use.contains(&leftover.topic) && seen.insert(leftover.topic.clone())
+        });
+        record.leftovers.clone_from(&self.leftovers);
+        self.file.save(record);
+    }
+}
+
+impl Device {
+    fn new(name: &Arc<str>, slug: String) -> Self {
+        Self {
+            inverter: Inverter {
+                name: Arc::clone(name),
+                serial: None,
+                model: None,
+            },
+            slug,
+            announced: Set::default(),
+            unconfirmed: Set::default(),
+            absences: Vec::new(),
+            removed: BTreeMap::new(),
+            last: None,
+        }
+    }
+
+    /// Counts what is missing, and gives what has been missing for too long.
+    fn gone(&mut self, seen: Set, time: UnixMillis) -> Set {
+        if self.last.replace(time) == Some(time) {
+            return Set::default();
+        }
+        self.unconfirmed = self.unconfirmed.without(seen);
+        let missing = self.announced.without(seen);
+        self.absences
+            .retain(|absence| missing.contains(absence.quantity));
+        let known: Set = self
+            .absences
+            .iter()
+            .map(|absence| absence.quantity)
+            .collect();
+        self.absences
+            .extend(missing.without(known).iter().map(|quantity| Absence {
+                quantity,
+                since: time,
+                readings: 0,
+            }));
+        let unconfirmed = self.unconfirmed;
+        let mut gone = Vec::new();
+        self.absences.retain_mut(|absence| {
+            absence.readings = absence.readings.saturating_add(1);
+            // The clock may have been set back.
+            absence.since = absence.since.min(time);
+            let long = time.0.saturating_sub(absence.since.0) >= MISSED_MILLIS;
+            let too_long = absence.readings >= MISSED_READINGS
+                && (long || unconfirmed.contains(absence.quantity));
+            if too_long {
+                gone.push(absence.quantity);
+            }
+            !too_long
+        });
+        gone.into_iter().collect()
+    }
+
+    /// Takes over a serial or model that is new; whether there was one.
+    fn learn(&mut self, inverter: &Inverter) -> bool {
+        let mut learnt = false;
+        for (known, said) in [
+            (&mut self.inverter.serial, &inverter.serial),
+            (&mut self.inverter.model, &inverter.model),
+        ] {
+            if said.is_some() && known != said {
+                known.clone_from(said);
+                learnt = true;
+            }
+        }
+        learnt
+    }
+}
+
+/// The components of these quantities, by key.
+fn components_by_key(quantities: Set) -> BTreeMap<String, Platform> {
+    components(quantities)
+        .map(|component| (component.key(), component.platform))
+        .collect()
+}

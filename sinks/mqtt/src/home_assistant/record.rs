@@ -1,0 +1,152 @@
+//! What was announced, kept in a file: only what is recorded as ours is ever cleaned up.
+//!
+//! It is written before anything in it is published, so that no announcement outlives the memory of it; what is to
+//! be cleared stays in it until the broker has acknowledged that.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::Form;
+use super::vocabulary::Platform;
+
+/// The version of the file's form; another one is begun anew.
+const VERSION: u32 = 1;
+
+/// Everything that one collector, known by its client id, has announced and not yet cleared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Record {
+    version: u32,
+    client_id: String,
+    /// By the inverter's name.
+    pub(super) inverters: BTreeMap<String, Announced>,
+    /// Topics to be cleared.
+    pub(super) leftovers: Vec<Leftover>,
+}
+
+/// What was announced of one inverter.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Announced {
+    pub(super) prefix: String,
+    pub(super) form: Form,
+    pub(super) serial: Option<String>,
+    pub(super) model: Option<String>,
+    /// Its components by key.
+    pub(super) components: BTreeMap<String, Platform>,
+    /// Components whose removal is not acknowledged yet; only in the form of one message per device.
+    pub(super) removed: BTreeMap<String, Platform>,
+}
+
+/// A topic of ours that is to be cleared.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Leftover {
+    pub(super) topic: String,
+    /// Whether its entities go on in the other form and must keep their settings and history.
+    pub(super) migrate: bool,
+}
+
+/// The file that holds a [`Record`].
+#[derive(Debug)]
+pub(super) struct RecordFile {
+    path: PathBuf,
+    client_id: String,
+    /// What the file holds, as far as is known.
+    written: Option<Record>,
+}
+
+impl RecordFile {
+    /// The file of this client id, and what is in it. A damaged one is said and begun anew.
+    pub(super) fn open(state_dir: &Path, client_id: &str) -> (Self, Record) {
+        let path = state_dir.join(file_name(client_id));
+        let found = match read(&path) {
+            Ok(found) => found.filter(|record| record.client_id == client_id),
+            Err(error) => {
+                warn!(
+                    path = %path.display(),
+                    %error,
+                    "the record of what was announced to Home Assistant cannot be used and is begun anew; \
+                     what it alone knew of stays on the broker"
+                );
+                None
+            }
+        };
+        let file = Self {
+            path,
+            client_id: client_id.to_owned(),
+            written: found.clone(),
+        };
+        (file, found.unwrap_or_default())
+    }
+
+    /// Writes the record if it differs from what the file holds. If it cannot be written that is said, and tried
+    /// again at the next change.
+    pub(super) fn save(&mut self, mut record: Record) {
+        record.version = VERSION;
+        record.client_id.clone_from(&self.client_id);
+        let nothing_yet =
+            self.written.is_none() && record.inverters.is_empty() && record.leftovers.is_empty();
+        if nothing_yet || self.written.as_ref() == Some(&record) {
+            return;
+        }
+        match write(&self.path, &record) {
+            Ok(()) => self.written = Some(record),
+            Err(error) => warn!(
+                path = %self.path.display(),
+                %error,
+                "cannot write the record of what was announced to Home Assistant; \
+                 a later start may leave some of it on the broker"
+            ),
+        }
+    }
+}
+
+/// A client id as a file's name: any other character as its bytes, capitals too, since some file systems do not
+/// tell them from small letters.
+fn file_name(client_id: &str) -> String {
+    let mut name = String::from("mqtt-home-assistant-");
+    for byte in client_id.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+            other => {
+                // Writing to a `String` does not fail.
+                let _ = write!(name, "%{other:02x}");
+            }
+        }
+    }
+    name.push_str(".json");
+    name
+}
+
+/// The record in the file, or `None` if there is no file.
+fn read(path: &Path) -> io::Result<Option<Record>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let record: Record = serde_json::from_slice(&text)?;
+    if record.version != VERSION {
+        return Err(io::Error::other(format!(
+            "version {}, expected {VERSION}",
+            record.version
+        )));
+    }
+    Ok(Some(record))
+}
+
+/// Replaces the file as a whole: a crash leaves the old one or the new one.
+fn write(path: &Path, record: &Record) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let beside = path.with_extension("json.new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&serde_json::to_vec_pretty(record)?)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}

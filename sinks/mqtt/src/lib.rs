@@ -1,0 +1,434 @@
+//! Readings as MQTT topics, for everything in a house that listens to a broker.
+//!
+//! - `broker`, `tls`: where the broker is, and how it is known to be the right one;
+//! - `topics`: what is published where, and what is retained; it sends nothing;
+//! - `session`: the connection, kept up; the only part that knows rumqttc's client;
+//! - `reason`: what went wrong, for people;
+//! - `home_assistant`: what Home Assistant is told.
+//!
+//! A subscriber wants to know how things are now. So after an outage comes the newest state of each inverter, not
+//! every one that was missed; those who need them all read the history.
+
+mod broker;
+pub mod home_assistant;
+pub mod message;
+mod reason;
+mod session;
+mod tls;
+mod topics;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kstar_sink::async_trait;
+use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
+use kstar_sink::reading::InverterStatus;
+use kstar_sink::setting::Secret;
+use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkConfig};
+use rumqttc::QoS;
+use serde::{Deserialize, Deserializer, de};
+use tokio::task::JoinHandle;
+
+pub use crate::broker::Broker;
+use crate::home_assistant::{Discovery, Form as DiscoveryForm, HomeAssistantSettings};
+use crate::session::{Session, Settings};
+pub use crate::topics::Form;
+use crate::topics::{Topics, check_prefix};
+
+/// At most one reading of each inverter waits, so this is a bound on inverters that are told at once.
+const BATCH: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
+/// The part of a delivery's time that the session itself may use: it must end first, since it knows the reason.
+const PATIENCE: f64 = 0.8;
+
+/// How long the farewell may take: within the second that a sink has to close.
+const FAREWELL: std::time::Duration = std::time::Duration::from_millis(900);
+
+/// The section `[sinks.mqtt]`: topics at a broker.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttConfig {
+    /// The broker: `mqtt://HOST:1883`, or `mqtts://HOST:8883` for TLS.
+    pub url: Broker,
+    /// The user, if the broker wants one.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The password: a text, `{ env = "NAME" }` or `{ file = "PATH" }`.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// What the collector is called at the broker, where no two may have the same name; `kstar-` and the name of the
+    /// machine where nothing is said.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// What all topics begin with.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+    /// The quality of service: 0 sends and forgets, 1 sends until it is acknowledged, 2 exactly once.
+    #[serde(default = "default_qos", deserialize_with = "qos")]
+    pub qos: QoS,
+    /// One topic for each quantity, one JSON message, or both.
+    #[serde(default)]
+    pub topics: Form,
+    /// The seven topics of kstar.sharp as well; for one inverter only.
+    #[serde(default)]
+    pub kstar_sharp_topics: bool,
+    /// What those begin with.
+    #[serde(default = "default_kstar_sharp_prefix")]
+    pub kstar_sharp_prefix: String,
+    /// The file with the certificates of those who may sign the broker's; the system's where nothing is said.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// The file with our own certificate, if the broker wants one.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// The file with the key of our own certificate.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
+    /// What Home Assistant is told.
+    #[serde(default)]
+    pub home_assistant: HomeAssistantSettings,
+    /// How readings are delivered.
+    #[serde(default)]
+    pub delivery: DeliverySettings,
+}
+
+fn default_prefix() -> String {
+    "kstar".to_owned()
+}
+
+fn default_kstar_sharp_prefix() -> String {
+    "sensor/inverter".to_owned()
+}
+
+fn default_qos() -> QoS {
+    QoS::AtLeastOnce
+}
+
+fn qos<'de, D: Deserializer<'de>>(deserializer: D) -> Result<QoS, D::Error> {
+    match u8::deserialize(deserializer)? {
+        0 => Ok(QoS::AtMostOnce),
+        1 => Ok(QoS::AtLeastOnce),
+        2 => Ok(QoS::ExactlyOnce),
+        other => Err(de::Error::custom(format!(
+            "there is no quality of service {other}; write 0, 1 or 2"
+        ))),
+    }
+}
+
+impl MqttConfig {
+    /// The section with nothing set but the broker.
+    pub fn new(url: Broker) -> Self {
+        Self {
+            url,
+            username: None,
+            password: None,
+            client_id: None,
+            prefix: default_prefix(),
+            qos: default_qos(),
+            topics: Form::default(),
+            kstar_sharp_topics: false,
+            kstar_sharp_prefix: default_kstar_sharp_prefix(),
+            ca: None,
+            client_certificate: None,
+            client_key: None,
+            home_assistant: HomeAssistantSettings::default(),
+            delivery: DeliverySettings::default(),
+        }
+    }
+
+    fn checked(&self, context: &Context) -> Result<Settings, String> {
+        if self.url.has_credentials {
+            return Err("user and password do not belong into `url`, where they show; write `username` and `password`".to_owned());
+        }
+        check_prefix("prefix", &self.prefix)?;
+        self.home_assistant.check()?;
+        if self.kstar_sharp_topics {
+            check_prefix("kstar_sharp_prefix", &self.kstar_sharp_prefix)?;
+            if context.inverters.len() > 1 {
+                return Err(format!(
+                    "`kstar_sharp_topics` has no place for the name of an inverter, and there are {}; it works with one",
+                    context.inverters.len()
+                ));
+            }
+        }
+        let client_id = match &self.client_id {
+            Some(id) => checked_client_id(id)?,
+            None => default_client_id(&gethostname::gethostname().to_string_lossy()),
+        };
+        match (&self.username, &self.password) {
+            (None, Some(_)) => {
+                return Err(
+                    "`password` without `username` is not allowed in MQTT; set both".to_owned(),
+                );
+            }
+            (Some(name), _) if name.is_empty() => {
+                return Err("`username` is empty; leave it out if the broker wants none".to_owned());
+            }
+            (_, Some(password)) => drop(password.reveal()?),
+            (_, None) => {}
+        }
+        let patience = self.policy().timeout.mul_f64(PATIENCE);
+        let form = self.home_assistant.discovery;
+        let topics = Topics {
+            prefix: self.prefix.clone(),
+            client_id,
+            per_quantity: self.topics.has_quantities(),
+            qos: self.qos as u8,
+        };
+        Ok(Settings {
+            broker: self.url.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            tls: self.tls()?,
+            qos: self.qos,
+            topics,
+            form: self.topics,
+            kstar_sharp: self
+                .kstar_sharp_topics
+                .then(|| self.kstar_sharp_prefix.clone()),
+            birth: (form != DiscoveryForm::Off)
+                .then(|| format!("{}/status", self.home_assistant.prefix)),
+            patience,
+        })
+    }
+
+    fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>, String> {
+        let identity = match (&self.client_certificate, &self.client_key) {
+            (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
+            (None, None) => None,
+            _ => {
+                return Err(
+                    "`client_certificate` and `client_key` belong together; set both".to_owned(),
+                );
+            }
+        };
+        if self.url.tls {
+            return tls::configuration(self.ca.as_deref(), identity).map(Some);
+        }
+        if self.ca.is_some() || identity.is_some() {
+            return Err(
+                "certificates are set, but `url` begins with mqtt://, which is without TLS; write mqtts://"
+                    .to_owned(),
+            );
+        }
+        Ok(None)
+    }
+}
+
+/// The id becomes part of a topic, and brokers must only take letters and digits; most take these as well.
+fn checked_client_id(id: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    if id.is_empty() || id.len() > 64 || !id.chars().all(fits) {
+        return Err(format!(
+            "`client_id = {id:?}` must be 1 to 64 of the characters A-Z a-z 0-9 - _ . :"
+        ));
+    }
+    Ok(id.to_owned())
+}
+
+/// After the machine, so that two collectors at one broker do not throw each other out.
+fn default_client_id(host: &str) -> String {
+    let host: String = host
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(58)
+        .collect();
+    match host.trim_matches('-') {
+        "" => "kstar".to_owned(),
+        host => format!("kstar-{host}"),
+    }
+}
+
+impl SinkConfig for MqttConfig {
+    const NAME: &'static str = "mqtt";
+
+    fn policy(&self) -> Policy {
+        self.delivery.policy(Keep::NewestPerInverter, BATCH)
+    }
+
+    fn destination(&self, _context: &Context) -> String {
+        format!("{} below {}/", self.url, self.prefix)
+    }
+
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
+        let settings = self.checked(context).map_err(Misconfigured)?;
+        if settings.username.is_some() && !self.url.tls && !self.url.is_private() {
+            tracing::warn!(
+                broker = %self.url,
+                "user and password go to the broker in the clear, and it is not in your own network; use mqtts://"
+            );
+        }
+        let discovery = Discovery::new(&self.home_assistant, settings.topics.clone(), context);
+        let session = Session::new(settings, discovery, &context.inverters);
+        Ok(Box::new(MqttSink {
+            session: Arc::new(session),
+            task: None,
+        }))
+    }
+}
+
+struct MqttSink {
+    session: Arc<Session>,
+    /// Begun with the first thing to tell: `open` must not touch the network, and may have no runtime around it.
+    task: Option<Task>,
+}
+
+/// A task that ends with its owner.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl MqttSink {
+    fn session(&mut self) -> &Session {
+        if self.task.as_ref().is_none_or(|task| task.0.is_finished()) {
+            let session = Arc::clone(&self.session);
+            self.task = Some(Task(tokio::spawn(session.run())));
+        }
+        &self.session
+    }
+}
+
+#[async_trait]
+impl Sink for MqttSink {
+    async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError> {
+        self.session().deliver(&batch.to_vec()).await
+    }
+
+    async fn status(&mut self, status: &InverterStatus) -> Result<(), DeliveryError> {
+        self.session()
+            .status(&status.inverter.name, status.reachability)
+            .await
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), DeliveryError> {
+        match tokio::time::timeout(FAREWELL, self.session.farewell()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(DeliveryError::unreachable(
+                "the broker does not answer; its own time-out will tell that the collector is offline",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn context(inverters: &[&str]) -> Context {
+        Context {
+            inverters: inverters.iter().map(|name| (*name).into()).collect(),
+            poll_interval: Duration::from_secs(5),
+            state_dir: "/nonexistent".into(),
+            version: "0",
+        }
+    }
+
+    fn config(text: &str) -> MqttConfig {
+        toml::from_str(&format!("url = 'mqtt://broker'\n{text}")).unwrap()
+    }
+
+    fn refusal(text: &str, inverters: &[&str]) -> String {
+        config(text)
+            .open(&context(inverters))
+            .err()
+            .expect("a refusal")
+            .0
+    }
+
+    #[test]
+    fn a_url_is_enough() {
+        let config = config("");
+        assert_eq!(
+            format!("{config:?}"),
+            format!(
+                "{:?}",
+                MqttConfig::new(Broker::parse("mqtt://broker").unwrap())
+            )
+        );
+        assert_eq!(config.policy().keep, Keep::NewestPerInverter);
+        assert_eq!(
+            config.destination(&context(&[])),
+            "mqtt://broker:1883 below kstar/"
+        );
+        assert!(config.open(&context(&["roof", "barn"])).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_what_to_do() {
+        for (text, inverters, part) in [
+            ("prefix = 'a/#'", &["roof"][..], "`+` or `#`"),
+            (
+                "kstar_sharp_topics = true",
+                &["roof", "barn"],
+                "there are 2",
+            ),
+            (
+                "kstar_sharp_topics = true\nkstar_sharp_prefix = ''",
+                &["roof"],
+                "is empty",
+            ),
+            ("client_id = 'a/b'", &["roof"], "A-Z"),
+            ("password = 'hunter2'", &["roof"], "`username`"),
+            ("username = ''", &["roof"], "is empty"),
+            (
+                "username = 'a'\npassword = { file = '/no/such' }",
+                &["roof"],
+                "/no/such",
+            ),
+            ("ca = '/etc/ca.pem'", &["roof"], "mqtts://"),
+            ("client_key = '/etc/key.pem'", &["roof"], "belong together"),
+            (
+                "[home_assistant]\nprefix = '+'",
+                &["roof"],
+                "no prefix for discovery",
+            ),
+        ] {
+            let refusal = refusal(text, inverters);
+            assert!(refusal.contains(part), "{text}: {refusal}");
+            assert!(!refusal.contains("hunter2"), "{refusal}");
+        }
+        let config: MqttConfig = toml::from_str("url = 'mqtts://b'\nca = '/no/such'").unwrap();
+        let refusal = config.open(&context(&[])).err().expect("a refusal").0;
+        assert!(refusal.contains("/no/such"), "{refusal}");
+        let config: MqttConfig = toml::from_str("url = 'mqtt://u:hunter2@b'").unwrap();
+        let refusal = config.open(&context(&[])).err().expect("a refusal").0;
+        assert!(refusal.contains("`username`") && !refusal.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_how_to_be_right() {
+        for (text, part) in [
+            ("url = 'broker'", "mqtt://HOST"),
+            ("url = 'mqtt://b'\nqos = 3", "0, 1 or 2"),
+            ("url = 'mqtt://b'\ntopics = 'all'", "quantities"),
+            ("url = 'mqtt://b'\ncolour = 1", "colour"),
+            ("url = 'mqtt://b'\nhome_assistant.colour = 1", "colour"),
+            ("", "url"),
+        ] {
+            let error = toml::from_str::<MqttConfig>(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_client_id_comes_from_the_machine_and_is_safe() {
+        assert_eq!(default_client_id("pi4"), "kstar-pi4");
+        assert_eq!(default_client_id("Büro.lan"), "kstar-B-ro-lan");
+        assert_eq!(default_client_id("..."), "kstar");
+        assert!(checked_client_id(&default_client_id(&"x".repeat(300))).is_ok());
+    }
+
+    #[test]
+    fn the_password_never_shows() {
+        let shown = format!("{:?}", config("username = 'a'\npassword = 'hunter2'"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let settings = config("username = 'a'\npassword = 'hunter2'").checked(&context(&[]));
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}
