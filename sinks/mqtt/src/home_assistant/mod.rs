@@ -331,11 +331,19 @@ impl Discovery {
 
     /// Everything that Home Assistant must be told, whatever it was told before: what goes on in another form, what
     /// there is, and what is to be cleared.
+    ///
+    /// An entity may be announced on one topic at a time, so what does not go on is cleared first; what goes on is
+    /// cleared last, when its entities have found their new topic.
     pub fn all(&self) -> Vec<Message> {
-        let migrated = self.leftovers.iter().filter(|leftover| leftover.migrate);
-        let mut messages: Vec<Message> = migrated
-            .map(|leftover| payload::migrate(&leftover.topic))
-            .collect();
+        let (migrated, ended): (Vec<&Leftover>, Vec<&Leftover>) =
+            self.leftovers.iter().partition(|leftover| leftover.migrate);
+        let clear = |leftover: &&Leftover| payload::clear(&leftover.topic);
+        let mut messages: Vec<Message> = ended.iter().map(clear).collect();
+        messages.extend(
+            migrated
+                .iter()
+                .map(|leftover| payload::migrate(&leftover.topic)),
+        );
         for device in self.devices.values() {
             messages.extend(self.writer.announce(
                 &device.inverter,
@@ -344,11 +352,7 @@ impl Discovery {
                 &device.removed,
             ));
         }
-        messages.extend(
-            self.leftovers
-                .iter()
-                .map(|leftover| payload::clear(&leftover.topic)),
-        );
+        messages.extend(migrated.iter().map(clear));
         messages
     }
 

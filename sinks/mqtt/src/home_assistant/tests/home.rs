@@ -86,13 +86,13 @@ impl Home {
                     }
                 }
                 for hash in there {
-                    self.discover(hash, topic);
+                    self.discover(&hash, topic);
                 }
             }
             [_, platform, node, object, "config"] => {
                 let hash = (platform.to_owned(), node.to_owned(), object.to_owned());
                 match payload {
-                    Some(_) => self.discover(hash, topic),
+                    Some(_) => self.discover(&hash, topic),
                     None if self.of(topic).contains(&hash) => self.remove(&hash),
                     None => {}
                 }
@@ -109,7 +109,7 @@ impl Home {
             .collect()
     }
 
-    fn discover(&mut self, hash: Hash, topic: &str) {
+    fn discover(&mut self, hash: &Hash, topic: &str) {
         let source = self.entities.entry(hash.clone()).or_default();
         match source {
             Some(source) => assert_eq!(

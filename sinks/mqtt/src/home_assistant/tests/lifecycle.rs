@@ -4,6 +4,7 @@ use std::fs;
 
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::testing::full_reading;
+use proptest::prelude::*;
 
 use super::home::Home;
 use super::*;
@@ -418,4 +419,92 @@ fn the_first_of_two_like_named_inverters_keeps_the_plain_entity_ids() {
             "sensor.roof_load_2_energy_today"
         ]
     );
+}
+
+/// What may happen to a collector and its connection.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A reading of one of two inverters.
+    Read(bool, Vec<usize>),
+    /// A start with this form, with both inverters or one. So much of what is said then arrives.
+    Start(Form, bool, usize),
+    /// The connection is there again.
+    Connect,
+    /// The connection is gone.
+    Disconnect,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let form = prop_oneof![Just(Form::Device), Just(Form::Entity), Just(Form::Off)];
+    prop_oneof![
+        4 => (any::<bool>(), prop::collection::vec(0..6_usize, 0..6))
+            .prop_map(|(first, set)| Step::Read(first, set)),
+        2 => (form, any::<bool>(), 0..40_usize)
+            .prop_map(|(form, both, arrives)| Step::Start(form, both, arrives)),
+        1 => Just(Step::Connect),
+        1 => Just(Step::Disconnect),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Over any starts, switches and outages, in the middle of what is said too: no entity is announced on two topics
+    /// at once, and in the end Home Assistant has what the last start announces and the broker nothing else.
+    #[test]
+    fn nothing_is_left_behind_whatever_happens(steps in prop::collection::vec(step(), 1..25)) {
+        const SOME: [Quantity; 6] = [
+            POWER,
+            SOC,
+            ERRORS,
+            Quantity::energy_today,
+            Quantity::load_energy_today,
+            Quantity::bms_errors,
+        ];
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut home = Home::default();
+        let mut discovery = start(Form::Device, &["roof", "barn"], folder.path());
+        let mut connected = true;
+        for (index, step) in steps.iter().enumerate() {
+            match step {
+                Step::Read(first, set) => {
+                    let name = if *first { "roof" } else { "barn" };
+                    let quantities: Vec<Quantity> = set.iter().map(|index| SOME[*index]).collect();
+                    let after = i64::try_from(index).expect("small") * 5000;
+                    // An inverter that was taken out of the configuration sends nothing any more.
+                    if discovery.devices.contains_key(name) {
+                        let messages = discovery.observe(&reading(name, after, &quantities));
+                        if connected {
+                            home.take(&messages);
+                            discovery.settled();
+                        }
+                    }
+                }
+                Step::Start(form, both, arrives) => {
+                    let names: &[&str] = if *both { &["roof", "barn"] } else { &["roof"] };
+                    discovery = start(*form, names, folder.path());
+                    let messages = discovery.all();
+                    home.take(&messages[..messages.len().min(*arrives)]);
+                    connected = messages.len() <= *arrives;
+                    if connected {
+                        discovery.settled();
+                    }
+                }
+                Step::Connect => {
+                    home.take(&discovery.all());
+                    discovery.settled();
+                    connected = true;
+                }
+                Step::Disconnect => connected = false,
+            }
+        }
+        home.take(&discovery.all());
+        let mut fresh = Home::default();
+        fresh.take(&discovery.all());
+        prop_assert_eq!(home.entities(), fresh.entities());
+        prop_assert_eq!(&home.retained, &fresh.retained);
+        discovery.settled();
+        home.take(&start(Form::Off, &[], folder.path()).all());
+        prop_assert_eq!(home.topics(), Vec::<&str>::new());
+    }
 }
