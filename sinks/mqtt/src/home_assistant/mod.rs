@@ -47,8 +47,8 @@ const SHORTEST_EXPIRY: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HomeAssistantSettings {
-    /// How inverters are announced: `"device"` in one message each, `"entity"` in one message per value (for Home
-    /// Assistant before 2024.11), or `"off"`.
+    /// How inverters are announced: `"device"` in one message each, `"entity"` in one message per value (for a
+    /// Home Assistant from before 2025), or `"off"`.
     pub discovery: Form,
     /// The first part of discovery topics, as it is set in Home Assistant.
     pub prefix: String,
@@ -78,7 +78,8 @@ impl HomeAssistantSettings {
             || prefix.contains(['+', '#', '\0'])
         {
             return Err(format!(
-                "`{prefix}` is no prefix for discovery topics; write the one of Home Assistant, usually \"homeassistant\""
+                "`home_assistant.prefix = {prefix:?}` is no prefix for discovery topics; write the one that is set in \
+                 Home Assistant, usually \"homeassistant\""
             ));
         }
         Ok(())

@@ -85,8 +85,8 @@ impl Home {
                         self.remove(&hash);
                     }
                 }
-                for hash in there {
-                    self.discover(&hash, topic);
+                for hash in &there {
+                    self.discover(hash, topic);
                 }
             }
             [_, platform, node, object, "config"] => {
