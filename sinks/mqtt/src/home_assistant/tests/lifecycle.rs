@@ -356,11 +356,85 @@ fn a_record_that_cannot_be_written_stops_nothing() {
     assert_eq!(discovery.observe(&reading("roof", 0, &[POWER])).len(), 1);
 }
 
+/// The sink's own topics that are cleared by these messages.
+fn own_cleared(messages: &[crate::message::Message]) -> Vec<&str> {
+    messages
+        .iter()
+        .filter(|message| message.payload.is_empty() && message.topic.starts_with("kstar/"))
+        .map(|message| message.topic.as_str())
+        .collect()
+}
+
 #[test]
-fn nothing_to_record_leaves_no_file() {
-    let folder = tempfile::tempdir().expect("a folder");
-    start(Form::Off, &["roof"], folder.path()).settled();
-    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+fn the_sinks_own_retained_topics_go_with_their_inverter_or_their_prefix() {
+    const TOTAL: Quantity = Quantity::energy_total;
+    for form in [Form::Device, Form::Entity, Form::Off] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut discovery = start(form, &["roof", "barn"], folder.path());
+        for name in ["roof", "barn"] {
+            discovery.observe(&reading(name, 0, &[POWER]));
+            discovery.observe(&reading(name, 5000, &[POWER, TOTAL]));
+        }
+        discovery.settled();
+        let same = start(form, &["roof", "barn"], folder.path());
+        assert_eq!(own_cleared(&same.all()), Vec::<&str>::new());
+
+        let mut smaller = start(form, &["roof"], folder.path());
+        assert_eq!(
+            own_cleared(&smaller.all()),
+            ["kstar/barn/energy_total", "kstar/barn/status"],
+            "{form:?}"
+        );
+        smaller.settled();
+        assert_eq!(own_cleared(&smaller.all()), Vec::<&str>::new());
+
+        let json = Topics {
+            per_quantity: false,
+            ..topics("one")
+        };
+        let json = Discovery::new(&settings(form), json, &context(&["roof"], folder.path()));
+        assert_eq!(own_cleared(&json.all()), ["kstar/roof/energy_total"]);
+
+        let elsewhere = Topics {
+            prefix: "solar".to_owned(),
+            ..topics("one")
+        };
+        let elsewhere = Discovery::new(
+            &settings(form),
+            elsewhere,
+            &context(&["roof"], folder.path()),
+        );
+        assert_eq!(
+            own_cleared(&elsewhere.all()),
+            [
+                "kstar/roof/energy_total",
+                "kstar/collector/one/status",
+                "kstar/roof/status"
+            ],
+            "{form:?}: what the start before could not clear comes first"
+        );
+        // Back again before anything was cleared: only what comes again is spared.
+        let mut back = start(form, &["roof"], folder.path());
+        back.observe(&reading("roof", 10_000, &[POWER, TOTAL]));
+        assert_eq!(own_cleared(&back.all()), Vec::<&str>::new(), "{form:?}");
+    }
+}
+
+#[test]
+fn a_total_that_is_taken_back_leaves_no_retained_value() {
+    const TOTAL: Quantity = Quantity::energy_total;
+    for form in FORMS {
+        let folder = tempfile::tempdir().expect("a folder");
+        start(form, &["roof"], folder.path()).observe(&reading("roof", 0, &[POWER, TOTAL]));
+        let mut discovery = start(form, &["roof"], folder.path());
+        let mut messages = Vec::new();
+        for index in 1..=12 {
+            messages = discovery.observe(&reading("roof", index * 5000, &[POWER]));
+        }
+        assert_eq!(own_cleared(&messages), ["kstar/roof/energy_total"]);
+        discovery.observe(&reading("roof", 100_000, &[POWER, TOTAL]));
+        assert_eq!(own_cleared(&discovery.all()), Vec::<&str>::new());
+    }
 }
 
 /// A newer version's record may name what this one does not know.
