@@ -154,6 +154,11 @@ impl Collector {
         true
     }
 
+    /// Everything that is told to sinks from now on, for whoever else wants to hear it.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
     /// Starts a sink. One of the same name must have been stopped before.
     pub fn start_sink(&mut self, plan: SinkPlan) {
         let name = plan.name;

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use kstar_collector::cli::{Cli, Failure, logging, signals};
+use kstar_collector::cli::{Cli, Failure, kstar_sharp, logging, signals};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(kstar_sharp::translate(std::env::args_os()));
     let log_format = cli.log_format;
     logging::start(cli.log_level(), log_format);
     // One thread does for a datagram in a while; sinks that block have threads of their own.

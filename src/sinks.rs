@@ -87,6 +87,47 @@ impl SinkSections {
         sections
     }
 
+    /// Publishes to this MQTT broker, a host or a URL: in place of the configuration's broker, or as a sink of its own.
+    /// In the way of kstar.sharp that means its topics, and its user where no other is named.
+    #[cfg(feature = "mqtt")]
+    pub fn publish_to(&mut self, broker: &str, kstar_sharp: bool) -> Result<(), String> {
+        use kstar_sink::setting::Secret;
+        use kstar_sink_mqtt::{Broker, MqttConfig};
+
+        let url = if broker.contains("://") {
+            broker.to_owned()
+        } else {
+            format!("mqtt://{broker}")
+        };
+        let url = Broker::parse(&url)?;
+        match &mut self.mqtt {
+            Some(section) => section.url = url,
+            none => {
+                let section = none.insert(MqttConfig::new(url));
+                let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+                if set("KSTAR_MQTT_USERNAME") {
+                    section.username = std::env::var("KSTAR_MQTT_USERNAME").ok();
+                    section.password = set("KSTAR_MQTT_PASSWORD")
+                        .then(|| Secret::Env("KSTAR_MQTT_PASSWORD".to_owned()));
+                } else if kstar_sharp {
+                    section.username = Some("mqtt".to_owned());
+                    section.password = Some(Secret::Literal("mqtt".to_owned()));
+                }
+            }
+        }
+        if let Some(section) = &mut self.mqtt {
+            section.kstar_sharp_topics |= kstar_sharp;
+        }
+        Ok(())
+    }
+
+    /// Says that this build has no sink for MQTT.
+    #[cfg(not(feature = "mqtt"))]
+    #[expect(clippy::unused_self, reason = "as in a build that has it")]
+    pub fn publish_to(&mut self, _broker: &str, _kstar_sharp: bool) -> Result<(), String> {
+        Err("the sink `mqtt` is not part of this build; build with `--features mqtt`".to_owned())
+    }
+
     /// Opens every sink that is enabled; the error names the one that cannot work. Blocks on files.
     pub fn open(&self, context: &Context) -> Result<Vec<SinkPlan>, (&'static str, Misconfigured)> {
         let open = |section: &dyn Section| {

@@ -17,7 +17,7 @@ pub struct CheckArgs {
 
 /// Checks and shows the plan.
 pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let (source, config) = run::load(&args.config, None)?;
+    let (source, config) = run::load(&args.config, run::Overrides::new(None, None, false)?)?;
     let context = run::context(&config);
     writeln!(out, "configuration: {}", source.path().display())?;
     writeln!(out, "state folder:  {}", context.state_dir.display())?;

@@ -1,8 +1,11 @@
 //! Logs: on standard error, as text for people or JSON for machines.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::time::SystemTime;
 
 use clap::ValueEnum;
+use kstar_sink::reading::UnixMillis;
+use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
 /// What is logged: this and everything graver.
@@ -61,4 +64,18 @@ pub fn start(level: Level, format: Format) {
         Format::Text => logs.init(),
         Format::Json => logs.json().flatten_event(true).init(),
     }
+}
+
+/// Says something on standard error whatever is logged: in the form of the log where that is for machines.
+pub fn say(format: Format, level: &str, message: &str) {
+    let line = match format {
+        Format::Text if level == "ERROR" => format!("error: {message}"),
+        Format::Text => message.to_owned(),
+        Format::Json => {
+            let timestamp = UnixMillis::from(SystemTime::now()).to_string();
+            json!({ "timestamp": timestamp, "level": level, "message": message }).to_string()
+        }
+    };
+    // Where standard error is closed too there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{line}");
 }

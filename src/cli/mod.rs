@@ -6,11 +6,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
-use kstar_sink::reading::UnixMillis;
-use serde_json::json;
 
 use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
 use crate::poll::{Manners, Requester, Target};
@@ -19,6 +16,7 @@ pub mod check;
 pub mod discover;
 pub mod explain;
 pub mod fields;
+pub mod kstar_sharp;
 pub mod logging;
 pub mod read;
 pub mod run;
@@ -79,10 +77,10 @@ enum Command {
 impl Cli {
     /// What is logged: as asked for, else more where nobody watches and less where somebody waits for an answer.
     pub fn log_level(&self) -> logging::Level {
-        let usual = if matches!(self.command, Command::Run(_)) {
-            logging::Level::Info
-        } else {
-            logging::Level::Warn
+        let usual = match &self.command {
+            Command::Run(args) if args.silent() => logging::Level::Error,
+            Command::Run(_) => logging::Level::Info,
+            _ => logging::Level::Warn,
         };
         self.log_level.unwrap_or(usual)
     }
@@ -94,7 +92,8 @@ impl Cli {
             Command::Run(args) => {
                 // The sink for standard output has a thread of its own, which needs the lock.
                 drop(out);
-                run::run(args, shutdown).await
+                let summary = move |message: &str| logging::say(self.log_format, "INFO", message);
+                run::run(args, summary, shutdown).await
             }
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
@@ -129,16 +128,7 @@ impl Failure {
     /// Says it on standard error, in the form of the log where that is for machines, and gives the exit code.
     pub fn report(self, format: logging::Format) -> ExitCode {
         if let Self::Usage(message) | Self::Runtime(message) = &self {
-            let line = match format {
-                logging::Format::Text => format!("error: {message}"),
-                logging::Format::Json => {
-                    let timestamp = UnixMillis::from(SystemTime::now()).to_string();
-                    json!({ "timestamp": timestamp, "level": "ERROR", "message": message })
-                        .to_string()
-                }
-            };
-            // Where standard error is closed too there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "{line}");
+            logging::say(format, "ERROR", message);
         }
         match self {
             Self::Usage(_) => ExitCode::from(2),

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use kstar_sink::reading::Event;
 use kstar_sink::sink::Context;
+use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment};
+use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, kstar_sharp};
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, SinkEnding, SinkPlan};
 use crate::config::{Config, Host, InverterSection, Source};
@@ -25,6 +27,16 @@ const DEMO_DATABASE: &str = "kstar-demo.db";
 /// A demonstration's day takes two and a half minutes.
 const DEMO_SPEED: f64 = 600.0;
 
+/// Who wants few words still wants to see that it works: a line every eight minutes at the usual interval.
+const SUMMARY_EVERY: u64 = 100;
+
+/// What a broker on the command line is for.
+const MQTT_HELP: &str = "Publish to this MQTT broker, in place of the configuration's [env: KSTAR_MQTT, and for its user KSTAR_MQTT_USERNAME and KSTAR_MQTT_PASSWORD]";
+
+/// What silence means.
+const SILENT_HELP: &str =
+    "Log only errors, and one line for a hundred readings [env: KSTAR_SILENT]";
+
 /// What `kstar run` can be told.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
@@ -32,22 +44,93 @@ pub struct RunArgs {
     config: ConfigArgs,
     #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
     host: Option<Host>,
+    #[arg(long, value_name = "HOST|URL", help = MQTT_HELP)]
+    mqtt: Option<String>,
+    /// Publish the topics of kstar.sharp; set by its arguments --ip-…, --mqtt-… and by its environment
+    #[arg(long, hide = true, action = clap::ArgAction::Count)]
+    kstar_sharp: u8,
+    #[arg(long, help = SILENT_HELP)]
+    silent: bool,
     /// Read a simulated inverter, whose day takes minutes: JSON lines, and a history in ./kstar-demo.db
-    #[arg(long, conflicts_with_all = ["config", "host"])]
+    #[arg(long, conflicts_with_all = ["config", "host", "mqtt"])]
     demo: bool,
 }
 
-/// Collects until `shutdown` is ready.
-pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+impl RunArgs {
+    /// Whether few words are wanted.
+    pub(super) fn silent(&self) -> bool {
+        self.silent || kstar_sharp::silent()
+    }
+}
+
+/// What arguments and environment say in place of the configuration, in the order of their weight.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Overrides {
+    host: Option<Host>,
+    broker: Option<String>,
+    kstar_sharp: bool,
+}
+
+impl Overrides {
+    /// What the arguments say, and `KSTAR_*` where they say nothing.
+    pub(super) fn new(
+        host: Option<Host>,
+        broker: Option<String>,
+        kstar_sharp: bool,
+    ) -> Result<Self, Failure> {
+        let broker_of_environment =
+            || environment("KSTAR_MQTT").map(|value| value.to_string_lossy().into_owned());
+        Ok(Self {
+            host: match host {
+                Some(host) => Some(host),
+                None => host_of_environment()?,
+            },
+            broker: broker.or_else(broker_of_environment),
+            kstar_sharp,
+        })
+    }
+
+    /// What the environment says as it did for kstar.sharp, which weighs least: only where there is no file.
+    fn or_kstar_sharp(
+        mut self,
+        environment: Option<kstar_sharp::Environment>,
+    ) -> Result<Self, Failure> {
+        if let Some(environment) = environment {
+            self.kstar_sharp = true;
+            self.broker = self.broker.or(environment.broker);
+            if let (None, Some(host)) = (&self.host, environment.host) {
+                self.host = Some(
+                    host.parse()
+                        .map_err(|error| Failure::Usage(format!("IP: {error}")))?,
+                );
+            }
+        }
+        if self.kstar_sharp {
+            self.broker
+                .get_or_insert_with(|| kstar_sharp::BROKER.to_owned());
+        }
+        Ok(self)
+    }
+}
+
+/// Collects until `shutdown` is ready. Where few words are wanted, each hundredth reading is told to `summary`.
+pub async fn run(
+    args: RunArgs,
+    summary: impl Fn(&str) + Send + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
     let demo = if args.demo {
         Some(start_demo().await?)
     } else {
         None
     };
-    let (source, config) = match (&demo, args.host) {
-        (Some(inverter), _) => (Source::new("demonstration", ""), demo_config(inverter)),
-        (None, None) => load(&args.config, host_of_environment()?)?,
-        (None, host) => load(&args.config, host)?,
+    let silent = args.silent();
+    let (source, config) = match &demo {
+        Some(inverter) => (Source::new("demonstration", ""), demo_config(inverter)),
+        None => load(
+            &args.config,
+            Overrides::new(args.host, args.mqtt, args.kstar_sharp > 0)?,
+        )?,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
     let grace = config.collector.grace;
@@ -63,6 +146,9 @@ pub async fn run(args: RunArgs, shutdown: impl Future<Output = ()>) -> Result<()
     let mut collector = Collector::new(WallClock::default());
     for sink in sinks {
         collector.start_sink(sink);
+    }
+    if silent {
+        tokio::spawn(summarize(collector.subscribe(), summary));
     }
     for inverter in inverters {
         tracing::info!(inverter = &*inverter.name, host = %inverter.target, "polling");
@@ -102,15 +188,63 @@ async fn collect(
     }
 }
 
-/// The configuration to run with; `host` takes the place of its only inverter's.
-pub(super) fn load(args: &ConfigArgs, host: Option<Host>) -> Result<(Source, Config), Failure> {
-    let (source, mut config) = args.load()?.unwrap_or_else(|| {
-        let config = Config {
-            sinks: SinkSections::built_in(Path::new(BUILT_IN_DATABASE)),
-            ..Config::default()
+/// Says one line for a hundred readings, for those who want few words.
+async fn summarize(mut events: broadcast::Receiver<Event>, say: impl Fn(&str)) {
+    let mut count = 0_u64;
+    loop {
+        match events.recv().await {
+            Ok(Event::Reading(reading)) => {
+                count += 1;
+                if count.is_multiple_of(SUMMARY_EVERY) {
+                    say(&format!(
+                        "{count} readings, the last of {} at {}",
+                        reading.inverter.name, reading.time
+                    ));
+                }
+            }
+            Ok(Event::Status(_)) => {}
+            Err(RecvError::Lagged(missed)) => count += missed,
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// The configuration to run with, and what is said in place of it.
+pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, Config), Failure> {
+    let loaded = args.load()?;
+    let environment = if loaded.is_none() {
+        kstar_sharp::Environment::read()
+    } else {
+        None
+    };
+    let Overrides {
+        host,
+        broker,
+        kstar_sharp,
+    } = overrides.or_kstar_sharp(environment)?;
+    let (source, mut config) = loaded.unwrap_or_else(|| {
+        // kstar.sharp stored nothing, and its containers may have no place to.
+        let sinks = if kstar_sharp {
+            SinkSections::default()
+        } else {
+            SinkSections::built_in(Path::new(BUILT_IN_DATABASE))
         };
-        (Source::new("built-in defaults", ""), config)
+        (
+            Source::new("built-in defaults", ""),
+            Config {
+                sinks,
+                ..Config::default()
+            },
+        )
     });
+    if let Some(broker) = broker {
+        config
+            .sinks
+            .publish_to(&broker, kstar_sharp)
+            .map_err(|error| {
+                Failure::Usage(format!("cannot publish to the broker `{broker}`: {error}"))
+            })?;
+    }
     if config.sinks.enabled().next().is_none() {
         let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
         return Err(Failure::Usage(format!(
