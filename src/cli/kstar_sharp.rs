@@ -31,9 +31,9 @@ impl Environment {
     }
 }
 
-/// Whether the environment asks for few words: by the old name, whatever it holds, or by ours.
+/// Whether the environment asks for few words, whatever the variable holds.
 pub fn silent() -> bool {
-    std::env::var_os("SILENT").is_some() || environment("KSTAR_SILENT").is_some()
+    std::env::var_os("SILENT").is_some()
 }
 
 /// Arguments with those of kstar.sharp in their present form: `--ip-192.168.1.50`, `--mqtt-broker`, `--silent-true`.

@@ -181,14 +181,20 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// The configuration that is named, or the first that is found.
-    fn load(&self) -> Result<Option<(Source, Config)>, Failure> {
+    /// The file that is named, or the first that is found.
+    fn find(&self) -> Option<PathBuf> {
         let named = self
             .config
             .clone()
             .or_else(|| environment("KSTAR_CONFIG").map(PathBuf::from));
-        let path = named.or_else(|| usual_places().into_iter().find(|place| place.exists()));
-        let Some(path) = path else { return Ok(None) };
+        named.or_else(|| usual_places().into_iter().find(|place| place.exists()))
+    }
+
+    /// The configuration that is named, or the first that is found.
+    fn load(&self) -> Result<Option<(Source, Config)>, Failure> {
+        let Some(path) = self.find() else {
+            return Ok(None);
+        };
         let source = Source::read(&path)?;
         let config = Config::parse(&source)?;
         Ok(Some((source, config)))

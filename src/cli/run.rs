@@ -59,7 +59,9 @@ pub struct RunArgs {
 impl RunArgs {
     /// Whether few words are wanted.
     pub(super) fn silent(&self) -> bool {
-        self.silent || kstar_sharp::silent()
+        self.silent
+            || environment("KSTAR_SILENT").is_some()
+            || (kstar_sharp::silent() && self.config.find().is_none())
     }
 }
 
@@ -242,7 +244,10 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
             .sinks
             .publish_to(&broker, kstar_sharp)
             .map_err(|error| {
-                Failure::Usage(format!("cannot publish to the broker `{broker}`: {error}"))
+                // Not shown as it is: it may hold a password.
+                Failure::Usage(format!(
+                    "the broker that --mqtt, KSTAR_MQTT or MQTT names is wrong: {error}"
+                ))
             })?;
     }
     if config.sinks.enabled().next().is_none() {

@@ -15,6 +15,7 @@ mod commands;
 mod config;
 mod faraway;
 mod history;
+mod kstar_sharp;
 mod logs;
 mod output;
 mod process;
