@@ -6,6 +6,9 @@ cd "$(dirname "$0")/.."
 
 say() { printf '\n== %s\n' "$*"; }
 
+# Where Debian keeps servers, for users that do not look there.
+export PATH="$PATH:/usr/sbin:/sbin"
+
 say "Debian packages"
 declare -A packages=([cc]=gcc [strace]=strace [ip]=iproute2 [mount]=mount
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients)

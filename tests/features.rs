@@ -5,10 +5,10 @@
 use std::process::{Command, Output};
 
 /// `kstar check` of a configuration with that section.
-fn check(section: &str) -> Output {
+fn check(section: &str, keys: &str) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("kstar.toml");
-    std::fs::write(&config, format!("[sinks.{section}]\n")).expect("written");
+    std::fs::write(&config, format!("[sinks.{section}]\n{keys}\n")).expect("written");
     let mut program = Command::new(env!("CARGO_BIN_EXE_kstar"));
     program
         .args(["check", "--config"])
@@ -17,12 +17,12 @@ fn check(section: &str) -> Output {
         .expect("the program starts")
 }
 
-fn expect(section: &str, built: bool) {
+fn expect(section: &str, keys: &str, built: bool) {
     let Output {
         status,
         stdout,
         stderr,
-    } = check(section);
+    } = check(section, keys);
     let [said, wrong] = [stdout, stderr].map(|text| String::from_utf8(text).expect("text"));
     if built {
         assert_eq!(status.code(), Some(0), "{wrong}");
@@ -37,6 +37,7 @@ fn expect(section: &str, built: bool) {
 
 #[test]
 fn a_section_works_if_its_sink_is_built_and_says_so_otherwise() {
-    expect("stdout", cfg!(feature = "stdout"));
-    expect("sqlite", cfg!(feature = "sqlite"));
+    expect("stdout", "", cfg!(feature = "stdout"));
+    expect("sqlite", "", cfg!(feature = "sqlite"));
+    expect("mqtt", "url = \"mqtt://localhost\"", cfg!(feature = "mqtt"));
 }
