@@ -74,17 +74,16 @@ impl SinkSections {
         expect(unused_variables, reason = "a build without the history")
     )]
     pub fn built_in(database: &Path) -> Self {
-        let mut sections = Self::default();
-        #[cfg(feature = "stdout")]
-        sections
-            .stdout
-            .replace(kstar_sink_stdout::StdoutConfig::default());
-        #[cfg(feature = "sqlite")]
-        sections.sqlite.replace(kstar_sink_sqlite::SqliteConfig {
-            path: Some(database.to_owned()),
-            ..Default::default()
-        });
-        sections
+        Self {
+            #[cfg(feature = "stdout")]
+            stdout: Some(kstar_sink_stdout::StdoutConfig::default()),
+            #[cfg(feature = "sqlite")]
+            sqlite: Some(kstar_sink_sqlite::SqliteConfig {
+                path: Some(database.to_owned()),
+                ..Default::default()
+            }),
+            ..Self::default()
+        }
     }
 
     /// Publishes to this MQTT broker, a host or a URL: in place of the configuration's broker, or as a sink of its own.
@@ -123,7 +122,6 @@ impl SinkSections {
 
     /// Says that this build has no sink for MQTT.
     #[cfg(not(feature = "mqtt"))]
-    #[expect(clippy::unused_self, reason = "as in a build that has it")]
     pub fn publish_to(&mut self, _broker: &str, _kstar_sharp: bool) -> Result<(), String> {
         Err("the sink `mqtt` is not part of this build; build with `--features mqtt`".to_owned())
     }
