@@ -9,13 +9,15 @@
     clippy::panic,
     reason = "what helps a test may panic like the test itself"
 )]
-#![cfg(unix)]
+#![cfg(all(unix, feature = "stdout", feature = "sqlite"))]
 
 mod commands;
 mod config;
 mod faraway;
 mod history;
 mod logs;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod output;
 mod process;
 mod read;

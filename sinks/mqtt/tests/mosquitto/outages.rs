@@ -129,11 +129,7 @@ async fn the_newest_reading_of_each_inverter_is_told_after_an_outage() {
         ("barn", "1970-01-01T00:01:39.001Z"),
     ] {
         let topic = format!("kstar/{inverter}/state");
-        listener
-            .until("the newest state", |heard| {
-                heard.iter().any(|heard| heard.topic == topic)
-            })
-            .await;
+        listener.when(&topic).await;
         let times: Vec<String> = listener
             .on(&topic)
             .iter()

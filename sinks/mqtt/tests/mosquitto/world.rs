@@ -56,9 +56,14 @@ impl Mosquitto {
         prepare(folder.path());
         let port = free_port();
         let user = if is_root() { "user root\n" } else { "" };
+        let log = if lines.contains("log_type") {
+            ""
+        } else {
+            "log_type all\n"
+        };
         let lines = lines.replace("FOLDER", folder.path().to_str().unwrap());
         let config = format!(
-            "{user}log_dest file {0}/log\nlog_type all\nlistener {port} 127.0.0.1\n{lines}\n",
+            "{user}log_dest file {0}/log\n{log}listener {port} 127.0.0.1\n{lines}\n",
             folder.path().display()
         );
         fs::write(folder.path().join("conf"), config).unwrap();
@@ -161,6 +166,7 @@ pub(crate) struct Heard {
     pub(crate) payload: String,
     pub(crate) retained: bool,
     pub(crate) qos: QoS,
+    pub(crate) at: Instant,
 }
 
 /// A subscriber to everything, who comes back when the broker does.
@@ -204,6 +210,7 @@ impl Listener {
                             payload: String::from_utf8(publish.payload.to_vec()).unwrap(),
                             retained: publish.retain,
                             qos: publish.qos,
+                            at: Instant::now(),
                         });
                     }
                     Ok(_) => {}
@@ -247,6 +254,17 @@ impl Listener {
             .filter(|heard| heard.topic == topic)
             .map(|heard| heard.payload)
             .collect()
+    }
+
+    /// When the first message on a topic came.
+    pub(crate) async fn when(&self, topic: &str) -> Instant {
+        self.until(topic, |heard| {
+            heard.iter().any(|heard| heard.topic == topic)
+        })
+        .await;
+        let heard = self.heard();
+        let first = heard.iter().find(|heard| heard.topic == topic);
+        first.expect("it has come").at
     }
 
     pub(crate) async fn until(&self, what: &str, reached: impl Fn(&[Heard]) -> bool) {
