@@ -4,7 +4,8 @@
 //! and gives messages. A quantity is announced once the inverter has sent it. It is taken back when it has been
 //! missing for a day, or when a new start never sees it again; see [`Discovery::observe`]. What was announced is
 //! recorded in the state folder, one file per client id, and only what is recorded is ever cleared, so that several
-//! collectors share a broker in peace.
+//! collectors share a broker in peace. The sink's own retained topics are in the record too, and cleared when their
+//! inverter, their prefix or they themselves are no longer there.
 
 mod payload;
 mod record;
@@ -13,7 +14,7 @@ mod set;
 mod tests;
 mod vocabulary;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use kstar_sink::catalogue::Quantity;
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::setting::duration;
 use kstar_sink::sink::Context;
+use kstar_sink::units::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::message::Message;
@@ -48,8 +50,8 @@ const SHORTEST_EXPIRY: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HomeAssistantSettings {
-    /// How inverters are announced: `"device"` in one message each, `"entity"` in one message per value (for Home
-    /// Assistant before 2024.11), or `"off"`.
+    /// How inverters are announced: `"device"` in one message each, `"entity"` in one message per value (for a
+    /// Home Assistant from before 2025), or `"off"`.
     pub discovery: Form,
     /// The first part of discovery topics, as it is set in Home Assistant.
     pub prefix: String,
@@ -79,7 +81,8 @@ impl HomeAssistantSettings {
             || prefix.contains(['+', '#', '\0'])
         {
             return Err(format!(
-                "`{prefix}` is no prefix for discovery topics; write the one of Home Assistant, usually \"homeassistant\""
+                "`home_assistant.prefix = {prefix:?}` is no prefix for discovery topics; write the one that is set in \
+                 Home Assistant, usually \"homeassistant\""
             ));
         }
         Ok(())
@@ -119,6 +122,8 @@ pub struct Discovery {
     writer: Writer,
     slugs: Slugs,
     devices: BTreeMap<Arc<str>, Device>,
+    /// The sink's own topics that the broker keeps.
+    retained: BTreeSet<String>,
     leftovers: Vec<Leftover>,
     file: RecordFile,
 }
@@ -131,6 +136,8 @@ struct Device {
     /// Its part of entity ids.
     slug: String,
     announced: Set,
+    /// Totals that the broker keeps, as far as this start knows.
+    retained: Set,
     /// Announced by an earlier start and not seen since this one.
     unconfirmed: Set,
     absences: Vec<Absence>,
@@ -156,12 +163,10 @@ impl Discovery {
         let (file, record) = RecordFile::open(&context.state_dir, &topics.client_id);
         let mut slugs = Slugs::default();
         let mut devices = BTreeMap::new();
-        if settings.discovery != Form::Off {
-            for name in &context.inverters {
-                devices
-                    .entry(Arc::clone(name))
-                    .or_insert_with(|| Device::new(name, slugs.choose(name)));
-            }
+        for name in &context.inverters {
+            devices
+                .entry(Arc::clone(name))
+                .or_insert_with(|| Device::new(name, slugs.choose(name)));
         }
         let mut discovery = Self {
             writer: Writer {
@@ -173,9 +178,11 @@ impl Discovery {
             },
             slugs,
             devices,
+            retained: BTreeSet::new(),
             leftovers: record.leftovers,
             file,
         };
+        discovery.take_up_retained(record.retained);
         for (name, announced) in record.inverters {
             discovery.take_up(&name, announced);
         }
@@ -183,12 +190,39 @@ impl Discovery {
         discovery
     }
 
+    /// Takes up the sink's own topics. What the sink may still write to stays; the rest is to be cleared.
+    fn take_up_retained(&mut self, recorded: BTreeSet<String>) {
+        let topics = &self.writer.topics;
+        let mut statuses = BTreeSet::from([topics.collector_status()]);
+        let mut totals = HashSet::new();
+        for name in self.devices.keys() {
+            statuses.insert(topics.inverter_status(name));
+            if topics.per_quantity {
+                let counters = counters().iter();
+                totals.extend(counters.map(|quantity| topics.quantity(name, quantity.name())));
+            }
+        }
+        for topic in recorded {
+            if totals.contains(&topic) {
+                self.retained.insert(topic);
+            } else if !statuses.contains(&topic) {
+                self.leftovers.push(Leftover {
+                    topic,
+                    migrate: false,
+                });
+            }
+        }
+        self.retained.append(&mut statuses);
+    }
+
     /// Takes up one inverter of the record.
     fn take_up(&mut self, name: &str, announced: Announced) {
         let same_prefix = announced.prefix == self.writer.prefix;
         let same_form = announced.form == self.writer.form;
         let mut carried = BTreeMap::new();
-        if let Some(device) = self.devices.get_mut(name) {
+        if let Some(device) = self.devices.get_mut(name)
+            && self.writer.form != Form::Off
+        {
             device.inverter.serial = announced.serial.as_deref().map(Arc::from);
             device.inverter.model = announced.model.as_deref().map(Arc::from);
             device.announced = announced
@@ -236,27 +270,48 @@ impl Discovery {
     /// it was announced by an earlier start and not seen since, or if the first of these readings is a day older than
     /// the last. A serial or model that became known is told too; one that is not known again changes nothing.
     pub fn observe(&mut self, reading: &Reading) -> Vec<Message> {
-        if self.writer.form == Form::Off {
-            return Vec::new();
-        }
         let name = &reading.inverter.name;
         if !self.devices.contains_key(name) {
             let slug = self.slugs.choose(name);
             self.devices
                 .insert(Arc::clone(name), Device::new(name, slug));
+            self.retained
+                .insert(self.writer.topics.inverter_status(name));
         }
         let Some(device) = self.devices.get_mut(name) else {
             return Vec::new();
         };
         let seen = Set::present(&reading.values);
+        let own_topic = |quantity: Quantity| self.writer.topics.quantity(name, quantity.name());
+        let totals = seen.both(counters()).without(device.retained);
+        if !totals.is_empty() {
+            device.retained = device.retained.union(totals);
+            if self.writer.topics.per_quantity {
+                self.retained.extend(totals.iter().map(own_topic));
+            }
+        }
+        if self.writer.form == Form::Off {
+            if !totals.is_empty() {
+                self.keep_record();
+            }
+            return Vec::new();
+        }
         let appeared = seen.without(device.announced);
         let gone = device.gone(seen, reading.time);
         let became_known = device.learn(&reading.inverter);
         if appeared.is_empty() && gone.is_empty() && !became_known {
+            if !totals.is_empty() {
+                self.keep_record();
+            }
             return Vec::new();
         }
         device.announced = device.announced.union(appeared).without(gone);
-        let mut cleared = Vec::new();
+        device.retained = device.retained.without(gone);
+        let mut cleared: Vec<String> = gone
+            .iter()
+            .map(own_topic)
+            .filter(|topic| self.retained.remove(topic))
+            .collect();
         let topics = |removed: BTreeMap<String, Platform>| {
             let prefix = &self.writer.prefix;
             removed
@@ -275,7 +330,7 @@ impl Discovery {
                     device.removed.remove(key);
                 }
             }
-            Form::Entity => cleared = topics(components_by_key(gone)),
+            Form::Entity => cleared.extend(topics(components_by_key(gone))),
             Form::Off => {}
         }
         let told = match self.writer.form {
@@ -297,11 +352,19 @@ impl Discovery {
 
     /// Everything that Home Assistant must be told, whatever it was told before: what goes on in another form, what
     /// there is, and what is to be cleared.
+    ///
+    /// An entity may be announced on one topic at a time, so what does not go on is cleared first; what goes on is
+    /// cleared last, when its entities have found their new topic.
     pub fn all(&self) -> Vec<Message> {
-        let migrated = self.leftovers.iter().filter(|leftover| leftover.migrate);
-        let mut messages: Vec<Message> = migrated
-            .map(|leftover| payload::migrate(&leftover.topic))
-            .collect();
+        let (migrated, ended): (Vec<&Leftover>, Vec<&Leftover>) =
+            self.leftovers.iter().partition(|leftover| leftover.migrate);
+        let clear = |leftover: &&Leftover| payload::clear(&leftover.topic);
+        let mut messages: Vec<Message> = ended.iter().map(clear).collect();
+        messages.extend(
+            migrated
+                .iter()
+                .map(|leftover| payload::migrate(&leftover.topic)),
+        );
         for device in self.devices.values() {
             messages.extend(self.writer.announce(
                 &device.inverter,
@@ -310,11 +373,7 @@ impl Discovery {
                 &device.removed,
             ));
         }
-        messages.extend(
-            self.leftovers
-                .iter()
-                .map(|leftover| payload::clear(&leftover.topic)),
-        );
+        messages.extend(migrated.iter().map(clear));
         messages
     }
 
@@ -329,8 +388,9 @@ impl Discovery {
 
     /// Writes down what is announced. A topic that is in use is no leftover, whatever it was before.
     fn keep_record(&mut self) {
-        let mut in_use = HashSet::new();
+        let mut in_use: HashSet<String> = self.retained.iter().cloned().collect();
         let mut record = Record::default();
+        record.retained.clone_from(&self.retained);
         let Writer { prefix, form, .. } = &self.writer;
         for (name, device) in &self.devices {
             let components = components_by_key(device.announced);
@@ -378,6 +438,7 @@ impl Device {
             },
             slug,
             announced: Set::default(),
+            retained: Set::default(),
             unconfirmed: Set::default(),
             absences: Vec::new(),
             removed: BTreeMap::new(),
@@ -436,6 +497,14 @@ impl Device {
         }
         learnt
     }
+}
+
+/// The quantities whose topics the broker keeps.
+fn counters() -> Set {
+    let counters = Quantity::ALL.iter().copied();
+    counters
+        .filter(|quantity| quantity.description().kind == Kind::Counter)
+        .collect()
 }
 
 /// The components of these quantities, by key.

@@ -3,7 +3,7 @@
 //! It is written before anything in it is published, so that no announcement outlives the memory of it; what is to
 //! be cleared stays in it until the broker has acknowledged that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
@@ -25,6 +25,9 @@ pub(super) struct Record {
     client_id: String,
     /// By the inverter's name.
     pub(super) inverters: BTreeMap<String, Announced>,
+    /// The sink's own topics that the broker keeps: who is there, and totals.
+    #[serde(default)]
+    pub(super) retained: BTreeSet<String>,
     /// Topics to be cleared.
     pub(super) leftovers: Vec<Leftover>,
 }
@@ -88,9 +91,7 @@ impl RecordFile {
     pub(super) fn save(&mut self, mut record: Record) {
         record.version = VERSION;
         record.client_id.clone_from(&self.client_id);
-        let nothing_yet =
-            self.written.is_none() && record.inverters.is_empty() && record.leftovers.is_empty();
-        if nothing_yet || self.written.as_ref() == Some(&record) {
+        if self.written.as_ref() == Some(&record) {
             return;
         }
         match write(&self.path, &record) {

@@ -33,6 +33,10 @@ impl Set {
         Self(self.0 | other.0)
     }
 
+    pub(super) fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     pub(super) fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }

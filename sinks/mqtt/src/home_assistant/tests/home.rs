@@ -52,6 +52,13 @@ impl Home {
     }
 
     fn hear(&mut self, topic: &str, payload: &str) {
+        if topic.starts_with("kstar/") {
+            assert_eq!(
+                payload, "",
+                "{topic}: discovery only clears the sink's own topics"
+            );
+            return;
+        }
         let parts: Vec<&str> = topic.split('/').collect();
         let payload: Option<Value> =
             (!payload.is_empty()).then(|| serde_json::from_str(payload).expect("JSON"));

@@ -4,6 +4,7 @@ use std::fs;
 
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::testing::full_reading;
+use proptest::prelude::*;
 
 use super::home::Home;
 use super::*;
@@ -355,11 +356,85 @@ fn a_record_that_cannot_be_written_stops_nothing() {
     assert_eq!(discovery.observe(&reading("roof", 0, &[POWER])).len(), 1);
 }
 
+/// The sink's own topics that are cleared by these messages.
+fn own_cleared(messages: &[crate::message::Message]) -> Vec<&str> {
+    messages
+        .iter()
+        .filter(|message| message.payload.is_empty() && message.topic.starts_with("kstar/"))
+        .map(|message| message.topic.as_str())
+        .collect()
+}
+
 #[test]
-fn nothing_to_record_leaves_no_file() {
-    let folder = tempfile::tempdir().expect("a folder");
-    start(Form::Off, &["roof"], folder.path()).settled();
-    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+fn the_sinks_own_retained_topics_go_with_their_inverter_or_their_prefix() {
+    const TOTAL: Quantity = Quantity::energy_total;
+    for form in [Form::Device, Form::Entity, Form::Off] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut discovery = start(form, &["roof", "barn"], folder.path());
+        for name in ["roof", "barn"] {
+            discovery.observe(&reading(name, 0, &[POWER]));
+            discovery.observe(&reading(name, 5000, &[POWER, TOTAL]));
+        }
+        discovery.settled();
+        let same = start(form, &["roof", "barn"], folder.path());
+        assert_eq!(own_cleared(&same.all()), Vec::<&str>::new());
+
+        let mut smaller = start(form, &["roof"], folder.path());
+        assert_eq!(
+            own_cleared(&smaller.all()),
+            ["kstar/barn/energy_total", "kstar/barn/status"],
+            "{form:?}"
+        );
+        smaller.settled();
+        assert_eq!(own_cleared(&smaller.all()), Vec::<&str>::new());
+
+        let json = Topics {
+            per_quantity: false,
+            ..topics("one")
+        };
+        let json = Discovery::new(&settings(form), json, &context(&["roof"], folder.path()));
+        assert_eq!(own_cleared(&json.all()), ["kstar/roof/energy_total"]);
+
+        let elsewhere = Topics {
+            prefix: "solar".to_owned(),
+            ..topics("one")
+        };
+        let elsewhere = Discovery::new(
+            &settings(form),
+            elsewhere,
+            &context(&["roof"], folder.path()),
+        );
+        assert_eq!(
+            own_cleared(&elsewhere.all()),
+            [
+                "kstar/roof/energy_total",
+                "kstar/collector/one/status",
+                "kstar/roof/status"
+            ],
+            "{form:?}: what the start before could not clear comes first"
+        );
+        // Back again before anything was cleared: only what comes again is spared.
+        let mut back = start(form, &["roof"], folder.path());
+        back.observe(&reading("roof", 10_000, &[POWER, TOTAL]));
+        assert_eq!(own_cleared(&back.all()), Vec::<&str>::new(), "{form:?}");
+    }
+}
+
+#[test]
+fn a_total_that_is_taken_back_leaves_no_retained_value() {
+    const TOTAL: Quantity = Quantity::energy_total;
+    for form in FORMS {
+        let folder = tempfile::tempdir().expect("a folder");
+        start(form, &["roof"], folder.path()).observe(&reading("roof", 0, &[POWER, TOTAL]));
+        let mut discovery = start(form, &["roof"], folder.path());
+        let mut messages = Vec::new();
+        for index in 1..=12 {
+            messages = discovery.observe(&reading("roof", index * 5000, &[POWER]));
+        }
+        assert_eq!(own_cleared(&messages), ["kstar/roof/energy_total"]);
+        discovery.observe(&reading("roof", 100_000, &[POWER, TOTAL]));
+        assert_eq!(own_cleared(&discovery.all()), Vec::<&str>::new());
+    }
 }
 
 /// A newer version's record may name what this one does not know.
@@ -418,4 +493,92 @@ fn the_first_of_two_like_named_inverters_keeps_the_plain_entity_ids() {
             "sensor.roof_load_2_energy_today"
         ]
     );
+}
+
+/// What may happen to a collector and its connection.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A reading of one of two inverters.
+    Read(bool, Vec<usize>),
+    /// A start with this form, with both inverters or one. So much of what is said then arrives.
+    Start(Form, bool, usize),
+    /// The connection is there again.
+    Connect,
+    /// The connection is gone.
+    Disconnect,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let form = prop_oneof![Just(Form::Device), Just(Form::Entity), Just(Form::Off)];
+    prop_oneof![
+        4 => (any::<bool>(), prop::collection::vec(0..6_usize, 0..6))
+            .prop_map(|(first, set)| Step::Read(first, set)),
+        2 => (form, any::<bool>(), 0..40_usize)
+            .prop_map(|(form, both, arrives)| Step::Start(form, both, arrives)),
+        1 => Just(Step::Connect),
+        1 => Just(Step::Disconnect),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Over any starts, switches and outages, in the middle of what is said too: no entity is announced on two topics
+    /// at once, and in the end Home Assistant has what the last start announces and the broker nothing else.
+    #[test]
+    fn nothing_is_left_behind_whatever_happens(steps in prop::collection::vec(step(), 1..25)) {
+        const SOME: [Quantity; 6] = [
+            POWER,
+            SOC,
+            ERRORS,
+            Quantity::energy_today,
+            Quantity::load_energy_today,
+            Quantity::bms_errors,
+        ];
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut home = Home::default();
+        let mut discovery = start(Form::Device, &["roof", "barn"], folder.path());
+        let mut connected = true;
+        for (index, step) in steps.iter().enumerate() {
+            match step {
+                Step::Read(first, set) => {
+                    let name = if *first { "roof" } else { "barn" };
+                    let quantities: Vec<Quantity> = set.iter().map(|index| SOME[*index]).collect();
+                    let after = i64::try_from(index).expect("small") * 5000;
+                    // An inverter that was taken out of the configuration sends nothing any more.
+                    if discovery.devices.contains_key(name) {
+                        let messages = discovery.observe(&reading(name, after, &quantities));
+                        if connected {
+                            home.take(&messages);
+                            discovery.settled();
+                        }
+                    }
+                }
+                Step::Start(form, both, arrives) => {
+                    let names: &[&str] = if *both { &["roof", "barn"] } else { &["roof"] };
+                    discovery = start(*form, names, folder.path());
+                    let messages = discovery.all();
+                    home.take(&messages[..messages.len().min(*arrives)]);
+                    connected = messages.len() <= *arrives;
+                    if connected {
+                        discovery.settled();
+                    }
+                }
+                Step::Connect => {
+                    home.take(&discovery.all());
+                    discovery.settled();
+                    connected = true;
+                }
+                Step::Disconnect => connected = false,
+            }
+        }
+        home.take(&discovery.all());
+        let mut fresh = Home::default();
+        fresh.take(&discovery.all());
+        prop_assert_eq!(home.entities(), fresh.entities());
+        prop_assert_eq!(&home.retained, &fresh.retained);
+        discovery.settled();
+        home.take(&start(Form::Off, &[], folder.path()).all());
+        prop_assert_eq!(home.topics(), Vec::<&str>::new());
+    }
 }
