@@ -130,6 +130,8 @@ async fn a_smaller_configuration_leaves_nothing_behind_and_takes_nothing_from_ot
             !announced.iter().any(|topic| topic.contains("barn")),
             "{announced:?}"
         );
+        let ours = retained(broker.port).await.into_keys();
+        assert_eq!(ours.filter(|topic| topic.contains("barn")).count(), 0);
         if left == usize::MAX {
             assert!(announced.len() > 40, "{announced:?}");
             assert!(
