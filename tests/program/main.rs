@@ -9,7 +9,7 @@
     clippy::panic,
     reason = "what helps a test may panic like the test itself"
 )]
-#![cfg(unix)]
+#![cfg(all(unix, feature = "stdout", feature = "sqlite"))]
 
 mod commands;
 mod config;
@@ -17,6 +17,8 @@ mod faraway;
 mod history;
 mod kstar_sharp;
 mod logs;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod output;
 mod process;
 mod read;

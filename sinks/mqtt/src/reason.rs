@@ -38,18 +38,18 @@ pub(crate) fn of_connecting(error: &ConnectionError, settings: &Settings) -> Fai
         )),
         ConnectionError::ConnectionRefused(code) => of_refusal(*code, settings),
         ConnectionError::Tls(error) => of_tls(error, settings),
-        ConnectionError::MqttState(StateError::ConnectionAborted) => Failure::soon(format!(
-            "{broker} closes the connection before it answers; {}",
-            if broker.tls {
-                "check that this port speaks MQTT"
-            } else {
-                "check that this port speaks MQTT without TLS, or write mqtts://"
-            }
-        )),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => hung_up(settings),
         ConnectionError::Io(error)
         | ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
-        ) => of_io(error, settings),
+        ) => match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
+                hung_up(settings)
+            }
+            // What the reader of packets says when the stream ended in the midst of one.
+            _ if error.to_string() == "bytes remaining on stream" => not_mqtt(settings),
+            _ => of_io(error, settings),
+        },
         ConnectionError::NotConnAck(_)
         | ConnectionError::MqttState(StateError::Deserialization(_)) => not_mqtt(settings),
         other => Failure::soon(format!("cannot connect to {broker}: {other}")),
@@ -83,6 +83,18 @@ pub(crate) fn no_longer_answers(settings: &Settings) -> String {
         "{} no longer answers; check that it is not overloaded and that the network is up",
         settings.broker
     )
+}
+
+fn hung_up(settings: &Settings) -> Failure {
+    let broker = &settings.broker;
+    Failure::soon(format!(
+        "{broker} closes the connection before it answers; {}",
+        if broker.tls {
+            "check that this port speaks MQTT with TLS"
+        } else {
+            "check that this port speaks MQTT without TLS, or write mqtts://"
+        }
+    ))
 }
 
 fn not_mqtt(settings: &Settings) -> Failure {

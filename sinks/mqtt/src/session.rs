@@ -38,6 +38,12 @@ const BESIDE: usize = 4;
 /// How long connecting may take, shorter than a delivery waits for it, so that its own reason is told.
 const CONNECTING_SECONDS: u64 = 3;
 
+/// The part of a delivery's patience that the greeting may take, for the same reason.
+const GREETING: f64 = 0.75;
+
+/// How early timers may be.
+const SLACK: Duration = Duration::from_millis(20);
+
 /// How often an idle connection is tried; one that is dead is noticed within twice that.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -60,7 +66,7 @@ const SLOW_BEGIN: u32 = 3;
 const SHORT_LIVED: Duration = Duration::from_secs(10);
 
 /// The doublings that short-lived connections lead to at the most.
-const SHORT_LIVED_LIMIT: u32 = 3;
+const SHORT_LIVED_LIMIT: u32 = 4;
 
 /// How long the answer to Home Assistant's birth is spread, so that not all its devices speak at once.
 const BIRTH_SPREAD: Duration = Duration::from_secs(2);
@@ -103,6 +109,8 @@ pub(crate) struct Session {
 struct Known {
     inverters: BTreeMap<Arc<str>, Reachability>,
     newest: BTreeMap<Arc<str>, Arc<Reading>>,
+    /// When the driver was asked to come again.
+    told: Option<Instant>,
 }
 
 /// How the session is connected.
@@ -126,6 +134,7 @@ impl Session {
             known: Mutex::new(Known {
                 inverters: inverters.iter().map(silent).collect(),
                 newest: BTreeMap::new(),
+                told: None,
             }),
             discovery: Arc::new(Mutex::new(discovery)),
             order: tokio::sync::Mutex::new(()),
@@ -193,7 +202,7 @@ impl Session {
         };
         let mut up_since = None;
         let talking = async {
-            let patience = self.settings.patience;
+            let patience = self.settings.patience.mul_f64(GREETING);
             let Ok(greeted) = timeout(patience, self.greet(&connection)).await else {
                 let reason = reason::no_longer_answers(&self.settings);
                 return Ended::Lost(Failure::soon(reason));
@@ -469,21 +478,40 @@ impl Session {
     /// The connection, as soon as there is one, or the reason why there is none.
     async fn up(&self) -> Result<Arc<Connection>, DeliveryError> {
         let mut link = self.link.subscribe();
-        // The driver comes when it was told to, or earlier if it is draining at a stop: then it is worth a try.
         let mut hurried = false;
         loop {
             let now = link.borrow_and_update().clone();
             match now {
                 Link::Up(connection) => return Ok(connection),
-                Link::Down { reason, until } if hurried => return Err(unreachable(reason, until)),
-                Link::Down { .. } => self.hurry.notify_waiters(),
+                // Just about to try.
                 Link::Connecting => {}
+                Link::Down { until, .. } if until <= Instant::now() => {}
+                // The driver comes when it was told to, or earlier if it is draining at a stop: worth a try at once.
+                Link::Down { .. } if !hurried && self.is_early() => {
+                    hurried = true;
+                    self.hurry.notify_waiters();
+                }
+                Link::Down { reason, until } => return Err(self.unreachable(reason, until)),
                 Link::Ended => return Err(DeliveryError::unreachable("the session has ended")),
             }
-            hurried = true;
             if link.changed().await.is_err() {
                 return Err(DeliveryError::unreachable("the session has ended"));
             }
+        }
+    }
+
+    /// Whether it is too early for what we have told the driver last.
+    fn is_early(&self) -> bool {
+        let told = self.known().told;
+        told.is_some_and(|told| Instant::now() + SLACK < told)
+    }
+
+    /// Why nothing can be delivered, and when to come again.
+    fn unreachable(&self, reason: String, until: Instant) -> DeliveryError {
+        self.known().told = Some(until);
+        DeliveryError::Unreachable {
+            reason,
+            retry_after: Some(until.saturating_duration_since(Instant::now())),
         }
     }
 
@@ -493,7 +521,7 @@ impl Session {
         loop {
             let now = link.borrow_and_update().clone();
             match now {
-                Link::Down { reason, until } => return unreachable(reason, until),
+                Link::Down { reason, until } => return self.unreachable(reason, until),
                 Link::Up(other) if Arc::ptr_eq(&other, connection) => {}
                 Link::Up(_) | Link::Connecting | Link::Ended => {
                     return DeliveryError::unreachable("the connection to the broker was lost");
@@ -508,13 +536,6 @@ impl Session {
     fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing panics while it holds the lock.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn unreachable(reason: String, until: Instant) -> DeliveryError {
-    DeliveryError::Unreachable {
-        reason,
-        retry_after: Some(until.saturating_duration_since(Instant::now())),
     }
 }
 

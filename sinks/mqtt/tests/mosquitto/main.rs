@@ -1,0 +1,18 @@
+//! The sink against real brokers: Mosquitto, started by the tests, and a few that misbehave.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may end where its surroundings break"
+)]
+
+mod announcements;
+mod conformance;
+mod faults;
+mod outages;
+mod published;
+mod trust;
+mod world;
