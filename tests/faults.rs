@@ -33,7 +33,7 @@ use kstar_collector::poll::{Manners, PollCounts, Target};
 use kstar_collector::simulator::encode::{Request, Variant};
 use kstar_collector::simulator::faults::{Fault, Faults};
 use kstar_collector::simulator::record::{Entry, Event, Sent, Withheld};
-use kstar_collector::simulator::{Config, Running, start};
+use kstar_collector::simulator::{Config, Running};
 use kstar_collector::wire::device_info::DeviceInfo;
 use kstar_collector::wire::frame::{self, Refusal};
 use kstar_collector::wire::{self, ApAddress, running};
@@ -44,7 +44,7 @@ use kstar_sink::testing::{Record, record, record_of_line};
 use kstar_sink_sqlite::SqliteConfig;
 use kstar_sink_stdout::{StdoutConfig, StdoutSink};
 
-use common::{Place, until};
+use common::{Place, start_when_free, until};
 
 /// Enough inverters for thousands of requests in half a minute: most requests wait for a time-out.
 const INVERTERS: usize = 32;
@@ -451,7 +451,7 @@ async fn simulate(number: usize) -> (Place, Running) {
         "all=0.05,delay=0.05:{},silence=0.05:3,reboot=0.05:3",
         DELAYS[number % 2]
     );
-    let simulator = start(Config {
+    let simulator = start_when_free(Config {
         data: place.data(),
         discovery: Some(place.discovery()),
         speed: 120.0,
@@ -460,8 +460,7 @@ async fn simulate(number: usize) -> (Place, Running) {
         log_capacity: 100_000,
         ..Config::new(number as u64)
     })
-    .await
-    .expect("the addresses are free");
+    .await;
     (place, simulator)
 }
 

@@ -28,9 +28,9 @@ use std::time::Duration;
 
 use kstar_collector::simulator::encode::Request;
 use kstar_collector::simulator::faults::Faults;
-use kstar_collector::simulator::{Config, Running, start};
+use kstar_collector::simulator::{Config, Running};
 
-use common::{Place, missing, until};
+use common::{Place, bind_when_free, missing, start_when_free, until};
 
 /// PROTOCOL 2.1 and 1.3, written down once more.
 const REQUESTS: [&str; 6] = [
@@ -108,7 +108,7 @@ impl Hostile {
         let stop = Arc::<AtomicBool>::default();
         let threads = [place.data(), place.discovery()]
             .map(|address| {
-                let socket = UdpSocket::bind(address).expect("it is free");
+                let socket = bind_when_free(address);
                 socket
                     .set_read_timeout(Some(Duration::from_millis(50)))
                     .expect("it is some time");
@@ -361,7 +361,7 @@ fn write_config(folder: &Path, name: &str, top: &str, inverters: &[(&Place, u8)]
 
 async fn faulty(place: &Place, seed: u64) -> Running {
     let faults = "all=0.05,delay=0.05:5ms..100ms,silence=0.05:15,reboot=0.05:3";
-    start(Config {
+    start_when_free(Config {
         data: place.data(),
         discovery: Some(place.discovery()),
         asleep: true,
@@ -369,7 +369,6 @@ async fn faulty(place: &Place, seed: u64) -> Running {
         ..Config::new(seed)
     })
     .await
-    .expect("the addresses are free")
 }
 
 fn asked(simulator: &Running, request: Request) -> u64 {

@@ -20,7 +20,7 @@ use kstar_collector::link::Silence;
 use kstar_collector::poll::{Manners, NoReading, Outcome, PollCounts, Poller, Target};
 use kstar_collector::simulator::encode::{DeviceInfo, Request, device_info};
 use kstar_collector::simulator::record::Withheld;
-use kstar_collector::simulator::{Config, Running, start};
+use kstar_collector::simulator::{Config, Running};
 use kstar_collector::wire::ApAddress;
 use kstar_sink::async_trait;
 use kstar_sink::reading::Reachability;
@@ -29,7 +29,7 @@ use kstar_sink::units::Scalar;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use common::{Memory, PATIENCE, Place, policy, until};
+use common::{Memory, PATIENCE, Place, policy, start_when_free, until};
 
 /// Short enough for many silent polls in a second; nothing here answers late by itself.
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -137,7 +137,7 @@ fn simulator(place: &Place) -> Config {
 }
 
 async fn simulate(config: Config) -> Running {
-    start(config).await.expect("the addresses are free")
+    start_when_free(config).await
 }
 
 #[tokio::test]

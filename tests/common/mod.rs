@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kstar_collector::collector::SinkPlan;
 use kstar_collector::discovery::{DATA_PORT, DISCOVERY_PORT};
+use kstar_collector::simulator::{self, Config, Running};
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::reading::{InverterStatus, Reading};
@@ -54,6 +55,34 @@ impl Drop for Place {
         // Whoever polls leaves a lock file for each address, and these addresses are never used again.
         let name = format!("kstar-{}-{DATA_PORT}.lock", self.0);
         let _ = std::fs::remove_file(std::path::Path::new("/run/lock").join(name));
+    }
+}
+
+/// Starts an inverter as soon as its ports are free: any socket on this machine may have one of them for a moment, as
+/// the port that the system chose for it.
+pub(crate) async fn start_when_free(config: Config) -> Running {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match simulator::start(config.clone()).await {
+            Ok(inverter) => return inverter,
+            Err(error) => assert!(Instant::now() < deadline, "never free: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A socket at an address, as soon as that is free.
+pub(crate) fn bind_when_free(address: SocketAddr) -> UdpSocket {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match UdpSocket::bind(address) {
+            Ok(socket) => return socket,
+            Err(error) => assert!(
+                Instant::now() < deadline,
+                "{address} is never free: {error}"
+            ),
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
