@@ -74,17 +74,16 @@ impl SinkSections {
         expect(unused_variables, reason = "a build without the history")
     )]
     pub fn built_in(database: &Path) -> Self {
-        let mut sections = Self::default();
-        #[cfg(feature = "stdout")]
-        sections
-            .stdout
-            .replace(kstar_sink_stdout::StdoutConfig::default());
-        #[cfg(feature = "sqlite")]
-        sections.sqlite.replace(kstar_sink_sqlite::SqliteConfig {
-            path: Some(database.to_owned()),
-            ..Default::default()
-        });
-        sections
+        Self {
+            #[cfg(feature = "stdout")]
+            stdout: Some(kstar_sink_stdout::StdoutConfig::default()),
+            #[cfg(feature = "sqlite")]
+            sqlite: Some(kstar_sink_sqlite::SqliteConfig {
+                path: Some(database.to_owned()),
+                ..Default::default()
+            }),
+            ..Self::default()
+        }
     }
 
     /// Opens every sink that is enabled; the error names the one that cannot work. Blocks on files.
