@@ -592,11 +592,13 @@ mod tests {
             ),
             ("[sinks.fax]", "1:8", "unknown field `fax`"),
             ("state_dir = ", "1:13", ""),
+            #[cfg(feature = "stdout")]
             (
                 "[sinks.stdout.delivery]\nqueue = 0",
                 "2:9",
                 "a whole number from 1 on",
             ),
+            #[cfg(feature = "stdout")]
             (
                 "[sinks.stdout.delivery]\ntimeout = '10s'",
                 "2:11",
