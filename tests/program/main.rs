@@ -3,13 +3,13 @@
 //! One file per theme. Everything happens on loopback addresses, with ports that the system chooses, in folders that
 //! vanish with their test.
 
+#![cfg(all(unix, feature = "stdout", feature = "sqlite"))]
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "what helps a test may panic like the test itself"
 )]
-#![cfg(all(unix, feature = "stdout", feature = "sqlite"))]
 
 mod commands;
 mod config;
