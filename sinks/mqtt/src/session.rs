@@ -403,10 +403,7 @@ impl Session {
             for message in self.on_reading(reading) {
                 acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
             }
-            let observed = Arc::clone(reading);
-            let announcements = self
-                .discovery(move |discovery| discovery.observe(&observed))
-                .await;
+            let announcements = self.announcements(reading).await;
             for message in announcements {
                 published.announced = true;
                 acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
@@ -421,6 +418,18 @@ impl Session {
             }
         }
         Ok(published)
+    }
+
+    /// What Home Assistant must be told because of a reading: nothing, as a rule, and that is seen without a thread that
+    /// may block.
+    async fn announcements(&self, reading: &Arc<Reading>) -> Vec<Message> {
+        let unlocked = self.discovery.try_lock();
+        if unlocked.is_ok_and(|discovery| discovery.knows_all_of(reading)) {
+            return Vec::new();
+        }
+        let observed = Arc::clone(reading);
+        self.discovery(move |discovery| discovery.observe(&observed))
+            .await
     }
 
     /// Asks or tells what Home Assistant knows of us, on a thread that may block.

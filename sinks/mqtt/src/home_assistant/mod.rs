@@ -264,6 +264,20 @@ impl Discovery {
         }
     }
 
+    /// Whether [`observe`](Self::observe) would find nothing new in this reading, as is the rule. It touches no file.
+    pub fn knows_all_of(&self, reading: &Reading) -> bool {
+        let Some(device) = self.devices.get(&reading.inverter.name) else {
+            return false;
+        };
+        let seen = Set::present(&reading.values);
+        let told = self.writer.form == Form::Off
+            || (seen == device.announced
+                && device.absences.is_empty()
+                && device.unconfirmed.is_empty()
+                && device.knows(&reading.inverter));
+        told && seen.both(counters()).without(device.retained).is_empty()
+    }
+
     /// Takes note of a reading, and gives what Home Assistant must be told because of it: nothing in nearly all cases.
     ///
     /// What is there for the first time is announced. What is missing from twelve readings in a row is taken back if
@@ -481,6 +495,14 @@ impl Device {
             !too_long
         });
         gone.into_iter().collect()
+    }
+
+    /// Whether there is no serial or model in it that is new.
+    fn knows(&self, inverter: &Inverter) -> bool {
+        let known =
+            |ours: &Option<Arc<str>>, said: &Option<Arc<str>>| said.is_none() || ours == said;
+        known(&self.inverter.serial, &inverter.serial)
+            && known(&self.inverter.model, &inverter.model)
     }
 
     /// Takes over a serial or model that is new; whether there was one.

@@ -33,6 +33,39 @@ fn entities(names: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn a_reading_without_anything_new_is_known_by_a_look_and_any_other_is_not() {
+    for form in [Form::Device, Form::Entity, Form::Off] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut discovery = start(form, &["roof"], folder.path());
+        let usual = reading("roof", 5000, &[POWER, SOC]);
+        discovery.observe(&reading("roof", 0, &[POWER, SOC]));
+        assert!(discovery.knows_all_of(&usual));
+        assert_eq!(discovery.observe(&usual), []);
+        let total = reading("roof", 10_000, &[POWER, SOC, Quantity::energy_total]);
+        assert!(!discovery.knows_all_of(&total), "a total is retained");
+        assert!(!discovery.knows_all_of(&reading("other", 10_000, &[POWER])));
+        if form == Form::Off {
+            continue;
+        }
+        let less = reading("roof", 10_000, &[POWER]);
+        assert!(!discovery.knows_all_of(&less));
+        discovery.observe(&less);
+        let again = reading("roof", 15_000, &[POWER, SOC]);
+        assert!(
+            !discovery.knows_all_of(&again),
+            "an absence is to be forgotten"
+        );
+        discovery.observe(&again);
+        assert!(discovery.knows_all_of(&reading("roof", 20_000, &[POWER, SOC])));
+        drop(discovery);
+        let mut discovery = start(form, &["roof"], folder.path());
+        assert!(!discovery.knows_all_of(&usual), "nothing is confirmed yet");
+        discovery.observe(&usual);
+        assert!(discovery.knows_all_of(&again));
+    }
+}
+
+#[test]
 fn only_what_was_sent_is_announced_and_only_when_it_is_new() {
     for form in FORMS {
         let folder = tempfile::tempdir().expect("a folder");
