@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use kstar_sink::delivery::Policy;
+use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Context, Misconfigured, Sink, SinkConfig};
 use serde::Deserialize;
 
@@ -86,43 +87,37 @@ impl SinkSections {
         }
     }
 
-    /// Publishes to this MQTT broker, a host or a URL: in place of the configuration's broker, or as a sink of its own.
-    /// In the way of kstar.sharp that means its topics, and its user where no other is named.
+    /// Publishes to an MQTT broker: in place of the configuration's, or as a sink of its own. The error never shows the
+    /// address, which may hold a password.
     #[cfg(feature = "mqtt")]
-    pub fn publish_to(&mut self, broker: &str, kstar_sharp: bool) -> Result<(), String> {
-        use kstar_sink::setting::Secret;
+    pub fn publish(&mut self, to: Publish) -> Result<(), String> {
         use kstar_sink_mqtt::{Broker, MqttConfig};
 
-        let url = if broker.contains("://") {
-            broker.to_owned()
+        let url = if to.broker.contains("://") {
+            to.broker
         } else {
-            format!("mqtt://{broker}")
+            format!("mqtt://{}", to.broker)
         };
         let url = Broker::parse(&url)?;
-        match &mut self.mqtt {
-            Some(section) => section.url = url,
-            none => {
-                let section = none.insert(MqttConfig::new(url));
-                let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-                if set("KSTAR_MQTT_USERNAME") {
-                    section.username = std::env::var("KSTAR_MQTT_USERNAME").ok();
-                    section.password = set("KSTAR_MQTT_PASSWORD")
-                        .then(|| Secret::Env("KSTAR_MQTT_PASSWORD".to_owned()));
-                } else if kstar_sharp {
-                    section.username = Some("mqtt".to_owned());
-                    section.password = Some(Secret::Literal("mqtt".to_owned()));
-                }
-            }
+        let user = match &self.mqtt {
+            None => to.user.or(to.usual_user),
+            Some(_) => to.user,
+        };
+        let section = self
+            .mqtt
+            .get_or_insert_with(|| MqttConfig::new(url.clone()));
+        section.url = url;
+        if let Some((name, password)) = user {
+            section.username = Some(name);
+            section.password = password;
         }
-        if let Some(section) = &mut self.mqtt {
-            section.kstar_sharp_topics |= kstar_sharp;
-        }
+        section.kstar_sharp_topics |= to.kstar_sharp_topics;
         Ok(())
     }
 
     /// Says that this build has no sink for MQTT.
     #[cfg(not(feature = "mqtt"))]
-    pub fn publish_to(&mut self, _broker: &str, _kstar_sharp: bool) -> Result<(), String> {
+    pub fn publish(&mut self, _to: Publish) -> Result<(), String> {
         Err("the sink `mqtt` is not part of this build; build with `--features mqtt`".to_owned())
     }
 
@@ -140,6 +135,19 @@ impl SinkSections {
         };
         self.enabled().map(open).collect()
     }
+}
+
+/// An MQTT broker that the command line or the environment names.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Its name, address or URL.
+    pub broker: String,
+    /// The user and the password, in place of the configuration's.
+    pub user: Option<(String, Option<Secret>)>,
+    /// The user and the password where nobody names any.
+    pub usual_user: Option<(String, Option<Secret>)>,
+    /// Whether the topics of kstar.sharp are wanted.
+    pub kstar_sharp_topics: bool,
 }
 
 /// A sink's section, whatever its type.

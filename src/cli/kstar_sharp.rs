@@ -5,6 +5,8 @@
 
 use std::ffi::OsString;
 
+use kstar_sink::setting::Secret;
+
 use super::environment;
 
 /// The broker where none is named: what the host of Home Assistant is called.
@@ -29,6 +31,11 @@ impl Environment {
         };
         (read.host.is_some() || read.broker.is_some()).then_some(read)
     }
+}
+
+/// The user and the password at the broker where no others are named.
+pub fn user() -> (String, Option<Secret>) {
+    ("mqtt".to_owned(), Some(Secret::Literal("mqtt".to_owned())))
 }
 
 /// Whether the environment asks for few words, whatever the variable holds.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use kstar_sink::reading::Event;
+use kstar_sink::setting::Secret;
 use kstar_sink::sink::Context;
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -16,7 +17,7 @@ use crate::collector::{Collector, InverterPlan, SinkEnding, SinkPlan};
 use crate::config::{Config, Host, InverterSection, Source};
 use crate::poll::Manners;
 use crate::simulator;
-use crate::sinks::SinkSections;
+use crate::sinks::{Publish, SinkSections};
 
 /// Where the history goes without a configuration.
 const BUILT_IN_DATABASE: &str = "kstar.db";
@@ -240,15 +241,17 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         )
     });
     if let Some(broker) = broker {
-        config
-            .sinks
-            .publish_to(&broker, kstar_sharp)
-            .map_err(|error| {
-                // Not shown as it is: it may hold a password.
-                Failure::Usage(format!(
-                    "the broker that --mqtt, KSTAR_MQTT or MQTT names is wrong: {error}"
-                ))
-            })?;
+        let publish = Publish {
+            broker,
+            user: user_of_environment(),
+            usual_user: kstar_sharp.then(kstar_sharp::user),
+            kstar_sharp_topics: kstar_sharp,
+        };
+        config.sinks.publish(publish).map_err(|error| {
+            Failure::Usage(format!(
+                "the broker that --mqtt, KSTAR_MQTT or MQTT names is wrong: {error}"
+            ))
+        })?;
     }
     if config.sinks.enabled().next().is_none() {
         let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
@@ -275,6 +278,14 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         }
     }
     Ok((source, config))
+}
+
+/// The user at the broker that the environment names.
+fn user_of_environment() -> Option<(String, Option<Secret>)> {
+    const PASSWORD: &str = "KSTAR_MQTT_PASSWORD";
+    let name = environment("KSTAR_MQTT_USERNAME")?;
+    let password = environment(PASSWORD).map(|_| Secret::Env(PASSWORD.to_owned()));
+    Some((name.to_string_lossy().into_owned(), password))
 }
 
 async fn start_demo() -> Result<simulator::Running, Failure> {

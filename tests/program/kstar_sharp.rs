@@ -177,6 +177,19 @@ fn our_own_environment_weighs_more_and_may_name_another_user() {
 }
 
 #[test]
+fn our_own_environment_weighs_more_than_a_configuration_too() {
+    let (roof, broker) = (Roof::new(1), Broker::of("solar"));
+    let folder = Folder::with_config(&roof.config(
+        "[sinks.mqtt]\nurl = \"mqtt://127.0.0.1:1\"\nusername = \"other\"\npassword = \"other\"\nkstar_sharp_topics = true\n",
+    ));
+    let mut run = kstar(folder.path(), ["run"]);
+    run.env("KSTAR_MQTT", broker.address())
+        .env("KSTAR_MQTT_USERNAME", "solar")
+        .env("KSTAR_MQTT_PASSWORD", "solar");
+    assert_eq!(topics(&broker, &mut run), TOPICS);
+}
+
+#[test]
 fn where_there_is_a_configuration_its_environment_is_not_heeded() {
     let roof = Roof::new(1);
     let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
