@@ -243,6 +243,16 @@ impl Listener {
         self.heard.lock().unwrap().clone()
     }
 
+    /// Waits until everything is heard that the broker had taken before.
+    pub(crate) async fn catch_up(&self) {
+        let before = self.on("mark").len();
+        self.publish("mark", "that is all").await;
+        self.until("the mark", |heard| {
+            heard.iter().filter(|heard| heard.topic == "mark").count() > before
+        })
+        .await;
+    }
+
     pub(crate) fn forget(&self) {
         self.heard.lock().unwrap().clear();
     }
@@ -304,8 +314,7 @@ impl Drop for Listener {
 pub(crate) async fn retained(port: u16) -> std::collections::BTreeMap<String, String> {
     let listener = Listener::at(port).await;
     // What is retained comes before what is published after the subscription.
-    listener.publish("mark", "that is all").await;
-    listener.until_last("mark", "that is all").await;
+    listener.catch_up().await;
     listener
         .heard()
         .into_iter()
