@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kstar_sink::TimeZone;
 use kstar_sink::setting::duration;
 use serde::{Deserialize, Deserializer, de};
 
@@ -28,6 +29,9 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Config {
     /// The folder for what must outlive the process.
     pub state_dir: Option<PathBuf>,
+    /// The zone whose midnights part the days; the system's if nothing is said.
+    #[serde(deserialize_with = "time_zone")]
+    pub timezone: Option<TimeZone>,
     /// How polling goes.
     pub collector: CollectorSection,
     /// The inverters; one that is discovered if there are none.
@@ -206,6 +210,15 @@ impl std::str::FromStr for DiscoveryAddress {
             format!("`{text}` is no address to greet; write an IPv4 address, like \"192.168.1.255\" or \"192.168.1.50:48899\"")
         })
     }
+}
+
+fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeZone>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    TimeZone::get(&name).map(Some).map_err(|_| {
+        de::Error::custom(format!(
+            "`{name}` is no time zone; write one of the IANA names, like \"Europe/London\""
+        ))
+    })
 }
 
 fn ap_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ApAddress, D::Error> {
@@ -485,6 +498,16 @@ impl Config {
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir.clone().unwrap_or_else(default_state_dir)
     }
+
+    /// The zone whose midnights part the days.
+    pub fn zone(&self) -> TimeZone {
+        self.timezone.clone().unwrap_or_else(|| {
+            TimeZone::try_system().unwrap_or_else(|error| {
+                tracing::warn!(%error, "the system does not tell its time zone; days end at midnight UTC. Set timezone in the configuration");
+                TimeZone::UTC
+            })
+        })
+    }
 }
 
 impl InverterSection {
@@ -602,6 +625,7 @@ mod tests {
             ),
             ("[sinks.fax]", "1:8", "unknown field `fax`"),
             ("state_dir = ", "1:13", ""),
+            ("timezone = 'Mars/Base'", "1:12", "no time zone"),
             (
                 "[collector]\ndiscovery_addresses = ['fe80::1']",
                 "2:23",

@@ -504,6 +504,7 @@ fn sinks(database: &Path, page: &Page) -> [SinkPlan; 2] {
         inverters: Vec::new(),
         poll_interval: Duration::from_millis(20),
         state_dir: "/nonexistent".into(),
+        zone: kstar_sink::TimeZone::UTC,
         version: "0",
     };
     [

@@ -21,6 +21,8 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     let context = run::context(&config);
     writeln!(out, "configuration: {}", source.path().display())?;
     writeln!(out, "state folder:  {}", context.state_dir.display())?;
+    let zone = context.zone.iana_name().unwrap_or("the system's own");
+    writeln!(out, "time zone:     {zone}")?;
     for plan in run::inverter_plans(&config) {
         writeln!(
             out,

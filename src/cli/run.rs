@@ -327,6 +327,7 @@ pub(super) fn context(config: &Config) -> Context {
             .collect(),
         poll_interval: config.collector.poll_interval,
         state_dir: config.state_dir(),
+        zone: config.zone(),
         version: env!("CARGO_PKG_VERSION"),
     }
 }

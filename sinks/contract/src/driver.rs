@@ -261,15 +261,23 @@ impl Sending<'_> {
                 reason,
                 retry_after,
             }) => {
-                // Unless a newer one has come meanwhile.
-                self.shared
-                    .inbox()
-                    .statuses
-                    .entry(status.inverter.name.clone())
-                    .or_insert(status);
+                self.keep_status(status);
                 Err(self.unreachable(&reason, retry_after))
             }
+            Err(DeliveryError::Refused { reason }) => {
+                self.keep_status(status);
+                Err(self.refused(&reason))
+            }
         }
+    }
+
+    /// Keeps a status that could not be told, unless a newer one has come meanwhile.
+    fn keep_status(&self, status: Arc<InverterStatus>) {
+        self.shared
+            .inbox()
+            .statuses
+            .entry(status.inverter.name.clone())
+            .or_insert(status);
     }
 
     async fn deliver_readings(&mut self, readings: &[Arc<Reading>]) -> Result<(), Stop> {
@@ -318,6 +326,10 @@ impl Sending<'_> {
                 self.settle(Settlement::Kept, |_| ());
                 Err(self.unreachable(&reason, retry_after))
             }
+            (Err(DeliveryError::Refused { reason }), _) => {
+                self.settle(Settlement::Kept, |_| ());
+                Err(self.refused(&reason))
+            }
             (Err(DeliveryError::Closed), _) => {
                 self.settle(Settlement::Kept, |_| ());
                 Err(Stop::FarSideClosed)
@@ -345,6 +357,12 @@ impl Sending<'_> {
             Some(asked_for) => asked_for.min(LONGEST_DELAY_ASKED_FOR),
             None => delay_after(self.failures),
         })
+    }
+
+    fn refused(&mut self, reason: &str) -> Stop {
+        self.health.refused(reason);
+        self.failures = self.failures.saturating_add(1);
+        Stop::TryAgainAfter(spread(LONGEST_DELAY))
     }
 
     /// Waits that long, or shorter once the channel has ended.
@@ -387,9 +405,11 @@ async fn within(
 /// not come back to a restarted server all at once.
 fn delay_after(failures: u32) -> Duration {
     let doubled = FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(10));
-    doubled
-        .min(LONGEST_DELAY)
-        .mul_f64(0.75 + fastrand::f64() / 2.0)
+    spread(doubled.min(LONGEST_DELAY))
+}
+
+fn spread(delay: Duration) -> Duration {
+    delay.mul_f64(0.75 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]
@@ -655,6 +675,27 @@ mod tests {
             .map(Duration::as_secs)
             .collect();
         assert_eq!(waits, [7, LONGEST_DELAY_ASKED_FOR.as_secs()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_far_side_that_lets_nothing_in_is_asked_once_a_minute_and_gets_everything_then() {
+        let refused = || {
+            Fail(DeliveryError::Refused {
+                reason: "wrong token".to_owned(),
+            })
+        };
+        let fixture = start(policy(), first([refused(), refused()]));
+        fixture.send([1, 2]);
+        sleep(Duration::from_secs(10)).await;
+        assert!(
+            matches!(fixture.health.snapshot().state, State::Down { reason } if reason == "wrong token")
+        );
+        sleep(Duration::from_secs(3600)).await;
+        for wait in waits(&fixture.log.lock().unwrap()) {
+            assert!((36..=60).contains(&wait.as_secs()), "{wait:?}");
+        }
+        let (_, counts) = fixture.drain().await;
+        assert_eq!((counts.delivered, counts.rejected), (2, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -98,14 +98,7 @@ impl Health {
     }
 
     pub(crate) fn down(&self, reason: &str) {
-        let mut snapshot = self.lock();
-        let was_down = matches!(&snapshot.state, State::Down { reason: known } if known == reason);
-        snapshot.state = State::Down {
-            reason: reason.to_owned(),
-        };
-        let queued = snapshot.counts.queued;
-        drop(snapshot);
-        if !was_down {
+        if let Some(queued) = self.goes_down(reason) {
             tracing::warn!(
                 sink = self.name,
                 reason,
@@ -113,6 +106,28 @@ impl Health {
                 "cannot deliver; readings are kept and it is tried again"
             );
         }
+    }
+
+    pub(crate) fn refused(&self, reason: &str) {
+        if let Some(queued) = self.goes_down(reason) {
+            tracing::error!(
+                sink = self.name,
+                reason,
+                queued,
+                "the far side lets nothing in until this is mended; readings are kept and it is tried again each minute"
+            );
+        }
+    }
+
+    /// Marks the sink as down; gives how many readings wait, if that is news.
+    fn goes_down(&self, reason: &str) -> Option<u64> {
+        let mut snapshot = self.lock();
+        let was_down = matches!(&snapshot.state, State::Down { reason: known } if known == reason);
+        snapshot.state = State::Down {
+            reason: reason.to_owned(),
+        };
+        let queued = snapshot.counts.queued;
+        (!was_down).then_some(queued)
     }
 
     /// Marks the sink as one that takes nothing more.

@@ -26,3 +26,4 @@ pub mod units;
 pub mod worker;
 
 pub use async_trait::async_trait;
+pub use jiff::tz::TimeZone;

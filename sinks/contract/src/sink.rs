@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
 use crate::delivery::Policy;
@@ -41,6 +42,8 @@ pub struct Context {
     pub poll_interval: Duration,
     /// The folder for what must outlive the process.
     pub state_dir: PathBuf,
+    /// The zone whose midnights part the days.
+    pub zone: TimeZone,
     /// The program's version.
     pub version: &'static str,
 }
@@ -83,6 +86,13 @@ pub enum DeliveryError {
         reason: String,
         /// How long the far side asked to be left alone.
         retry_after: Option<Duration>,
+    },
+    /// The far side is well and does not let us in: a wrong token, a missing bucket. The batch is kept, which is said
+    /// loudly once, and tried again slowly, since only a person can mend it.
+    #[error("{reason}")]
+    Refused {
+        /// What the far side said, and what can be done.
+        reason: String,
     },
     /// The far side is well and will never take this. The driver halves the batch until the bad reading is
     /// alone, drops that one and counts it.

@@ -325,6 +325,7 @@ mod tests {
             inverters: inverters.iter().map(|name| (*name).into()).collect(),
             poll_interval: Duration::from_secs(5),
             state_dir: "/nonexistent".into(),
+            zone: kstar_sink::TimeZone::UTC,
             version: "0",
         }
     }

@@ -81,6 +81,7 @@ async fn fill(inverters: &[&str], count: usize) -> (f64, Duration) {
         inverters: Vec::new(),
         poll_interval: Duration::from_secs(5),
         state_dir: folder.path().to_owned(),
+        zone: kstar_sink::TimeZone::UTC,
         version: "0",
     };
     let config = SqliteConfig::default();

@@ -38,6 +38,7 @@ fn context(inverters: &[&str], state_dir: &Path) -> Context {
         inverters: inverters.iter().map(|name| Arc::from(*name)).collect(),
         poll_interval: Duration::from_secs(5),
         state_dir: state_dir.to_owned(),
+        zone: kstar_sink::TimeZone::UTC,
         version: "0.1.0",
     }
 }
