@@ -83,12 +83,10 @@ impl<'a> Lanes<'a> {
             if let Some(Borrowed { ids, readings }) = borrowed
                 && !readings.is_empty()
             {
-                self.turn = Lane::Live;
                 self.loan = Loan::Backlog(ids);
                 return readings;
             }
         }
-        self.turn = Lane::Backlog;
         self.loan = Loan::Live(None);
         self.shared.inbox().readings.borrow(self.live_limit)
     }
@@ -102,6 +100,12 @@ impl<'a> Lanes<'a> {
     pub(super) async fn settle(&mut self, settlement: Settlement, count: impl FnOnce(&mut Counts)) {
         let lost = self.shared.inbox().readings.settle(settlement);
         let loan = std::mem::replace(&mut self.loan, Loan::Live(None));
+        if settlement == Settlement::Done {
+            self.turn = match loan {
+                Loan::Live(_) => Lane::Backlog,
+                Loan::Backlog(_) => Lane::Live,
+            };
+        }
         if let (Loan::Live(Some(ids)) | Loan::Backlog(ids), Settlement::Done, Some(spool)) =
             (loan, settlement, &mut self.spool)
         {

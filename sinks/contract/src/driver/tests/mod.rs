@@ -1,3 +1,7 @@
+//! The driver with a scripted sink, in paused time.
+
+mod spool;
+
 use super::send::{
     FIRST_DELAY, LONGEST_DELAY, LONGEST_DELAY_ASKED_FOR, LONGEST_DELAY_AT_STOP, delay_after,
 };
@@ -20,12 +24,13 @@ use crate::testing::reading;
 /// What the scripted sink does with what it is given.
 enum Reaction {
     Take,
+    TakeAfter(Duration),
     Fail(DeliveryError),
     Hang,
     Panic,
 }
 
-use Reaction::{Fail, Hang, Panic, Take};
+use Reaction::{Fail, Hang, Panic, Take, TakeAfter};
 
 /// What the scripted sink was given, and when.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +57,10 @@ impl<F: FnMut(&[i64]) -> Reaction + Send> Scripted<F> {
         self.log.lock().unwrap().push((Instant::now(), given));
         match reaction {
             Take => Ok(()),
+            TakeAfter(delay) => {
+                sleep(delay).await;
+                Ok(())
+            }
             Fail(error) => Err(error),
             Hang => std::future::pending().await,
             Panic => panic!("on purpose"),
@@ -99,6 +108,14 @@ struct Fixture {
 }
 
 fn start(policy: Policy, script: impl FnMut(&[i64]) -> Reaction + Send + 'static) -> Fixture {
+    start_as(policy, script, |driver| driver)
+}
+
+fn start_as(
+    policy: Policy,
+    script: impl FnMut(&[i64]) -> Reaction + Send + 'static,
+    more: impl FnOnce(Driver) -> Driver,
+) -> Fixture {
     let (events, receiver) = broadcast::channel(64);
     let (stop, stopped) = oneshot::channel();
     let health = Arc::new(Health::new("scripted"));
@@ -107,7 +124,7 @@ fn start(policy: Policy, script: impl FnMut(&[i64]) -> Reaction + Send + 'static
         script,
         log: Arc::clone(&log),
     };
-    let driver = Driver::new(Box::new(sink), policy, Arc::clone(&health));
+    let driver = more(Driver::new(Box::new(sink), policy, Arc::clone(&health)));
     Fixture {
         events,
         stop,
