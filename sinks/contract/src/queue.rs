@@ -225,6 +225,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_over_comes_back_in_its_place_with_its_loan() {
+        let mut queue = queue(Keep::Every, 3);
+        (1..=4).for_each(|time| {
+            queue.push(reading("a", time));
+        });
+        queue.borrow(1);
+        queue.push(reading("a", 5));
+        let handed_over = queue.hand_over();
+        assert_eq!(times(&handed_over.readings()), [2, 3, 4, 5]);
+        assert_eq!((queue.len(), queue.oldest()), (0, None));
+        queue.push(reading("a", 6));
+        assert_eq!(queue.take_back(handed_over).dropped, 1);
+        assert_eq!(queue.settle(Settlement::Kept).dropped, 1);
+        assert_eq!(times(&queue.borrow(9)), [4, 5, 6]);
+    }
+
+    #[test]
     fn only_the_newest_of_each_inverter_is_kept_where_that_is_asked() {
         let mut queue = queue(Keep::NewestPerInverter, 10);
         let replaced: Vec<u64> = [("a", 1), ("b", 1), ("a", 2)]
