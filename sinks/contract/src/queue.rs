@@ -148,6 +148,11 @@ impl Queue {
         Some(oldest.since)
     }
 
+    /// Whether the oldest will soon have to go.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting.len() > self.capacity.get() / 2
+    }
+
     /// Gives everything away, also what is borrowed: settling that loan then means nothing here.
     pub(crate) fn hand_over(&mut self) -> HandedOver {
         let borrowed = self.borrowed.len();
@@ -156,17 +161,12 @@ impl Queue {
         HandedOver { readings, borrowed }
     }
 
-    /// Takes everything back, with the same loan; says which old ones had to go. It counts as new here, so that it is
-    /// not handed over again at once.
+    /// Takes everything back, with the same loan; says which old ones had to go.
     pub(crate) fn take_back(&mut self, handed_over: HandedOver) -> Lost {
         let HandedOver {
             mut readings,
             borrowed,
         } = handed_over;
-        let now = Instant::now();
-        for waiting in &mut readings {
-            waiting.since = now;
-        }
         for waiting in readings.drain(borrowed.min(readings.len())..).rev() {
             self.waiting.push_front(waiting);
         }

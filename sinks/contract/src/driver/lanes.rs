@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
 use crate::health::{Counts, Health};
@@ -43,6 +43,8 @@ pub(super) struct Lanes<'a> {
     /// The lane that goes first where both wait.
     turn: Lane,
     loan: Loan,
+    /// Before this the spool, which has failed, is not asked to take anything.
+    rest: Instant,
     batch: usize,
     /// How many readings the next delivery holds at the most: halved to find a bad one, doubled when all is well.
     live_limit: usize,
@@ -62,6 +64,7 @@ impl<'a> Lanes<'a> {
             spool,
             turn: Lane::Live,
             loan: Loan::Live(None),
+            rest: Instant::now(),
             batch,
             live_limit: batch,
             backlog_limit: batch,
@@ -143,16 +146,28 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Waits until a reading has been in memory for too long.
+    /// Waits until a reading has been in memory for too long, or too many are there.
     async fn overdue(&self) {
         if self.spool.is_none() {
             return std::future::pending().await;
         }
         loop {
-            let oldest = self.shared.inbox().readings.oldest();
-            match oldest {
-                Some(since) => return sleep_until(since + IN_MEMORY).await,
-                None => self.shared.news.notified().await,
+            let due = {
+                let inbox = self.shared.inbox();
+                let oldest = inbox.readings.oldest();
+                if inbox.readings.is_crowded() {
+                    oldest
+                } else {
+                    oldest.map(|since| since + IN_MEMORY)
+                }
+            };
+            let news = self.shared.news.notified();
+            match due.map(|due| due.max(self.rest)) {
+                None => news.await,
+                Some(due) => tokio::select! {
+                    () = sleep_until(due) => return,
+                    () = news => {}
+                },
             }
         }
     }
@@ -171,18 +186,19 @@ impl<'a> Lanes<'a> {
         if saving.len() == 0 {
             return true;
         }
-        let (saved, lost) = match spool.push(saving.readings()).await {
-            Some(ids) => {
-                let borrowed = i64::try_from(saving.borrowed).unwrap_or(i64::MAX);
-                if let (Loan::Live(saved), 1..) = (&mut self.loan, borrowed) {
-                    *saved = Some(*ids.start()..=ids.start().saturating_add(borrowed - 1));
-                }
-                (true, Lost::default())
+        let saved = spool.push(saving.readings()).await;
+        let lost = if let Some(ids) = &saved {
+            let borrowed = i64::try_from(saving.borrowed).unwrap_or(i64::MAX);
+            if let (Loan::Live(saved), 1..) = (&mut self.loan, borrowed) {
+                *saved = Some(*ids.start()..=ids.start().saturating_add(borrowed - 1));
             }
-            None => (false, self.shared.inbox().readings.take_back(saving)),
+            Lost::default()
+        } else {
+            self.rest = Instant::now() + IN_MEMORY;
+            self.shared.inbox().readings.take_back(saving)
         };
         self.count(lost, |_| ());
-        saved
+        saved.is_some()
     }
 
     /// Puts what is left on disk and closes the spool.
