@@ -26,7 +26,7 @@
 //! | [`cli`] | one file per command | how anything is done |
 //!
 //! The crate `kstar-sink` (`sinks/contract`) holds what sinks and collector share: the catalogue of quantities, the
-//! reading, the `Sink` trait and the driver. Sinks are crates of their own and know nothing but that one.
+//! reading, the `Sink` trait, the driver, and the spool for what waits on disk. Sinks are crates of their own and know nothing but that one.
 //!
 //! A new quantity is a line in the catalogue and one in [`wire::running`]; a new sink a folder under `sinks/`, a
 //! feature and a line in [`sinks`]; a new command a file under [`cli`].
