@@ -18,7 +18,7 @@
 //! | [`discovery`] | who answers a greeting | configuration, sinks |
 //! | [`poll`] | one inverter: schedule, tries, silence, coming back | readings, sinks |
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
-//! | [`lock`] | one poller per inverter | everything else |
+//! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
@@ -26,7 +26,7 @@
 //! | [`cli`] | one file per command | how anything is done |
 //!
 //! The crate `kstar-sink` (`sinks/contract`) holds what sinks and collector share: the catalogue of quantities, the
-//! reading, the `Sink` trait and the driver. Sinks are crates of their own and know nothing but that one.
+//! reading, the `Sink` trait, the driver, and the spool for what waits on disk. Sinks are crates of their own and know nothing but that one.
 //!
 //! A new quantity is a line in the catalogue and one in [`wire::running`]; a new sink a folder under `sinks/`, a
 //! feature and a line in [`sinks`]; a new command a file under [`cli`].

@@ -7,7 +7,7 @@
 //! - [`reading`]: one poll of one inverter, and what goes over the channel;
 //! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set;
 //! - [`worker`]: a thread for sinks that block;
-//! - [`health`], the queue, and the [`driver`] that every sink runs in.
+//! - [`health`], the queue, the [`spool`] for what waits on disk, and the [`driver`] that every sink runs in.
 //!
 //! This crate knows no sink, no inverter protocol and no socket.
 
@@ -20,6 +20,7 @@ mod queue;
 pub mod reading;
 pub mod setting;
 pub mod sink;
+pub mod spool;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod units;
