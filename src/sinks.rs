@@ -11,7 +11,12 @@ use serde::Deserialize;
 
 use crate::collector::SinkPlan;
 
-#[cfg(not(any(feature = "stdout", feature = "sqlite", feature = "mqtt")))]
+#[cfg(not(any(
+    feature = "stdout",
+    feature = "sqlite",
+    feature = "mqtt",
+    feature = "influxdb"
+)))]
 compile_error!(
     "a collector without a sink collects for nobody: enable the feature of at least one sink"
 );
@@ -66,6 +71,7 @@ registry! {
     stdout, "stdout": kstar_sink_stdout::StdoutConfig;
     sqlite, "sqlite": kstar_sink_sqlite::SqliteConfig;
     mqtt, "mqtt": kstar_sink_mqtt::MqttConfig;
+    influxdb, "influxdb": kstar_sink_influxdb::InfluxdbConfig;
 }
 
 impl SinkSections {
