@@ -94,6 +94,9 @@ pub enum Role {
         /// The labels that alone are no fault.
         harmless: &'static [&'static str],
     },
+    /// A counter that starts again at zero with each day. Where such a one falls, it counts from zero; where any
+    /// other counter does, it is another counter.
+    Today,
 }
 
 /// What there is to know about a quantity.
@@ -291,11 +294,11 @@ catalogue! {
     }
     Energy {
         /// AC energy of the inverter today, by its own clock; counts what the battery gives, so it is not PV.
-        energy_today: KilowattHours<1>, "Energy today";
+        energy_today: KilowattHours<1>, "Energy today", Role::Today;
         /// AC energy of the inverter in its life; counts what the battery gives, so it is not PV.
         energy_total: KilowattHours<1>, "Energy total";
         /// Energy of the load today, by the inverter's clock.
-        load_energy_today: KilowattHours<1>, "Load energy today";
+        load_energy_today: KilowattHours<1>, "Load energy today", Role::Today;
         /// Energy of the load in the inverter's life.
         load_energy_total: KilowattHours<1>, "Load energy total";
     }
