@@ -21,6 +21,7 @@
 //! | [`lock`] | one poller per inverter | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
+//! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
 //! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
 //! | [`cli`] | one file per command | how anything is done |
@@ -38,6 +39,8 @@ pub mod config;
 pub mod discovery;
 pub mod link;
 pub mod lock;
+#[cfg(feature = "history")]
+pub mod period;
 pub mod poll;
 pub mod simulator;
 pub mod sinks;

@@ -18,6 +18,8 @@ pub mod explain;
 pub mod fields;
 pub mod kstar_sharp;
 pub mod logging;
+#[cfg(feature = "history")]
+pub mod progress;
 pub mod read;
 pub mod run;
 pub mod signals;
