@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Quantity, Role};
+use kstar_sink::catalogue::Quantity;
 use kstar_sink::reading::{Inverter, Reading};
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
@@ -71,8 +71,8 @@ struct KnownInverter {
 
 /// What a total was when its counter of the day began.
 struct Base {
-    today: Quantity,
     total: Quantity,
+    today: Quantity,
     /// Since when, and how much.
     known: Option<(i64, i64)>,
 }
@@ -278,6 +278,16 @@ impl Database {
         Ok(true)
     }
 
+    /// How much time is left to sum up.
+    pub(crate) fn stale(&self) -> rusqlite::Result<Duration> {
+        let left: i64 = self.connection.query_row(
+            "SELECT coalesce(sum(\"end\" - \"begin\"), 0) FROM stale",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(Duration::from_millis(left.unsigned_abs()))
+    }
+
     /// Deletes a part of what need not be kept; says whether there may be more.
     pub(crate) fn delete_some(&mut self, retention: &Retention) -> rusqlite::Result<bool> {
         let transaction = self
@@ -383,15 +393,14 @@ impl KnownInverter {
         let is_there = |quantity: &Quantity| columns.iter().any(|name| name == quantity.name());
         let columns: Vec<Quantity> = Quantity::ALL.iter().copied().filter(is_there).collect();
         let mut bases = Vec::new();
-        for today in Quantity::ALL {
-            let Role::Today { of: total } = today.description().role else {
-                continue;
-            };
-            bases.push(Base {
-                today: *today,
-                total,
-                known: Base::at(connection, id, *today, i64::MAX)?,
-            });
+        for total in &columns {
+            if let Some(today) = schema::today(*total) {
+                bases.push(Base {
+                    total: *total,
+                    today,
+                    known: Base::at(connection, id, *total, i64::MAX)?,
+                });
+            }
         }
         Ok(Self {
             inverter: Arc::clone(inverter),
@@ -424,18 +433,13 @@ impl KnownInverter {
             } else {
                 reading.values.raw(*quantity)
             };
-            let base = self.bases.iter_mut().find(|base| base.today == *quantity);
+            let base = self.bases.iter_mut().find(|base| base.total == *quantity);
             let stored = match (base, raw) {
                 (Some(base), Some(raw)) => {
-                    let total = reading.values.raw(base.total);
-                    Some(raw.wrapping_sub(base.follows(
-                        transaction,
-                        self.id,
-                        time,
-                        is_newest,
-                        raw,
-                        total,
-                    )?))
+                    let today = reading.values.raw(base.today);
+                    let follows =
+                        base.follows(transaction, self.id, time, is_newest, raw, today)?;
+                    Some(raw.wrapping_sub(follows))
                 }
                 _ => raw,
             };
@@ -509,7 +513,7 @@ impl Base {
     fn at(
         connection: &Connection,
         id: i64,
-        today: Quantity,
+        total: Quantity,
         time: i64,
     ) -> rusqlite::Result<Option<(i64, i64)>> {
         connection
@@ -517,13 +521,13 @@ impl Base {
                 "SELECT since, base FROM base WHERE inverter = ? AND quantity = ? AND since <= ?
                  ORDER BY since DESC LIMIT 1",
             )?
-            .query_row(params![id, today.name(), time], |row| {
+            .query_row(params![id, total.name(), time], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .optional()
     }
 
-    /// What a counter of the day should say by its total. A new day, or whatever else makes them differ, begins a new
+    /// What a total should be by its counter of the day. A new day, or whatever else makes them differ, begins a new
     /// base, but only after all samples that are there: theirs must not change.
     fn follows(
         &mut self,
@@ -532,27 +536,26 @@ impl Base {
         time: i64,
         is_newest: bool,
         raw: i64,
-        total: Option<i64>,
+        today: Option<i64>,
     ) -> rusqlite::Result<i64> {
-        let Some(total) = total else { return Ok(0) };
+        let Some(today) = today else { return Ok(0) };
         if !is_newest {
-            let base = Self::at(transaction, id, self.today, time)?;
-            return Ok(base.map_or(0, |(_, base)| total.wrapping_sub(base)));
+            let base = Self::at(transaction, id, self.total, time)?;
+            return Ok(base.map_or(0, |(_, base)| today.wrapping_add(base)));
         }
         if let Some((since, base)) = self.known {
-            let follows = total.wrapping_sub(base);
-            if (0..=1).contains(&raw.wrapping_sub(follows))
-                || time < since.saturating_add(BASE_LASTS)
-            {
+            let follows = today.wrapping_add(base);
+            let fits = (0..=1).contains(&raw.wrapping_sub(follows));
+            if fits || time < since.saturating_add(BASE_LASTS) {
                 return Ok(follows);
             }
         }
-        let base = total.wrapping_sub(raw);
+        let base = raw.wrapping_sub(today);
         transaction
             .prepare_cached(
                 "INSERT INTO base (inverter, quantity, since, base) VALUES (?, ?, ?, ?)",
             )?
-            .execute(params![id, self.today.name(), time, base])?;
+            .execute(params![id, self.total.name(), time, base])?;
         self.known = Some((time, base));
         Ok(raw)
     }

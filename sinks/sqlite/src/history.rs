@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::columns::Columns;
 use crate::failure::Failure;
+pub use crate::importer::{Imported, Importer};
 pub use crate::level::Level;
 use crate::rollup::{Cell, MEAN_DECIMALS, Rollup};
 use crate::schema;
@@ -48,7 +49,7 @@ pub enum HistoryError {
         /// The names that the history knows.
         known: Vec<String>,
     },
-    /// The file cannot be read; the text says which, why, and what to do.
+    /// The file cannot be read or written; the text says which, why, and what to do.
     #[error("{0}")]
     Unreadable(String),
 }

@@ -1,11 +1,13 @@
 //! A history of all readings in one SQLite file, readable with any SQLite tool while it is written.
 //!
-//! - `schema`: tables, columns and views, all made from the catalogue; it runs nothing;
-//! - `store`: the file: opening, widening, writing, closing; it knows no async code;
-//! - `settings`: what the file says of the program that writes it;
+//! - `schema`: tables and columns, all made from the catalogue; it runs nothing;
+//! - `views`: the same for people, in physical units;
 //! - `level`, `rollup`: spans of time, and what the samples in them come to; both know no file;
-//! - [`history`]: the file for those who ask it;
-//! - `failure`: why a file cannot be used, in words.
+//! - `settings`, `columns`, `sums`: what the file says of the program that writes it, of samples, and of their sums;
+//! - `widen`, `database`, `retention`: a file is brought up to date, written, and relieved of what is old;
+//! - `store`: the file as the sink has it, with its outages; it knows no async code;
+//! - [`history`]: the file for those who ask it; `importer`: for those who bring readings of the past;
+//! - `failure`, `place`: why a file cannot be used, in words, and whether it is still where it was.
 //!
 //! The sink itself only puts the store on a thread of its own, since a disk may take its time. No quantity is named
 //! anywhere in this crate.
@@ -14,6 +16,7 @@ mod columns;
 mod database;
 mod failure;
 pub mod history;
+mod importer;
 mod level;
 mod place;
 mod retention;

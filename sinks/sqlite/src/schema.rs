@@ -9,9 +9,9 @@
 //! Stored is what was measured, as integers in the quantity's resolution; what follows from it is computed. A derived
 //! quantity has a column only in a file with samples in which it does not follow from the others.
 //!
-//! What a counter of the day has counted is that of its total less what the total was at midnight. That stands in
-//! `base`, a few rows a day, and the sample's column holds by how much the two differ: nearly always 0 or 1, for which
-//! SQLite needs no byte beyond the row's header. So the day's counters are exact and cost next to nothing.
+//! What a counter has counted in all is what it has counted today and what it was at midnight. The latter stands in
+//! `base`, a few rows a day, and the total's column holds by how much it differs from that: nearly always by 0 or 1, for
+//! which SQLite needs no byte beyond the row's header. So totals are exact and cost next to nothing.
 
 use kstar_sink::catalogue::{Quantity, Role};
 
@@ -22,14 +22,14 @@ use crate::rollup::Summing;
 pub(crate) const APPLICATION_ID: i32 = 0x6b73_7472;
 
 /// Rises only when a version that knows the old form cannot write the new one. A new column is no such change.
-/// 2: buckets, and counters of the day as differences.
+/// 2: buckets, and totals as differences.
 pub(crate) const VERSION: i32 = 2;
 
 /// The tables that every file has.
 ///
 /// - `inverter`: who the inverters are; serial and model are the latest that are known;
 /// - `setting`: what those who ask the file must know of the program that writes it;
-/// - `base`: what a total was when its counter of the day began, from a moment on;
+/// - `base`: what a total was when its counter of the day began, for samples since a moment;
 /// - `stale`: where buckets have to be computed, from `samples` or, where these are in order, from `five_minutes`;
 /// - `kept`: since when retention has left the rows of a table alone.
 pub(crate) const TABLES: &str = "\
@@ -194,16 +194,24 @@ pub(crate) fn write_bucket(level: Level, id: i64, replace: bool) -> String {
     )
 }
 
+/// The counter of the day that goes with a total.
+pub(crate) fn today(total: Quantity) -> Option<Quantity> {
+    Quantity::ALL
+        .iter()
+        .copied()
+        .find(|quantity| quantity.description().role == Role::Today { of: total })
+}
+
 /// A quantity's raw integer in a row of an inverter's samples, as SQL.
 pub(crate) fn sample_value(id: i64, quantity: Quantity) -> String {
     let column = quoted(quantity.name());
-    match quantity.description().role {
-        Role::Today { of } => format!(
-            "{column} + coalesce({} - (SELECT base FROM base WHERE inverter = {id} AND quantity = '{quantity}' \
+    match today(quantity) {
+        Some(today) => format!(
+            "{column} + coalesce({} + (SELECT base FROM base WHERE inverter = {id} AND quantity = '{quantity}' \
              AND since <= time ORDER BY since DESC LIMIT 1), 0)",
-            quoted(of.name())
+            quoted(today.name())
         ),
-        _ => column,
+        None => column,
     }
 }
 
