@@ -23,6 +23,7 @@
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
+//! | [`tariff`] | what electricity costs, and when | where energies come from |
 //! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
 //! | [`cli`] | one file per command | how anything is done |
 //!
@@ -44,4 +45,5 @@ pub mod period;
 pub mod poll;
 pub mod simulator;
 pub mod sinks;
+pub mod tariff;
 pub mod wire;
