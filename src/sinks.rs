@@ -3,6 +3,8 @@
 //! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
 
 use std::path::Path;
+#[cfg(feature = "history")]
+use std::path::PathBuf;
 
 use kstar_sink::delivery::Policy;
 use kstar_sink::setting::Secret;
@@ -10,6 +12,10 @@ use kstar_sink::sink::{Context, Misconfigured, Sink, SinkConfig};
 use serde::Deserialize;
 
 use crate::collector::SinkPlan;
+
+/// Asking the history that the sink `sqlite` writes.
+#[cfg(feature = "history")]
+pub use kstar_sink_sqlite::history;
 
 #[cfg(not(any(feature = "stdout", feature = "sqlite", feature = "mqtt")))]
 compile_error!(
@@ -85,6 +91,12 @@ impl SinkSections {
             }),
             ..Self::default()
         }
+    }
+
+    /// The file with the history, if one is written.
+    #[cfg(feature = "history")]
+    pub fn history_file(&self, context: &Context) -> Option<PathBuf> {
+        Some(self.sqlite.as_ref()?.file(context))
     }
 
     /// Publishes to an MQTT broker: in place of the configuration's, or as a sink of its own. The error never shows the

@@ -34,6 +34,8 @@ pub enum Group {
     Inverter,
     /// The inverter's own counters.
     Energy,
+    /// The collector's meter, which adds up what the inverter has no counters for.
+    Meter,
     /// The way to the inverter.
     Link,
 }
@@ -48,6 +50,7 @@ impl Group {
             Self::Load => "Load",
             Self::Inverter => "Inverter",
             Self::Energy => "Energy",
+            Self::Meter => "Meter",
             Self::Link => "Link",
         }
     }
@@ -94,6 +97,9 @@ pub enum Role {
         /// The labels that alone are no fault.
         harmless: &'static [&'static str],
     },
+    /// A counter that starts again at zero with each day. Where such a one falls, it counts from zero; where any
+    /// other counter does, it is another counter.
+    Today,
 }
 
 /// What there is to know about a quantity.
@@ -291,13 +297,35 @@ catalogue! {
     }
     Energy {
         /// AC energy of the inverter today, by its own clock; counts what the battery gives, so it is not PV.
-        energy_today: KilowattHours<1>, "Energy today";
+        energy_today: KilowattHours<1>, "Energy today", Role::Today;
         /// AC energy of the inverter in its life; counts what the battery gives, so it is not PV.
         energy_total: KilowattHours<1>, "Energy total";
         /// Energy of the load today, by the inverter's clock.
-        load_energy_today: KilowattHours<1>, "Load energy today";
+        load_energy_today: KilowattHours<1>, "Load energy today", Role::Today;
         /// Energy of the load in the inverter's life.
         load_energy_total: KilowattHours<1>, "Load energy total";
+    }
+    Meter {
+        /// Energy from the panels, on the DC side, today, by the collector's clock and zone.
+        pv_energy_today: KilowattHours<3>, "PV energy today";
+        /// Energy from the panels, on the DC side, since the meter began.
+        pv_energy_total: KilowattHours<3>, "PV energy total";
+        /// Energy taken from the grid today, by the collector's clock and zone.
+        grid_import_energy_today: KilowattHours<3>, "Grid import energy today";
+        /// Energy taken from the grid since the meter began.
+        grid_import_energy_total: KilowattHours<3>, "Grid import energy total";
+        /// Energy fed into the grid today, by the collector's clock and zone.
+        grid_export_energy_today: KilowattHours<3>, "Grid export energy today";
+        /// Energy fed into the grid since the meter began.
+        grid_export_energy_total: KilowattHours<3>, "Grid export energy total";
+        /// Energy into the battery today, by the collector's clock and zone.
+        battery_charge_energy_today: KilowattHours<3>, "Battery charge energy today";
+        /// Energy into the battery since the meter began.
+        battery_charge_energy_total: KilowattHours<3>, "Battery charge energy total";
+        /// Energy out of the battery today, by the collector's clock and zone.
+        battery_discharge_energy_today: KilowattHours<3>, "Battery discharge energy today";
+        /// Energy out of the battery since the meter began.
+        battery_discharge_energy_total: KilowattHours<3>, "Battery discharge energy total";
     }
     Link {
         /// Time from the request to its reply.
@@ -560,6 +588,6 @@ mod tests {
 
     #[test]
     fn a_reading_stays_a_few_hundred_bytes() {
-        assert!(size_of::<Values>() <= 640, "{} bytes", size_of::<Values>());
+        assert!(size_of::<Values>() <= 704, "{} bytes", size_of::<Values>());
     }
 }

@@ -1,12 +1,21 @@
 //! A history of all readings in one SQLite file, readable with any SQLite tool while it is written.
 //!
 //! - `schema`: tables, columns and views, all made from the catalogue; it runs nothing;
-//! - `store`: the file: opening, widening, writing, closing; it knows no async code.
+//! - `store`: the file: opening, widening, writing, closing; it knows no async code;
+//! - `settings`: what the file says of the program that writes it;
+//! - `level`, `rollup`: spans of time, and what the samples in them come to; both know no file;
+//! - [`history`]: the file for those who ask it;
+//! - `failure`: why a file cannot be used, in words.
 //!
 //! The sink itself only puts the store on a thread of its own, since a disk may take its time. No quantity is named
 //! anywhere in this crate.
 
+mod failure;
+pub mod history;
+mod level;
+mod rollup;
 mod schema;
+mod settings;
 mod store;
 
 use std::num::NonZeroUsize;
@@ -19,6 +28,7 @@ use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkC
 use kstar_sink::worker::{NoAnswer, Upkeep, Worker};
 use serde::Deserialize;
 
+use crate::settings::Settings;
 use crate::store::Store;
 
 /// A transaction of this size takes some ten milliseconds, so that catching up keeps no reader waiting.
@@ -61,7 +71,8 @@ impl SinkConfig for SqliteConfig {
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
         // A lock is waited for inside the delivery, so that its end has a reason and not just a time-out.
         let patience = self.policy().timeout.mul_f64(0.8);
-        let store = Store::open(&self.file(context), patience)?;
+        let settings = Settings::new(context.zone.clone(), context.poll_interval);
+        let store = Store::open(&self.file(context), patience, settings)?;
         let upkeep = Upkeep {
             every: CHECKPOINT,
             run: Store::checkpoint,

@@ -29,6 +29,13 @@ CREATE TABLE IF NOT EXISTS inverter (
   model TEXT
 )";
 
+/// What those who ask the file must know of the program that writes it.
+pub(crate) const SETTING: &str = "\
+CREATE TABLE IF NOT EXISTS setting (
+  name TEXT PRIMARY KEY,
+  value NOT NULL
+) WITHOUT ROWID";
+
 /// Makes an inverter known, or what is new about it; gives its id.
 pub(crate) const NAME_INVERTER: &str = "\
 INSERT INTO inverter (name, serial, model) VALUES (?1, ?2, ?3)
@@ -190,6 +197,6 @@ fn raw(quantity: Quantity) -> String {
 }
 
 /// A column's name that no keyword and no sign in it can spoil.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use kstar_sink::reading::{Inverter, Reading};
 use kstar_sink::sink::{DeliveryError, Misconfigured};
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, OpenFlags, TransactionBehavior, params};
 
+use crate::failure::Failure;
 use crate::schema;
+use crate::settings::Settings;
 
 /// The page cache, in KiB: all that appending touches, and little of the memory of a small machine.
 const CACHE_KIB: i32 = 256;
@@ -35,6 +36,7 @@ pub(crate) struct Store {
     path: PathBuf,
     /// How long to wait for another program's lock.
     patience: Duration,
+    settings: Settings,
     /// Absent after a failure that only opening again can heal.
     database: Option<Database>,
     /// Whether a file that is not there is made. Not after it was open once: in the place of one that has vanished,
@@ -60,109 +62,14 @@ struct KnownInverter {
     select: String,
 }
 
-/// Why the file cannot be used.
-enum Failure {
-    /// SQLite says so.
-    Sqlite(rusqlite::Error),
-    /// It is not ours, or a later version's; in words, with the way out.
-    Unfit(String),
-    /// Another file stands at its place, or none.
-    Replaced,
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl Failure {
-    fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Sqlite(error) => error.sqlite_error_code(),
-            Self::Unfit(_) | Self::Replaced => None,
-        }
-    }
-
-    /// Whether it may pass without anybody changing the configuration.
-    fn is_outage(&self) -> bool {
-        use ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
-        matches!(
-            self.code(),
-            Some(DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure)
-        )
-    }
-
-    /// Whether it is over once another program lets go of the file, or there is room again.
-    fn passes(&self) -> bool {
-        self.is_lock() || self.is_full()
-    }
-
-    fn is_lock(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-        )
-    }
-
-    /// Whether there is no room, for the file or for the index of its write-ahead log.
-    fn is_full(&self) -> bool {
-        let Self::Sqlite(error) = self else {
-            return false;
-        };
-        error.sqlite_error().is_some_and(|error| {
-            error.code == ErrorCode::DiskFull || error.extended_code == SQLITE_IOERR_SHMSIZE
-        })
-    }
-
-    /// What happened to which file, and what to do about it.
-    fn explain(&self, path: &Path) -> String {
-        let file = path.display();
-        let error = match self {
-            Self::Unfit(reason) => return format!("{file} {reason}"),
-            Self::Replaced => {
-                return format!(
-                    "{file} is gone or was replaced; put it back, or restart to begin a new one"
-                );
-            }
-            Self::Sqlite(error) => error,
-        };
-        match error.sqlite_error_code() {
-            _ if self.is_lock() => {
-                format!("{file} is locked by another program; end that program or wait for it")
-            }
-            _ if self.is_full() => format!("no room for {file}; make room on its disk"),
-            Some(ErrorCode::ReadOnly) => format!(
-                "{file} is read-only; let this user write to it and to its folder, where -wal and -shm stand beside it"
-            ),
-            Some(ErrorCode::CannotOpen) if !path.exists() => format!(
-                "{file} is not there and cannot be made ({error}); put it back, or let this user write to its folder"
-            ),
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                format!(
-                    "cannot open {file}: {error}; let this user read and write it and its folder"
-                )
-            }
-            Some(ErrorCode::NotADatabase) => {
-                format!("{file} is no SQLite database; move it away or set another `path`")
-            }
-            Some(ErrorCode::DatabaseCorrupt) => format!(
-                "{file} is damaged: {error}; move it away and restart, then save what can be read with `sqlite3 {file} .recover`"
-            ),
-            Some(ErrorCode::SystemIoFailure) => {
-                format!("cannot read or write {file}: {error}; check its disk")
-            }
-            _ => format!(
-                "cannot write to {file}: {error}; if it stays so, move the file away and restart"
-            ),
-        }
-    }
-}
-
 impl Store {
     /// Opens the file, or makes it. A lock that another program holds, a full disk and a failing one are no mistakes of
     /// the user's but outages: the first delivery tries again.
-    pub(crate) fn open(path: &Path, patience: Duration) -> Result<Self, Misconfigured> {
+    pub(crate) fn open(
+        path: &Path,
+        patience: Duration,
+        settings: Settings,
+    ) -> Result<Self, Misconfigured> {
         // SQLite would take an empty path or `:memory:` for a database that is gone at the end.
         let path = std::path::absolute(path).map_err(|error| {
             Misconfigured(format!(
@@ -187,6 +94,7 @@ impl Store {
         let mut store = Self {
             path,
             patience,
+            settings,
             database: None,
             create: OpenFlags::SQLITE_OPEN_CREATE,
             conflicts: 0,
@@ -201,7 +109,12 @@ impl Store {
 
     fn database(&mut self) -> Result<&mut Database, Failure> {
         if self.database.is_none() {
-            self.database = Some(Database::open(&self.path, self.patience, self.create)?);
+            self.database = Some(Database::open(
+                &self.path,
+                self.patience,
+                self.create,
+                &self.settings,
+            )?);
             self.create = OpenFlags::empty();
         }
         self.database.as_mut().ok_or(Failure::Replaced)
@@ -266,7 +179,12 @@ impl Store {
 }
 
 impl Database {
-    fn open(path: &Path, patience: Duration, create: OpenFlags) -> Result<Self, Failure> {
+    fn open(
+        path: &Path,
+        patience: Duration,
+        create: OpenFlags,
+        settings: &Settings,
+    ) -> Result<Self, Failure> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(patience)?;
@@ -287,7 +205,7 @@ impl Database {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
-        let columns = widen(&mut connection)?;
+        let columns = widen(&mut connection, settings)?;
         Ok(Self {
             path: path.to_owned(),
             connection,
@@ -399,7 +317,7 @@ fn is_same(mut statement: CachedStatement<'_>, reading: &Reading) -> rusqlite::R
 }
 
 /// Refuses a file that is another program's, or a later version's, before anything in it is changed.
-fn check_owner(connection: &Connection) -> Result<(), Failure> {
+pub(crate) fn check_owner(connection: &Connection) -> Result<(), Failure> {
     let owner = number(connection, "application_id")?;
     let version = number(connection, "user_version")?;
     let is_empty: bool = connection.query_row(
@@ -425,9 +343,10 @@ fn check_owner(connection: &Connection) -> Result<(), Failure> {
 
 /// Makes what is missing in the file: all of it, or the columns by which the catalogue has grown. Gives the columns
 /// that every inverter's table has now; a later version's, which this one does not know, are among them.
-fn widen(connection: &mut Connection) -> rusqlite::Result<Vec<String>> {
+fn widen(connection: &mut Connection, settings: &Settings) -> rusqlite::Result<Vec<String>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(schema::INVERTER)?;
+    settings.keep(&transaction)?;
     let inverters = inverters(&transaction)?;
     let mut tables = Vec::new();
     for id in &inverters {
@@ -483,7 +402,7 @@ fn inverters(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
         .collect()
 }
 
-fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+pub(crate) fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare("SELECT name FROM pragma_table_info(?)")?
         .query_map([table], |row| row.get(0))?
@@ -561,11 +480,11 @@ mod tests {
         }
 
         fn store(&self) -> Store {
-            Store::open(&self.path(), PATIENCE).unwrap()
+            Store::open(&self.path(), PATIENCE, Settings::default()).unwrap()
         }
 
         fn refusal(&self) -> String {
-            match Store::open(&self.path(), PATIENCE) {
+            match Store::open(&self.path(), PATIENCE, Settings::default()) {
                 Ok(_) => panic!("not refused"),
                 Err(Misconfigured(reason)) => reason,
             }
@@ -1007,14 +926,16 @@ mod tests {
     fn a_missing_folder_is_made_and_an_impossible_one_refused() {
         let place = Place::new();
         let nested = place.0.path().join("a/b/history.db");
-        Store::open(&nested, PATIENCE).unwrap();
+        Store::open(&nested, PATIENCE, Settings::default()).unwrap();
         assert!(nested.exists());
         let impossible = nested.join("c/history.db");
-        let Err(Misconfigured(reason)) = Store::open(&impossible, PATIENCE) else {
+        let Err(Misconfigured(reason)) = Store::open(&impossible, PATIENCE, Settings::default())
+        else {
             panic!("not refused");
         };
         assert!(reason.contains("cannot make the folder"), "{reason}");
-        let Err(Misconfigured(reason)) = Store::open(place.0.path(), PATIENCE) else {
+        let Err(Misconfigured(reason)) = Store::open(place.0.path(), PATIENCE, Settings::default())
+        else {
             panic!("not refused");
         };
         assert!(
@@ -1057,7 +978,8 @@ mod tests {
 
     #[test]
     fn a_path_that_sqlite_would_keep_in_memory_is_not_taken() {
-        let Err(Misconfigured(reason)) = Store::open(Path::new(""), PATIENCE) else {
+        let Err(Misconfigured(reason)) = Store::open(Path::new(""), PATIENCE, Settings::default())
+        else {
             panic!("not refused");
         };
         assert!(reason.contains("is no path for a file"), "{reason}");

@@ -1,0 +1,86 @@
+//! What the file says of the program that writes it, so that whoever asks it draws the same buckets.
+
+use std::time::Duration;
+
+use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
+use kstar_sink::TimeZone;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::schema;
+
+/// Samples that are further apart than this tell nothing of the time between them, unless polls are rarer still.
+const LONGEST_GAP: Duration = Duration::from_secs(60);
+
+/// How many poll intervals may lie between two samples that belong together: one poll may be lost, and be late.
+const INTERVALS: f64 = 2.5;
+
+/// What the buckets of a history depend on.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The zone whose midnights part the days.
+    pub zone: TimeZone,
+    /// Samples that follow one another by at most this, in milliseconds, cover the time between them.
+    pub longest_gap: i64,
+}
+
+impl Settings {
+    pub(crate) fn new(zone: TimeZone, poll_interval: Duration) -> Self {
+        let longest_gap = poll_interval
+            .min(Duration::from_secs(24 * 60 * 60))
+            .mul_f64(INTERVALS)
+            .max(LONGEST_GAP);
+        Self {
+            zone,
+            longest_gap: i64::try_from(longest_gap.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Writes down what has changed.
+    pub(crate) fn keep(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.execute_batch(schema::SETTING)?;
+        let mut replace = connection.prepare(
+            "INSERT INTO setting (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2
+             WHERE value IS NOT ?2",
+        )?;
+        // A zone that the system has without telling its name is the system's for whoever asks here, too.
+        let zone = DateTimePrinter::new()
+            .time_zone_to_string(&self.zone)
+            .unwrap_or_default();
+        replace.execute(("zone", zone))?;
+        replace.execute(("longest_gap", self.longest_gap))?;
+        Ok(())
+    }
+
+    /// What a file says; the usual where it says nothing, as an older version's does.
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let is_there: bool = connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'setting')",
+            [],
+            |row| row.get(0),
+        )?;
+        let mut settings = Self::default();
+        if is_there {
+            let mut select = connection.prepare("SELECT value FROM setting WHERE name = ?")?;
+            let zone: Option<String> = select.query_row(["zone"], |row| row.get(0)).optional()?;
+            if let Some(zone) = zone
+                && let Ok(zone) = DateTimeParser::new().parse_time_zone(&zone)
+            {
+                settings.zone = zone;
+            }
+            if let Some(gap) = select
+                .query_row(["longest_gap"], |row| row.get(0))
+                .optional()?
+            {
+                settings.longest_gap = gap;
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// The system's zone and the usual poll interval.
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new(TimeZone::system(), Duration::ZERO)
+    }
+}
