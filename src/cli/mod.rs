@@ -21,9 +21,13 @@ pub mod logging;
 #[cfg(feature = "history")]
 pub mod progress;
 pub mod read;
+#[cfg(feature = "history")]
+pub mod report;
 pub mod run;
 pub mod signals;
 pub mod simulate;
+#[cfg(feature = "history")]
+pub mod stored;
 
 /// Collects readings from KSTAR hybrid inverters (and GoodWe ES/EM/BP) over the local network.
 ///
@@ -74,6 +78,9 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
     Fields(fields::FieldsArgs),
+    /// Tell what a day, a month, a year or all years come to
+    #[cfg(feature = "history")]
+    Report(report::ReportArgs),
 }
 
 impl Cli {
@@ -102,6 +109,8 @@ impl Cli {
             Command::Check(args) => check::run(&args, &mut out),
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
+            #[cfg(feature = "history")]
+            Command::Report(args) => report::run(&args, &mut out),
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await
                 .map_err(Failure::from),
