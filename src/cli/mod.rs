@@ -15,9 +15,13 @@ use crate::poll::{Manners, Requester, Target};
 pub mod check;
 pub mod discover;
 pub mod explain;
+#[cfg(feature = "history")]
+pub mod export;
 pub mod fields;
 pub mod kstar_sharp;
 pub mod logging;
+#[cfg(feature = "history")]
+pub mod output;
 #[cfg(feature = "history")]
 pub mod progress;
 pub mod read;
@@ -59,7 +63,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "there is one of it, for as long as the program runs"
 )]
@@ -81,6 +85,9 @@ enum Command {
     /// Tell what a day, a month, a year or all years come to
     #[cfg(feature = "history")]
     Report(report::ReportArgs),
+    /// Write readings, or their means, to a file
+    #[cfg(feature = "history")]
+    Export(export::ExportArgs),
 }
 
 impl Cli {
@@ -111,6 +118,12 @@ impl Cli {
             Command::Fields(args) => fields::run(args, &mut out),
             #[cfg(feature = "history")]
             Command::Report(args) => report::run(&args, &mut out),
+            #[cfg(feature = "history")]
+            Command::Export(args) => {
+                // It writes on a thread of its own, which needs the lock.
+                drop(out);
+                export::run(args, shutdown).await
+            }
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await
                 .map_err(Failure::from),

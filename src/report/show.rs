@@ -214,7 +214,7 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Peak<'a> {
         inverter: &'a str,
-        power: f64,
+        power: Plain,
         time: String,
     }
     let whole = Whole {
@@ -289,8 +289,25 @@ impl Serialize for PartAsJson<'_> {
     }
 }
 
-/// With so many decimals; a zero has no sign.
-fn rounded(value: f64, decimals: i32) -> f64 {
+/// A number that JSON writes as the shortest decimal, as readings are written: 6746 and not 6746.0.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain(pub f64);
+
+impl Serialize for Plain {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Up to here every whole number has a float of its own.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if self.0.fract() == 0.0 && self.0.abs() < EXACT {
+            #[expect(clippy::cast_possible_truncation, reason = "whole, and far below 2^63")]
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+/// With so many decimals.
+fn rounded(value: f64, decimals: i32) -> Plain {
     let unit = 10_f64.powi(decimals);
-    (value * unit).round() / unit + 0.0
+    Plain((value * unit).round() / unit)
 }
