@@ -15,13 +15,23 @@ use crate::poll::{Manners, Requester, Target};
 pub mod check;
 pub mod discover;
 pub mod explain;
+#[cfg(feature = "history")]
+pub mod export;
 pub mod fields;
 pub mod kstar_sharp;
 pub mod logging;
+#[cfg(feature = "history")]
+pub mod output;
+#[cfg(feature = "history")]
+pub mod progress;
 pub mod read;
+#[cfg(feature = "history")]
+pub mod report;
 pub mod run;
 pub mod signals;
 pub mod simulate;
+#[cfg(feature = "history")]
+pub mod stored;
 
 /// Collects readings from KSTAR hybrid inverters (and GoodWe ES/EM/BP) over the local network.
 ///
@@ -53,7 +63,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "there is one of it, for as long as the program runs"
 )]
@@ -72,6 +82,12 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
     Fields(fields::FieldsArgs),
+    /// Tell what a day, a month, a year or all years come to
+    #[cfg(feature = "history")]
+    Report(report::ReportArgs),
+    /// Write readings, or their means, to a file
+    #[cfg(feature = "history")]
+    Export(export::ExportArgs),
 }
 
 impl Cli {
@@ -100,6 +116,14 @@ impl Cli {
             Command::Check(args) => check::run(&args, &mut out),
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
+            #[cfg(feature = "history")]
+            Command::Report(args) => report::run(&args, &mut out),
+            #[cfg(feature = "history")]
+            Command::Export(args) => {
+                // It writes on a thread of its own, which needs the lock.
+                drop(out);
+                export::run(args, shutdown).await
+            }
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await
                 .map_err(Failure::from),
