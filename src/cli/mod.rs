@@ -12,6 +12,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
 use crate::poll::{Manners, Requester, Target};
 
+#[cfg(feature = "history")]
+pub mod backfill;
 pub mod check;
 pub mod discover;
 pub mod explain;
@@ -88,6 +90,9 @@ enum Command {
     /// Write readings, or their means, to a file
     #[cfg(feature = "history")]
     Export(export::ExportArgs),
+    /// Push readings of the history to InfluxDB
+    #[cfg(feature = "history")]
+    Backfill(backfill::BackfillArgs),
 }
 
 impl Cli {
@@ -124,6 +129,8 @@ impl Cli {
                 drop(out);
                 export::run(args, shutdown).await
             }
+            #[cfg(feature = "history")]
+            Command::Backfill(args) => backfill::run(args, &mut out, shutdown).await,
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await
                 .map_err(Failure::from),

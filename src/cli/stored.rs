@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::{Timestamp, Zoned};
+use kstar_sink::sink::Context;
 
 use super::{ConfigArgs, Failure, run};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::period::timestamp;
 use crate::sinks::SinkSections;
 use crate::sinks::history::{History, HistoryError, StoredInverter};
@@ -35,19 +36,28 @@ pub struct Stored {
     pub tariffs: Vec<Tariff>,
     /// The present moment, in the history's zone.
     pub now: Zoned,
+    /// The history's file.
+    pub file: PathBuf,
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// The sinks of the configuration.
+    pub sinks: SinkSections,
+    /// What sinks may know of it.
+    pub context: Context,
 }
 
 impl StoredArgs {
     /// Opens the history.
     pub fn open(&self) -> Result<Stored, Failure> {
-        let config = match self.config.load()? {
-            Some((_, config)) => config,
-            None => Config {
+        let (source, config) = self.config.load()?.unwrap_or_else(|| {
+            let config = Config {
                 sinks: SinkSections::built_in(run::BUILT_IN_DATABASE.as_ref()),
                 ..Config::default()
-            },
-        };
-        let of_config = || config.sinks.history_file(&run::context(&config));
+            };
+            (Source::new("built-in defaults", ""), config)
+        });
+        let context = run::context(&config);
+        let of_config = || config.sinks.history_file(&context);
         let Some(file) = self.history.clone().or_else(of_config) else {
             let message = "the configuration has no section [sinks.sqlite], so no history is written; \
                            add it, or name a file with --history";
@@ -75,6 +85,10 @@ impl StoredArgs {
             inverters,
             tariffs: config.tariffs,
             now,
+            file,
+            source,
+            sinks: config.sinks,
+            context,
         })
     }
 }

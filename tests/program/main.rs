@@ -11,6 +11,8 @@
     reason = "what helps a test may panic like the test itself"
 )]
 
+#[cfg(all(feature = "history", feature = "influxdb", feature = "mqtt"))]
+mod backfill;
 mod commands;
 mod config;
 mod faraway;
