@@ -108,6 +108,9 @@ impl Entry {
 
     /// Forgets that a span was pushed.
     pub fn forget(&mut self, span: &Range<UnixMillis>) {
+        if span.is_empty() {
+            return;
+        }
         let outside = |done: &Range<i64>| {
             [
                 done.start..done.end.min(span.start.0),
