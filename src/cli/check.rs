@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use kstar_sink::delivery::Keep;
-use kstar_sink::setting::duration;
+use kstar_sink::setting::{duration, size};
 
 use super::{ConfigArgs, Failure, run};
 
@@ -37,9 +37,16 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     }
     for section in config.sinks.enabled() {
         let policy = section.policy();
-        let keep = match policy.keep {
-            Keep::Every => format!("up to {} readings wait while it is away", policy.queue),
-            Keep::NewestPerInverter => {
+        let keep = match (policy.keep, policy.spool) {
+            (Keep::Every, None) => {
+                format!("up to {} readings wait while it is away", policy.queue)
+            }
+            (Keep::Every, Some(bounds)) => format!(
+                "up to {} readings in {} wait on disk while it is away",
+                bounds.readings,
+                size::text(bounds.bytes)
+            ),
+            (Keep::NewestPerInverter, _) => {
                 "the newest reading of each inverter waits while it is away".to_owned()
             }
         };

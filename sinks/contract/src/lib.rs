@@ -8,7 +8,7 @@
 //! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set;
 //! - [`host`]: which hosts are in the user's own network;
 //! - [`worker`]: a thread for sinks that block;
-//! - [`health`], the queue, and the [`driver`] that every sink runs in.
+//! - [`health`], the queue, the [`spool`] for what waits on disk, and the [`driver`] that every sink runs in.
 //!
 //! This crate knows no sink, no inverter protocol and no socket.
 
@@ -22,6 +22,7 @@ mod queue;
 pub mod reading;
 pub mod setting;
 pub mod sink;
+pub mod spool;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod units;

@@ -37,7 +37,9 @@ impl SinkConfig for InfluxdbConfig {
     const NAME: &'static str = "influxdb";
 
     fn policy(&self) -> Policy {
-        self.delivery.policy(Keep::Every, BATCH)
+        self.delivery
+            .spooled_by_default()
+            .policy(Keep::Every, BATCH)
     }
 
     fn destination(&self, _context: &Context) -> String {
