@@ -14,6 +14,7 @@ use rusqlite::OpenFlags;
 
 use crate::database::Database;
 use crate::failure::Failure;
+use crate::place::beside;
 use crate::retention::Retention;
 use crate::settings::Settings;
 
@@ -42,6 +43,8 @@ pub(crate) struct Store {
     /// Whether a file that is not there is made. Not after it was open once: in the place of one that has vanished,
     /// perhaps with its disk, a new one would hide the loss.
     create: OpenFlags,
+    /// Whether a damaged file was set aside. Twice within one life of the program is no accident but a broken disk.
+    set_aside: bool,
     /// How many readings had the key of another reading with other values, since the start.
     conflicts: u64,
 }
@@ -85,9 +88,15 @@ impl Store {
             tidied: None,
             database: None,
             create: OpenFlags::SQLITE_OPEN_CREATE,
+            set_aside: false,
             conflicts: 0,
         };
-        match store.database() {
+        let opened = store.database().map(|_| ());
+        let opened = match opened {
+            Err(failure) if store.set_aside(&failure) => store.database().map(|_| ()),
+            other => other,
+        };
+        match opened {
             Err(failure) if !failure.is_outage() => {
                 Err(Misconfigured(failure.explain(&store.path)))
             }
@@ -110,7 +119,11 @@ impl Store {
 
     /// Writes readings in one transaction; one that is there already is left as it is.
     pub(crate) fn deliver(&mut self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
-        self.write(readings).map_err(|failure| {
+        let written = match self.write(readings) {
+            Err(failure) if self.set_aside(&failure) => self.write(readings),
+            other => other,
+        };
+        written.map_err(|failure| {
             if !failure.passes() {
                 self.database = None;
             }
@@ -136,6 +149,46 @@ impl Store {
             );
         }
         Ok(())
+    }
+
+    /// Sets a damaged file aside, so that a new one takes what comes: a reading that is not written is lost for good,
+    /// while what can be read of the old file stays there for a person to save. Says whether it was done.
+    fn set_aside(&mut self, failure: &Failure) -> bool {
+        if !failure.is_damage() || self.set_aside {
+            return false;
+        }
+        self.database = None;
+        let file = self.path.display();
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let aside = beside(&self.path, &format!(".damaged-{now}"));
+        let moved = ["", "-wal", "-shm"].iter().try_for_each(|end| {
+            match std::fs::rename(beside(&self.path, end), beside(&aside, end)) {
+                // The last two may not be there.
+                Err(error) if end.is_empty() || error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(error)
+                }
+                _ => Ok(()),
+            }
+        });
+        let reason = failure.explain(&self.path);
+        match moved {
+            Ok(()) => {
+                let aside = aside.display();
+                tracing::error!(
+                    sink = "sqlite",
+                    reason,
+                    "the history is damaged; it is now {aside}, and a new one begins at {file}. \
+                     Save what can be read with `sqlite3 {aside} .recover`"
+                );
+                self.set_aside = true;
+                self.create = OpenFlags::SQLITE_OPEN_CREATE;
+                true
+            }
+            Err(error) => {
+                tracing::error!(sink = "sqlite", reason, %error, "the damaged history cannot be set aside");
+                false
+            }
+        }
     }
 
     /// Does what is to be done now and then: puts what was written on the disk for good, sums up and deletes a little.
