@@ -667,6 +667,63 @@ mod tests {
         assert_eq!(place.times(), [1]);
     }
 
+    /// Names of the files in the folder that begin so.
+    fn files(place: &Place, begin: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(place.0.path()).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let named = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with(begin) && !name.ends_with("-wal") && !name.ends_with("-shm")
+        };
+        paths.filter(named).collect()
+    }
+
+    /// Spoils all of the file but its first page.
+    fn spoil(place: &Place) -> Vec<u8> {
+        let mut bytes = std::fs::read(place.path()).unwrap();
+        bytes[4096..].fill(0xA5);
+        std::fs::write(place.path(), &bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
+        let place = Place::new();
+        let mut store = place.store();
+        store.deliver(&[full_reading("roof", 1)]).unwrap();
+        store.close().unwrap();
+        let spoilt = spoil(&place);
+        let mut store = place.store();
+        store.deliver(&[full_reading("roof", 2)]).unwrap();
+        assert_eq!(place.times(), [2]);
+        let aside = files(&place, "history.db.damaged-");
+        assert_eq!(aside.len(), 1);
+        assert!(std::fs::read(&aside[0]).unwrap() == spoilt);
+    }
+
+    #[test]
+    fn damage_is_set_aside_in_the_middle_too_but_only_once() {
+        let place = Place::new();
+        let mut store = place.store();
+        for time in 1..=2 {
+            store.deliver(&[full_reading("roof", time)]).unwrap();
+            let connection = &store.database().ok().unwrap().connection;
+            connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                .unwrap();
+            connection.execute_batch("PRAGMA shrink_memory").unwrap();
+            spoil(&place);
+            // Whoever has the pages in memory notices nothing.
+            let other = place.other();
+            other.execute_batch("PRAGMA user_version = 2").unwrap();
+        }
+        let reason = reason(store.deliver(&[full_reading("roof", 3)]));
+        assert!(reason.contains("history.db is damaged"), "{reason}");
+        assert!(reason.contains("check its disk"), "{reason}");
+        assert_eq!(files(&place, "history.db.damaged-").len(), 1);
+        assert_eq!(files(&place, "history.db").len(), 2);
+    }
+
     #[test]
     fn a_later_versions_file_is_refused() {
         let place = Place::new();
