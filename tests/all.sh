@@ -11,7 +11,8 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 say "Debian packages"
 declare -A packages=([cc]=gcc [strace]=strace [ip]=iproute2 [mount]=mount
-  [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients)
+  [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
+  [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics)
 missing=()
 for command in "${!packages[@]}"; do
   command -v "$command" >/dev/null || missing+=("${packages[$command]}")
@@ -31,7 +32,15 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
-for feature in stdout sqlite mqtt; do
+say "dependencies"
+if command -v cargo-deny >/dev/null; then
+  # The advisories need a database from the network: cargo deny check advisories
+  cargo deny check licenses bans sources
+else
+  echo "NOT CHECKED: cargo-deny is not installed (cargo install --locked cargo-deny)"
+fi
+
+for feature in stdout sqlite mqtt influxdb; do
   say "the sink $feature alone"
   cargo clippy --all-targets --locked --no-default-features --features "$feature" -- -D warnings
   cargo test --locked --no-default-features --features "$feature"

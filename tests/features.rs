@@ -40,4 +40,9 @@ fn a_section_works_if_its_sink_is_built_and_says_so_otherwise() {
     expect("stdout", "", cfg!(feature = "stdout"));
     expect("sqlite", "", cfg!(feature = "sqlite"));
     expect("mqtt", "url = \"mqtt://localhost\"", cfg!(feature = "mqtt"));
+    expect(
+        "influxdb",
+        "url = \"http://localhost:8086\"\ndatabase = \"solar\"",
+        cfg!(feature = "influxdb"),
+    );
 }

@@ -11,10 +11,14 @@
     reason = "what helps a test may panic like the test itself"
 )]
 
+#[cfg(all(feature = "history", feature = "influxdb", feature = "mqtt"))]
+mod backfill;
 mod commands;
 mod config;
 mod faraway;
 mod history;
+#[cfg(all(feature = "influxdb", feature = "mqtt"))]
+mod influxdb;
 mod kstar_sharp;
 mod logs;
 #[cfg(feature = "mqtt")]

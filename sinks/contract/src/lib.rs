@@ -6,6 +6,7 @@
 //! - [`catalogue`]: every quantity, named once;
 //! - [`reading`]: one poll of one inverter, and what goes over the channel;
 //! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set;
+//! - [`host`]: which hosts are in the user's own network;
 //! - [`worker`]: a thread for sinks that block;
 //! - [`health`], the queue, the [`spool`] for what waits on disk, and the [`driver`] that every sink runs in.
 //!
@@ -15,6 +16,7 @@ pub mod catalogue;
 pub mod delivery;
 pub mod driver;
 pub mod health;
+pub mod host;
 pub mod labels;
 mod queue;
 pub mod reading;

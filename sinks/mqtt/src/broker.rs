@@ -1,8 +1,9 @@
 //! The broker's address: read from a URL, and whether it lies in the user's own network.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
+use kstar_sink::host::is_private;
 use serde::{Deserialize, Deserializer, de};
 
 /// Where the broker is.
@@ -94,42 +95,7 @@ impl Broker {
 
     /// Whether what is sent there stays in the user's own network, as far as the name tells.
     pub fn is_private(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
-            Ok(IpAddr::V4(address)) => is_private_v4(address),
-            Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
-                Some(address) => is_private_v4(address),
-                None => {
-                    address.is_loopback()
-                        || address.is_unique_local()
-                        || address.is_unicast_link_local()
-                }
-            },
-            Err(_) => is_private_name(&self.host),
-        }
-    }
-}
-
-fn is_private_v4(address: Ipv4Addr) -> bool {
-    address.is_loopback() || address.is_private() || address.is_link_local()
-}
-
-/// Names that no public name server knows: without a dot, and those that home routers and containers give out.
-fn is_private_name(name: &str) -> bool {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let own = [
-        "local",
-        "lan",
-        "home",
-        "internal",
-        "localdomain",
-        "localhost",
-    ];
-    match name.rsplit_once('.') {
-        None => true,
-        Some((rest, last)) => {
-            let home_arpa = last == "arpa" && rest.rsplit('.').next() == Some("home");
-            own.contains(&last) || home_arpa
-        }
+        is_private(&self.host)
     }
 }
 
@@ -193,50 +159,6 @@ mod tests {
             let error = Broker::parse(url).unwrap_err();
             assert!(error.contains("\"mqtt://"), "{url}: {error}");
             assert!(!error.contains("hunter2"), "{url}: {error}");
-        }
-    }
-
-    #[test]
-    fn what_is_private_is_known_from_the_name() {
-        for host in [
-            "localhost",
-            "homeassistant",
-            "homeassistant.local",
-            "pi.fritz.lan",
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.31.0.1",
-            "192.168.1.1",
-            "169.254.1.1",
-            "[::1]",
-            "[fd12::1]",
-            "[fe80::1]",
-            "[::ffff:10.0.0.1]",
-            "broker.home.arpa",
-            "mqtt.internal",
-        ] {
-            assert!(
-                Broker::parse(&format!("mqtt://{host}"))
-                    .unwrap()
-                    .is_private(),
-                "{host}"
-            );
-        }
-        for host in [
-            "example.org",
-            "172.32.0.1",
-            "8.8.8.8",
-            "[2001:db8::1]",
-            "local.example.org",
-            "[::ffff:8.8.8.8]",
-            "nothome.arpa",
-        ] {
-            assert!(
-                !Broker::parse(&format!("mqtt://{host}"))
-                    .unwrap()
-                    .is_private(),
-                "{host}"
-            );
         }
     }
 }

@@ -34,8 +34,8 @@ impl File {
         Self {
             folder: TempDir::new().unwrap(),
             config: SqliteConfig {
-                path: None,
                 delivery,
+                ..SqliteConfig::default()
             },
             locker: None,
             spool: None,

@@ -1,0 +1,279 @@
+//! The server: requests go out here, and nowhere else.
+//!
+//! A plain write to a bucket is done by influxdb2. Its path is fixed, it compresses nothing that we give it, it does
+//! not know `/write`, and it drops the headers of an answer. So where there is a path or a database, where the body
+//! is compressed, and as long as the last delivery failed (to see `Retry-After` and where a redirect leads), the same
+//! request is made with the HTTP client below it. Both are set up alike: HTTP/1, no redirect, no proxy of the
+//! environment, a time for connecting and one for the whole.
+
+use std::io::Write as _;
+use std::time::{Duration, SystemTime};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use influxdb2::api::write::TimestampPrecision;
+use influxdb2::{ClientBuilder, RequestError};
+use kstar_sink::sink::DeliveryError;
+use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Body, Client, Response, StatusCode};
+
+use crate::config::{Credentials, InfluxdbConfig, Target};
+use crate::verdict;
+
+/// How much of an answer is read: it says what is wrong in its first words.
+const LARGEST_ANSWER: usize = 16 * 1024;
+
+/// The part of a delivery's time that connecting may take.
+const CONNECTING: f64 = 0.5;
+
+/// The server and how it is written to.
+pub(crate) struct Server {
+    settings: Settings,
+    connection: Option<Connection>,
+    /// Whether the last delivery failed.
+    troubled: bool,
+}
+
+/// What a server needs to know beside the section.
+pub(crate) struct Settings {
+    pub(crate) config: InfluxdbConfig,
+    pub(crate) tls: Option<rustls::ClientConfig>,
+    /// How long a request may take.
+    pub(crate) patience: Duration,
+    pub(crate) version: &'static str,
+}
+
+/// The clients, with the secret as it was when they were made.
+struct Connection {
+    http: Client,
+    /// For a bucket at the root of its host.
+    influxdb2: Option<influxdb2::Client>,
+    secret: Option<String>,
+}
+
+/// What the server said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+    /// Where a redirect leads.
+    pub(crate) location: Option<String>,
+    /// How long it wants to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Server {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            connection: None,
+            troubled: false,
+        }
+    }
+
+    /// Writes lines; `Ok` means that the server has all of them.
+    pub(crate) async fn write(&mut self, lines: String) -> Result<(), DeliveryError> {
+        let outcome = self.request(lines).await;
+        self.troubled = outcome.is_err();
+        if let Err(DeliveryError::Refused { .. }) = outcome {
+            // The secret is fetched anew with the next try: whoever mends its file need not restart the program.
+            self.connection = None;
+        }
+        outcome
+    }
+
+    async fn request(&mut self, lines: String) -> Result<(), DeliveryError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(Connection::new(&self.settings).await?),
+        };
+        let config = &self.settings.config;
+        let body = if config.gzip {
+            compressed(lines).await?
+        } else {
+            lines.into()
+        };
+        let answer = match (&connection.influxdb2, &config.target) {
+            (Some(client), Target::Bucket { org, bucket }) if !self.troubled => {
+                let precision = TimestampPrecision::Milliseconds;
+                let written = client
+                    .write_line_protocol_with_precision(org, bucket, body, precision)
+                    .await;
+                match written {
+                    Ok(()) => return Ok(()),
+                    Err(RequestError::Http { status, text }) => Ok(Answer {
+                        status,
+                        text,
+                        location: None,
+                        retry_after: None,
+                    }),
+                    Err(RequestError::ReqwestProcessing { source }) => Err(source),
+                    Err(other) => return Err(DeliveryError::unreachable(other.to_string())),
+                }
+            }
+            _ => connection.post(config, body).await,
+        };
+        match answer {
+            Ok(answer) => verdict::of_answer(&answer, config, connection.secret.as_deref()),
+            Err(error) => Err(verdict::of_transport(&error, config)),
+        }
+    }
+}
+
+impl Settings {
+    fn builder(&self) -> reqwest::ClientBuilder {
+        let builder = Client::builder()
+            .http1_only()
+            .no_proxy()
+            .redirect(Policy::none())
+            .referer(false)
+            .user_agent(format!("kstar-collector/{}", self.version))
+            .pool_max_idle_per_host(1)
+            .connect_timeout(self.patience.mul_f64(CONNECTING))
+            .timeout(self.patience);
+        match &self.tls {
+            Some(tls) => builder.use_preconfigured_tls(tls.clone()),
+            None => builder,
+        }
+    }
+}
+
+impl Connection {
+    async fn new(settings: &Settings) -> Result<Self, DeliveryError> {
+        let config = &settings.config;
+        let credentials = config.credentials.clone();
+        let secret = tokio::task::spawn_blocking(move || reveal(&credentials))
+            .await
+            .map_err(|error| cannot_prepare(&error))?
+            .map_err(|reason| DeliveryError::Refused { reason })?;
+        let influxdb2 = match (&config.target, config.address.has_path() || config.gzip) {
+            (Target::Bucket { org, .. }, false) => {
+                let token = secret.clone().unwrap_or_default();
+                let url = config.address.to_string();
+                let client = ClientBuilder::with_builder(settings.builder(), url, org, token);
+                Some(client.build().map_err(|error| cannot_prepare(&error))?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            http: settings
+                .builder()
+                .build()
+                .map_err(|error| cannot_prepare(&error))?,
+            influxdb2,
+            secret,
+        })
+    }
+
+    async fn post(&self, config: &InfluxdbConfig, body: Body) -> reqwest::Result<Answer> {
+        let mut request = match &config.target {
+            Target::Bucket { org, bucket } => self
+                .http
+                .post(config.address.endpoint("/api/v2/write"))
+                .query(&[("org", org), ("bucket", bucket)]),
+            Target::Database {
+                database,
+                retention_policy,
+            } => self
+                .http
+                .post(config.address.endpoint("/write"))
+                .query(&[("db", Some(database)), ("rp", retention_policy.as_ref())]),
+        };
+        request = request.query(&[("precision", "ms")]);
+        request = match (&config.credentials, &self.secret) {
+            (Credentials::User { name, .. }, Some(password)) => {
+                request.basic_auth(name, Some(password))
+            }
+            (Credentials::Token(_), Some(token)) => {
+                request.header(header::AUTHORIZATION, format!("Token {token}"))
+            }
+            _ => request,
+        };
+        if config.gzip {
+            request = request.header(header::CONTENT_ENCODING, "gzip");
+        }
+        let response = request
+            .body(body)
+            .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
+            .send()
+            .await?;
+        Ok(read(response).await)
+    }
+}
+
+/// The secret, if there is one and a request can carry it.
+pub(crate) fn reveal(credentials: &Credentials) -> Result<Option<String>, String> {
+    let (key, secret) = match credentials {
+        Credentials::Nobody => return Ok(None),
+        Credentials::Token(token) => ("token", token.reveal()?),
+        Credentials::User { password, .. } => ("password", password.reveal()?),
+    };
+    if secret.is_empty() {
+        return Err(format!("`{key}` is empty; write it, or leave the key out"));
+    }
+    if HeaderValue::from_str(&secret).is_err() {
+        return Err(format!(
+            "`{key}` holds a line break or another control character, which no request can carry; write it anew"
+        ));
+    }
+    Ok(Some(secret))
+}
+
+async fn read(mut response: Response) -> Answer {
+    let headers = response.headers();
+    let mut answer = Answer {
+        status: response.status(),
+        text: String::new(),
+        location: headers
+            .get(header::LOCATION)
+            .and_then(|location| location.to_str().ok())
+            .map(str::to_owned),
+        retry_after: retry_after(headers),
+    };
+    let mut body = Vec::new();
+    // A body that breaks off has said enough.
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() >= LARGEST_ANSWER {
+            break;
+        }
+    }
+    answer.text = String::from_utf8_lossy(&body).into_owned();
+    answer
+}
+
+/// How long the server wants to be left alone: seconds, or a date, which is meant by the server's own clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let asked = text(header::RETRY_AFTER)?.trim();
+    let wait = if let Ok(seconds) = asked.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let now = text(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+        let until = httpdate::parse_http_date(asked).ok()?;
+        until
+            .duration_since(now.unwrap_or_else(SystemTime::now))
+            .ok()?
+    };
+    // At once is what has just failed.
+    (!wait.is_zero()).then_some(wait)
+}
+
+/// A full batch takes a small machine long enough to keep others waiting, so it is done on another thread.
+async fn compressed(lines: String) -> Result<Body, DeliveryError> {
+    let compress = move || {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(lines.as_bytes())?;
+        encoder.finish()
+    };
+    match tokio::task::spawn_blocking(compress).await {
+        Ok(Ok(body)) => Ok(body.into()),
+        Ok(Err(error)) => Err(cannot_prepare(&error)),
+        Err(error) => Err(cannot_prepare(&error)),
+    }
+}
+
+fn cannot_prepare(error: &dyn std::error::Error) -> DeliveryError {
+    DeliveryError::unreachable(format!("cannot prepare a request: {error}"))
+}
