@@ -38,6 +38,7 @@ pub mod config;
 pub mod discovery;
 pub mod link;
 pub mod lock;
+pub mod meter;
 pub mod poll;
 pub mod simulator;
 pub mod sinks;
