@@ -36,6 +36,7 @@ pub mod clock;
 pub mod collector;
 pub mod config;
 pub mod discovery;
+pub mod gate;
 pub mod link;
 pub mod lock;
 pub mod meter;
