@@ -37,6 +37,7 @@ pub mod collector;
 pub mod config;
 pub mod discovery;
 pub mod gate;
+pub mod ledger;
 pub mod link;
 pub mod lock;
 pub mod meter;
