@@ -44,4 +44,5 @@ pub mod meter;
 pub mod poll;
 pub mod simulator;
 pub mod sinks;
+pub mod station;
 pub mod wire;

@@ -1,7 +1,7 @@
 //! `kstar run`: the program's main job, until it is stopped.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,12 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, kstar_sharp};
 use crate::clock::WallClock;
-use crate::collector::{Collector, InverterPlan, SinkEnding, SinkPlan};
+use crate::collector::{Collector, InverterPlan, Metering, SinkEnding, SinkPlan};
 use crate::config::{Config, Host, InverterSection, Source};
+use crate::gate::rules::Rule;
+use crate::ledger::file::LedgerFile;
+use crate::ledger::keeper::{Closing, Keeper};
+use crate::ledger::lock::StateLock;
 use crate::poll::Manners;
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
@@ -139,6 +143,24 @@ pub async fn run(
     let grace = config.collector.grace;
     let inverters = inverter_plans(&config);
     let context = context(&config);
+    let settings = config.metering();
+    // Held to the end. A demonstration neither knows nor changes what is kept.
+    let (_lock, (keeper, closing)) = if demo.is_some() {
+        (None, (Keeper::default(), Closing::default()))
+    } else {
+        let (lock, ledger) = open_ledger(context.state_dir.clone()).await?;
+        let kept = Keeper::start(ledger).map_err(|error| {
+            Failure::Runtime(format!(
+                "cannot start a thread for the energy counters: {error}"
+            ))
+        })?;
+        (lock, kept)
+    };
+    let metering = Metering {
+        settings,
+        keeper,
+        closing,
+    };
     let mut shutdown = std::pin::pin!(shutdown);
     let sinks = tokio::select! {
         // A locked history may take seconds to open.
@@ -146,7 +168,7 @@ pub async fn run(
         sinks = open_sinks(config.sinks, context, source) => sinks?,
     };
 
-    let mut collector = Collector::new(WallClock::default());
+    let mut collector = Collector::new(WallClock::default(), metering);
     for sink in sinks {
         collector.start_sink(sink);
     }
@@ -314,6 +336,8 @@ fn demo_config(inverter: &simulator::Running) -> Config {
         ..Config::default()
     };
     config.collector.poll_interval = Duration::from_secs(1);
+    // Its day takes minutes, so its counters do run faster than any inverter's.
+    config.gate.off = vec![Rule::CounterJump];
     config
 }
 
@@ -336,6 +360,7 @@ pub(super) fn context(config: &Config) -> Context {
 pub(super) fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
     let collector = &config.collector;
     let plan = |inverter: InverterSection| InverterPlan {
+        gate: config.gate(&inverter),
         name: inverter.name.as_str().into(),
         target: inverter.target(collector),
         manners: Manners::new(
@@ -347,6 +372,22 @@ pub(super) fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
         interval: collector.poll_interval,
     };
     config.inverters().into_iter().map(plan).collect()
+}
+
+/// Opens the ledger of the state folder, which is ours alone then, on a thread that may block.
+async fn open_ledger(state_dir: PathBuf) -> Result<(Option<StateLock>, LedgerFile), Failure> {
+    let open = move || {
+        let lock = StateLock::take(&state_dir).map_err(|held| Failure::Usage(held.to_string()))?;
+        let ledger =
+            LedgerFile::open(&state_dir).map_err(|error| Failure::Runtime(error.to_string()))?;
+        Ok((lock, ledger))
+    };
+    match tokio::task::spawn_blocking(open).await {
+        Ok(opened) => opened,
+        Err(error) => Err(Failure::Runtime(format!(
+            "opening the energy counters has failed: {error}"
+        ))),
+    }
 }
 
 /// Opens every sink on a thread that may block.

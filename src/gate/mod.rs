@@ -23,7 +23,7 @@ use rules::{BALANCE_WATTS, CounterLimit, MAX_POWER, MOST_DOUBTFUL, Range, Rule, 
 #[derive(Clone, Debug)]
 pub struct GateSettings {
     /// The most power of the inverter, in watts.
-    pub max_power: i64,
+    pub max_power: u32,
     /// The rules that are not applied.
     pub off: Vec<Rule>,
 }

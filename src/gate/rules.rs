@@ -68,7 +68,7 @@ pub const BALANCE_WATTS: i64 = 500;
 
 /// The most power of an inverter, in watts, unless the configuration says otherwise: no known machine of this protocol
 /// gives more.
-pub const MAX_POWER: i64 = 6000;
+pub const MAX_POWER: u32 = 6000;
 
 /// The most that a house takes or gives on one phase, in watts (PROTOCOL 8). Captures come to 9304.
 pub const HOUSE_POWER: i64 = 20_000;
@@ -105,7 +105,8 @@ impl Range {
 
 /// The ranges for an inverter of this power. All captures and 2,620 samples of a KSE4000 pass (PROTOCOL 8); what the
 /// notes have no range for is bounded by what its field could be taken for by mistake.
-pub fn ranges(max_power: i64) -> Vec<Range> {
+pub fn ranges(max_power: u32) -> Vec<Range> {
+    let max_power = i64::from(max_power);
     let range = |quantity, lowest, highest| Range {
         quantity,
         lowest,
@@ -181,7 +182,7 @@ impl CounterLimit {
 }
 
 /// The counters of an inverter of this power.
-pub fn counters(max_power: i64) -> [CounterLimit; 5] {
+pub fn counters(max_power: u32) -> [CounterLimit; 5] {
     // Tenths of a kWh.
     let energy = |quantity, lifetime, watts: i64| CounterLimit {
         quantity,
@@ -190,9 +191,9 @@ pub fn counters(max_power: i64) -> [CounterLimit; 5] {
         at_once: 10,
     };
     [
-        energy(Quantity::energy_total, true, max_power),
+        energy(Quantity::energy_total, true, max_power.into()),
         energy(Quantity::load_energy_total, true, HOUSE_POWER),
-        energy(Quantity::energy_today, false, max_power),
+        energy(Quantity::energy_today, false, max_power.into()),
         energy(Quantity::load_energy_today, false, HOUSE_POWER),
         CounterLimit {
             quantity: Quantity::operating_hours,

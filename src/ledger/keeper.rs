@@ -10,9 +10,9 @@ use std::time::Duration;
 use kstar_sink::worker::{Upkeep, Worker};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Account;
 use super::file::LedgerFile;
 use super::quarantine::Refused;
-use super::{Account, Accounts};
 
 /// What a power cut may cost at most.
 const SYNC_EVERY: Duration = Duration::from_secs(60);
@@ -20,12 +20,20 @@ const SYNC_EVERY: Duration = Duration::from_secs(60);
 /// How many hand-overs may wait: each inverter waits for its own before it has another.
 const MOST_WAITING: usize = 64;
 
-/// Something to be remembered.
-struct Entry {
-    inverter: Arc<str>,
-    account: Account,
-    refused: Option<Refused>,
-    written: oneshot::Sender<()>,
+/// What is asked of the ledger.
+enum Entry {
+    /// To remember something.
+    Remember {
+        inverter: Arc<str>,
+        account: Box<Account>,
+        refused: Option<Refused>,
+        written: oneshot::Sender<()>,
+    },
+    /// To tell what is remembered.
+    Recall {
+        inverter: Arc<str>,
+        answer: oneshot::Sender<Account>,
+    },
 }
 
 /// A handle to the ledger. Without a file it remembers nothing.
@@ -33,18 +41,12 @@ struct Entry {
 pub struct Keeper(Option<mpsc::Sender<Entry>>);
 
 /// The end of the ledger's work.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Closing(Option<tokio::task::JoinHandle<()>>);
 
 impl Keeper {
-    /// A keeper that writes nothing, for readings that nobody counts on.
-    pub fn forgetful() -> (Self, Closing) {
-        (Self(None), Closing(None))
-    }
-
-    /// Starts to keep a ledger; what is in it already comes with it.
-    pub fn start(ledger: LedgerFile) -> io::Result<(Self, Closing, Accounts)> {
-        let accounts = ledger.accounts().clone();
+    /// Starts to keep a ledger.
+    pub fn start(ledger: LedgerFile) -> io::Result<(Self, Closing)> {
         let upkeep = Upkeep {
             every: SYNC_EVERY,
             run: LedgerFile::sync,
@@ -52,7 +54,22 @@ impl Keeper {
         let worker = Worker::start("ledger", ledger, Some(upkeep))?;
         let (sender, entries) = mpsc::channel(MOST_WAITING);
         let task = tokio::spawn(keep(worker, entries));
-        Ok((Self(Some(sender)), Closing(Some(task)), accounts))
+        Ok((Self(Some(sender)), Closing(Some(task))))
+    }
+
+    /// What is remembered under a name; nothing, if there is nothing.
+    pub async fn recall(&self, inverter: &Arc<str>) -> Account {
+        let Some(sender) = &self.0 else {
+            return Account::default();
+        };
+        let (answer, told) = oneshot::channel();
+        let entry = Entry::Recall {
+            inverter: inverter.clone(),
+            answer,
+        };
+        // Where nobody keeps any more, nothing is known; why has been said.
+        let _ = sender.send(entry).await;
+        told.await.unwrap_or_default()
     }
 
     /// Remembers an inverter's account, and with it a reading that was refused, if there is one. Returns when that is
@@ -62,9 +79,9 @@ impl Keeper {
             return;
         };
         let (written, done) = oneshot::channel();
-        let entry = Entry {
+        let entry = Entry::Remember {
             inverter: inverter.clone(),
-            account: account.clone(),
+            account: Box::new(account.clone()),
             refused,
             written,
         };
@@ -89,40 +106,49 @@ impl Closing {
 async fn keep(worker: Worker<LedgerFile>, mut entries: mpsc::Receiver<Entry>) {
     let mut batch = Vec::new();
     while entries.recv_many(&mut batch, MOST_WAITING).await > 0 {
-        let mut waiting = Vec::with_capacity(batch.len());
-        let mut refused = Vec::new();
-        let mut accounts = Vec::with_capacity(batch.len());
-        for entry in batch.drain(..) {
-            accounts.push((entry.inverter, entry.account));
-            refused.extend(entry.refused);
-            waiting.push(entry.written);
-        }
-        let written = worker.call(move |ledger| {
-            for (inverter, account) in accounts {
-                match ledger.accounts_mut().get_mut(&*inverter) {
-                    Some(known) => *known = account,
-                    None => {
-                        ledger
-                            .accounts_mut()
-                            .insert(inverter.as_ref().to_owned(), account);
-                    }
-                }
-            }
-            ledger.write();
-            if !refused.is_empty() {
-                ledger.quarantine(&refused);
-            }
-        });
-        if let Err(error) = written.await {
+        let entries = std::mem::take(&mut batch);
+        if let Err(error) = worker.call(move |ledger| settle(ledger, entries)).await {
+            // Whoever waited is told by the end of its channel.
             tracing::error!(%error, "the energy counters cannot be kept; please report this");
-        }
-        for waiting in waiting {
-            // An inverter that was stopped meanwhile does not wait any more.
-            let _ = waiting.send(());
         }
     }
     // Only a thread that has panicked, which was said, does not sync.
     let _ = worker.call(LedgerFile::sync).await;
+}
+
+/// Does what was asked; what is to be remembered is written once for all.
+fn settle(ledger: &mut LedgerFile, entries: Vec<Entry>) {
+    let mut waiting = Vec::with_capacity(entries.len());
+    let mut quarantine = Vec::new();
+    for entry in entries {
+        match entry {
+            Entry::Remember {
+                inverter,
+                account,
+                refused,
+                written,
+            } => {
+                ledger.accounts_mut().insert(inverter.to_string(), *account);
+                quarantine.extend(refused);
+                waiting.push(written);
+            }
+            Entry::Recall { inverter, answer } => {
+                let known = ledger.accounts().get(&*inverter).cloned();
+                // Whoever asked may have been stopped.
+                let _ = answer.send(known.unwrap_or_default());
+            }
+        }
+    }
+    if !waiting.is_empty() {
+        ledger.write();
+    }
+    if !quarantine.is_empty() {
+        ledger.quarantine(&quarantine);
+    }
+    for written in waiting {
+        // An inverter that was stopped meanwhile does not wait any more.
+        let _ = written.send(());
+    }
 }
 
 #[cfg(test)]
@@ -140,8 +166,7 @@ mod tests {
     async fn what_is_remembered_is_in_the_file_when_the_call_returns() {
         let folder = tempfile::tempdir().expect("a folder");
         let open = || LedgerFile::open(folder.path()).expect("a ledger");
-        let (keeper, closing, accounts) = Keeper::start(open()).expect("a thread");
-        assert!(accounts.is_empty());
+        let (keeper, closing) = Keeper::start(open()).expect("a thread");
         let names: Vec<Arc<str>> = (0..20)
             .map(|number| format!("roof{number}").into())
             .collect();
@@ -157,6 +182,7 @@ mod tests {
             while let Some(name) = all.join_next().await {
                 let name = name.expect("no panic");
                 assert_eq!(open().accounts().get(&*name), Some(&account(round)));
+                assert_eq!(keeper.recall(&name).await, account(round));
             }
         }
         drop(keeper);
@@ -166,9 +192,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_forgetful_keeper_makes_nobody_wait() {
-        let (keeper, closing) = Keeper::forgetful();
+    async fn without_a_file_nothing_is_remembered_and_nobody_waits() {
+        let keeper = Keeper::default();
         keeper.remember(&"roof".into(), &account(1), None).await;
-        closing.closed().await;
+        assert_eq!(keeper.recall(&"roof".into()).await, Account::default());
+        Closing::default().closed().await;
     }
 }
