@@ -18,7 +18,7 @@ use crate::config::{Config, Host, InverterSection, Source};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
 use crate::ledger::keeper::{Closing, Keeper};
-use crate::ledger::lock::StateLock;
+use crate::lock::StateLock;
 use crate::poll::Manners;
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
@@ -144,17 +144,16 @@ pub async fn run(
     let inverters = inverter_plans(&config);
     let context = context(&config);
     let settings = config.metering();
-    // Held to the end. A demonstration neither knows nor changes what is kept.
-    let (_lock, (keeper, closing)) = if demo.is_some() {
-        (None, (Keeper::default(), Closing::default()))
+    // Held to the end. A demonstration keeps nothing.
+    let _lock = if demo.is_none() {
+        lock(context.state_dir.clone()).await?
     } else {
-        let (lock, ledger) = open_ledger(context.state_dir.clone()).await?;
-        let kept = Keeper::start(ledger).map_err(|error| {
-            Failure::Runtime(format!(
-                "cannot start a thread for the energy counters: {error}"
-            ))
-        })?;
-        (lock, kept)
+        None
+    };
+    let (keeper, closing) = if demo.is_none() {
+        open_ledger(context.state_dir.clone()).await?
+    } else {
+        (Keeper::default(), Closing::default())
     };
     let metering = Metering {
         settings,
@@ -374,20 +373,24 @@ pub(super) fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
     config.inverters().into_iter().map(plan).collect()
 }
 
-/// Opens the ledger of the state folder, which is ours alone then, on a thread that may block.
-async fn open_ledger(state_dir: PathBuf) -> Result<(Option<StateLock>, LedgerFile), Failure> {
-    let open = move || {
-        let lock = StateLock::take(&state_dir).map_err(|held| Failure::Usage(held.to_string()))?;
-        let ledger =
-            LedgerFile::open(&state_dir).map_err(|error| Failure::Runtime(error.to_string()))?;
-        Ok((lock, ledger))
-    };
-    match tokio::task::spawn_blocking(open).await {
-        Ok(opened) => opened,
+/// Takes the lock of the state folder, on a thread that may block.
+async fn lock(state_dir: PathBuf) -> Result<Option<StateLock>, Failure> {
+    match tokio::task::spawn_blocking(move || StateLock::take(&state_dir)).await {
+        Ok(lock) => lock.map_err(|held| Failure::Usage(held.to_string())),
         Err(error) => Err(Failure::Runtime(format!(
-            "opening the energy counters has failed: {error}"
+            "locking the state folder has failed: {error}"
         ))),
     }
+}
+
+/// Opens the energy counters of the state folder, on a thread that may block, and starts to keep them.
+async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
+    let opened = tokio::task::spawn_blocking(move || LedgerFile::open(&state_dir)).await;
+    let ledger = opened
+        .map_err(|error| failed(&error))?
+        .map_err(|error| failed(&error))?;
+    Keeper::start(ledger).map_err(|error| failed(&error))
 }
 
 /// Opens every sink on a thread that may block.

@@ -162,6 +162,11 @@ impl LedgerFile {
         self.report(outcome);
     }
 
+    /// Why what was written last did not reach the disk, if it did not.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     /// Keeps readings that were refused.
     pub fn quarantine(&mut self, refused: &[Refused]) {
         let outcome = quarantine::keep(&self.folder, refused);

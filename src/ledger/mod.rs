@@ -5,7 +5,6 @@
 
 pub mod file;
 pub mod keeper;
-pub mod lock;
 pub mod quarantine;
 
 use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ pub struct Energy(pub u64);
 const PUBLISHED_STEP: u64 = 3_600_000_000;
 
 impl Energy {
-    /// The most that is counted, and that fits an inverter's life many times: a million kWh.
+    /// The most that is counted, an inverter's life many times over: a million kWh.
     pub const MOST: Self = Self(1_000_000_000 * PUBLISHED_STEP);
 
     /// Whole thousandths of a kWh, as they are published.
