@@ -17,6 +17,7 @@ mod faraway;
 mod history;
 mod kstar_sharp;
 mod logs;
+mod meter;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod output;
