@@ -3,8 +3,8 @@
 //! # The way of the data
 //!
 //! ```text
-//! datagram -> frame -> values -> reading -> broadcast channel -> driver -> sink
-//!   link      wire     wire     collector     (kstar-sink)     (kstar-sink)  sinks/*
+//! datagram -> frame -> values -> gate -> meter -> reading -> broadcast channel -> driver -> sink
+//!   link      wire     wire      gate    meter    station     (kstar-sink)     (kstar-sink)  sinks/*
 //! ```
 //!
 //! Nothing flows back. A sink that hangs delays nobody, and the end of the channel is the sinks' order to stop.
@@ -17,8 +17,12 @@
 //! | [`link`] | the only file that sends datagrams, and only those of [`wire::Outgoing`] | what values mean |
 //! | [`discovery`] | who answers a greeting | configuration, sinks |
 //! | [`poll`] | one inverter: schedule, tries, silence, coming back | readings, sinks |
+//! | [`gate`] | which readings and values are believed | files, clocks, logs, tokio |
+//! | [`meter`] | power to energy | files, clocks, logs, tokio |
+//! | [`ledger`] | what gate and meter must not forget, in a file | inverters, sinks |
+//! | [`station`] | one inverter's way from poll to event, through the four before | configuration, sinks |
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
-//! | [`lock`] | one poller per inverter | everything else |
+//! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |

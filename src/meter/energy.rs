@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// An amount of energy in microjoules (watt-microseconds): a year of polls rounds away less than a joule, and 64 bits
-/// hold five million kWh.
+/// An amount of energy in microjoules (watt-microseconds): a year of polls rounds away less than ten joules, and
+/// 64 bits hold five million kWh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Energy(pub u64);
