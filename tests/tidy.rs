@@ -175,7 +175,12 @@ fn each_part_knows_only_what_it_may() {
         ),
         (
             "src/ledger",
-            &["crate::config", "crate::collector", "crate::poll", "crate::cli"],
+            &[
+                "crate::config",
+                "crate::collector",
+                "crate::poll",
+                "crate::cli",
+            ],
         ),
         (
             "src/simulator",
