@@ -16,6 +16,7 @@
 //! | [`wire`] | the protocol: bytes to values | sockets, clocks, logs, tokio |
 //! | [`link`] | the only file that sends datagrams, and only those of [`wire::Outgoing`] | what values mean |
 //! | [`discovery`] | who answers a greeting | configuration, sinks |
+//! | `plot` | charts of a history, as SVG and PNG | the command line, the configuration |
 //! | [`poll`] | one inverter: schedule, tries, silence, coming back | readings, sinks |
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
 //! | [`lock`] | one poller per inverter | everything else |
@@ -43,6 +44,8 @@ pub mod link;
 pub mod lock;
 #[cfg(feature = "history")]
 pub mod period;
+#[cfg(feature = "history")]
+pub mod plot;
 pub mod poll;
 #[cfg(feature = "history")]
 pub mod report;

@@ -23,6 +23,8 @@ pub mod logging;
 #[cfg(feature = "history")]
 pub mod output;
 #[cfg(feature = "history")]
+pub mod plot;
+#[cfg(feature = "history")]
 pub mod progress;
 pub mod read;
 #[cfg(feature = "history")]
@@ -85,6 +87,9 @@ enum Command {
     /// Tell what a day, a month, a year or all years come to
     #[cfg(feature = "history")]
     Report(report::ReportArgs),
+    /// Draw a day's power, or the energies of a week, a month or a year
+    #[cfg(feature = "history")]
+    Plot(plot::PlotArgs),
     /// Write readings, or their means, to a file
     #[cfg(feature = "history")]
     Export(export::ExportArgs),
@@ -118,6 +123,8 @@ impl Cli {
             Command::Fields(args) => fields::run(args, &mut out),
             #[cfg(feature = "history")]
             Command::Report(args) => report::run(&args, &mut out),
+            #[cfg(feature = "history")]
+            Command::Plot(args) => plot::run(&args, &mut out),
             #[cfg(feature = "history")]
             Command::Export(args) => {
                 // It writes on a thread of its own, which needs the lock.
