@@ -99,6 +99,15 @@ impl SinkSections {
         Some(self.sqlite.as_ref()?.file(context))
     }
 
+    /// What writes readings of the past to the history, if there is one.
+    #[cfg(feature = "history")]
+    pub fn importer(
+        &self,
+        context: &Context,
+    ) -> Option<Result<history::Importer, history::HistoryError>> {
+        Some(history::Importer::open(self.sqlite.as_ref()?, context))
+    }
+
     /// Publishes to an MQTT broker: in place of the configuration's, or as a sink of its own. The error never shows the
     /// address, which may hold a password.
     #[cfg(feature = "mqtt")]

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Derivation, Quantity, Values};
+use kstar_sink::catalogue::Quantity;
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::units::Decimal;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Statement};
+use rusqlite::{Connection, OpenFlags};
 
+use crate::columns::Columns;
 use crate::failure::Failure;
+pub use crate::importer::{Imported, Importer};
 pub use crate::level::Level;
-use crate::rollup::{Cell, FromFiveMinutes, FromSamples, MEAN_DECIMALS, Rollup};
+use crate::rollup::{Cell, MEAN_DECIMALS, Rollup};
 use crate::schema;
 use crate::settings::Settings;
-use crate::store::{check_owner, columns};
+use crate::sums::Sums;
+use crate::widen::check_owner;
 
 /// How long to wait while the file is being made or recovered; ordinary writing keeps no reader waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How many samples before a bucket are looked at for the last value of a counter.
-const LOOKED_BACK: u32 = 1000;
 
 /// A history file that is only read.
 pub struct History {
@@ -49,7 +49,7 @@ pub enum HistoryError {
         /// The names that the history knows.
         known: Vec<String>,
     },
-    /// The file cannot be read; the text says which, why, and what to do.
+    /// The file cannot be read or written; the text says which, why, and what to do.
     #[error("{0}")]
     Unreadable(String),
 }
@@ -114,7 +114,12 @@ impl History {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(PATIENCE)?;
-            check_owner(&connection)?;
+            if check_owner(&connection)? < schema::VERSION {
+                return Err(Failure::Unfit(
+                    "is new or of an earlier version, and no collector has written to it since; start `kstar run`"
+                        .to_owned(),
+                ));
+            }
             let settings = Settings::read(&connection)?;
             Ok((connection, settings))
         };
@@ -138,7 +143,7 @@ impl History {
             let mut inverters = Vec::new();
             for (id, inverter) in self.named()? {
                 let end = |end: &str| {
-                    let query = format!("SELECT {end}(time) FROM {}", schema::table(id));
+                    let query = format!("SELECT {end}(time) FROM {}", schema::samples(id));
                     self.connection
                         .query_row(&query, [], |row| row.get::<_, Option<i64>>(0))
                 };
@@ -195,112 +200,28 @@ impl History {
         each: &mut dyn FnMut(&Bucket) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
         let (id, _) = self.find(inverter)?;
-        let zone = &self.settings.zone;
         self.ask(|| {
-            let Some(span) = self.whole_buckets(id, level, span)? else {
+            // One state of the file, whatever is written meanwhile.
+            let transaction = self.connection.unchecked_transaction()?;
+            let Some(sums) = Sums::load(&transaction, &self.settings, id)? else {
                 return Ok(());
             };
-            let mut longer = FromFiveMinutes::new(level, zone.clone());
-            let mut give = |rollup: Option<Rollup>| match rollup {
-                Some(rollup) => each(&Bucket::of(&rollup, quantities)),
-                None => ControlFlow::Continue(()),
+            let zone = &self.settings.zone;
+            let extent = sums.extent()?;
+            let first = level.around(span.start.0.max(extent.start), zone);
+            let begin = if first.start < span.start.0 {
+                first.end
+            } else {
+                first.start
             };
-            let flow =
-                self.five_minutes(id, span, quantities, &mut |part| give(longer.add(part)))?;
-            if flow.is_continue() {
-                let _ = give(longer.finish());
+            let end = span.end.0.min(extent.end);
+            if begin < end {
+                let whole = begin..level.around(end - 1, zone).end;
+                let _ = sums.each(level, &whole, quantities, &mut |rollup| {
+                    Ok(each(&Bucket::of(&rollup, quantities)))
+                })?;
             }
             Ok(())
-        })
-    }
-
-    /// From the begin of the first bucket that begins in the span to the end of the last, as far as there are samples.
-    fn whole_buckets(
-        &self,
-        id: i64,
-        level: Level,
-        span: Range<UnixMillis>,
-    ) -> rusqlite::Result<Option<Range<i64>>> {
-        let zone = &self.settings.zone;
-        let query = format!(
-            "SELECT (SELECT min(time) FROM {0}), (SELECT max(time) FROM {0})",
-            schema::table(id)
-        );
-        let ends = self.connection.query_row(&query, [], |row| {
-            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
-        })?;
-        let (Some(first), Some(last)) = ends else {
-            return Ok(None);
-        };
-        // Between two samples there may be covered time in which no sample stands; beyond the ends there is none.
-        let bucket = level.around(span.start.0.max(level.around(first, zone).start), zone);
-        let begin = if bucket.start < span.start.0 {
-            bucket.end
-        } else {
-            bucket.start
-        };
-        let end = span.end.0.min(last.saturating_add(1));
-        if begin >= end {
-            return Ok(None);
-        }
-        Ok(Some(begin..level.around(end - 1, zone).end))
-    }
-
-    /// Adds up samples to buckets of five minutes.
-    fn five_minutes(
-        &self,
-        id: i64,
-        span: Range<i64>,
-        quantities: &[Quantity],
-        each: &mut dyn FnMut(Rollup) -> ControlFlow<()>,
-    ) -> rusqlite::Result<ControlFlow<()>> {
-        let columns = Columns::of(&self.connection, id, quantities)?;
-        let picked = |values: &Values| -> Vec<Option<i64>> {
-            quantities
-                .iter()
-                .map(|quantity| values.raw(*quantity))
-                .collect()
-        };
-        let mut last = vec![None; quantities.len()];
-        let mut begin = None;
-        {
-            let condition = format!("WHERE time < ? ORDER BY time DESC LIMIT {LOOKED_BACK}");
-            let mut before = columns.select(&self.connection, &condition)?;
-            let mut rows = before.query([span.start])?;
-            while last.contains(&None)
-                && let Some(row) = rows.next()?
-            {
-                let (time, values) = columns.read(row)?;
-                begin.get_or_insert(time);
-                for (last, raw) in last.iter_mut().zip(picked(&values)) {
-                    *last = last.or(raw);
-                }
-            }
-        }
-        let mut sums = FromSamples::new(quantities, self.settings.longest_gap, last);
-        let mut samples = columns.select(&self.connection, "WHERE time >= ? ORDER BY time")?;
-        let mut rows = samples.query([begin.unwrap_or(span.start)])?;
-        let mut give = |rollup: Rollup| {
-            if span.contains(&rollup.bucket.start) {
-                each(rollup)
-            } else {
-                ControlFlow::Continue(())
-            }
-        };
-        while let Some(row) = rows.next()? {
-            let (time, values) = columns.read(row)?;
-            for rollup in sums.add(time, picked(&values)) {
-                if give(rollup).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-            if time >= span.end {
-                break;
-            }
-        }
-        Ok(match sums.finish() {
-            Some(rollup) => give(rollup),
-            None => ControlFlow::Continue(()),
         })
     }
 
@@ -319,17 +240,6 @@ impl History {
     }
 
     fn named(&self) -> rusqlite::Result<Vec<(i64, Arc<Inverter>)>> {
-        let is_there: Option<i64> = self
-            .connection
-            .query_row(
-                "SELECT 1 FROM sqlite_schema WHERE name = 'inverter'",
-                [],
-                |row| row.get(0),
-            )
-            .optional()?;
-        if is_there.is_none() {
-            return Ok(Vec::new());
-        }
         self.connection
             .prepare("SELECT id, name, serial, model FROM inverter ORDER BY id")?
             .query_map([], |row| {
@@ -346,66 +256,6 @@ impl History {
     fn ask<T>(&self, question: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, HistoryError> {
         question()
             .map_err(|error| HistoryError::Unreadable(Failure::from(error).explain(&self.path)))
-    }
-}
-
-/// The columns that some quantities need, of those that the file has.
-struct Columns {
-    table: String,
-    quantities: Vec<Quantity>,
-}
-
-impl Columns {
-    fn of(connection: &Connection, id: i64, quantities: &[Quantity]) -> rusqlite::Result<Self> {
-        let table = schema::table(id);
-        let there = columns(connection, &table)?;
-        let mut needed = Vec::new();
-        for quantity in quantities {
-            sources(*quantity, &mut needed);
-        }
-        needed.retain(|quantity| there.iter().any(|column| column == quantity.name()));
-        Ok(Self {
-            table,
-            quantities: needed,
-        })
-    }
-
-    fn select<'a>(
-        &self,
-        connection: &'a Connection,
-        condition: &str,
-    ) -> rusqlite::Result<Statement<'a>> {
-        let mut names = "time".to_owned();
-        for quantity in &self.quantities {
-            names += ", ";
-            names += &schema::quoted(quantity.name());
-        }
-        connection.prepare(&format!("SELECT {names} FROM {} {condition}", self.table))
-    }
-
-    /// The time and the values of a row, with what follows from them.
-    fn read(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Values)> {
-        let mut values = Values::default();
-        for (index, quantity) in (1..).zip(&self.quantities) {
-            values.set_raw(*quantity, row.get(index)?);
-        }
-        values.derive();
-        Ok((row.get(0)?, values))
-    }
-}
-
-/// The stored quantities that one follows from, or is.
-fn sources(quantity: Quantity, needed: &mut Vec<Quantity>) {
-    match quantity.description().derivation {
-        None if needed.contains(&quantity) => {}
-        None => needed.push(quantity),
-        Some(Derivation::Product(one, other) | Derivation::Sum(one, other)) => {
-            sources(one, needed);
-            sources(other, needed);
-        }
-        Some(Derivation::Positive(of) | Derivation::Negative(of) | Derivation::Bits(of)) => {
-            sources(of, needed);
-        }
     }
 }
 

@@ -21,6 +21,18 @@ pub enum Level {
 }
 
 impl Level {
+    /// The shortest first, as each is made of the first.
+    pub(crate) const ALL: [Self; 3] = [Self::FiveMinutes, Self::Hour, Self::Day];
+
+    /// What tables and views of this level are called by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::FiveMinutes => "5min",
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+
     /// The bucket around a moment, in Unix milliseconds. The buckets of a level leave no gap and do not overlap.
     pub(crate) fn around(self, time: i64, zone: &TimeZone) -> Range<i64> {
         // jiff knows ten thousand years; beyond them all zones are UTC.

@@ -50,7 +50,7 @@ impl Summing {
         match description.kind {
             Kind::Measurement => Some(Self::Measured),
             Kind::Counter => Some(Self::Counted {
-                falls_to_zero: description.role == Role::Today,
+                falls_to_zero: matches!(description.role, Role::Today { .. }),
             }),
             Kind::Mode(_) | Kind::Flags(_) | Kind::Bits | Kind::Clock => None,
         }

@@ -6,8 +6,6 @@ use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
 use kstar_sink::TimeZone;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::schema;
-
 /// Samples that are further apart than this tell nothing of the time between them, unless polls are rarer still.
 const LONGEST_GAP: Duration = Duration::from_secs(60);
 
@@ -35,9 +33,8 @@ impl Settings {
         }
     }
 
-    /// Writes down what has changed.
-    pub(crate) fn keep(&self, connection: &Connection) -> rusqlite::Result<()> {
-        connection.execute_batch(schema::SETTING)?;
+    /// Writes down what has changed; says whether the zone has.
+    pub(crate) fn keep(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let mut replace = connection.prepare(
             "INSERT INTO setting (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2
              WHERE value IS NOT ?2",
@@ -46,33 +43,26 @@ impl Settings {
         let zone = DateTimePrinter::new()
             .time_zone_to_string(&self.zone)
             .unwrap_or_default();
-        replace.execute(("zone", zone))?;
         replace.execute(("longest_gap", self.longest_gap))?;
-        Ok(())
+        Ok(replace.execute(("zone", zone))? > 0)
     }
 
-    /// What a file says; the usual where it says nothing, as an older version's does.
+    /// What a file says.
     pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let is_there: bool = connection.query_row(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'setting')",
-            [],
-            |row| row.get(0),
-        )?;
         let mut settings = Self::default();
-        if is_there {
-            let mut select = connection.prepare("SELECT value FROM setting WHERE name = ?")?;
-            let zone: Option<String> = select.query_row(["zone"], |row| row.get(0)).optional()?;
-            if let Some(zone) = zone
-                && let Ok(zone) = DateTimeParser::new().parse_time_zone(&zone)
-            {
-                settings.zone = zone;
-            }
-            if let Some(gap) = select
-                .query_row(["longest_gap"], |row| row.get(0))
-                .optional()?
-            {
-                settings.longest_gap = gap;
-            }
+        let mut select = connection.prepare("SELECT value FROM setting WHERE name = ?")?;
+        let zone: Option<String> = select.query_row(["zone"], |row| row.get(0)).optional()?;
+        // An unnamed one is the system's.
+        if let Some(zone) = zone
+            && let Ok(zone) = DateTimeParser::new().parse_time_zone(&zone)
+        {
+            settings.zone = zone;
+        }
+        let longest_gap = select
+            .query_row(["longest_gap"], |row| row.get(0))
+            .optional()?;
+        if let Some(longest_gap) = longest_gap {
+            settings.longest_gap = longest_gap;
         }
         Ok(settings)
     }
