@@ -189,3 +189,125 @@ fn write_legend(drawing: &mut Drawing, sums: &Flows) {
     ];
     super::write_legend(drawing, &rows);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::civil::{Date, date};
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::plot::svg::tests::assert_sound;
+    use crate::plot::{Size, Theme};
+    use crate::report::{Energy, Figures, Origin, Part, Subject};
+
+    /// A report whose every second part has no readings.
+    fn report(calendar: Calendar, first: Date, kwh: f64) -> Report {
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        let subject = Subject::One(calendar);
+        let days = first..calendar.next(first);
+        let part = subject.part().expect("parts of the calendar");
+        let energy = |share: f64| {
+            Some(Energy {
+                kwh: kwh * share,
+                origin: Origin::Power,
+            })
+        };
+        let figures = Figures {
+            flows: Flows {
+                production: energy(1.0),
+                consumption: energy(0.5),
+                // More than was used: the battery was charged too.
+                import: energy(0.8),
+                export: energy(0.3),
+                ..Flows::default()
+            },
+            ..Figures::default()
+        };
+        let parts = part.parts(days.clone()).zip(0..).map(|(day, number)| Part {
+            span: part.range(day, &zone),
+            figures: if number % 2 == 0 {
+                figures.clone()
+            } else {
+                Figures::default()
+            },
+            coverage: Some(0.5),
+        });
+        Report {
+            subject,
+            parts: parts.collect(),
+            sum: Part {
+                span: calendar.range(first, &zone),
+                figures: figures.clone(),
+                coverage: Some(0.5),
+            },
+            days,
+            zone,
+            inverters: vec![Arc::from("roof"), Arc::from("garage")],
+            currency: None,
+            peaks: Vec::new(),
+        }
+    }
+
+    fn look(size: &str) -> Look {
+        Look {
+            theme: Theme::Light,
+            size: size.parse::<Size>().expect("a size"),
+        }
+    }
+
+    #[test]
+    fn everything_stands_inside_the_picture_whatever_the_energy_and_the_size() {
+        for kwh in [0.0, 0.02, 31.7, 98_765.0] {
+            for size in ["480x300", "1200x675", "4096x300", "480x4096"] {
+                for calendar in [Calendar::Week, Calendar::Month, Calendar::Year] {
+                    let first = calendar.first(date(2026, 10, 25));
+                    assert_sound(&draw(&report(calendar, first, kwh), look(size)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_part_has_its_name() {
+        let texts = assert_sound(&draw(
+            &report(Calendar::Week, date(2026, 10, 19), 10.0),
+            look("1200x675"),
+        ));
+        for name in ["Mon 19", "Sun 25", "Week 43 of 2026", "roof, garage"] {
+            assert!(texts.iter().any(|text| text == name), "{name}: {texts:?}");
+        }
+        let texts = assert_sound(&draw(
+            &report(Calendar::Month, date(2026, 2, 1), 10.0),
+            look("1200x675"),
+        ));
+        assert!(
+            (1..=28).all(|day| texts.contains(&day.to_string())),
+            "{texts:?}"
+        );
+    }
+
+    #[test]
+    fn a_bar_never_hides_what_crossed_the_grid_connection() {
+        let report = report(Calendar::Week, date(2026, 10, 19), 10.0);
+        let split = Split::of_consumption(&report.sum.figures.flows);
+        assert_eq!(
+            split,
+            Some(Split {
+                own: 0.0,
+                grid: 8.0
+            })
+        );
+    }
+
+    #[test]
+    fn a_part_without_readings_stays_open() {
+        let svg = draw(
+            &report(Calendar::Week, date(2026, 10, 19), 10.0),
+            look("1200x675"),
+        );
+        // Four days and the legend.
+        assert_eq!(svg.matches(Theme::Light.colours().grid.fill).count(), 5);
+    }
+}

@@ -352,3 +352,101 @@ fn write_legend(drawing: &mut Drawing, sums: &Flows) {
     ];
     super::write_legend(drawing, &rows);
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::period::Calendar;
+    use crate::plot::svg::tests::assert_sound;
+    use crate::plot::{Size, Theme};
+
+    const FIVE_MINUTES: i64 = 300_000;
+
+    /// A day of that many watts of sun, without readings from the 100th to the 120th five minutes.
+    fn day(date: jiff::civil::Date, watts: f64) -> Day {
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        let span = Calendar::Day.range(date, &zone);
+        let count = (span.end.0 - span.start.0) / FIVE_MINUTES;
+        let samples = (0..count).filter(|number| !(100..120).contains(number));
+        let sample = Sample {
+            production: Some(watts),
+            consumption: Some(-12.0),
+            import: Some(0.0),
+            export: Some(watts * 0.7),
+            stored: Some(watts * 0.2),
+            drawn: None,
+            charge: Some(55.0),
+        };
+        let samples = samples.map(|number| {
+            let begin = span.start.0 + number * FIVE_MINUTES;
+            (UnixMillis(begin)..UnixMillis(begin + FIVE_MINUTES), sample)
+        });
+        Day {
+            title: "A <day>".to_owned(),
+            subtitle: "roof & garage".to_owned(),
+            samples: samples.collect(),
+            sums: Flows::default(),
+            span,
+            zone,
+        }
+    }
+
+    fn look(size: &str) -> Look {
+        Look {
+            theme: Theme::Dark,
+            size: size.parse::<Size>().expect("a size"),
+        }
+    }
+
+    #[test]
+    fn everything_stands_inside_the_picture_whatever_the_power_and_the_size() {
+        for watts in [0.0, 0.4, 3900.0, 250_000.0] {
+            for size in ["480x300", "1200x675", "4096x300", "480x4096"] {
+                assert_sound(&draw(&day(date(2026, 6, 21), watts), look(size)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_day_has_the_hours_that_its_clock_shows() {
+        let hours = |date| -> Vec<String> {
+            let texts = assert_sound(&draw(&day(date, 100.0), look("1200x675")));
+            texts
+                .into_iter()
+                .filter(|text| text.contains(':'))
+                .collect()
+        };
+        let all = [
+            "00:00", "03:00", "06:00", "09:00", "12:00", "15:00", "18:00", "21:00", "24:00",
+        ];
+        assert_eq!(hours(date(2026, 3, 29)), all);
+        assert_eq!(hours(date(2026, 10, 25)), all);
+    }
+
+    #[test]
+    fn what_no_reading_covers_stays_open() {
+        let mut day = day(date(2026, 6, 21), 1000.0);
+        let areas = |day: &Day| {
+            let svg = draw(day, look("1200x675"));
+            svg.matches(Theme::Dark.colours().charge).count()
+        };
+        assert_eq!(areas(&day), 2, "one before the gap and one behind it");
+        day.samples
+            .retain(|(span, _)| span.start < UnixMillis(day.span.start.0 + 100 * FIVE_MINUTES));
+        assert_eq!(areas(&day), 1);
+        day.samples.clear();
+        assert_eq!(areas(&day), 0);
+        assert_sound(&draw(&day, look("1200x675")));
+    }
+
+    #[test]
+    fn a_house_without_a_battery_has_no_line_for_one() {
+        let mut day = day(date(2026, 6, 21), 1000.0);
+        for (_, sample) in &mut day.samples {
+            sample.charge = None;
+        }
+        assert!(!draw(&day, look("1200x675")).contains("state of charge"));
+    }
+}

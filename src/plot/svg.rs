@@ -238,9 +238,63 @@ fn path(points: impl IntoIterator<Item = (f64, f64)>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::plot::{Size, Theme};
+
+    /// Whether a chart is well-formed and nothing of it stands outside; gives its texts.
+    #[track_caller]
+    pub(in crate::plot) fn assert_sound(svg: &str) -> Vec<String> {
+        let document = roxmltree::Document::parse(svg).expect("well-formed");
+        let root = document.root_element();
+        let number = |text: &str| text.parse::<f64>().expect("a number");
+        let [width, height] =
+            ["width", "height"].map(|name| number(root.attribute(name).expect(name)));
+        let inside = |x: f64, y: f64, what: &str| {
+            assert!((-0.5..=width + 0.5).contains(&x), "{x} {what}");
+            assert!((-0.5..=height + 0.5).contains(&y), "{y} {what}");
+        };
+        let mut texts = Vec::new();
+        for node in root.children().filter(roxmltree::Node::is_element) {
+            let what = &svg[node.range()];
+            let of = |name: &str| number(node.attribute(name).expect(name));
+            match node.tag_name().name() {
+                "title" => {}
+                "rect" => {
+                    assert!(of("width") >= 0.0 && of("height") >= 0.0, "{what}");
+                    inside(of("x"), of("y"), what);
+                    inside(of("x") + of("width"), of("y") + of("height"), what);
+                }
+                "line" => {
+                    inside(of("x1"), of("y1"), what);
+                    inside(of("x2"), of("y2"), what);
+                }
+                "path" => {
+                    let points = node.attribute("d").expect("a path").trim_end_matches('Z');
+                    for point in points.split(['M', 'L']).filter(|point| !point.is_empty()) {
+                        let (x, y) = point.split_once(' ').expect("two numbers");
+                        inside(number(x), number(y), point);
+                    }
+                }
+                "text" => {
+                    let text = node.text().unwrap_or_default();
+                    // No letter of the font is wider on average.
+                    let letters = u16::try_from(text.chars().count()).expect("a line");
+                    let length = f64::from(letters) * of("font-size") * 0.62;
+                    let left = match node.attribute("text-anchor") {
+                        Some("start") => of("x"),
+                        Some("middle") => of("x") - length / 2.0,
+                        _ => of("x") - length,
+                    };
+                    inside(left, of("y"), what);
+                    inside(left + length, of("y") - of("font-size"), what);
+                    texts.push(text.to_owned());
+                }
+                other => panic!("{other} is drawn by nothing here"),
+            }
+        }
+        texts
+    }
 
     #[test]
     fn what_a_text_holds_cannot_spoil_the_drawing() {

@@ -15,11 +15,15 @@ mod commands;
 mod config;
 mod faraway;
 mod history;
+#[cfg(feature = "history")]
+mod history_commands;
 mod kstar_sharp;
 mod logs;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod output;
+#[cfg(feature = "history")]
+mod past;
 mod process;
 mod read;
 mod run;
