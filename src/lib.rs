@@ -22,6 +22,7 @@
 //! | [`lock`] | one poller per inverter | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
+//! | `old_history` | the database of kstar.sharp as readings, its local times as moments | where they go |
 //! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | `report` | what a day, month or year comes to: definitions, and a history's buckets made into figures | the command line, the configuration |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
@@ -42,6 +43,8 @@ pub mod config;
 pub mod discovery;
 pub mod link;
 pub mod lock;
+#[cfg(feature = "history")]
+pub mod old_history;
 #[cfg(feature = "history")]
 pub mod period;
 #[cfg(feature = "history")]

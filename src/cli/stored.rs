@@ -12,14 +12,56 @@ use crate::sinks::SinkSections;
 use crate::sinks::history::{History, HistoryError, StoredInverter};
 use crate::tariff::Tariff;
 
-/// Which history a command asks.
+/// Which history file a command reads.
 #[derive(Args, Clone, Debug)]
-pub struct StoredArgs {
+pub struct HistoryArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// The history [default: that of the configuration's section sinks.sqlite, or ./kstar.db without a configuration]
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
+}
+
+impl HistoryArgs {
+    /// The file.
+    pub fn file(&self) -> Result<PathBuf, Failure> {
+        Ok(self.load()?.1)
+    }
+
+    /// The configuration, and the file.
+    fn load(&self) -> Result<(Config, PathBuf), Failure> {
+        let config = config_or_built_in(&self.config)?;
+        let of_config = || config.sinks.history_file(&run::context(&config));
+        let Some(file) = self.history.clone().or_else(of_config) else {
+            return Err(no_history("or name a file with --history"));
+        };
+        Ok((config, file))
+    }
+}
+
+/// The configuration, or what is used without any.
+pub fn config_or_built_in(args: &ConfigArgs) -> Result<Config, Failure> {
+    Ok(match args.load()? {
+        Some((_, config)) => config,
+        None => Config {
+            sinks: SinkSections::built_in(run::BUILT_IN_DATABASE.as_ref()),
+            ..Config::default()
+        },
+    })
+}
+
+/// Says that the configuration has no history, and what else there is to do.
+pub fn no_history(or: &str) -> Failure {
+    Failure::Usage(format!(
+        "the configuration has no section [sinks.sqlite], so no history is written; add it, {or}"
+    ))
+}
+
+/// Which history a command asks, and about what.
+#[derive(Args, Clone, Debug)]
+pub struct StoredArgs {
+    #[command(flatten)]
+    history: HistoryArgs,
     /// One inverter, by its name [default: all together]
     #[arg(long, value_name = "NAME")]
     inverter: Option<String>,
@@ -40,19 +82,7 @@ pub struct Stored {
 impl StoredArgs {
     /// Opens the history.
     pub fn open(&self) -> Result<Stored, Failure> {
-        let config = match self.config.load()? {
-            Some((_, config)) => config,
-            None => Config {
-                sinks: SinkSections::built_in(run::BUILT_IN_DATABASE.as_ref()),
-                ..Config::default()
-            },
-        };
-        let of_config = || config.sinks.history_file(&run::context(&config));
-        let Some(file) = self.history.clone().or_else(of_config) else {
-            let message = "the configuration has no section [sinks.sqlite], so no history is written; \
-                           add it, or name a file with --history";
-            return Err(Failure::Usage(message.to_owned()));
-        };
+        let (config, file) = self.history.load()?;
         let history = History::open(&file)?;
         let all = history.inverters()?;
         let inverters = match &self.inverter {

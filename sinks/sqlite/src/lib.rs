@@ -19,6 +19,8 @@ pub mod history;
 mod importer;
 mod level;
 mod place;
+#[cfg(test)]
+mod properties;
 mod retention;
 mod rollup;
 mod schema;
