@@ -21,6 +21,7 @@ mod history;
 mod influxdb;
 mod kstar_sharp;
 mod logs;
+mod meter;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod output;
