@@ -192,6 +192,7 @@ impl Push {
         // A chunk fits whole, whatever the queue of live readings is.
         let policy = Policy {
             queue: chunk,
+            linger: Duration::ZERO,
             ..job.policy
         };
         let driver = Driver::new(job.sink, policy, Arc::clone(&health));

@@ -27,6 +27,8 @@ pub struct Policy {
     pub batch: NonZeroUsize,
     /// How long one delivery may take before it counts as unanswered.
     pub timeout: Duration,
+    /// How long new readings are gathered before they are delivered together; a full batch goes at once.
+    pub linger: Duration,
     /// The bounds of the spool, for a sink that has one: what waits for longer than a second waits there.
     pub spool: Option<SpoolBounds>,
 }
@@ -98,6 +100,7 @@ impl DeliverySettings {
             queue: self.queue.unwrap_or(usual_queue),
             batch: self.batch.unwrap_or(batch),
             timeout: self.timeout.unwrap_or(TIMEOUT),
+            linger: Duration::ZERO,
             spool,
         }
     }

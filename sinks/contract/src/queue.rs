@@ -137,11 +137,6 @@ impl Queue {
         self.waiting.len() + self.borrowed.len()
     }
 
-    /// Whether there is something to borrow.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     /// Since when the oldest reading is here.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         let oldest = self.borrowed.first().or_else(|| self.waiting.front())?;

@@ -1,5 +1,6 @@
 //! InfluxDB 1: its parser takes every line, and its queries give back what went in.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use kstar_sink::async_trait;
@@ -9,6 +10,7 @@ use kstar_sink::reading::Reading;
 use kstar_sink::sink::{Batch, DeliveryError, Sink, SinkConfig};
 use kstar_sink::testing::{FarSide, Record, conformance, full_reading, readings, record};
 use kstar_sink_influxdb::InfluxdbConfig;
+use tempfile::TempDir;
 
 use super::world::{Influxdb, Running, context};
 
@@ -214,6 +216,7 @@ async fn what_is_older_than_the_server_keeps_is_dropped_and_the_rest_is_delivere
 struct Database {
     influxdb: Influxdb,
     config: InfluxdbConfig,
+    spool: Option<TempDir>,
 }
 
 #[async_trait]
@@ -242,13 +245,24 @@ impl FarSide for Database {
     fn policy(&self) -> Policy {
         self.config.policy()
     }
+
+    fn spool_folder(&self) -> Option<&Path> {
+        self.spool.as_ref().map(TempDir::path)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_sink_keeps_the_contract_with_a_database() {
-    let influxdb = Influxdb::start().await;
-    let config = influxdb.config("delivery.timeout = '1s'");
-    conformance(Database { influxdb, config }).await;
+async fn the_sink_keeps_the_contract_with_a_database_with_a_spool_and_without() {
+    for spool in [None, Some(TempDir::new().unwrap())] {
+        let influxdb = Influxdb::start().await;
+        let config = influxdb.config("delivery.timeout = '1s'");
+        conformance(Database {
+            influxdb,
+            config,
+            spool,
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
