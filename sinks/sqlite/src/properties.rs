@@ -1,5 +1,7 @@
 //! Whatever happens to a history, its buckets are those that a plain computation from its samples gives.
 
+#![expect(clippy::cast_precision_loss, reason = "test numbers are small")]
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -125,7 +127,7 @@ impl Model {
                     let slope = (to - from) as f64 / (time - since) as f64;
                     let at = |moment: i64| from as f64 + slope * (moment - since) as f64;
                     let span = (leave - enter) as f64;
-                    integrals[index].0 += (at(enter) + at(leave)) / 2.0 * span;
+                    integrals[index].0 += f64::midpoint(at(enter), at(leave)) * span;
                     integrals[index].1 += span;
                 }
             }
@@ -146,15 +148,15 @@ impl Model {
                 return Some([mean, least as f64, most as f64]);
             }
             let before = samples.iter().filter(|(time, _)| *time < begin);
-            let mut last = before.filter_map(|(_, values)| values[index]).next_back();
+            let mut previous = before.filter_map(|(_, values)| values[index]).next_back();
             let mut grown = 0;
             for value in present {
-                grown += match last {
-                    Some(last) if value >= last => value - last,
+                grown += match previous {
+                    Some(previous) if value >= previous => value - previous,
                     Some(_) if index == 2 => value,
                     _ => 0,
                 };
-                last = Some(value);
+                previous = Some(value);
             }
             // Both counters have one decimal.
             Some([grown as f64 / 10.0, 0.0, 0.0])
