@@ -421,6 +421,62 @@ fn run(steps: Vec<Step>) {
     file.check(&model);
 }
 
+#[test]
+fn sums_outlive_what_they_are_made_of() {
+    let mut file = File {
+        folder: TempDir::new().unwrap(),
+        zone: TimeZone::get("Europe/London").unwrap(),
+        database: None,
+    };
+    let readings: Vec<_> = (0..6 * 144)
+        .map(|step| {
+            reading(
+                BEGIN + step * 600_000,
+                [Some(step), Some(-step), Some(step % 144), Some(step)],
+            )
+        })
+        .collect();
+    file.open().write(&readings).unwrap();
+    while file.open().settle_some().unwrap() {}
+    let [five_minutes, hours, days] = Level::ALL.map(|level| file.buckets(level));
+    let day = KeepFor::Span(Duration::from_secs(86_400));
+    let retention = Retention {
+        samples: day,
+        five_minutes: KeepFor::Span(Duration::from_secs(3 * 86_400)),
+        hours: KeepFor::Forever,
+        days: KeepFor::Forever,
+    };
+    while file.open().delete_some(&retention).unwrap() {}
+    let left = file.buckets(Level::FiveMinutes);
+    assert!(
+        left.len() < five_minutes.len()
+            && left[..] == five_minutes[five_minutes.len() - left.len()..]
+    );
+    // Late samples, where samples are gone and where five minutes are gone as well.
+    for late in [BEGIN + 3 * DAY + 1000, BEGIN + 1000] {
+        file.open()
+            .write(&[reading(late, [Some(9999); 4])])
+            .unwrap();
+        while file.open().settle_some().unwrap() {}
+    }
+    assert!(file.buckets(Level::Hour) == hours);
+    assert!(file.buckets(Level::Day) == days);
+    // Another zone moves the days that can be moved, and loses no energy.
+    file.database = None;
+    file.zone = TimeZone::get("Asia/Kathmandu").unwrap();
+    while file.open().settle_some().unwrap() {}
+    let grown = |buckets: &[Bucket]| -> f64 {
+        let grown = buckets.iter().filter_map(|bucket| match bucket.values[3] {
+            Some(Aggregate::Counted { grown }) => Some(grown),
+            _ => None,
+        });
+        grown.sum()
+    };
+    let moved = file.buckets(Level::Day);
+    assert!(moved != days);
+    assert!((grown(&moved) - grown(&days)).abs() < 1e-6, "{moved:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
