@@ -28,4 +28,6 @@ mod process;
 mod read;
 mod run;
 mod stop;
+#[cfg(feature = "history")]
+mod takeover;
 mod world;
