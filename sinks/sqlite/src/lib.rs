@@ -4,7 +4,7 @@
 //! - `views`: the same for people, in physical units;
 //! - `level`, `rollup`: spans of time, and what the samples in them come to; both know no file;
 //! - `settings`, `columns`, `sums`: what the file says of the program that writes it, of samples, and of their sums;
-//! - `widen`, `database`, `retention`: a file is brought up to date, written, and relieved of what is old;
+//! - `widen`, `database` with `known`, `retention`: a file is brought up to date, written, and relieved of what is old;
 //! - `store`: the file as the sink has it, with its outages; it knows no async code;
 //! - [`history`]: the file for those who ask it; `importer`: for those who bring readings of the past;
 //! - `failure`, `place`: why a file cannot be used, in words, and whether it is still where it was.
@@ -17,6 +17,7 @@ mod database;
 mod failure;
 pub mod history;
 mod importer;
+mod known;
 mod level;
 mod place;
 #[cfg(test)]

@@ -41,6 +41,8 @@ enum Step {
     Write(i64, i64, Vec<[Option<i64>; 4]>),
     /// The program ends and starts again, perhaps with another zone.
     Restart(usize),
+    /// It is killed, and starts again with what is in the file and its log.
+    Kill,
     /// A step of what is left to do.
     Settle,
     /// Samples older than so many days are deleted.
@@ -61,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => write.prop_map(|(begin, apart, values)| Step::Write(begin, apart, values)),
         1 => (0..ZONES.len()).prop_map(Step::Restart),
+        1 => Just(Step::Kill),
         1 => Just(Step::Settle),
         1 => (0..4_u64).prop_map(Step::Retain),
     ]
@@ -398,6 +401,15 @@ fn run(steps: Vec<Step>) {
                 file.database = None;
                 file.zone = TimeZone::get(ZONES[zone]).unwrap();
                 file.open();
+            }
+            Step::Kill => {
+                file.open();
+                let left = TempDir::new().unwrap();
+                for name in ["history.db", "history.db-wal"] {
+                    std::fs::copy(file.folder.path().join(name), left.path().join(name)).unwrap();
+                }
+                file.database = None;
+                file.folder = left;
             }
             Step::Settle => {
                 file.open().settle_some().unwrap();
