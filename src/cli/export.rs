@@ -160,7 +160,11 @@ enum Ending {
     Output(io::Error),
     History(HistoryError),
     Stopped,
-    Nothing,
+    /// There is nothing in that time.
+    Nothing {
+        /// Whether readings were asked for, which are not kept as long as their means.
+        raw: bool,
+    },
 }
 
 impl From<io::Error> for Ending {
@@ -177,7 +181,12 @@ impl Ending {
             Self::Stopped => {
                 Failure::Runtime("the export was stopped before it was complete".to_owned())
             }
-            Self::Nothing => stored.nothing("the time from --from to --to"),
+            Self::Nothing { raw } => match stored.nothing("the time from --from to --to") {
+                Failure::Runtime(message) if raw => Failure::Runtime(format!(
+                    "{message}, the oldest perhaps only as means: try --resolution 5min"
+                )),
+                failure => failure,
+            },
         }
     }
 }
@@ -245,7 +254,8 @@ fn write(
         done += length(&stretch);
     }
     if rows == 0 {
-        return Err(Ending::Nothing);
+        let raw = args.resolution == Resolution::Raw;
+        return Err(Ending::Nothing { raw });
     }
     Ok(())
 }

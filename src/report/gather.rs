@@ -370,7 +370,7 @@ mod tests {
             begin: UnixMillis(0),
             end: UnixMillis(HOUR),
             samples: 360,
-            covered: Duration::from_mins(30),
+            covered: Duration::from_secs(1800),
             values,
         }
     }

@@ -367,6 +367,7 @@ fn what_cannot_be_answered_says_why_and_what_there_is() {
             there,
         ),
         (&["export", "--from", "2027", "-o", "a.csv"], 1, there),
+        (&["export", "--to", "2025"], 1, "try --resolution 5min"),
         (
             &["report", "day", "--inverter", "barn"],
             2,
