@@ -102,16 +102,19 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_was_given_up_is_finished_and_the_queue_stays_bounded() {
         let (release, gate) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = tokio::sync::oneshot::channel();
         let worker = Worker::start("test", 0, None).expect("a thread");
         let slow = worker.call(move |sum: &mut i32| {
+            let _ = begin.send(());
             gate.recv().expect("released");
             *sum += 1;
         });
-        assert!(
-            tokio::time::timeout(Duration::from_millis(20), slow)
-                .await
-                .is_err()
-        );
+        // Given up once it runs, so that there is room for just one more.
+        tokio::select! {
+            biased;
+            _ = slow => panic!("nothing has released it"),
+            _ = begun => {}
+        }
         let waiting = worker.call(|sum| *sum += 10);
         assert!(
             tokio::time::timeout(Duration::from_millis(20), waiting)
