@@ -16,6 +16,7 @@
 //! | [`wire`] | the protocol: bytes to values | sockets, clocks, logs, tokio |
 //! | [`link`] | the only file that sends datagrams, and only those of [`wire::Outgoing`] | what values mean |
 //! | [`discovery`] | who answers a greeting | configuration, sinks |
+//! | `plot` | charts of a history, as SVG and PNG | the command line, the configuration |
 //! | [`poll`] | one inverter: schedule, tries, silence, coming back | readings, sinks |
 //! | [`gate`] | which readings and values are believed | files, clocks, logs, tokio |
 //! | [`meter`] | power to energy | files, clocks, logs, tokio |
@@ -56,6 +57,8 @@ pub mod meter;
 pub mod old_history;
 #[cfg(feature = "history")]
 pub mod period;
+#[cfg(feature = "history")]
+pub mod plot;
 pub mod poll;
 #[cfg(feature = "history")]
 pub mod report;

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
@@ -17,10 +16,10 @@ use kstar_sink::units::Kind;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::Failure;
 use super::output::NewFile;
 use super::progress::Progress;
 use super::stored::{Stored, StoredArgs};
+use super::{Failure, in_background};
 use crate::period::{range, timestamp};
 use crate::report::show::Plain;
 use crate::sinks::history::{Aggregate, Bucket, HistoryError, Level};
@@ -91,19 +90,9 @@ enum Format {
     Json,
 }
 
-/// Exports, on a thread of its own, until it is done or `shutdown` is ready.
+/// Exports until it is done or `shutdown` is ready.
 pub async fn run(args: ExportArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let mut export = tokio::task::spawn_blocking(move || export(&args, &stopped));
-    let ended = tokio::select! {
-        ended = &mut export => ended,
-        () = shutdown => {
-            stop.store(true, Ordering::Relaxed);
-            export.await
-        }
-    };
-    ended.unwrap_or_else(|error| Err(Failure::Runtime(format!("the export has failed: {error}"))))
+    in_background(shutdown, move |stop| export(&args, stop)).await
 }
 
 fn export(args: &ExportArgs, stop: &AtomicBool) -> Result<(), Failure> {

@@ -472,7 +472,7 @@ mod tests {
         };
         let text = shown(args);
         let groups = text.lines().filter(|line| line.starts_with("| **")).count();
-        assert_eq!(groups, 7);
+        assert_eq!(groups, 8);
         assert_eq!(text.lines().count(), 2 + groups + Quantity::ALL.len());
         for line in text.lines() {
             assert_eq!(line.replace("\\|", "").matches('|').count(), 4, "{line}");

@@ -32,6 +32,8 @@ pub mod meter;
 #[cfg(feature = "history")]
 pub mod output;
 #[cfg(feature = "history")]
+pub mod plot;
+#[cfg(feature = "history")]
 pub mod progress;
 pub mod read;
 #[cfg(feature = "history")]
@@ -96,6 +98,9 @@ enum Command {
     /// Tell what a day, a month, a year or all years come to
     #[cfg(feature = "history")]
     Report(report::ReportArgs),
+    /// Draw a day's power, or the energies of a week, a month or a year
+    #[cfg(feature = "history")]
+    Plot(plot::PlotArgs),
     /// Write readings, or their means, to a file
     #[cfg(feature = "history")]
     Export(export::ExportArgs),
@@ -139,6 +144,8 @@ impl Cli {
             Command::Fields(args) => fields::run(args, &mut out),
             #[cfg(feature = "history")]
             Command::Report(args) => report::run(&args, &mut out),
+            #[cfg(feature = "history")]
+            Command::Plot(args) => plot::run(&args, &mut out),
             #[cfg(feature = "history")]
             Command::Export(args) => {
                 // It writes on a thread of its own, which needs the lock.

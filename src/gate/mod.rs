@@ -2,7 +2,7 @@
 //!
 //! The protocol's checksum is weak and the inverter itself slips now and then (PROTOCOL 8). One bad value is made
 //! absent; a reading with several is refused. What was believed last is the baseline, and no rule locks out for ever:
-//! [`CONVINCED`] readings in a row that agree with each other are the new one. It logs nothing and touches no file.
+//! [`CONVINCED`](rules::CONVINCED) readings in a row that agree with each other are the new one. It logs nothing and touches no file.
 
 pub mod doubt;
 pub mod rules;

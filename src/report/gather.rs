@@ -19,6 +19,12 @@ use crate::tariff::{Step, Tariff};
 const HOUR: i64 = 3_600_000;
 const SECONDS_PER_HOUR: f64 = 3600.0;
 
+/// A counter adds up the very readings that the power is known from, so it cannot have grown by less, roundings apart.
+/// Where it has, it was not there for all of the time: a meter that was new on that day.
+fn falls_short(counted: f64, added_up: f64) -> bool {
+    added_up > counted * 1.05 + 0.01
+}
+
 /// What a bucket is asked for. [`figures`] takes them in this order.
 const QUANTITIES: [Quantity; 12] = [
     Quantity::pv_power,
@@ -254,10 +260,14 @@ fn figures(bucket: &Bucket) -> Figures {
         return Figures::default();
     };
     let energy = |counter, power| {
-        counted(counter)
-            .map(|kwh| (kwh, Origin::Counter))
-            .or(added_up(power, covered).map(|kwh| (kwh, Origin::Power)))
-            .map(|(kwh, origin)| Energy { kwh, origin })
+        let (kwh, origin) = match (counted(counter), added_up(power, covered)) {
+            (Some(counted), Some(added_up)) if falls_short(counted, added_up) => {
+                (added_up, Origin::Power)
+            }
+            (Some(counted), _) => (counted, Origin::Counter),
+            (None, added_up) => (added_up?, Origin::Power),
+        };
+        Some(Energy { kwh, origin })
     };
     // An inverter without a back-up output has the load alone.
     let consumption = added_up(load, covered)
@@ -370,7 +380,7 @@ mod tests {
         let mut values = vec![measured(1000.0); 7];
         values.extend([
             Some(Aggregate::Counted { grown: 0.75 }),
-            None,
+            Some(Aggregate::Counted { grown: 0.2 }),
             None,
             None,
             None,
@@ -378,7 +388,12 @@ mod tests {
         let flows = figures(&bucket(values)).flows;
         let of = |kwh, origin| Some(Energy { kwh, origin });
         assert_eq!(flows.production, of(0.75, Origin::Counter));
-        assert_eq!(flows.import, of(0.5, Origin::Power));
+        assert_eq!(
+            flows.import,
+            of(0.5, Origin::Power),
+            "a counter that began later"
+        );
+        assert_eq!(flows.export, of(0.5, Origin::Power));
         assert_eq!(flows.consumption, of(1.0, Origin::Power));
     }
 

@@ -17,6 +17,8 @@ mod commands;
 mod config;
 mod faraway;
 mod history;
+#[cfg(feature = "history")]
+mod history_commands;
 #[cfg(all(feature = "influxdb", feature = "mqtt"))]
 mod influxdb;
 mod kstar_sharp;
@@ -25,9 +27,13 @@ mod meter;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod output;
+#[cfg(feature = "history")]
+mod past;
 mod process;
 mod read;
 mod run;
 mod spool;
 mod stop;
+#[cfg(feature = "history")]
+mod takeover;
 mod world;

@@ -4,7 +4,6 @@
 //! Where both wait they take turns, the live lane first: new readings are never behind more than one batch of old
 //! ones, and the old ones get on however many new ones come. Without a spool there is the live lane alone.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::delivery::Policy;
 use crate::health::{Counts, Health};
 use crate::queue::{Lost, Settlement};
 use crate::reading::Reading;
-use crate::spool::{Borrowed, Spool};
+use crate::spool::{Borrowed, Ids, Spool};
 
 /// How long a reading may wait in memory, once it is due, before it is put on disk: what a killed process may cost. A far side that is
 /// well takes a reading in a fraction of that, so that nothing is written then.
@@ -31,9 +30,9 @@ enum Lane {
 /// What is borrowed from a lane.
 enum Loan {
     /// From memory; with these numbers it is in the spool as well, should it have taken too long.
-    Live(Option<RangeInclusive<i64>>),
+    Live(Option<Ids>),
     /// From the spool.
-    Backlog(RangeInclusive<i64>),
+    Backlog(Ids),
 }
 
 /// The lanes of one sink.
@@ -211,9 +210,8 @@ impl<'a> Lanes<'a> {
         }
         let saved = spool.push(saving.readings()).await;
         let lost = if let Some(ids) = &saved {
-            let borrowed = i64::try_from(saving.borrowed).unwrap_or(i64::MAX);
-            if let (Loan::Live(saved), 1..) = (&mut self.loan, borrowed) {
-                *saved = Some(*ids.start()..=ids.start().saturating_add(borrowed - 1));
+            if let (Loan::Live(saved), 1..) = (&mut self.loan, saving.borrowed) {
+                *saved = Some(ids.first(saving.borrowed));
             }
             Lost::default()
         } else {

@@ -1,10 +1,9 @@
 //! What stands for the store in a build without the feature `spool`. The configuration refuses a spool there.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Borrowed;
+use super::{Borrowed, Ids};
 use crate::delivery::SpoolBounds;
 use crate::reading::Reading;
 use crate::sink::Misconfigured;
@@ -30,7 +29,7 @@ impl Store {
         match *self {}
     }
 
-    pub(super) fn push(&mut self, _: &[Arc<Reading>]) -> Result<RangeInclusive<i64>, String> {
+    pub(super) fn push(&mut self, _: &[Arc<Reading>]) -> Result<Ids, String> {
         match *self {}
     }
 
@@ -38,7 +37,7 @@ impl Store {
         match *self {}
     }
 
-    pub(super) fn settle(&mut self, _: &RangeInclusive<i64>) -> Result<(), String> {
+    pub(super) fn settle(&mut self, _: &Ids) -> Result<(), String> {
         match *self {}
     }
 

@@ -16,7 +16,7 @@ use rusqlite::{
     params,
 };
 
-use super::{Borrowed, row};
+use super::row;
 use crate::catalogue::Quantity;
 use crate::delivery::SpoolBounds;
 use crate::reading::{Inverter, Reading, UnixMillis};
@@ -126,6 +126,14 @@ impl Failure {
             _ => format!("cannot read or write {file}: {error}; check its disk"),
         }
     }
+}
+
+/// What was read.
+pub(super) struct Read {
+    pub(super) ids: RangeInclusive<i64>,
+    pub(super) readings: Vec<Arc<Reading>>,
+    /// The numbers of those that nobody can read.
+    pub(super) unreadable: Vec<i64>,
 }
 
 /// What came of a push.
@@ -263,12 +271,8 @@ impl File {
         })
     }
 
-    /// The oldest readings behind what is done with, and the numbers of those that nobody can read.
-    pub(super) fn borrow(
-        &mut self,
-        limit: usize,
-        done: i64,
-    ) -> Result<(Borrowed, Vec<i64>), Failure> {
+    /// The oldest readings behind what is done with.
+    pub(super) fn borrow(&mut self, limit: usize, done: i64) -> Result<Read, Failure> {
         let mut readings = Vec::new();
         let mut unreadable = Vec::new();
         let mut last = done;
@@ -293,7 +297,11 @@ impl File {
             }
         }
         let ids = done.saturating_add(1)..=last;
-        Ok((Borrowed { ids, readings }, unreadable))
+        Ok(Read {
+            ids,
+            readings,
+            unreadable,
+        })
     }
 }
 

@@ -51,10 +51,30 @@ pub struct Spool {
     in_trouble: bool,
 }
 
+/// The numbers of readings, which settle them.
+#[derive(Clone, Debug)]
+pub(crate) struct Ids {
+    /// Which file they count in: in the one that follows a damaged one they would mean other readings.
+    file: u32,
+    range: RangeInclusive<i64>,
+}
+
+impl Ids {
+    /// Those of so many at the beginning.
+    pub(crate) fn first(&self, count: usize) -> Self {
+        let first = *self.range.start();
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        Self {
+            file: self.file,
+            range: first..=first.saturating_add(count).saturating_sub(1),
+        }
+    }
+}
+
 /// The oldest readings of a spool, and the numbers that settle them.
 #[derive(Debug)]
 pub(crate) struct Borrowed {
-    pub(crate) ids: RangeInclusive<i64>,
+    pub(crate) ids: Ids,
     pub(crate) readings: Vec<Arc<Reading>>,
 }
 
@@ -94,10 +114,7 @@ impl Spool {
     }
 
     /// Adds readings behind all others, as a whole or not at all; gives their numbers.
-    pub(crate) async fn push(
-        &mut self,
-        readings: Vec<Arc<Reading>>,
-    ) -> Option<RangeInclusive<i64>> {
+    pub(crate) async fn push(&mut self, readings: Vec<Arc<Reading>>) -> Option<Ids> {
         let ids = self.call(move |store| store.push(&readings)).await;
         self.written(ids)
     }
@@ -108,7 +125,7 @@ impl Spool {
     }
 
     /// Lets go of readings that are done with. Should the disk refuse, they may be delivered again.
-    pub(crate) async fn settle(&mut self, ids: RangeInclusive<i64>) {
+    pub(crate) async fn settle(&mut self, ids: Ids) {
         let settled = self.call(move |store| store.settle(&ids)).await;
         self.written(settled);
     }

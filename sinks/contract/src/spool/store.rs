@@ -1,13 +1,12 @@
 //! The spool's file and the way to it: made when something has to wait, emptied as that is delivered, gone when nothing
 //! waits any more; set aside if it is damaged.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Borrowed;
-use super::file::{Failure, File, Pushed};
+use super::file::{Failure, File, Pushed, Read};
+use super::{Borrowed, Ids};
 use crate::delivery::SpoolBounds;
 use crate::reading::Reading;
 use crate::sink::Misconfigured;
@@ -24,6 +23,8 @@ pub(super) struct Store {
     sink: &'static str,
     bounds: SpoolBounds,
     file: Option<File>,
+    /// How many files were begun anew in the place of one that was lost.
+    files: u32,
     /// Everything up to this number is done with, though the disk would not let go of it.
     done: i64,
     /// How many readings wait.
@@ -47,6 +48,7 @@ impl Store {
             sink,
             bounds,
             file: None,
+            files: 0,
             done: 0,
             waiting: 0,
             dropped: 0,
@@ -108,13 +110,10 @@ impl Store {
     }
 
     /// Adds readings behind all others, as a whole or not at all; gives their numbers.
-    pub(super) fn push(
-        &mut self,
-        readings: &[Arc<Reading>],
-    ) -> Result<RangeInclusive<i64>, String> {
+    pub(super) fn push(&mut self, readings: &[Arc<Reading>]) -> Result<Ids, String> {
         let bounds = self.bounds;
         let Pushed {
-            ids,
+            ids: range,
             waiting,
             dropped,
         } = self.use_file(|file, done| file.push(readings, bounds, done))?;
@@ -128,18 +127,27 @@ impl Store {
             );
         }
         self.full |= dropped > 0;
-        Ok(ids)
+        Ok(Ids {
+            file: self.files,
+            range,
+        })
     }
 
     /// The oldest readings, at most `limit`.
     pub(super) fn borrow(&mut self, limit: usize) -> Result<Borrowed, String> {
         loop {
-            let (borrowed, unreadable) = self.use_file(|file, done| file.borrow(limit, done))?;
+            let Read {
+                ids: range,
+                readings,
+                unreadable,
+            } = self.use_file(|file, done| file.borrow(limit, done))?;
             if unreadable.is_empty() {
-                if borrowed.readings.is_empty() {
+                if readings.is_empty() {
                     self.waiting = 0;
                 }
-                return Ok(borrowed);
+                let file = self.files;
+                let ids = Ids { file, range };
+                return Ok(Borrowed { ids, readings });
             }
             tracing::error!(
                 sink = self.sink,
@@ -153,8 +161,11 @@ impl Store {
     }
 
     /// Lets go of readings that are done with.
-    pub(super) fn settle(&mut self, ids: &RangeInclusive<i64>) -> Result<(), String> {
-        let settled = self.use_file(|file, done| file.remove(done, ids));
+    pub(super) fn settle(&mut self, ids: &Ids) -> Result<(), String> {
+        if ids.file != self.files {
+            return Ok(());
+        }
+        let settled = self.use_file(|file, done| file.remove(done, &ids.range));
         match settled {
             Ok(waiting) => {
                 (self.waiting, self.done) = (waiting, 0);
@@ -165,8 +176,8 @@ impl Store {
                 Ok(())
             }
             Err(reason) => {
-                if *ids.start() <= self.done.saturating_add(1) {
-                    self.done = *ids.end();
+                if ids.file == self.files && *ids.range.start() <= self.done.saturating_add(1) {
+                    self.done = *ids.range.end();
                 }
                 Err(reason)
             }
@@ -219,15 +230,13 @@ impl Store {
     ) -> Result<T, Failure> {
         if self.file.is_some() && !self.path.exists() {
             // Whatever is written into it now, nobody will find.
-            self.file = None;
             tracing::error!(
                 sink = self.sink,
                 file = %self.path.display(),
                 lost = self.waiting,
                 "the spool is gone; a new one is begun"
             );
-            self.dropped += self.waiting;
-            (self.waiting, self.done) = (0, 0);
+            self.lose_file();
         }
         let file = if let Some(file) = &mut self.file {
             file
@@ -265,10 +274,17 @@ impl Store {
             lost = self.waiting,
             "the spool is damaged; it was set aside and a new one is begun. `sqlite3 FILE .recover` may save what it held"
         );
-        self.dropped += self.waiting;
-        (self.waiting, self.done) = (0, 0);
+        self.lose_file();
         self.forget_old_damage();
         Ok(())
+    }
+
+    /// What it held is dropped, and the next one begins.
+    fn lose_file(&mut self) {
+        self.file = None;
+        self.files = self.files.wrapping_add(1);
+        self.dropped += self.waiting;
+        (self.waiting, self.done) = (0, 0);
     }
 
     /// Removes all but the newest files that were set aside: a disk that fails for long must not be filled by them.

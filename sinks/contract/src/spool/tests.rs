@@ -317,6 +317,21 @@ fn a_row_that_nobody_can_read_is_lost_alone_and_counted() {
 
 #[cfg(unix)]
 #[test]
+fn what_was_borrowed_from_a_lost_file_settles_nothing_in_the_next() {
+    let place = Place::new();
+    let mut store = place.store();
+    store.push(&at([1, 2])).unwrap();
+    let Borrowed { ids, .. } = store.borrow(9).unwrap();
+    std::fs::remove_file(place.path()).unwrap();
+    let pushed = store.push(&at([3, 4])).unwrap();
+    store.settle(&ids).unwrap();
+    assert_eq!(store.waiting(), 2);
+    store.settle(&pushed.first(1)).unwrap();
+    assert_eq!(drain(&mut store), [4]);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_file_that_vanishes_is_counted_and_a_new_one_begun() {
     let place = Place::new();
     let mut store = place.store();
@@ -420,8 +435,8 @@ proptest! {
         let mut model = VecDeque::new();
         let mut next = 0;
         let mut dropped = 0;
-        let mut borrowed: Option<(RangeInclusive<i64>, Vec<i64>)> = None;
-        let mut pushed: Option<(RangeInclusive<i64>, Vec<i64>)> = None;
+        let mut borrowed: Option<(Ids, Vec<i64>)> = None;
+        let mut pushed: Option<(Ids, Vec<i64>)> = None;
         for step in steps {
             match step {
                 Step::Push(count) => {

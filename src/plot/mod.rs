@@ -1,0 +1,340 @@
+//! Charts of a history: power over a day, energies by days and months.
+//!
+//! A chart is a pure function from figures to the text of an SVG. The same text makes the PNG, with a font that is built
+//! in, so that a picture looks the same on every machine.
+//!
+//! - [`svg`]: shapes and text as SVG; what every chart is drawn with;
+//! - [`scale`]: where a value stands, and which values are worth a line;
+//! - [`day`] and [`bars`]: the charts;
+//! - [`gather`]: a history's buckets as a day's figures;
+//! - [`png`]: an SVG as pixels.
+
+use std::fmt;
+use std::str::FromStr;
+
+use svg::{Anchor, Drawing, Type};
+
+pub mod bars;
+pub mod day;
+pub mod gather;
+pub mod png;
+pub mod scale;
+pub mod svg;
+
+/// On which ground a chart is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Theme {
+    /// Dark on white.
+    #[default]
+    Light,
+    /// Light on almost black.
+    Dark,
+}
+
+/// A colour for areas, and a stronger one for their edges, which stand out from the ground.
+#[derive(Clone, Copy, Debug)]
+pub struct Ink {
+    /// Of the area.
+    pub fill: &'static str,
+    /// Of its edge.
+    pub edge: &'static str,
+}
+
+/// The colours of a theme. Neighbours differ in lightness and in a way that all kinds of colour vision can see.
+#[derive(Clone, Copy, Debug)]
+pub struct Colours {
+    /// Behind everything.
+    pub ground: &'static str,
+    /// Words that matter.
+    pub text: &'static str,
+    /// Words on axes.
+    pub faint: &'static str,
+    /// Lines of the scale.
+    pub line: &'static str,
+    /// What the panels give.
+    pub pv: Ink,
+    /// What the panels give and the house does not take.
+    pub pv_surplus: Ink,
+    /// What the house takes.
+    pub house: Ink,
+    /// Into and out of the battery.
+    pub battery: Ink,
+    /// What is in the battery.
+    pub charge: &'static str,
+    /// Across the grid connection.
+    pub grid: Ink,
+}
+
+impl Theme {
+    /// Its colours.
+    pub fn colours(self) -> &'static Colours {
+        const fn ink(fill: &'static str, edge: &'static str) -> Ink {
+            Ink { fill, edge }
+        }
+        const LIGHT: Colours = Colours {
+            ground: "#ffffff",
+            text: "#1b2430",
+            faint: "#5b6675",
+            line: "#e3e7ec",
+            pv: ink("#f6b93b", "#b7791f"),
+            pv_surplus: ink("#fbe2ad", "#b7791f"),
+            house: ink("#3d85c6", "#1f5f99"),
+            battery: ink("#2aa584", "#10725a"),
+            charge: "#d5efe8",
+            grid: ink("#c379ae", "#93487e"),
+        };
+        const DARK: Colours = Colours {
+            ground: "#12161c",
+            text: "#e8ebf0",
+            faint: "#9aa5b4",
+            line: "#28303b",
+            pv: ink("#e9ab2e", "#ffd27a"),
+            pv_surplus: ink("#6d5526", "#ffd27a"),
+            house: ink("#3f86c4", "#8cc2f0"),
+            battery: ink("#239a7a", "#6fdcbd"),
+            charge: "#17352f",
+            grid: ink("#b06a9c", "#e5a6d2"),
+        };
+        match self {
+            Self::Light => &LIGHT,
+            Self::Dark => &DARK,
+        }
+    }
+}
+
+/// How large a chart is, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// From left to right.
+    pub width: u16,
+    /// From top to bottom.
+    pub height: u16,
+}
+
+impl Size {
+    /// Smaller ones have no room for their words.
+    const SMALLEST: Self = Self {
+        width: 480,
+        height: 300,
+    };
+    /// Larger ones would take more memory than a small machine has to spare.
+    const LARGEST: Self = Self {
+        width: 4096,
+        height: 4096,
+    };
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self {
+            width: 1200,
+            height: 675,
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (least, most) = (Self::SMALLEST, Self::LARGEST);
+        let size = text
+            .split_once(['x', 'X', '×'])
+            .and_then(|(width, height)| {
+                Some(Self {
+                    width: width.trim().parse().ok()?,
+                    height: height.trim().parse().ok()?,
+                })
+            });
+        size.filter(|size| {
+            (least.width..=most.width).contains(&size.width)
+                && (least.height..=most.height).contains(&size.height)
+        })
+        .ok_or_else(|| {
+            format!("write width and height in pixels, from {least} to {most}, like 1200x675")
+        })
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// How every chart looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Its ground.
+    pub theme: Theme,
+    /// Its size.
+    pub size: Size,
+}
+
+/// The size of ordinary words, which all distances follow.
+fn unit(look: Look) -> f64 {
+    let Size { width, height } = look.size;
+    (f64::from(width) / 75.0).min(f64::from(height) / 42.0)
+}
+
+/// The title, and what it is of.
+fn write_head(drawing: &mut Drawing, title: &str, subtitle: &str) {
+    let colours = drawing.look().theme.colours();
+    let unit = unit(drawing.look());
+    let font = Type {
+        size: 1.5 * unit,
+        colour: colours.text,
+        bold: true,
+        anchor: Anchor::Start,
+    };
+    drawing.text((1.4 * unit, 2.5 * unit), font, title);
+    let right = f64::from(drawing.look().size.width) - 1.4 * unit;
+    let font = Type {
+        size: unit,
+        colour: colours.faint,
+        bold: false,
+        anchor: Anchor::End,
+    };
+    drawing.text((right, 2.5 * unit), font, subtitle);
+}
+
+/// A row of the legend: a name with a sum, then colours with their meaning and part, and a share at the end.
+struct Legend {
+    name: &'static str,
+    sum: Option<String>,
+    entries: Vec<(Ink, &'static str, String)>,
+    share: (&'static str, String),
+}
+
+/// The legend below the title; its columns stand at fixed places, since no font is measured.
+fn write_legend(drawing: &mut Drawing, rows: &[Legend]) {
+    let look = drawing.look();
+    let colours = look.theme.colours();
+    let unit = unit(look);
+    let plain = Type {
+        size: unit,
+        colour: colours.text,
+        bold: false,
+        anchor: Anchor::Start,
+    };
+    let bold = Type {
+        bold: true,
+        ..plain
+    };
+    let faint = Type {
+        colour: colours.faint,
+        ..plain
+    };
+    let right = f64::from(look.size.width) - 1.4 * unit;
+    for (row, baseline) in rows.iter().zip([4.6 * unit, 6.3 * unit]) {
+        drawing.text((1.4 * unit, baseline), faint, row.name);
+        let (first, column, behind) = match &row.sum {
+            None => (5.4, 19.0, 6.2),
+            Some(sum) => {
+                drawing.text((5.4 * unit, baseline), bold, sum);
+                (14.0, 20.0, 9.8)
+            }
+        };
+        // The columns share what the name and the share leave.
+        let columns = if row.entries.len() > 2 { 3.0 } else { 2.0 };
+        let column = (column * unit).min((right - (10.5 + first) * unit) / columns);
+        let mut left = first * unit;
+        for (ink, meaning, sum) in &row.entries {
+            let swatch = svg::Frame {
+                left,
+                top: baseline - 0.8 * unit,
+                width: 0.9 * unit,
+                height: 0.9 * unit,
+            };
+            drawing.block(swatch, *ink);
+            drawing.text((left + 1.4 * unit, baseline), plain, meaning);
+            drawing.text((left + behind * unit, baseline), bold, sum);
+            left += column;
+        }
+        let (name, share) = &row.share;
+        drawing.text((right - 9.0 * unit, baseline), faint, name);
+        let bold = Type {
+            anchor: Anchor::End,
+            ..bold
+        };
+        drawing.text((right, baseline), bold, share);
+    }
+}
+
+/// An energy in words: as many decimals as it is worth.
+fn energy(kwh: Option<f64>) -> String {
+    match kwh.map(f64::abs) {
+        None => "–".to_owned(),
+        Some(kwh @ ..10.0) => format!("{kwh:.2} kWh"),
+        Some(kwh @ ..1000.0) => format!("{kwh:.1} kWh"),
+        Some(kwh) => format!("{kwh:.0} kWh"),
+    }
+}
+
+/// A share in words.
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", share * 100.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_read_and_bounded() {
+        let size = |width, height| Ok(Size { width, height });
+        assert_eq!("1200x675".parse(), size(1200, 675));
+        assert_eq!("480 X 300".parse(), size(480, 300));
+        for wrong in [
+            "",
+            "1200",
+            "100x100",
+            "1200x99999",
+            "ax5",
+            "-5x5",
+            "5000x800",
+        ] {
+            let error = wrong.parse::<Size>().expect_err(wrong);
+            assert!(error.contains("480x300 to 4096x4096"), "{error}");
+        }
+    }
+
+    /// Contrast as the guidelines for accessible content define it.
+    fn contrast(one: &str, other: &str) -> f64 {
+        let luminance = |colour: &str| {
+            let part = |from: usize| {
+                let byte = u8::from_str_radix(&colour[from..from + 2], 16).expect("a colour");
+                let share = f64::from(byte) / 255.0;
+                if share <= 0.04045 {
+                    share / 12.92
+                } else {
+                    ((share + 0.055) / 1.055).powf(2.4)
+                }
+            };
+            0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
+        };
+        let (one, other) = (luminance(one), luminance(other));
+        (one.max(other) + 0.05) / (one.min(other) + 0.05)
+    }
+
+    #[test]
+    fn words_and_edges_stand_out_from_their_ground() {
+        for theme in [Theme::Light, Theme::Dark] {
+            let colours = theme.colours();
+            for text in [colours.text, colours.faint] {
+                let contrast = contrast(text, colours.ground);
+                assert!(contrast >= 4.5, "{text} {contrast}");
+            }
+            for ink in [
+                colours.pv,
+                colours.pv_surplus,
+                colours.house,
+                colours.battery,
+                colours.grid,
+            ] {
+                let contrast = contrast(ink.edge, colours.ground);
+                assert!(contrast >= 3.0, "{} {contrast}", ink.edge);
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A history of days that never were: a simulated household's readings, written by the sink itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use kstar_collector::simulator::day::Household;
+use kstar_collector::simulator::encode::{self, Variant};
+use kstar_collector::sinks::SinkSections;
+use kstar_collector::wire::running;
+use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::sink::{Batch, Context};
+use kstar_sink::units::{KilowattHours, Scalar};
+
+/// What is to have happened.
+pub(crate) struct Past<'a> {
+    pub(crate) zone: &'a str,
+    /// Its first day.
+    pub(crate) first: Date,
+    pub(crate) days: u32,
+    /// The time between two readings.
+    pub(crate) every: Duration,
+    /// The inverters; each has a weather and a house of its own.
+    pub(crate) inverters: &'a [&'a str],
+    /// Whether a meter counts what the panels make.
+    pub(crate) metered: bool,
+    /// No readings from this local hour of each day to that one.
+    pub(crate) pause: Option<[f64; 2]>,
+}
+
+impl Default for Past<'_> {
+    fn default() -> Self {
+        Self {
+            zone: "Europe/Berlin",
+            first: jiff::civil::date(2026, 6, 12),
+            days: 1,
+            every: Duration::from_secs(60),
+            inverters: &["roof"],
+            metered: false,
+            pause: None,
+        }
+    }
+}
+
+impl Past<'_> {
+    /// Writes it to a history of that name.
+    pub(crate) fn write(&self, file: &Path) {
+        let zone = TimeZone::get(self.zone).expect("a zone");
+        let context = Context {
+            inverters: self.inverters.iter().map(|name| Arc::from(*name)).collect(),
+            poll_interval: self.every,
+            state_dir: file.parent().expect("a folder").to_owned(),
+            zone: zone.clone(),
+            version: "0",
+        };
+        let sections: SinkSections =
+            toml::from_str(&format!("sqlite.path = {:?}", file.display().to_string()))
+                .expect("a section");
+        let mut sinks = sections.open(&context, Duration::ZERO).expect("a history");
+        let mut sink = sinks.pop().expect("one sink").sink;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        for (seed, name) in (1..).zip(self.inverters) {
+            for readings in self.readings(seed, name, &zone).chunks(500) {
+                let delivered = runtime.block_on(sink.deliver(&Batch::new(readings)));
+                delivered.expect("stored");
+            }
+        }
+        runtime.block_on(sink.close()).expect("closed");
+    }
+
+    fn readings(&self, seed: u64, name: &str, zone: &TimeZone) -> Vec<Arc<Reading>> {
+        let inverter = Inverter::named(name);
+        let mut household = Household::new(seed, Variant::Kse, self.first);
+        let midnight = |date: Date| date.to_zoned(zone.clone()).expect("a day").timestamp();
+        let begin = midnight(self.first);
+        let end = midnight(self.first + i64::from(self.days).days());
+        // Where the clocks change, the household lives on by hours as long as ever.
+        let mut readings = Vec::new();
+        let mut produced = 0.0;
+        let mut moment = begin;
+        let mut last: Option<(Timestamp, f64)> = None;
+        while moment < end {
+            let local = zone.to_datetime(moment).time();
+            let hour = f64::from(local.hour()) + f64::from(local.minute()) / 60.0;
+            let pauses = self
+                .pause
+                .is_some_and(|[from, to]| (from..to).contains(&hour));
+            if !pauses {
+                let seconds = moment.duration_since(begin).as_secs_f64();
+                let figures = household.at(seconds);
+                let payload = encode::running(&figures, Variant::Kse.payload_len());
+                let mut values = running::decode(&payload).expect("running data");
+                let power = values.pv_power.expect("there are panels").raw();
+                let watts = f64::from(i32::try_from(power).expect("no power station")) / 100.0;
+                if let Some((before, watts_before)) = last {
+                    let hours = moment.duration_since(before).as_secs_f64() / 3600.0;
+                    produced += f64::midpoint(watts, watts_before) * hours;
+                }
+                last = Some((moment, watts));
+                if self.metered {
+                    // Watt hours are the last decimal of the counter.
+                    #[expect(clippy::cast_possible_truncation, reason = "whole watt hours")]
+                    let raw = produced.round() as i64;
+                    values.pv_energy_total = Some(KilowattHours::new(raw));
+                }
+                readings.push(Arc::new(Reading {
+                    time: UnixMillis(moment.as_millisecond()),
+                    inverter: Arc::clone(&inverter),
+                    values,
+                }));
+            }
+            moment += self.every;
+        }
+        readings
+    }
+}
