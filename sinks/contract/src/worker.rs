@@ -102,7 +102,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_was_given_up_is_finished_and_the_queue_stays_bounded() {
         let (release, gate) = std::sync::mpsc::channel::<()>();
-        let (begin, begun) = tokio::sync::oneshot::channel();
+        let (begin, running) = tokio::sync::oneshot::channel();
         let worker = Worker::start("test", 0, None).expect("a thread");
         let slow = worker.call(move |sum: &mut i32| {
             let _ = begin.send(());
@@ -113,7 +113,7 @@ mod tests {
         tokio::select! {
             biased;
             _ = slow => panic!("nothing has released it"),
-            _ = begun => {}
+            _ = running => {}
         }
         let waiting = worker.call(|sum| *sum += 10);
         assert!(
