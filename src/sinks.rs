@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
+use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
+use kstar_sink::finding::Finding;
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Context, Misconfigured, Sink, SinkConfig};
 use serde::Deserialize;
@@ -157,6 +159,7 @@ pub struct Publish {
 }
 
 /// A sink's section, whatever its type.
+#[async_trait]
 pub trait Section {
     /// The sink's name.
     fn name(&self) -> &'static str;
@@ -166,8 +169,11 @@ pub trait Section {
     fn destination(&self, context: &Context) -> String;
     /// Makes the sink.
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
+    /// Looks at the far side.
+    async fn probe(&self, context: &Context) -> Vec<Finding>;
 }
 
+#[async_trait]
 impl<T: SinkConfig> Section for T {
     fn name(&self) -> &'static str {
         T::NAME
@@ -183,5 +189,9 @@ impl<T: SinkConfig> Section for T {
 
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
         SinkConfig::open(self, context)
+    }
+
+    async fn probe(&self, context: &Context) -> Vec<Finding> {
+        SinkConfig::probe(self, context).await
     }
 }
