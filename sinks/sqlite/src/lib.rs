@@ -1,11 +1,13 @@
 //! A history of all readings in one SQLite file, readable with any SQLite tool while it is written.
 //!
 //! - `schema`: tables, columns and views, all made from the catalogue; it runs nothing;
-//! - `store`: the file: opening, widening, writing, closing; it knows no async code.
+//! - `store`: the file: opening, widening, writing, closing; it knows no async code;
+//! - `probe`: a look at the file for `kstar check --connect`.
 //!
 //! The sink itself only puts the store on a thread of its own, since a disk may take its time. No quantity is named
 //! anywhere in this crate.
 
+mod probe;
 mod schema;
 mod store;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
+use kstar_sink::finding::Finding;
 use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkConfig};
 use kstar_sink::worker::{NoAnswer, Upkeep, Worker};
 use serde::Deserialize;
@@ -47,6 +50,7 @@ impl SqliteConfig {
     }
 }
 
+#[async_trait]
 impl SinkConfig for SqliteConfig {
     const NAME: &'static str = "sqlite";
 
@@ -66,13 +70,29 @@ impl SinkConfig for SqliteConfig {
             every: CHECKPOINT,
             run: Store::checkpoint,
         };
-        let worker = Worker::start("sqlite", store, Some(upkeep)).map_err(|error| {
-            Misconfigured(format!(
-                "cannot start a thread for SQLite: {error}; raise the limit of processes (ulimit -u)"
-            ))
-        })?;
+        let worker = Worker::start("sqlite", store, Some(upkeep))
+            .map_err(|error| Misconfigured(no_thread(&error)))?;
         Ok(Box::new(SqliteSink { worker }))
     }
+
+    async fn probe(&self, context: &Context) -> Vec<Finding> {
+        let (path, known) = (self.file(context), context.clone());
+        let worker = match Worker::start("sqlite", (), None) {
+            Ok(worker) => worker,
+            Err(error) => return vec![Finding::failed("file", &no_thread(&error))],
+        };
+        worker
+            .call(move |()| probe::look(&path, &known))
+            .await
+            .unwrap_or_else(|no_answer| {
+                let reason = format!("cannot look at it: {no_answer}; please report this");
+                vec![Finding::failed("file", &reason)]
+            })
+    }
+}
+
+fn no_thread(error: &std::io::Error) -> String {
+    format!("cannot start a thread for SQLite: {error}; raise the limit of processes (ulimit -u)")
 }
 
 struct SqliteSink {

@@ -61,7 +61,7 @@ struct KnownInverter {
 }
 
 /// Why the file cannot be used.
-enum Failure {
+pub(crate) enum Failure {
     /// SQLite says so.
     Sqlite(rusqlite::Error),
     /// It is not ours, or a later version's; in words, with the way out.
@@ -77,6 +77,10 @@ impl From<rusqlite::Error> for Failure {
 }
 
 impl Failure {
+    pub(crate) fn read_only() -> Self {
+        Self::Unfit("is read-only; let this user write to it and to its folder".to_owned())
+    }
+
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Sqlite(error) => error.sqlite_error_code(),
@@ -98,7 +102,7 @@ impl Failure {
         self.is_lock() || self.is_full()
     }
 
-    fn is_lock(&self) -> bool {
+    pub(crate) fn is_lock(&self) -> bool {
         matches!(
             self.code(),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
@@ -116,7 +120,7 @@ impl Failure {
     }
 
     /// What happened to which file, and what to do about it.
-    fn explain(&self, path: &Path) -> String {
+    pub(crate) fn explain(&self, path: &Path) -> String {
         let file = path.display();
         let error = match self {
             Self::Unfit(reason) => return format!("{file} {reason}"),
@@ -273,9 +277,7 @@ impl Database {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         check_owner(&connection)?;
         if connection.is_readonly("main")? {
-            return Err(Failure::Unfit(
-                "is read-only; let this user write to it and to its folder".to_owned(),
-            ));
+            return Err(Failure::read_only());
         }
         let journal: String =
             connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -399,7 +401,7 @@ fn is_same(mut statement: CachedStatement<'_>, reading: &Reading) -> rusqlite::R
 }
 
 /// Refuses a file that is another program's, or a later version's, before anything in it is changed.
-fn check_owner(connection: &Connection) -> Result<(), Failure> {
+pub(crate) fn check_owner(connection: &Connection) -> Result<(), Failure> {
     let owner = number(connection, "application_id")?;
     let version = number(connection, "user_version")?;
     let is_empty: bool = connection.query_row(
@@ -476,7 +478,7 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
-fn inverters(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+pub(crate) fn inverters(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
     connection
         .prepare("SELECT id FROM inverter ORDER BY id")?
         .query_map([], |row| row.get(0))?
