@@ -22,6 +22,7 @@
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
+//! | [`check`] | how this machine and an inverter are, for somebody who waits | configuration, the command line, sinks |
 //! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
 //! | [`cli`] | one file per command | how anything is done |
 //!
@@ -31,6 +32,7 @@
 //! A new quantity is a line in the catalogue and one in [`wire::running`]; a new sink a folder under `sinks/`, a
 //! feature and a line in [`sinks`]; a new command a file under [`cli`].
 
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod collector;

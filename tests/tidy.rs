@@ -148,6 +148,10 @@ fn each_part_knows_only_what_it_may() {
             ],
         ),
         (
+            "src/check",
+            &["crate::config", "crate::cli", "crate::sinks", "clap"],
+        ),
+        (
             "src/simulator",
             &[
                 "crate::wire",
