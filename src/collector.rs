@@ -14,6 +14,7 @@ use kstar_sink::driver::{Driver, Ended};
 use kstar_sink::health::Health;
 use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading, UnixMillis};
 use kstar_sink::sink::Sink;
+use kstar_sink::spool::Spool;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
@@ -47,12 +48,22 @@ pub struct SinkPlan {
     pub policy: Policy,
     /// The sink, open.
     pub sink: Box<dyn Sink>,
+    /// Where what waits for it waits on disk.
+    pub spool: Option<SpoolPlan>,
+}
+
+/// What is needed to run a sink with a spool.
+pub struct SpoolPlan {
+    /// The spool, open.
+    pub spool: Spool,
+    /// How long the sink is delivered to at a stop before the rest is left to the spool.
+    pub draining: Duration,
 }
 
 /// How a sink came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinkEnding {
-    /// It was told to stop and has delivered what it had.
+    /// It was told to stop and has delivered what it had, or has left it in its spool.
     Drained,
     /// Its far side has ended in order.
     FarSideClosed,
@@ -166,7 +177,10 @@ impl Collector {
         let start = self.starts;
         let health = Arc::new(Health::new(name));
         let (stop, stopped) = oneshot::channel::<()>();
-        let driver = Driver::new(plan.sink, plan.policy, health.clone());
+        let mut driver = Driver::new(plan.sink, plan.policy, health.clone());
+        if let Some(SpoolPlan { spool, draining }) = plan.spool {
+            driver = driver.with_spool(spool, draining);
+        }
         let events = self.events.subscribe();
         let task = tokio::spawn(driver.run(events, async move {
             // Nobody sends; the sender's end is the order.
@@ -350,14 +364,15 @@ fn report_sink(health: &Health, ending: SinkEnding) {
     let sink = health.name();
     match ending {
         SinkEnding::FarSideClosed => tracing::info!(sink, %counts, "the far side has ended"),
-        SinkEnding::Drained if counts.dropped + counts.rejected + counts.missed == 0 => {
-            tracing::info!(sink, %counts, "stopped");
-        }
-        SinkEnding::Drained => {
+        SinkEnding::Drained if counts.dropped + counts.rejected + counts.missed > 0 => {
             tracing::warn!(sink, %counts, "stopped; not every reading was delivered");
         }
+        SinkEnding::Drained if counts.spooled > 0 => {
+            tracing::info!(sink, %counts, "stopped; what waits in the spool is delivered after the next start");
+        }
+        SinkEnding::Drained => tracing::info!(sink, %counts, "stopped"),
         SinkEnding::Broken | SinkEnding::CutOff => {
-            tracing::error!(sink, %counts, lost = counts.queued, "stopped without having delivered what was waiting");
+            tracing::error!(sink, %counts, lost = counts.at_risk(), "stopped without having delivered what was waiting");
         }
     }
 }

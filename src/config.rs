@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kstar_sink::TimeZone;
-use kstar_sink::setting::duration;
+use kstar_sink::delivery::{Keep, Policy};
+use kstar_sink::setting::{duration, size};
+use kstar_sink::spool;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::discovery::{DATA_PORT, DISCOVERY_PORT};
@@ -393,7 +395,7 @@ fn locate(text: &str, path: &[Step<'_>]) -> Option<Range<usize>> {
 
 /// What the reader of a TOML file may not know from Rust.
 fn in_plain_words(message: &str) -> String {
-    ["a nonzero usize", "a nonzero u32"]
+    ["a nonzero usize", "a nonzero u32", "a nonzero u64"]
         .iter()
         .fold(message.to_owned(), |message, rust| {
             message.replace(rust, "a whole number from 1 on")
@@ -434,21 +436,9 @@ impl Config {
             ));
         }
         for sink in self.sinks.enabled() {
-            let timeout = sink.policy().timeout;
-            if timeout.is_zero() || timeout >= collector.grace {
-                let message = format!(
-                    "the time-out of a delivery must be shorter than the grace of {} at a stop, and not zero",
-                    duration::text(collector.grace)
-                );
-                return Err((
-                    vec![
-                        Key("sinks"),
-                        Key(sink.name()),
-                        Key("delivery"),
-                        Key("timeout"),
-                    ],
-                    message,
-                ));
+            if let Err((key, message)) = check_delivery(&sink.policy(), collector.grace) {
+                let path = vec![Key("sinks"), Key(sink.name()), Key("delivery"), Key(key)];
+                return Err((path, message));
             }
         }
         let mut names = BTreeMap::new();
@@ -508,6 +498,37 @@ impl Config {
             })
         })
     }
+}
+
+/// What is wrong with how a sink is delivered to, and the key that says it.
+fn check_delivery(policy: &Policy, grace: Duration) -> Result<(), (&'static str, String)> {
+    if policy.timeout.is_zero() || policy.timeout >= grace {
+        let message = format!(
+            "the time-out of a delivery must be shorter than the grace of {} at a stop, and not zero",
+            duration::text(grace)
+        );
+        return Err(("timeout", message));
+    }
+    let Some(bounds) = policy.spool else {
+        return Ok(());
+    };
+    if policy.keep == Keep::NewestPerInverter {
+        let message = "this sink shows the present, so that only the newest reading of each inverter waits; leave out `spool`";
+        return Err(("spool", message.to_owned()));
+    }
+    if !spool::BUILT {
+        let message = "the spool is not part of this build; build with `--features spool`";
+        return Err(("spool", message.to_owned()));
+    }
+    if bounds.bytes < spool::SMALLEST {
+        let message = format!(
+            "a spool of {} would be mostly its own bookkeeping; allow at least {}",
+            size::text(bounds.bytes),
+            size::text(spool::SMALLEST)
+        );
+        return Err(("spool_max", message));
+    }
+    Ok(())
 }
 
 impl InverterSection {
@@ -585,6 +606,33 @@ mod tests {
         let shown = error("[sinks.stdout.delivery]\ntimeout = '10s'");
         assert!(shown.starts_with("kstar.toml:2:11: "), "{shown}");
         assert!(shown.contains("shorter than the grace"), "{shown}");
+    }
+
+    #[test]
+    #[cfg(all(feature = "sqlite", feature = "mqtt"))]
+    fn a_spool_that_cannot_be_has_its_place() {
+        let shown = error("[sinks.mqtt]\nurl = 'mqtt://b'\n[sinks.mqtt.delivery]\nspool = true");
+        assert!(shown.starts_with("kstar.toml:4:9: "), "{shown}");
+        assert!(shown.contains("shows the present"), "{shown}");
+        let delivery = "[sinks.sqlite.delivery]\nspool = true\n";
+        for (key, words) in [
+            ("spool_max = '512KiB'", "at least 1MiB"),
+            ("spool_max = '256MB'", "KiB, MiB, GiB, TiB"),
+            ("spool_max = 256", "a size as text"),
+            ("spool_max_readings = 0", "a whole number from 1 on"),
+        ] {
+            let shown = error(&format!("{delivery}{key}"));
+            assert!(shown.starts_with("kstar.toml:3:"), "{shown}");
+            assert!(shown.contains(words), "{shown}");
+        }
+    }
+
+    #[test]
+    #[cfg(all(feature = "stdout", not(any(feature = "spool", feature = "sqlite"))))]
+    fn a_spool_that_is_not_built_is_said() {
+        let shown = error("[sinks.stdout.delivery]\nspool = true");
+        assert!(shown.starts_with("kstar.toml:2:9: "), "{shown}");
+        assert!(shown.contains("--features spool"), "{shown}");
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! | [`discovery`] | who answers a greeting | configuration, sinks |
 //! | [`poll`] | one inverter: schedule, tries, silence, coming back | readings, sinks |
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
-//! | [`lock`] | one poller per inverter | everything else |
+//! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |

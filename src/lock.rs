@@ -1,28 +1,18 @@
-//! One poller per inverter: two that ask the same one disturb each other (PROTOCOL 1.5).
+//! What only one process may do at a time: poll an inverter, since two that ask the same one disturb each other
+//! (PROTOCOL 1.5), and collect with a state folder, since what is kept there has one writer.
 //!
-//! Whoever polls holds a file locked that is named after the inverter's address and holds the process id. The lock
-//! goes with the process, however that ends; the file goes with it too, unless the process was killed.
+//! Whoever does it holds a file locked that holds the process id. The lock goes with the process, however that ends;
+//! the file goes with it too, unless the process was killed.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// A held lock; dropping it gives it back.
+/// The lock of an inverter; dropping it gives it back.
 #[derive(Debug)]
 pub struct InverterLock {
-    file: File,
-    path: PathBuf,
-}
-
-impl Drop for InverterLock {
-    fn drop(&mut self) {
-        // While it is still locked: whoever has opened it meanwhile then finds that it is not the one at its place.
-        // A file of another user stays, as does one that someone has put there instead.
-        if cfg!(unix) && is_at(&self.file, &self.path) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
+    _file: LockFile,
 }
 
 /// Another process polls the inverter.
@@ -39,7 +29,7 @@ impl InverterLock {
     /// Takes the lock of the inverter at this address. Where locks are not to be had at all (a read-only system),
     /// there is none to respect: that is logged, and `None`.
     pub fn take(address: SocketAddr) -> Result<Option<Self>, Held> {
-        Self::take_in(&folder(), address)
+        Self::take_in(&shared_folder(), address)
     }
 
     fn take_in(folder: &Path, address: SocketAddr) -> Result<Option<Self>, Held> {
@@ -47,6 +37,74 @@ impl InverterLock {
             "kstar-{}.lock",
             address.to_string().replace([':', '[', ']', '%'], "-")
         ));
+        match LockFile::take(path) {
+            Ok(file) => Ok(file.map(|file| Self { _file: file })),
+            Err(Holder { pid }) => Err(Held { address, pid }),
+        }
+    }
+}
+
+/// The lock of a state folder; dropping it gives it back.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: LockFile,
+}
+
+/// Another process collects with this state folder.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "process {} runs with the state folder {} already; stop that one, or give this one a `state_dir` of its own",
+    pid.as_deref().unwrap_or("(unknown)"),
+    folder.display()
+)]
+pub struct StateHeld {
+    /// The state folder.
+    pub folder: PathBuf,
+    /// The other process.
+    pub pid: Option<String>,
+}
+
+impl StateLock {
+    /// Takes the lock of this folder, which is made if it is missing. Where there can be none, nothing is kept there
+    /// either: that is logged, and `None`. Blocks.
+    pub fn take(folder: &Path) -> Result<Option<Self>, StateHeld> {
+        // Whoever reads the message may be somewhere else.
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        if let Err(error) = std::fs::create_dir_all(&folder) {
+            tracing::debug!(folder = %folder.display(), %error, "no state folder; going on without");
+            return Ok(None);
+        }
+        match LockFile::take(folder.join("kstar.lock")) {
+            Ok(file) => Ok(file.map(|file| Self { _file: file })),
+            Err(Holder { pid }) => Err(StateHeld { folder, pid }),
+        }
+    }
+}
+
+/// A file that one process at a time holds.
+#[derive(Debug)]
+struct LockFile {
+    file: File,
+    path: PathBuf,
+}
+
+/// Who holds it.
+struct Holder {
+    pid: Option<String>,
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // While it is still locked: whoever has opened it meanwhile then finds that it is not the one at its place.
+        // A file of another user stays, as does one that someone has put there instead.
+        if cfg!(unix) && is_at(&self.file, &self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl LockFile {
+    fn take(path: PathBuf) -> Result<Option<Self>, Holder> {
         let mut file = loop {
             let mut file = match open(&path) {
                 Ok(file) => file,
@@ -62,8 +120,7 @@ impl InverterLock {
                 Err(TryLockError::WouldBlock) => {
                     let mut pid = String::new();
                     let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
-                    return Err(Held {
-                        address,
+                    return Err(Holder {
                         pid: known.then(|| pid.trim().to_owned()),
                     });
                 }
@@ -103,7 +160,7 @@ fn is_at(_file: &File, _path: &Path) -> bool {
 }
 
 /// A folder that a service and a person at a terminal share.
-fn folder() -> PathBuf {
+fn shared_folder() -> PathBuf {
     let shared = PathBuf::from("/run/lock");
     if shared.is_dir() {
         shared
@@ -140,6 +197,27 @@ mod tests {
         assert!(InverterLock::take_in(folder.path(), address).is_ok());
         let left = std::fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_state_folder_is_made_and_has_one_holder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("a/state");
+        let first = StateLock::take(&state).expect("free").expect("a lock");
+        let held = StateLock::take(&state).expect_err("held").to_string();
+        assert!(
+            held.contains(&format!("process {}", std::process::id())),
+            "{held}"
+        );
+        assert!(held.contains("a/state already"), "{held}");
+        assert!(held.contains("`state_dir` of its own"), "{held}");
+        assert!(StateLock::take(&folder.path().join("b")).is_ok());
+        drop(first);
+        assert!(StateLock::take(&state).expect("free again").is_some());
+        assert!(matches!(
+            StateLock::take(Path::new("/dev/null/x")),
+            Ok(None)
+        ));
     }
 
     #[test]

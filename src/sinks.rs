@@ -3,15 +3,17 @@
 //! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
 
 use std::path::Path;
+use std::time::Duration;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
 use kstar_sink::finding::Finding;
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Context, Misconfigured, Sink, SinkConfig};
+use kstar_sink::spool::Spool;
 use serde::Deserialize;
 
-use crate::collector::SinkPlan;
+use crate::collector::{SinkPlan, SpoolPlan};
 
 #[cfg(not(any(
     feature = "stdout",
@@ -129,19 +131,30 @@ impl SinkSections {
         Err("the sink `mqtt` is not part of this build; build with `--features mqtt`".to_owned())
     }
 
-    /// Opens every sink that is enabled; the error names the one that cannot work. Blocks on files.
-    pub fn open(&self, context: &Context) -> Result<Vec<SinkPlan>, (&'static str, Misconfigured)> {
-        let open = |section: &dyn Section| {
-            let sink = section
-                .open(context)
-                .map_err(|error| (section.name(), error))?;
+    /// Opens every sink that is enabled, and its spool; the error names the one that cannot work. Blocks on files.
+    /// At a stop, sinks with a spool are delivered to for as long as `draining` says.
+    pub fn open(
+        &self,
+        context: &Context,
+        draining: Duration,
+    ) -> Result<Vec<SinkPlan>, (&'static str, Misconfigured)> {
+        let open = |section: &dyn Section| -> Result<SinkPlan, Misconfigured> {
+            let (name, policy) = (section.name(), section.policy());
+            let sink = section.open(context)?;
+            let spool = policy
+                .spool
+                .map(|bounds| Spool::open(&context.state_dir, name, bounds))
+                .transpose()?;
             Ok(SinkPlan {
-                name: section.name(),
-                policy: section.policy(),
+                name,
+                policy,
                 sink,
+                spool: spool.map(|spool| SpoolPlan { spool, draining }),
             })
         };
-        self.enabled().map(open).collect()
+        self.enabled()
+            .map(|section| open(section).map_err(|error| (section.name(), error)))
+            .collect()
     }
 }
 

@@ -512,11 +512,13 @@ fn sinks(database: &Path, page: &Page) -> [SinkPlan; 2] {
             name: SqliteConfig::NAME,
             policy: sqlite.policy(),
             sink: sqlite.open(&context).expect("a file can be made"),
+            spool: None,
         },
         SinkPlan {
             name: StdoutConfig::NAME,
             policy: StdoutConfig::default().policy(),
             sink: Box::new(StdoutSink::to(page.clone()).expect("a thread")),
+            spool: None,
         },
     ]
 }

@@ -533,6 +533,7 @@ impl Always {
             name,
             policy: policy(),
             sink: Box::new(Self(does)),
+            spool: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use kstar_sink::disk;
 use kstar_sink::finding::Finding;
 
 use crate::clock::WallClock;
+use crate::lock::StateLock;
 
 /// With less than this the next log file may fill the disk.
 const LITTLE_ROOM: u64 = 50_000_000;
@@ -15,8 +16,16 @@ const LITTLE_ROOM: u64 = 50_000_000;
 /// Where systemd's own time synchronisation keeps what it knows.
 const TIMESYNC: &str = "/run/systemd/timesync";
 
-/// Looks at the state folder. It blocks.
-pub fn state_folder(folder: &Path) -> Finding {
+/// Looks at the state folder, the clock, and the time zone of the configuration. It blocks.
+pub fn look(folder: &Path, zone: Option<&TimeZone>, clock: WallClock) -> Vec<Finding> {
+    let mut findings = vec![state_folder(folder)];
+    findings.extend(other_collector(folder));
+    findings.push(clock_by(clock, Path::new(TIMESYNC)));
+    findings.push(time_zone(zone));
+    findings
+}
+
+fn state_folder(folder: &Path) -> Finding {
     let about = "state folder";
     let place = folder.display();
     if let Err(error) = disk::try_write(folder) {
@@ -46,9 +55,21 @@ pub fn state_folder(folder: &Path) -> Finding {
     }
 }
 
-/// Looks at the clock. It blocks.
-pub fn clock(clock: WallClock) -> Finding {
-    clock_by(clock, Path::new(TIMESYNC))
+/// The collector that runs with the folder, if there is one.
+fn other_collector(folder: &Path) -> Option<Finding> {
+    // Taking the lock makes a folder that is missing.
+    if !folder.is_dir() {
+        return None;
+    }
+    let held = StateLock::take(folder).err()?;
+    Some(Finding::note(
+        "collector",
+        format!(
+            "process {} runs with this state folder",
+            held.pid.as_deref().unwrap_or("(unknown)")
+        ),
+        "nothing, if that is your collector; a second one needs a `state_dir` of its own",
+    ))
 }
 
 fn clock_by(clock: WallClock, timesync: &Path) -> Finding {
@@ -76,8 +97,7 @@ fn clock_by(clock: WallClock, timesync: &Path) -> Finding {
     }
 }
 
-/// Looks at the time zone of the configuration, beside the system's.
-pub fn time_zone(configured: Option<&TimeZone>) -> Finding {
+fn time_zone(configured: Option<&TimeZone>) -> Finding {
     let about = "time zone";
     let system = TimeZone::try_system().ok();
     let now = jiff::Timestamp::now();

@@ -16,6 +16,7 @@ pub mod check;
 pub mod discover;
 pub mod explain;
 pub mod fields;
+mod findings;
 pub mod kstar_sharp;
 pub mod logging;
 pub mod read;
@@ -64,7 +65,7 @@ enum Command {
     Read(read::ReadArgs),
     /// Find inverters on the local network
     Discover(discover::DiscoverArgs),
-    /// Check the configuration and show what would be done
+    /// Check the configuration and show what would be done; --connect tries everything
     Check(check::CheckArgs),
     /// Explain the bytes of a datagram
     Explain(explain::ExplainArgs),
@@ -97,7 +98,7 @@ impl Cli {
             }
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
-            Command::Check(args) => check::run(&args, &mut out),
+            Command::Check(args) => check::run(args, &mut out).await,
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
@@ -119,6 +120,9 @@ pub enum Failure {
     /// It went wrong, and the log says what: code 1.
     #[error("see the log")]
     Logged,
+    /// Something is wrong, and the output says what: code 1.
+    #[error("see the output")]
+    Shown,
     /// Whoever read the output has heard enough: code 0.
     #[error("nobody reads the output")]
     OutputClosed,
@@ -132,7 +136,7 @@ impl Failure {
         }
         match self {
             Self::Usage(_) => ExitCode::from(2),
-            Self::Runtime(_) | Self::Logged => ExitCode::FAILURE,
+            Self::Runtime(_) | Self::Logged | Self::Shown => ExitCode::FAILURE,
             Self::OutputClosed => ExitCode::SUCCESS,
         }
     }

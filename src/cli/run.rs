@@ -1,7 +1,7 @@
 //! `kstar run`: the program's main job, until it is stopped.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, ks
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, SinkEnding, SinkPlan};
 use crate::config::{Config, Host, InverterSection, Source};
+use crate::lock::StateLock;
 use crate::poll::Manners;
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
@@ -139,11 +140,17 @@ pub async fn run(
     let grace = config.collector.grace;
     let inverters = inverter_plans(&config);
     let context = context(&config);
+    // Held to the end. A demonstration keeps nothing.
+    let _lock = if demo.is_none() {
+        lock(context.state_dir.clone()).await?
+    } else {
+        None
+    };
     let mut shutdown = std::pin::pin!(shutdown);
     let sinks = tokio::select! {
         // A locked history may take seconds to open.
         () = &mut shutdown => return Ok(()),
-        sinks = open_sinks(config.sinks, context, source) => sinks?,
+        sinks = open_sinks(config.sinks, context, grace / 2, source) => sinks?,
     };
 
     let mut collector = Collector::new(WallClock::default());
@@ -349,10 +356,21 @@ pub(super) fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
     config.inverters().into_iter().map(plan).collect()
 }
 
+/// Takes the lock of the state folder, on a thread that may block.
+async fn lock(state_dir: PathBuf) -> Result<Option<StateLock>, Failure> {
+    match tokio::task::spawn_blocking(move || StateLock::take(&state_dir)).await {
+        Ok(lock) => lock.map_err(|held| Failure::Usage(held.to_string())),
+        Err(error) => Err(Failure::Runtime(format!(
+            "locking the state folder has failed: {error}"
+        ))),
+    }
+}
+
 /// Opens every sink on a thread that may block.
 async fn open_sinks(
     sections: SinkSections,
     context: Context,
+    draining: Duration,
     source: Source,
 ) -> Result<Vec<SinkPlan>, Failure> {
     for section in sections.enabled() {
@@ -362,7 +380,7 @@ async fn open_sinks(
             "opening"
         );
     }
-    let opened = tokio::task::spawn_blocking(move || sections.open(&context)).await;
+    let opened = tokio::task::spawn_blocking(move || sections.open(&context, draining)).await;
     match opened {
         Ok(Ok(sinks)) => Ok(sinks),
         Ok(Err((name, error))) => Err(source

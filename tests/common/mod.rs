@@ -140,6 +140,7 @@ impl Memory {
             name,
             policy: policy(),
             sink: Box::new(Remembering(self.clone())),
+            spool: None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::world::{
 };
 
 /// A history of a few readings, as the program leaves it.
-fn with_history(roof: &Roof) -> Folder {
+pub(crate) fn with_history(roof: &Roof) -> Folder {
     let folder = Folder::with_config(&roof.config(BOTH_SINKS));
     let run = Process::start(&mut kstar(folder.path(), ["run"]));
     run.wait_for_printed(3);
@@ -169,7 +169,7 @@ fn a_full_disk_is_said_once_and_what_was_taken_meanwhile_is_kept() {
 }
 
 /// Leaves no room on the disk of this file.
-fn fill(ballast: &Path) {
+pub(crate) fn fill(ballast: &Path) {
     let mut file = std::fs::File::create(ballast).expect("a file");
     while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
 }

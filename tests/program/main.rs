@@ -23,5 +23,6 @@ mod output;
 mod process;
 mod read;
 mod run;
+mod spool;
 mod stop;
 mod world;

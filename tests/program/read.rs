@@ -141,7 +141,8 @@ fn two_collectors_of_one_inverter_go_on_and_the_second_says_it() {
     let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
     let first = Process::start(&mut kstar(folder.path(), ["run"]));
     first.wait_for_log("identified");
-    let second = Process::start(&mut kstar(folder.path(), ["run"]));
+    let other = Folder::with_config(&roof.config("[sinks.stdout]\n"));
+    let second = Process::start(&mut kstar(other.path(), ["run"]));
     let said = second.wait_for_log("two pollers disturb each other");
     assert!(
         said.contains(&format!("process {} polls", first.pid())),

@@ -1,11 +1,11 @@
 //! How the driver treats a sink: what it keeps while the far side is away, how much, how long.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::setting::duration;
+use crate::setting::{duration, size};
 
 /// What is kept for a far side that is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +21,40 @@ pub enum Keep {
 pub struct Policy {
     /// What is kept while the far side is away.
     pub keep: Keep,
-    /// How many readings wait at the most; beyond that the oldest is dropped and counted.
+    /// How many readings wait in memory at the most; beyond that the oldest is dropped and counted.
     pub queue: NonZeroUsize,
     /// How many readings one delivery holds at the most.
     pub batch: NonZeroUsize,
     /// How long one delivery may take before it counts as unanswered.
     pub timeout: Duration,
+    /// The bounds of the spool, for a sink that has one: what waits for longer than a second waits there.
+    pub spool: Option<SpoolBounds>,
+}
+
+/// How much may wait in a spool; beyond either bound the oldest is dropped and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolBounds {
+    /// The size of its file, in bytes.
+    pub bytes: u64,
+    /// The number of readings.
+    pub readings: NonZeroU64,
+}
+
+impl Default for SpoolBounds {
+    /// Some two months of one inverter at one poll in 5 s.
+    fn default() -> Self {
+        Self {
+            bytes: 256 << 20,
+            readings: const { NonZeroU64::new(1_000_000).unwrap() },
+        }
+    }
 }
 
 /// A reading takes some hundred bytes, so that a full queue stays below ten megabytes: 14 hours at one poll in 5 s.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// With a spool, what waits in memory is what came within a second or two; more only while the spool's disk fails.
+const QUEUE_BEFORE_A_SPOOL: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Longer than any far side on a home network takes, shorter than the grace at a stop.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,16 +70,44 @@ pub struct DeliverySettings {
     /// How long the far side may take for one delivery. Must be shorter than the grace of `[collector]`.
     #[serde(default, with = "duration::optional")]
     pub timeout: Option<Duration>,
+    /// Whether readings wait on disk, in the state folder, so that they outlive the program.
+    pub spool: Option<bool>,
+    /// How large the spool may become, like `"256MiB"`; the oldest reading is dropped first.
+    #[serde(default, with = "size::optional")]
+    pub spool_max: Option<u64>,
+    /// How many readings the spool may hold; the oldest is dropped first.
+    pub spool_max_readings: Option<NonZeroU64>,
 }
 
 impl DeliverySettings {
     /// The policy with what the user set, and these defaults of the sink.
     pub fn policy(self, keep: Keep, batch: NonZeroUsize) -> Policy {
+        let spool = self.spool.unwrap_or(false).then(|| {
+            let usual = SpoolBounds::default();
+            SpoolBounds {
+                bytes: self.spool_max.unwrap_or(usual.bytes),
+                readings: self.spool_max_readings.unwrap_or(usual.readings),
+            }
+        });
+        let usual_queue = match spool {
+            Some(_) => QUEUE_BEFORE_A_SPOOL,
+            None => QUEUE,
+        };
         Policy {
             keep,
-            queue: self.queue.unwrap_or(QUEUE),
+            queue: self.queue.unwrap_or(usual_queue),
             batch: self.batch.unwrap_or(batch),
             timeout: self.timeout.unwrap_or(TIMEOUT),
+            spool,
+        }
+    }
+
+    /// The same for a sink that has a spool unless the user says otherwise.
+    #[must_use]
+    pub fn spooled_by_default(self) -> Self {
+        Self {
+            spool: self.spool.or(Some(true)),
+            ..self
         }
     }
 }

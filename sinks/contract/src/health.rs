@@ -31,14 +31,23 @@ pub struct Counts {
     pub delivered: u64,
     /// Replaced by a newer state of the same inverter before they were delivered (sinks that show the present).
     pub replaced: u64,
-    /// Dropped because the queue was full.
+    /// Dropped because the queue or the spool was full, or the spool damaged.
     pub dropped: u64,
     /// Refused by the far side.
     pub rejected: u64,
     /// Lost on the way because the program was too busy to take them from the channel.
     pub missed: u64,
-    /// Waiting now.
+    /// Waiting now, in memory and in the spool.
     pub queued: u64,
+    /// How many of those are in the spool, where they outlive the program.
+    pub spooled: u64,
+}
+
+impl Counts {
+    /// How many readings would be gone if the program ended now.
+    pub fn at_risk(&self) -> u64 {
+        self.queued.saturating_sub(self.spooled)
+    }
 }
 
 /// A sink's state and counts at one moment.
@@ -158,8 +167,12 @@ impl fmt::Display for Counts {
             rejected,
             missed,
             queued,
+            spooled,
         } = self;
         write!(f, "{taken} taken, {delivered} delivered, {queued} waiting")?;
+        if *spooled > 0 {
+            write!(f, ", {spooled} of them in the spool")?;
+        }
         let rare = [
             (replaced, "replaced"),
             (dropped, "dropped"),

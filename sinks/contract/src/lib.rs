@@ -10,7 +10,7 @@
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
 //! - [`finding`]: what a look at a far side has found;
 //! - [`worker`]: a thread for sinks that block;
-//! - [`health`], the queue, and the [`driver`] that every sink runs in.
+//! - [`health`], the queue, the [`spool`] for what waits on disk, and the [`driver`] that every sink runs in.
 //!
 //! This crate knows no sink, no inverter protocol and no socket.
 
@@ -26,6 +26,7 @@ mod queue;
 pub mod reading;
 pub mod setting;
 pub mod sink;
+pub mod spool;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod units;

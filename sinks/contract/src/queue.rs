@@ -2,10 +2,13 @@
 //!
 //! Three verbs: *push* a new reading, *borrow* the oldest ones, *settle* what became of them. Borrowed readings are
 //! out of the way of dropping until they are settled, so the bound is `queue` waiting and one batch under way.
+//! What has waited for too long may be *handed over* to the spool, and *taken back* if that cannot have it.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use crate::delivery::Keep;
 use crate::reading::Reading;
@@ -15,8 +18,40 @@ use crate::reading::Reading;
 pub(crate) struct Queue {
     keep: Keep,
     capacity: NonZeroUsize,
-    waiting: VecDeque<Arc<Reading>>,
-    borrowed: Vec<Arc<Reading>>,
+    waiting: VecDeque<Waiting>,
+    borrowed: Vec<Waiting>,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    since: Instant,
+    reading: Arc<Reading>,
+}
+
+/// Everything that was in a queue, on its way to the spool.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    /// Oldest first.
+    readings: Vec<Waiting>,
+    /// How many of them were borrowed.
+    pub(crate) borrowed: usize,
+}
+
+impl HandedOver {
+    pub(crate) fn readings(&self) -> Vec<Arc<Reading>> {
+        readings(&self.readings)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.readings.len()
+    }
+}
+
+fn readings(waiting: &[Waiting]) -> Vec<Arc<Reading>> {
+    waiting
+        .iter()
+        .map(|waiting| Arc::clone(&waiting.reading))
+        .collect()
 }
 
 /// Readings that the queue let go of without a delivery.
@@ -52,10 +87,13 @@ impl Queue {
         let before = self.waiting.len();
         if self.keep == Keep::NewestPerInverter {
             self.waiting
-                .retain(|waiting| waiting.inverter.name != reading.inverter.name);
+                .retain(|waiting| waiting.reading.inverter.name != reading.inverter.name);
         }
         let replaced = (before - self.waiting.len()) as u64;
-        self.waiting.push_back(reading);
+        self.waiting.push_back(Waiting {
+            since: Instant::now(),
+            reading,
+        });
         Lost {
             replaced,
             dropped: self.drop_oldest(),
@@ -70,22 +108,22 @@ impl Queue {
         );
         self.borrowed
             .extend(self.waiting.drain(..limit.min(self.waiting.len())));
-        self.borrowed.clone()
+        readings(&self.borrowed)
     }
 
     /// Ends the loan; says which readings had to go because newer ones have come meanwhile.
     pub(crate) fn settle(&mut self, settlement: Settlement) -> Lost {
         let mut replaced = 0;
-        for reading in self.borrowed.drain(..).rev() {
+        for waiting in self.borrowed.drain(..).rev() {
             let overtaken = self.keep == Keep::NewestPerInverter
                 && self
                     .waiting
                     .iter()
-                    .any(|newer| newer.inverter.name == reading.inverter.name);
+                    .any(|newer| newer.reading.inverter.name == waiting.reading.inverter.name);
             match settlement {
                 Settlement::Done => {}
                 Settlement::Kept if overtaken => replaced += 1,
-                Settlement::Kept => self.waiting.push_front(reading),
+                Settlement::Kept => self.waiting.push_front(waiting),
             }
         }
         Lost {
@@ -97,6 +135,46 @@ impl Queue {
     /// How many readings are not delivered yet.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.borrowed.len()
+    }
+
+    /// Whether there is something to borrow.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Since when the oldest reading is here.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        let oldest = self.borrowed.first().or_else(|| self.waiting.front())?;
+        Some(oldest.since)
+    }
+
+    /// Gives everything away, also what is borrowed: settling that loan then means nothing here.
+    pub(crate) fn hand_over(&mut self) -> HandedOver {
+        let borrowed = self.borrowed.len();
+        let mut readings = std::mem::take(&mut self.borrowed);
+        readings.extend(self.waiting.drain(..));
+        HandedOver { readings, borrowed }
+    }
+
+    /// Takes everything back, with the same loan; says which old ones had to go. It counts as new here, so that it is
+    /// not handed over again at once.
+    pub(crate) fn take_back(&mut self, handed_over: HandedOver) -> Lost {
+        let HandedOver {
+            mut readings,
+            borrowed,
+        } = handed_over;
+        let now = Instant::now();
+        for waiting in &mut readings {
+            waiting.since = now;
+        }
+        for waiting in readings.drain(borrowed.min(readings.len())..).rev() {
+            self.waiting.push_front(waiting);
+        }
+        self.borrowed = readings;
+        Lost {
+            replaced: 0,
+            dropped: self.drop_oldest(),
+        }
     }
 
     fn drop_oldest(&mut self) -> u64 {

@@ -1,10 +1,12 @@
-//! Kinds of settings that several sections of the configuration share: durations as text, and secrets.
+//! Kinds of settings that several sections of the configuration share: durations and sizes as text, and secrets.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+pub mod size;
 
 /// Durations written as people write them: `"5s"`, `"500ms"`, `"1m 30s"`, `"2h"`, `"400d"`.
 pub mod duration {

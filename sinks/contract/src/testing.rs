@@ -191,6 +191,7 @@ pub trait FarSide: Send {
             queue: const { NonZeroUsize::new(1000).unwrap() },
             batch: const { NonZeroUsize::new(50).unwrap() },
             timeout: Duration::from_millis(500),
+            spool: None,
         }
     }
 }

@@ -1,0 +1,213 @@
+//! What waits for a sink, in two lanes: *live*, what has just come, in memory; and the *backlog*, what has waited for
+//! longer than a second, in the spool.
+//!
+//! Where both wait they take turns, the live lane first: new readings are never behind more than one batch of old
+//! ones, and the old ones get on however many new ones come. Without a spool there is the live lane alone.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep_until;
+
+use super::Shared;
+use crate::health::{Counts, Health};
+use crate::queue::{Lost, Settlement};
+use crate::reading::Reading;
+use crate::spool::{Borrowed, Spool};
+
+/// How long a reading may wait in memory before it is put on disk: what a killed process may cost. A far side that is
+/// well takes a reading in a fraction of that, so that nothing is written then.
+const IN_MEMORY: Duration = Duration::from_secs(1);
+
+/// One of the two lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Live,
+    Backlog,
+}
+
+/// What is borrowed from a lane.
+enum Loan {
+    /// From memory; with these numbers it is in the spool as well, should it have taken too long.
+    Live(Option<RangeInclusive<i64>>),
+    /// From the spool.
+    Backlog(RangeInclusive<i64>),
+}
+
+/// The lanes of one sink.
+pub(super) struct Lanes<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) health: &'a Health,
+    spool: Option<Spool>,
+    /// The lane that goes first where both wait.
+    turn: Lane,
+    loan: Loan,
+    batch: usize,
+    /// How many readings the next delivery holds at the most: halved to find a bad one, doubled when all is well.
+    live_limit: usize,
+    backlog_limit: usize,
+}
+
+impl<'a> Lanes<'a> {
+    pub(super) fn new(
+        shared: &'a Shared,
+        health: &'a Health,
+        spool: Option<Spool>,
+        batch: usize,
+    ) -> Self {
+        let mut lanes = Self {
+            shared,
+            health,
+            spool,
+            turn: Lane::Live,
+            loan: Loan::Live(None),
+            batch,
+            live_limit: batch,
+            backlog_limit: batch,
+        };
+        lanes.count(Lost::default(), |_| ());
+        lanes
+    }
+
+    /// The oldest readings of the lane whose turn it is, to be settled before the next are borrowed. None, if nothing
+    /// waits or what waits cannot be read now.
+    pub(super) async fn borrow(&mut self) -> Vec<Arc<Reading>> {
+        let live_waits = self.shared.inbox().readings.is_waiting();
+        if (!live_waits || self.turn == Lane::Backlog)
+            && let Some(spool) = &mut self.spool
+            && spool.waiting() > 0
+        {
+            let borrowed = spool.borrow(self.backlog_limit).await;
+            self.count(Lost::default(), |_| ());
+            if let Some(Borrowed { ids, readings }) = borrowed
+                && !readings.is_empty()
+            {
+                self.loan = Loan::Backlog(ids);
+                return readings;
+            }
+        }
+        self.loan = Loan::Live(None);
+        self.shared.inbox().readings.borrow(self.live_limit)
+    }
+
+    /// Whether a backlog is left that could not be read.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.spool.as_ref().is_some_and(|spool| spool.waiting() > 0)
+    }
+
+    /// Ends the loan.
+    pub(super) async fn settle(&mut self, settlement: Settlement, count: impl FnOnce(&mut Counts)) {
+        let lost = self.shared.inbox().readings.settle(settlement);
+        let loan = std::mem::replace(&mut self.loan, Loan::Live(None));
+        if settlement == Settlement::Done {
+            self.turn = match loan {
+                Loan::Live(_) => Lane::Backlog,
+                Loan::Backlog(_) => Lane::Live,
+            };
+        }
+        if let (Loan::Live(Some(ids)) | Loan::Backlog(ids), Settlement::Done, Some(spool)) =
+            (loan, settlement, &mut self.spool)
+        {
+            spool.settle(ids).await;
+        }
+        self.count(lost, count);
+    }
+
+    /// How many readings the lane that was borrowed from may give at once.
+    pub(super) fn limit(&mut self) -> &mut usize {
+        match self.loan {
+            Loan::Live(_) => &mut self.live_limit,
+            Loan::Backlog(_) => &mut self.backlog_limit,
+        }
+    }
+
+    /// Doubles what the lane that was borrowed from gives at once.
+    pub(super) fn widen(&mut self) {
+        let batch = self.batch;
+        let limit = self.limit();
+        *limit = limit.saturating_mul(2).min(batch);
+    }
+
+    /// Waits for something that takes its time. What has been in memory for too long meanwhile is put on disk.
+    pub(super) async fn attend<T>(&mut self, what: impl Future<Output = T>) -> T {
+        let mut what = std::pin::pin!(what);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut what => return done,
+                () = self.overdue() => {
+                    self.save().await;
+                }
+            }
+        }
+    }
+
+    /// Waits until a reading has been in memory for too long.
+    async fn overdue(&self) {
+        if self.spool.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            let oldest = self.shared.inbox().readings.oldest();
+            match oldest {
+                Some(since) => return sleep_until(since + IN_MEMORY).await,
+                None => self.shared.news.notified().await,
+            }
+        }
+    }
+
+    /// Puts everything that is in memory on disk. Says whether nothing is left in memory.
+    pub(super) async fn save(&mut self) -> bool {
+        let Some(spool) = &mut self.spool else {
+            return false;
+        };
+        let saving = {
+            let mut inbox = self.shared.inbox();
+            let saving = inbox.readings.hand_over();
+            inbox.spooled += saving.len() as u64;
+            saving
+        };
+        if saving.len() == 0 {
+            return true;
+        }
+        let (saved, lost) = match spool.push(saving.readings()).await {
+            Some(ids) => {
+                let borrowed = i64::try_from(saving.borrowed).unwrap_or(i64::MAX);
+                if let (Loan::Live(saved), 1..) = (&mut self.loan, borrowed) {
+                    *saved = Some(*ids.start()..=ids.start().saturating_add(borrowed - 1));
+                }
+                (true, Lost::default())
+            }
+            None => (false, self.shared.inbox().readings.take_back(saving)),
+        };
+        self.count(lost, |_| ());
+        saved
+    }
+
+    /// Puts what is left on disk and closes the spool.
+    pub(super) async fn close(mut self) {
+        self.save().await;
+        if let Some(spool) = self.spool.take() {
+            spool.close().await;
+        }
+    }
+
+    fn count(&mut self, lost: Lost, count: impl FnOnce(&mut Counts)) {
+        let (spooled, dropped) = match &mut self.spool {
+            Some(spool) => (spool.waiting(), spool.take_dropped()),
+            None => (0, 0),
+        };
+        let mut inbox = self.shared.inbox();
+        inbox.spooled = spooled;
+        let queued = inbox.queued();
+        drop(inbox);
+        self.health.count(|counts| {
+            counts.dropped += dropped + lost.dropped;
+            counts.replaced += lost.replaced;
+            counts.queued = queued;
+            counts.spooled = spooled;
+            count(counts);
+        });
+    }
+}

@@ -1,0 +1,169 @@
+//! The driver: everything a sink needs around it, written once.
+//!
+//! Two loops that run side by side. *Take* empties the broadcast channel into a bounded queue and never waits for
+//! the far side, so that a sink which hangs neither loses readings by lag nor holds up another. *Send* borrows a
+//! batch, delivers it under a time-out and settles it. The end of the channel is the order to stop: what waits is
+//! delivered, the sink is closed, and the driver returns. Whoever runs it ends it from outside if that takes too long.
+//!
+//! A sink may have a spool. Then whatever waits for longer than a second waits on disk, new readings are delivered
+//! before those that waited, and at the order to stop what cannot be delivered stays in the spool.
+
+mod lanes;
+mod send;
+mod take;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::{Instant, timeout};
+
+use self::lanes::Lanes;
+use self::send::Sending;
+use crate::delivery::Policy;
+use crate::health::Health;
+use crate::queue::Queue;
+use crate::reading::{Event, InverterStatus};
+use crate::sink::{DeliveryError, Sink};
+use crate::spool::Spool;
+
+/// How long a sink may take to close.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// How a driver came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The channel has ended and everything that was taken is settled, or waits in the spool.
+    Drained,
+    /// The far side ended in order (a closed pipe); the program should end too.
+    FarSideClosed,
+}
+
+/// What runs a sink.
+pub struct Driver {
+    sink: Box<dyn Sink>,
+    policy: Policy,
+    health: Arc<Health>,
+    spool: Option<Spool>,
+    draining: Duration,
+    shared: Shared,
+}
+
+/// What the two loops share.
+struct Shared {
+    inbox: Mutex<Inbox>,
+    /// Something came into the inbox, or the channel has ended.
+    news: Notify,
+    /// Since when the channel has ended.
+    ended: watch::Sender<Option<Instant>>,
+}
+
+struct Inbox {
+    readings: Queue,
+    /// How many readings wait in the spool or are on their way there.
+    spooled: u64,
+    /// The newest status of each inverter that the sink was not told yet.
+    statuses: BTreeMap<Arc<str>, Arc<InverterStatus>>,
+}
+
+impl Driver {
+    /// A driver for this sink, which counts into this health.
+    pub fn new(sink: Box<dyn Sink>, policy: Policy, health: Arc<Health>) -> Self {
+        let inbox = Inbox {
+            readings: Queue::new(policy.keep, policy.queue),
+            spooled: 0,
+            statuses: BTreeMap::new(),
+        };
+        Self {
+            sink,
+            policy,
+            health,
+            spool: None,
+            draining: Duration::ZERO,
+            shared: Shared {
+                inbox: Mutex::new(inbox),
+                news: Notify::new(),
+                ended: watch::Sender::new(None),
+            },
+        }
+    }
+
+    /// The same with a spool. At the order to stop, a far side that can be reached is delivered to for as long as
+    /// `draining` says; the rest stays in the spool.
+    #[must_use]
+    pub fn with_spool(self, spool: Spool, draining: Duration) -> Self {
+        Self {
+            spool: Some(spool),
+            draining,
+            ..self
+        }
+    }
+
+    /// Runs the sink until the channel ends or `stop` is ready, or the far side ends in order.
+    pub async fn run(
+        self,
+        events: broadcast::Receiver<Event>,
+        stop: impl Future<Output = ()>,
+    ) -> Ended {
+        let Self {
+            sink,
+            policy,
+            health,
+            spool,
+            draining,
+            shared,
+        } = self;
+        let draining = spool.is_some().then_some(draining);
+        let lanes = Lanes::new(&shared, &health, spool, policy.batch.get());
+        let mut sending = Sending::new(sink, policy.timeout, draining, lanes);
+        let ended = tokio::select! {
+            ended = sending.run() => ended,
+            never = take::take(events, stop, &health, &shared) => match never {},
+        };
+        let (sink, lanes) = sending.into_parts();
+        match timeout(CLOSING, sink.close()).await {
+            Ok(Ok(()) | Err(DeliveryError::Closed)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(sink = health.name(), %error, "did not close in order");
+            }
+            Err(_) => tracing::warn!(sink = health.name(), "did not close within {CLOSING:?}"),
+        }
+        lanes.close().await;
+        health.ended();
+        ended
+    }
+}
+
+impl Shared {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        // Nothing panics while it holds the lock.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the end of the channel; says since when it has ended.
+    async fn ended(&self) -> Instant {
+        let mut ended = self.ended.subscribe();
+        loop {
+            if let Some(since) = *ended.borrow_and_update() {
+                return since;
+            }
+            if ended.changed().await.is_err() {
+                // The sender is ours.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.borrow().is_some()
+    }
+}
+
+impl Inbox {
+    fn queued(&self) -> u64 {
+        self.readings.len() as u64 + self.spooled
+    }
+}

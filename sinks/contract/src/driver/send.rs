@@ -1,0 +1,316 @@
+//! Sending: from the lanes to the far side, batch by batch, as long as that takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Ended;
+use super::lanes::Lanes;
+use crate::queue::Settlement;
+use crate::reading::{InverterStatus, Reading};
+use crate::sink::{Batch, DeliveryError, Sink};
+
+/// The first wait after a failed delivery; it doubles with each further one.
+pub(super) const FIRST_DELAY: Duration = Duration::from_millis(500);
+
+/// The longest wait between two tries before it is spread: with a quarter more, a far side which comes back is still
+/// noticed within a minute.
+pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(48);
+
+/// The longest wait while draining at a stop: there may be time for several tries before the grace ends.
+pub(super) const LONGEST_DELAY_AT_STOP: Duration = Duration::from_secs(1);
+
+/// The longest wait that a far side may ask for.
+pub(super) const LONGEST_DELAY_ASKED_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// The wait before a spool that could not be read is tried again.
+const SPOOL_DELAY: Duration = Duration::from_secs(5);
+
+/// The loop that delivers.
+pub(super) struct Sending<'a> {
+    sink: Box<dyn Sink>,
+    timeout: Duration,
+    /// How long delivering goes on after the end of the channel, if there is a spool for the rest.
+    draining: Option<Duration>,
+    lanes: Lanes<'a>,
+    /// How many deliveries in a row have failed.
+    failures: u32,
+}
+
+/// What there is to do next.
+enum Next {
+    Status(Arc<InverterStatus>),
+    Readings(Vec<Arc<Reading>>),
+    Wait,
+    End,
+}
+
+/// Why sending cannot go on at once.
+enum Stop {
+    FarSideClosed,
+    TryAgainAfter(Duration),
+    /// The rest is for the spool.
+    Leave,
+}
+
+impl<'a> Sending<'a> {
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        timeout: Duration,
+        draining: Option<Duration>,
+        lanes: Lanes<'a>,
+    ) -> Self {
+        Self {
+            sink,
+            timeout,
+            draining,
+            lanes,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (Box<dyn Sink>, Lanes<'a>) {
+        (self.sink, self.lanes)
+    }
+
+    pub(super) async fn run(&mut self) -> Ended {
+        loop {
+            let outcome = match self.next().await {
+                Next::Status(status) => self.deliver_status(status).await,
+                Next::Readings(readings) => self.deliver_readings(&readings).await,
+                Next::Wait => {
+                    self.wait_for_news().await;
+                    continue;
+                }
+                Next::End => return Ended::Drained,
+            };
+            let outcome = match outcome {
+                Err(Stop::TryAgainAfter(delay)) => self.wait(delay).await,
+                outcome => outcome,
+            };
+            match outcome {
+                Ok(()) | Err(Stop::TryAgainAfter(_)) => {}
+                Err(Stop::FarSideClosed) => return Ended::FarSideClosed,
+                Err(Stop::Leave) => {
+                    self.lanes.settle(Settlement::Kept, |_| ()).await;
+                    if self.lanes.save().await {
+                        return Ended::Drained;
+                    }
+                    // The spool cannot have it, so the far side must: for as long as whoever runs this allows.
+                    self.draining = None;
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        // Asked first: what was taken before the end is in the lanes by then.
+        let ended = self.lanes.shared.has_ended();
+        if let Some((_, status)) = self.lanes.shared.inbox().statuses.pop_first() {
+            return Next::Status(status);
+        }
+        let readings = self.lanes.borrow().await;
+        match (readings.is_empty(), ended) {
+            (false, _) => Next::Readings(readings),
+            (true, false) => Next::Wait,
+            (true, true) => Next::End,
+        }
+    }
+
+    async fn wait_for_news(&mut self) {
+        let news = self.lanes.shared.news.notified();
+        if self.lanes.has_backlog() {
+            // Too long a wait is an answer as well.
+            let _ = timeout(SPOOL_DELAY, news).await;
+        } else {
+            news.await;
+        }
+    }
+
+    async fn deliver_status(&mut self, status: Arc<InverterStatus>) -> Result<(), Stop> {
+        let leave = leave(&self.lanes, self.draining, self.failures);
+        let delivery = within(self.timeout, self.sink.status(&status));
+        match self.lanes.attend(unless(leave, delivery)).await? {
+            Ok(()) => Ok(()),
+            Err(DeliveryError::Closed) => Err(Stop::FarSideClosed),
+            Err(DeliveryError::Rejected { reason } | DeliveryError::TooLarge { reason }) => {
+                tracing::warn!(
+                    sink = self.lanes.health.name(),
+                    inverter = &*status.inverter.name,
+                    reason,
+                    "status refused"
+                );
+                Ok(())
+            }
+            Err(DeliveryError::Unreachable {
+                reason,
+                retry_after,
+            }) => {
+                self.keep_status(status);
+                Err(self.unreachable(&reason, retry_after))
+            }
+            Err(DeliveryError::Refused { reason }) => {
+                self.keep_status(status);
+                Err(self.refused(&reason))
+            }
+        }
+    }
+
+    /// Keeps a status that could not be told, unless a newer one has come meanwhile.
+    fn keep_status(&self, status: Arc<InverterStatus>) {
+        self.lanes
+            .shared
+            .inbox()
+            .statuses
+            .entry(status.inverter.name.clone())
+            .or_insert(status);
+    }
+
+    async fn deliver_readings(&mut self, readings: &[Arc<Reading>]) -> Result<(), Stop> {
+        let leave = leave(&self.lanes, self.draining, self.failures);
+        let batch = Batch::new(readings);
+        let delivery = within(self.timeout, self.sink.deliver(&batch));
+        let outcome = self.lanes.attend(unless(leave, delivery)).await?;
+        let count = readings.len() as u64;
+        match (outcome, readings) {
+            (Ok(()), _) => {
+                self.failures = 0;
+                self.lanes.widen();
+                self.lanes
+                    .settle(Settlement::Done, |counts| counts.delivered += count)
+                    .await;
+                self.lanes.health.up();
+                Ok(())
+            }
+            (
+                Err(DeliveryError::Rejected { reason } | DeliveryError::TooLarge { reason }),
+                [reading],
+            ) => {
+                self.failures = 0;
+                self.lanes
+                    .settle(Settlement::Done, |counts| counts.rejected += 1)
+                    .await;
+                tracing::warn!(
+                    sink = self.lanes.health.name(),
+                    inverter = &*reading.inverter.name,
+                    time = %reading.time,
+                    reason,
+                    "the far side refused this reading; it is dropped"
+                );
+                Ok(())
+            }
+            (Err(DeliveryError::Rejected { .. } | DeliveryError::TooLarge { .. }), _) => {
+                self.failures = 0;
+                *self.lanes.limit() = readings.len().div_ceil(2);
+                self.lanes.settle(Settlement::Kept, |_| ()).await;
+                Ok(())
+            }
+            (
+                Err(DeliveryError::Unreachable {
+                    reason,
+                    retry_after,
+                }),
+                _,
+            ) => {
+                self.lanes.settle(Settlement::Kept, |_| ()).await;
+                Err(self.unreachable(&reason, retry_after))
+            }
+            (Err(DeliveryError::Refused { reason }), _) => {
+                self.lanes.settle(Settlement::Kept, |_| ()).await;
+                Err(self.refused(&reason))
+            }
+            (Err(DeliveryError::Closed), _) => {
+                self.lanes.settle(Settlement::Kept, |_| ()).await;
+                Err(Stop::FarSideClosed)
+            }
+        }
+    }
+
+    fn unreachable(&mut self, reason: &str, retry_after: Option<Duration>) -> Stop {
+        self.lanes.health.down(reason);
+        self.failures = self.failures.saturating_add(1);
+        Stop::TryAgainAfter(match retry_after {
+            Some(asked_for) => asked_for.min(LONGEST_DELAY_ASKED_FOR),
+            None => delay_after(self.failures),
+        })
+    }
+
+    fn refused(&mut self, reason: &str) -> Stop {
+        self.lanes.health.refused(reason);
+        self.failures = self.failures.saturating_add(1);
+        Stop::TryAgainAfter(spread(LONGEST_DELAY))
+    }
+
+    /// Waits that long, or shorter once the channel has ended.
+    async fn wait(&mut self, delay: Duration) -> Result<(), Stop> {
+        let leave = leave(&self.lanes, self.draining, self.failures);
+        let shared = self.lanes.shared;
+        let wait = async {
+            let deadline = Instant::now() + delay;
+            tokio::select! {
+                () = sleep_until(deadline) => {}
+                _ = shared.ended() => {
+                    sleep_until(deadline.min(Instant::now() + LONGEST_DELAY_AT_STOP)).await;
+                }
+            }
+        };
+        self.lanes.attend(unless(leave, wait)).await
+    }
+}
+
+/// Ready when it is time to leave the rest to the spool: at once at the end of the channel if the far side is known
+/// to be away, else after a while.
+fn leave<'a>(
+    lanes: &Lanes<'a>,
+    draining: Option<Duration>,
+    failures: u32,
+) -> impl Future<Output = ()> + use<'a> {
+    let shared = lanes.shared;
+    async move {
+        let Some(draining) = draining else {
+            return std::future::pending().await;
+        };
+        let ended = shared.ended().await;
+        if failures == 0 {
+            sleep_until(ended + draining).await;
+        }
+    }
+}
+
+/// The outcome of something, unless it is time to leave before.
+async fn unless<T>(
+    leave: impl Future<Output = ()>,
+    what: impl Future<Output = T>,
+) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        done = what => Ok(done),
+        () = leave => Err(Stop::Leave),
+    }
+}
+
+/// The outcome of a delivery, or that there was none in time.
+async fn within(
+    patience: Duration,
+    delivery: impl Future<Output = Result<(), DeliveryError>>,
+) -> Result<(), DeliveryError> {
+    match timeout(patience, delivery).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(DeliveryError::unreachable(format!(
+            "no answer within {}",
+            crate::setting::duration::text(patience)
+        ))),
+    }
+}
+
+/// The wait after so many failures in a row: doubling, and spread by a quarter both ways, so that many collectors do
+/// not come back to a restarted server all at once.
+pub(super) fn delay_after(failures: u32) -> Duration {
+    let doubled = FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(10));
+    spread(doubled.min(LONGEST_DELAY))
+}
+
+fn spread(delay: Duration) -> Duration {
+    delay.mul_f64(0.75 + fastrand::f64() / 2.0)
+}

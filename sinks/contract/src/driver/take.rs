@@ -1,0 +1,71 @@
+//! Taking: from the channel into the inbox, whatever the far side does.
+
+use std::convert::Infallible;
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::health::Health;
+use crate::queue::Lost;
+use crate::reading::Event;
+
+/// Empties the channel into the inbox until it ends or `stop` is ready, and then waits for ever.
+pub(super) async fn take(
+    mut events: broadcast::Receiver<Event>,
+    stop: impl Future<Output = ()>,
+    health: &Health,
+    shared: &Shared,
+) -> Infallible {
+    let mut stop = std::pin::pin!(stop);
+    let mut stopped = false;
+    loop {
+        let event = if stopped {
+            // What was sent before the order to stop still counts.
+            events.try_recv().map_err(|error| match error {
+                TryRecvError::Lagged(missed) => RecvError::Lagged(missed),
+                TryRecvError::Empty | TryRecvError::Closed => RecvError::Closed,
+            })
+        } else {
+            tokio::select! {
+                biased;
+                event = events.recv() => event,
+                () = &mut stop => {
+                    stopped = true;
+                    continue;
+                }
+            }
+        };
+        let mut inbox = shared.inbox();
+        match event {
+            Ok(Event::Reading(reading)) => {
+                let Lost { dropped, replaced } = inbox.readings.push(reading);
+                let queued = inbox.queued();
+                drop(inbox);
+                health.count(|counts| {
+                    counts.taken += 1;
+                    counts.dropped += dropped;
+                    counts.replaced += replaced;
+                    counts.queued = queued;
+                });
+            }
+            Ok(Event::Status(status)) => {
+                inbox.statuses.insert(status.inverter.name.clone(), status);
+            }
+            Err(RecvError::Lagged(missed)) => {
+                health.count(|counts| counts.missed += missed);
+                tracing::warn!(
+                    sink = health.name(),
+                    missed,
+                    "too busy to take readings from the channel; they are lost"
+                );
+            }
+            Err(RecvError::Closed) => break,
+        }
+        shared.news.notify_one();
+    }
+    shared.ended.send_replace(Some(Instant::now()));
+    shared.news.notify_one();
+    std::future::pending().await
+}

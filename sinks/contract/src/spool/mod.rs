@@ -1,0 +1,167 @@
+//! The spool: what waits for a sink on disk, so that it outlives the program.
+//!
+//! One small SQLite file per sink in the state folder, behind the same verbs as the queue in memory: *push*, *borrow*,
+//! *settle*. While the sink is well there is no such file. It is written on threads that may block; whatever is wrong
+//! with the disk is said once, and readings then wait in memory until it is over.
+
+#[cfg(not(feature = "spool"))]
+mod absent;
+#[cfg(feature = "spool")]
+mod file;
+#[cfg(feature = "spool")]
+mod row;
+#[cfg(feature = "spool")]
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+#[cfg(not(feature = "spool"))]
+use self::absent::Store;
+#[cfg(feature = "spool")]
+use self::store::Store;
+use crate::delivery::SpoolBounds;
+use crate::reading::Reading;
+use crate::sink::Misconfigured;
+
+/// Whether this build has the spool.
+pub const BUILT: bool = cfg!(feature = "spool");
+
+/// The smallest bound in bytes that makes sense: below it a file is mostly its own bookkeeping.
+pub const SMALLEST: u64 = 1 << 20;
+
+/// How long the disk may take. A card that is about to die must not keep the sink from delivering.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The spool of one sink.
+pub struct Spool {
+    sink: &'static str,
+    /// Locked while a job is under way, also when nobody waits for it any more.
+    store: Arc<Mutex<Store>>,
+    waiting: u64,
+    dropped: u64,
+    /// Whether it was said that the disk does not do as it should.
+    in_trouble: bool,
+}
+
+/// The oldest readings of a spool, and the numbers that settle them.
+#[derive(Debug)]
+pub(crate) struct Borrowed {
+    pub(crate) ids: RangeInclusive<i64>,
+    pub(crate) readings: Vec<Arc<Reading>>,
+}
+
+impl Spool {
+    /// Opens the spool of a sink in this folder; says so if readings wait there. A damaged file is set aside. Blocks.
+    pub fn open(
+        folder: &Path,
+        sink: &'static str,
+        bounds: SpoolBounds,
+    ) -> Result<Self, Misconfigured> {
+        let mut store = Store::open(folder, sink, bounds)?;
+        let (waiting, dropped) = (store.waiting(), store.take_dropped());
+        if waiting > 0 {
+            tracing::info!(
+                sink,
+                waiting,
+                "readings from before wait in the spool; they are delivered between new ones"
+            );
+        }
+        Ok(Self {
+            sink,
+            store: Arc::new(Mutex::new(store)),
+            waiting,
+            dropped,
+            in_trouble: false,
+        })
+    }
+
+    /// How many readings wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// How many readings it let go of without a delivery since this was asked last.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Adds readings behind all others, as a whole or not at all; gives their numbers.
+    pub(crate) async fn push(
+        &mut self,
+        readings: Vec<Arc<Reading>>,
+    ) -> Option<RangeInclusive<i64>> {
+        self.call(move |store| store.push(&readings)).await
+    }
+
+    /// The oldest readings, at most `limit`.
+    pub(crate) async fn borrow(&mut self, limit: usize) -> Option<Borrowed> {
+        self.call(move |store| store.borrow(limit)).await
+    }
+
+    /// Lets go of readings that are done with. Should the disk refuse, they may be delivered again.
+    pub(crate) async fn settle(&mut self, ids: RangeInclusive<i64>) {
+        let _ = self.call(move |store| store.settle(&ids)).await;
+    }
+
+    /// Puts what waits on the disk for good. Without anything that waits no file is left.
+    pub(crate) async fn close(mut self) {
+        let _ = self.call(Store::close).await;
+    }
+
+    /// Has the store do something; `None` if it could not, which is said once.
+    async fn call<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&mut Store) -> Result<T, String> + Send + 'static,
+    ) -> Option<T> {
+        match self.attempt(job).await {
+            Ok(done) => {
+                if self.in_trouble {
+                    tracing::info!(sink = self.sink, "the spool works again");
+                }
+                self.in_trouble = false;
+                Some(done)
+            }
+            Err(reason) => {
+                if !self.in_trouble {
+                    tracing::error!(
+                        sink = self.sink,
+                        reason,
+                        "the spool cannot be used; readings wait in memory only, and it is tried again"
+                    );
+                }
+                self.in_trouble = true;
+                None
+            }
+        }
+    }
+
+    async fn attempt<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&mut Store) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let Ok(mut store) = Arc::clone(&self.store).try_lock_owned() else {
+            return Err("the disk is still busy with what it was given before; if that stays so, look for a failing disk".to_owned());
+        };
+        let job = tokio::task::spawn_blocking(move || {
+            let outcome = job(&mut store);
+            (outcome, store.waiting(), store.take_dropped())
+        });
+        let (outcome, waiting, dropped) = timeout(PATIENCE, job)
+            .await
+            .map_err(|_| {
+                format!("the disk does not answer within {PATIENCE:?}; look for a failing disk")
+            })?
+            .map_err(|error| format!("{error}; please report this"))?;
+        self.waiting = waiting;
+        self.dropped += dropped;
+        outcome
+    }
+}

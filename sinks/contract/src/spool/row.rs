@@ -1,0 +1,125 @@
+//! A reading's values as a few bytes: pairs of a quantity's number in the file and its raw value.
+//!
+//! Numbers stand for names by a table in the file and not by their place in the catalogue, so that a file outlives
+//! an upgrade whose catalogue has grown.
+
+use crate::catalogue::{Quantity, Values};
+
+/// The values that are present; a quantity without a number is left out.
+pub(super) fn encode(values: &Values, number: impl Fn(Quantity) -> Option<u64>) -> Vec<u8> {
+    let mut row = Vec::with_capacity(256);
+    for quantity in Quantity::ALL {
+        if let (Some(raw), Some(number)) = (values.raw(*quantity), number(*quantity)) {
+            put(&mut row, number);
+            put(&mut row, zigzag(raw));
+        }
+    }
+    row
+}
+
+/// The values; those of a number that stands for no quantity known here are left out. `None` if the bytes are none
+/// that [`encode`] makes.
+pub(super) fn decode(mut row: &[u8], quantity: impl Fn(u64) -> Option<Quantity>) -> Option<Values> {
+    let mut values = Values::default();
+    while !row.is_empty() {
+        let number = take(&mut row)?;
+        let raw = unzigzag(take(&mut row)?);
+        if let Some(quantity) = quantity(number) {
+            values.set_raw(quantity, Some(raw));
+        }
+    }
+    Some(values)
+}
+
+/// Small numbers of either sign as small numbers.
+fn zigzag(raw: i64) -> u64 {
+    ((raw << 1) ^ (raw >> 63)).cast_unsigned()
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
+}
+
+/// Seven bits in each byte, the lowest first; the eighth says that more follow.
+fn put(row: &mut Vec<u8>, mut number: u64) {
+    loop {
+        let [low, ..] = number.to_le_bytes();
+        number >>= 7;
+        if number == 0 {
+            return row.push(low & 0x7F);
+        }
+        row.push(low | 0x80);
+    }
+}
+
+fn take(row: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (byte, rest) = row.split_first()?;
+        *row = rest;
+        number |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{full_reading, readings};
+    use proptest::prelude::*;
+
+    fn number(quantity: Quantity) -> u64 {
+        quantity as u64 + 1
+    }
+
+    fn quantity(number: u64) -> Option<Quantity> {
+        Quantity::ALL
+            .get(usize::try_from(number).ok()?.checked_sub(1)?)
+            .copied()
+    }
+
+    #[test]
+    fn every_reading_comes_out_as_it_went_in_and_takes_few_bytes() {
+        for reading in readings("roof", 500) {
+            let row = encode(&reading.values, |quantity| Some(number(quantity)));
+            assert_eq!(decode(&row, quantity), Some(reading.values.clone()));
+        }
+        let full = full_reading("roof", 1);
+        let length = encode(&full.values, |quantity| Some(number(quantity))).len();
+        assert!(length < 200, "{length} bytes");
+    }
+
+    #[test]
+    fn what_one_side_does_not_know_is_left_out() {
+        let values = full_reading("roof", 1).values.clone();
+        let mut less = values.clone();
+        less.set_raw(Quantity::pv_power, None);
+        let known = |quantity| (quantity != Quantity::pv_power).then(|| number(quantity));
+        assert_eq!(
+            decode(&encode(&values, known), quantity),
+            Some(less.clone())
+        );
+        let known = |number| quantity(number).filter(|quantity| *quantity != Quantity::pv_power);
+        let row = encode(&values, |quantity| Some(number(quantity)));
+        assert_eq!(decode(&row, known), Some(less));
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_comes_out_as_it_went_in(raw: i64) {
+            let mut row = Vec::new();
+            put(&mut row, zigzag(raw));
+            let mut rest = &row[..];
+            prop_assert_eq!(take(&mut rest).map(unzigzag), Some(raw));
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn bytes_that_are_no_row_are_no_reading_and_no_panic(row: Vec<u8>) {
+            let _ = decode(&row, quantity);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The spool's file and the way to it: made when something has to wait, emptied as that is delivered, gone when nothing
+//! waits any more; set aside if it is damaged.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Borrowed;
+use super::file::{Failure, File, Pushed};
+use crate::delivery::SpoolBounds;
+use crate::reading::Reading;
+use crate::sink::Misconfigured;
+
+/// An empty file of more bytes than this goes; a smaller one stays for the next time until the program ends.
+const SMALL: u64 = 256 << 10;
+
+/// How many damaged files are kept for a person to look into.
+const DAMAGED_KEPT: usize = 3;
+
+/// The file, and the way to it while it is open.
+pub(super) struct Store {
+    path: PathBuf,
+    sink: &'static str,
+    bounds: SpoolBounds,
+    file: Option<File>,
+    /// Everything up to this number is done with, though the disk would not let go of it.
+    done: i64,
+    /// How many readings wait.
+    waiting: u64,
+    /// How many were let go of without a delivery and are not reported yet.
+    dropped: u64,
+    /// Whether it was said that the oldest are dropped.
+    full: bool,
+}
+
+impl Store {
+    /// Opens the file if there is one.
+    pub(super) fn open(
+        folder: &Path,
+        sink: &'static str,
+        bounds: SpoolBounds,
+    ) -> Result<Self, Misconfigured> {
+        let path = folder.join(format!("spool-{sink}.db"));
+        let mut store = Self {
+            path,
+            sink,
+            bounds,
+            file: None,
+            done: 0,
+            waiting: 0,
+            dropped: 0,
+            full: false,
+        };
+        let usable = if store.path.exists() {
+            store.attempt(|file, _| file.total()).map(|total| {
+                store.waiting = total;
+            })
+        } else {
+            store.check_folder(folder)?;
+            Ok(())
+        };
+        match usable {
+            Err(failure) if failure.is_damage() => {
+                store.set_aside(&failure).map_err(Misconfigured)?;
+            }
+            Err(failure) if failure.is_outage() => {
+                // Said when it lasts until the spool is needed.
+                tracing::debug!(sink, reason = failure.explain(&store.path), "no spool yet");
+            }
+            Err(failure) => return Err(Misconfigured(failure.explain(&store.path))),
+            Ok(()) => {}
+        }
+        Ok(store)
+    }
+
+    /// Whether a file can be made when it is needed, which may be in the middle of the first outage.
+    fn check_folder(&self, folder: &Path) -> Result<(), Misconfigured> {
+        use std::io::ErrorKind::{
+            AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem,
+        };
+        let tried = std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::File::create_new(&self.path))
+            .and_then(|_| std::fs::remove_file(&self.path));
+        match tried {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem
+                ) =>
+            {
+                Err(Misconfigured(format!(
+                    "cannot make its spool {}: {error}; let this user write to that folder, or set another `state_dir`",
+                    self.path.display()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many readings wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// How many readings were let go of without a delivery since this was asked last.
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Adds readings behind all others, as a whole or not at all; gives their numbers.
+    pub(super) fn push(
+        &mut self,
+        readings: &[Arc<Reading>],
+    ) -> Result<RangeInclusive<i64>, String> {
+        let bounds = self.bounds;
+        let Pushed {
+            ids,
+            waiting,
+            dropped,
+        } = self.use_file(|file, done| file.push(readings, bounds, done))?;
+        (self.waiting, self.done) = (waiting, 0);
+        self.dropped += dropped;
+        if dropped > 0 && !self.full {
+            tracing::warn!(
+                sink = self.sink,
+                waiting,
+                "the spool is full; the oldest readings are dropped and counted. Raise spool_max or spool_max_readings if there is room"
+            );
+        }
+        self.full |= dropped > 0;
+        Ok(ids)
+    }
+
+    /// The oldest readings, at most `limit`.
+    pub(super) fn borrow(&mut self, limit: usize) -> Result<Borrowed, String> {
+        loop {
+            let (borrowed, unreadable) = self.use_file(|file, done| file.borrow(limit, done))?;
+            if unreadable.is_empty() {
+                if borrowed.readings.is_empty() {
+                    self.waiting = 0;
+                }
+                return Ok(borrowed);
+            }
+            tracing::error!(
+                sink = self.sink,
+                file = %self.path.display(),
+                readings = unreadable.len(),
+                "readings in the spool are damaged and lost"
+            );
+            self.dropped += unreadable.len() as u64;
+            self.waiting = self.use_file(|file, _| file.remove_each(&unreadable))?;
+        }
+    }
+
+    /// Lets go of readings that are done with.
+    pub(super) fn settle(&mut self, ids: &RangeInclusive<i64>) -> Result<(), String> {
+        let settled = self.use_file(|file, done| file.remove(done, ids));
+        match settled {
+            Ok(waiting) => {
+                (self.waiting, self.done) = (waiting, 0);
+                if waiting == 0 {
+                    self.full = false;
+                    self.shrink();
+                }
+                Ok(())
+            }
+            Err(reason) => {
+                if *ids.start() <= self.done.saturating_add(1) {
+                    self.done = *ids.end();
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    /// Puts what waits on the disk for good and closes the file; without anything that waits it goes.
+    pub(super) fn close(&mut self) -> Result<(), String> {
+        let Some(file) = self.file.take() else {
+            return Ok(());
+        };
+        file.close()
+            .map_err(|failure| failure.explain(&self.path))?;
+        if self.waiting == 0 {
+            std::fs::remove_file(&self.path)
+                .map_err(|error| format!("cannot remove {}: {error}", self.path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the room of an emptied file back to the disk.
+    fn shrink(&mut self) {
+        let is_large = |file: &File| file.bytes().is_ok_and(|bytes| bytes > SMALL);
+        if self.file.as_ref().is_some_and(is_large)
+            && let Err(reason) = self.close()
+        {
+            tracing::debug!(sink = self.sink, reason, "the spool stays large");
+        }
+    }
+
+    /// Does something with the file. One that is damaged is set aside, and it is done with a new one.
+    fn use_file<T>(
+        &mut self,
+        job: impl Fn(&mut File, i64) -> Result<T, Failure>,
+    ) -> Result<T, String> {
+        match self.attempt(&job) {
+            Ok(done) => Ok(done),
+            Err(failure) if failure.is_damage() => {
+                self.set_aside(&failure)?;
+                self.attempt(&job)
+                    .map_err(|failure| failure.explain(&self.path))
+            }
+            Err(failure) => Err(failure.explain(&self.path)),
+        }
+    }
+
+    fn attempt<T>(
+        &mut self,
+        job: impl Fn(&mut File, i64) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(File::open(&self.path)?),
+        };
+        let outcome = job(file, self.done);
+        if outcome.is_err() {
+            // What was learnt in a transaction that did not happen; and after a failing disk all begins anew.
+            self.file = None;
+        }
+        outcome
+    }
+
+    /// Gives a damaged file another name, for a person to look into.
+    fn set_aside(&mut self, failure: &Failure) -> Result<(), String> {
+        self.file = None;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = since_epoch.unwrap_or_default().as_secs();
+        let aside = with_suffix(&self.path, &format!(".damaged-{seconds}"));
+        std::fs::rename(&self.path, &aside).map_err(|error| {
+            format!(
+                "{} is damaged and cannot be renamed: {error}; move it away",
+                self.path.display()
+            )
+        })?;
+        // SQLite looks for the log under the file's new name.
+        let _ = std::fs::rename(with_suffix(&self.path, "-wal"), with_suffix(&aside, "-wal"));
+        tracing::error!(
+            sink = self.sink,
+            reason = failure.explain(&self.path),
+            set_aside = %aside.display(),
+            lost = self.waiting,
+            "the spool is damaged; it was set aside and a new one is begun. `sqlite3 FILE .recover` may save what it held"
+        );
+        self.dropped += self.waiting;
+        (self.waiting, self.done) = (0, 0);
+        self.forget_old_damage();
+        Ok(())
+    }
+
+    /// Removes all but the newest files that were set aside: a disk that fails for long must not be filled by them.
+    fn forget_old_damage(&self) {
+        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return;
+        };
+        let begin = format!("{}.damaged-", name.to_string_lossy());
+        let is_aside = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&begin) && !name.ends_with("-wal")
+        };
+        let mut aside: Vec<PathBuf> = std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(is_aside)
+            .collect();
+        aside.sort();
+        for old in aside.iter().rev().skip(DAMAGED_KEPT) {
+            let _ = std::fs::remove_file(old);
+            let _ = std::fs::remove_file(with_suffix(old, "-wal"));
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut longer = path.as_os_str().to_owned();
+    longer.push(suffix);
+    longer.into()
+}
