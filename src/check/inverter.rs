@@ -9,11 +9,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::finding::Finding;
+use kstar_sink::finding::{Finding, Verdict};
 
 use crate::collector::InverterPlan;
 use crate::discovery::{DISCOVERY_PORT, discover, everybody};
-use crate::link::{LinkCounts, Silence, greet};
+use crate::link::{Greeted, LinkCounts, Silence, greet};
 use crate::lock::InverterLock;
 use crate::poll::{
     DISCOVERY_PATIENCE, GREETING_PATIENCE, Manners, NoReading, Requester, SILENT_AFTER, Target,
@@ -80,8 +80,12 @@ async fn look_at(
             return Ok(());
         }
     };
-    let greeted = found.is_some() || answers_greeting(address, &counts, findings).await;
-    findings.push(replies(&mut requester, polls, address, greeted).await);
+    let greeted = found.is_some() || answers_greeting(address, &counts).await;
+    let replies = replies(&mut requester, polls, address, greeted).await;
+    if found.is_none() {
+        findings.push(module(address, greeted, replies.verdict));
+    }
+    findings.push(replies);
     findings.extend(strangers(&counts));
     Ok(())
 }
@@ -136,29 +140,33 @@ fn unlocated(reason: &NoReading) -> Finding {
     Finding::wrong("address", said, fix)
 }
 
-async fn answers_greeting(
-    address: SocketAddr,
-    counts: &LinkCounts,
-    findings: &mut Vec<Finding>,
-) -> bool {
+/// Greets the WiFi module in front of the inverter. An error shows in the polls as well, and says more there.
+async fn answers_greeting(address: SocketAddr, counts: &LinkCounts) -> bool {
     let module = SocketAddr::new(address.ip(), DISCOVERY_PORT);
     let mut answered = false;
-    let heard = |greeted: crate::link::Greeted| {
+    let heard = |greeted: Greeted| {
         answered = greeted.from.ip() == address.ip();
         answered
     };
-    // An error shows in the polls as well, and says more there.
-    let _ = greet(&[module], GREETING_PATIENCE, counts, heard).await;
-    findings.push(if answered {
-        Finding::good("WiFi module", format!("answers the greeting at {module}"))
-    } else {
-        Finding::note(
-            "WiFi module",
-            format!("no answer to the greeting at {module}"),
-            "nothing, if the polls below are answered: it only matters for finding the inverter",
-        )
-    });
-    answered
+    let sent = greet(&[module], GREETING_PATIENCE, counts, heard).await;
+    sent.is_ok() && answered
+}
+
+fn module(address: SocketAddr, greeted: bool, replies: Verdict) -> Finding {
+    let about = "WiFi module";
+    let place = format!("{}:{DISCOVERY_PORT}", address.ip());
+    match (greeted, replies) {
+        (true, _) => Finding::good(about, format!("answers the greeting at {place}")),
+        (false, Verdict::Good | Verdict::Note) => Finding::good(
+            about,
+            format!("no answer to the greeting at {place}, which is not needed with `host`"),
+        ),
+        (false, Verdict::Wrong) => Finding::note(
+            about,
+            format!("no answer to the greeting at {place}"),
+            "see what is said of its replies",
+        ),
+    }
 }
 
 /// Polls, and says how that went.

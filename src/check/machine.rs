@@ -27,6 +27,7 @@ pub fn look(folder: &Path, zone: Option<&TimeZone>, clock: WallClock) -> Vec<Fin
 
 fn state_folder(folder: &Path) -> Finding {
     let about = "state folder";
+    let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let place = folder.display();
     if let Err(error) = disk::try_write(folder) {
         let said = format!("{place} cannot be written to: {error}");
