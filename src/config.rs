@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::discovery::{DATA_PORT, DISCOVERY_PORT};
 use crate::poll::Target;
 use crate::sinks::SinkSections;
+use crate::tariff::{Mistake, Tariff};
 use crate::wire::ApAddress;
 
 /// The shortest interval between polls of a real inverter.
@@ -41,6 +42,9 @@ pub struct Config {
     pub inverters: Vec<InverterSection>,
     /// Where readings go.
     pub sinks: SinkSections,
+    /// What electricity costs, the oldest prices first; nothing if reports need not tell.
+    #[serde(rename = "tariff")]
+    pub tariffs: Vec<Tariff>,
 }
 
 /// The section `[collector]`.
@@ -441,6 +445,17 @@ impl Config {
                 return Err((path, message));
             }
         }
+        Tariff::check(&self.tariffs).map_err(|mistake| {
+            let Mistake {
+                tariff,
+                band,
+                key,
+                message,
+            } = mistake;
+            let mut steps = vec![Key("tariff"), Index(tariff), Key(key)];
+            steps.extend(band.map(Index));
+            (steps, message)
+        })?;
         let mut names = BTreeMap::new();
         let mut hosts = BTreeMap::new();
         for (index, inverter) in self.inverters.iter().enumerate() {
@@ -672,6 +687,39 @@ mod tests {
                 "each needs a host",
             ),
             ("[sinks.fax]", "1:8", "unknown field `fax`"),
+            ("[[tariff]]\nprice = 0.3", "1:1", "`currency`"),
+            (
+                "[[tariff]]\ncurrency = 'EUR'\nprice = 'dear'",
+                "3:9",
+                "expected",
+            ),
+            (
+                "[[tariff]]\ncurrency = 'EUR'\nprice = 1\ntimes = [{ from = '1 am', to = '02:00', price = 0 }]",
+                "4:19",
+                "no time of the day",
+            ),
+            (
+                "[[tariff]]\ncurrency = 'EUR'\nprice = 1\ntimes = [\n{ from = '01:00', to = '01:00', price = 0 }]",
+                "5:1",
+                "no time between",
+            ),
+            (
+                "[[tariff]]\ncurrency = 'EUR'\nprice = 1\n[[tariff]]\ncurrency = 'EUR'\nprice = 1",
+                "4:1",
+                "without `since`",
+            ),
+            (
+                "[[tariff]]\nsince = '2026-01-01'\ncurrency = 'EUR'\nprice = 1\n\
+                 [[tariff]]\nsince = '2025-01-01'\ncurrency = 'EUR'\nprice = 1",
+                "6:9",
+                "put them in order",
+            ),
+            (
+                "[[tariff]]\ncurrency = 'EUR'\nprice = 1\n\
+                 [[tariff]]\nsince = '2025-01-01'\ncurrency = 'USD'\nprice = 1",
+                "6:12",
+                "the same currency",
+            ),
             ("state_dir = ", "1:13", ""),
             ("timezone = 'Mars/Base'", "1:12", "no time zone"),
             (

@@ -21,8 +21,11 @@
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
+//! | `period` | dates and spans of time as people write them | the clock, the configuration |
+//! | `report` | what a day, month or year comes to: definitions, and a history's buckets made into figures | the command line, the configuration |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
 //! | [`check`] | how this machine and an inverter are, for somebody who waits | configuration, the command line, sinks |
+//! | [`tariff`] | what electricity costs, and when | where energies come from |
 //! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
 //! | [`cli`] | one file per command | how anything is done |
 //!
@@ -40,7 +43,12 @@ pub mod config;
 pub mod discovery;
 pub mod link;
 pub mod lock;
+#[cfg(feature = "history")]
+pub mod period;
 pub mod poll;
+#[cfg(feature = "history")]
+pub mod report;
 pub mod simulator;
 pub mod sinks;
+pub mod tariff;
 pub mod wire;

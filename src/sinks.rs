@@ -3,6 +3,8 @@
 //! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
 
 use std::path::Path;
+#[cfg(feature = "history")]
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kstar_sink::async_trait;
@@ -14,6 +16,10 @@ use kstar_sink::spool::Spool;
 use serde::Deserialize;
 
 use crate::collector::{SinkPlan, SpoolPlan};
+
+/// Asking the history that the sink `sqlite` writes.
+#[cfg(feature = "history")]
+pub use kstar_sink_sqlite::history;
 
 #[cfg(not(any(
     feature = "stdout",
@@ -95,6 +101,21 @@ impl SinkSections {
             }),
             ..Self::default()
         }
+    }
+
+    /// The file with the history, if one is written.
+    #[cfg(feature = "history")]
+    pub fn history_file(&self, context: &Context) -> Option<PathBuf> {
+        Some(self.sqlite.as_ref()?.file(context))
+    }
+
+    /// What writes readings of the past to the history, if there is one.
+    #[cfg(feature = "history")]
+    pub fn importer(
+        &self,
+        context: &Context,
+    ) -> Option<Result<history::Importer, history::HistoryError>> {
+        Some(history::Importer::open(self.sqlite.as_ref()?, context))
     }
 
     /// Publishes to an MQTT broker: in place of the configuration's, or as a sink of its own. The error never shows the

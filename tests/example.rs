@@ -61,6 +61,7 @@ fn every_legal_key_is_in_the_example() {
         "",
         "[collector]",
         "[[inverter]]",
+        "[[tariff]]",
         "[sinks]",
         "[sinks.stdout]",
         "[sinks.stdout.delivery]",

@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::ops::Range;
 
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::catalogue::{Group, Quantity, Values};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -631,9 +631,11 @@ fn write_values(values: &Values, out: &mut impl Write) -> Result<(), Failure> {
         let line = format!("  {quantity:<24} {value} {}", quantity.description().unit);
         writeln!(out, "{}", line.trim_end())?;
     }
+    let of_a_reply =
+        |quantity: Quantity| !matches!(quantity.description().group, Group::Meter | Group::Link);
     let absent: Vec<&str> = Quantity::ALL
         .iter()
-        .filter(|quantity| **quantity != Quantity::reply_time && values.raw(**quantity).is_none())
+        .filter(|quantity| of_a_reply(**quantity) && values.raw(**quantity).is_none())
         .map(|quantity| quantity.name())
         .collect();
     if !absent.is_empty() {

@@ -15,14 +15,24 @@ use crate::poll::{Manners, Requester, Target};
 pub mod check;
 pub mod discover;
 pub mod explain;
+#[cfg(feature = "history")]
+pub mod export;
 pub mod fields;
 mod findings;
 pub mod kstar_sharp;
 pub mod logging;
+#[cfg(feature = "history")]
+pub mod output;
+#[cfg(feature = "history")]
+pub mod progress;
 pub mod read;
+#[cfg(feature = "history")]
+pub mod report;
 pub mod run;
 pub mod signals;
 pub mod simulate;
+#[cfg(feature = "history")]
+pub mod stored;
 
 /// Collects readings from KSTAR hybrid inverters (and GoodWe ES/EM/BP) over the local network.
 ///
@@ -54,7 +64,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "there is one of it, for as long as the program runs"
 )]
@@ -73,6 +83,12 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
     Fields(fields::FieldsArgs),
+    /// Tell what a day, a month, a year or all years come to
+    #[cfg(feature = "history")]
+    Report(report::ReportArgs),
+    /// Write readings, or their means, to a file
+    #[cfg(feature = "history")]
+    Export(export::ExportArgs),
 }
 
 impl Cli {
@@ -101,6 +117,14 @@ impl Cli {
             Command::Check(args) => check::run(args, &mut out).await,
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
+            #[cfg(feature = "history")]
+            Command::Report(args) => report::run(&args, &mut out),
+            #[cfg(feature = "history")]
+            Command::Export(args) => {
+                // It writes on a thread of its own, which needs the lock.
+                drop(out);
+                export::run(args, shutdown).await
+            }
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await
                 .map_err(Failure::from),

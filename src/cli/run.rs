@@ -21,7 +21,7 @@ use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
 
 /// Where the history goes without a configuration.
-const BUILT_IN_DATABASE: &str = "kstar.db";
+pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";
 
 /// Where a demonstration's history goes.
 const DEMO_DATABASE: &str = "kstar-demo.db";

@@ -15,6 +15,8 @@ mod commands;
 mod config;
 mod faraway;
 mod history;
+#[cfg(all(feature = "influxdb", feature = "mqtt"))]
+mod influxdb;
 mod kstar_sharp;
 mod logs;
 #[cfg(feature = "mqtt")]

@@ -22,14 +22,14 @@ use crate::process::{Process, kstar, wait_until};
 use crate::world::{Folder, Roof};
 
 /// A Mosquitto on a free port, with nothing to remember.
-struct Broker {
+pub(crate) struct Broker {
     child: Child,
     port: u16,
     folder: Folder,
 }
 
 impl Broker {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = free.local_addr().expect("an address").port();
         drop(free);
@@ -69,13 +69,13 @@ impl Broker {
         broker
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
     /// Someone who listens to everything: a line for each message with its quality of service, whether it was
     /// retained, its topic and its payload.
-    fn listen(&self) -> Process {
+    pub(crate) fn listen(&self) -> Process {
         let listener = Process::start(
             Command::new("mosquitto_sub")
                 .args(["-h", "127.0.0.1", "-q", "2", "-t", "#", "-p"])

@@ -34,6 +34,8 @@ pub enum Group {
     Inverter,
     /// The inverter's own counters.
     Energy,
+    /// The collector's meter, which adds up what the inverter has no counters for.
+    Meter,
     /// The way to the inverter.
     Link,
 }
@@ -48,6 +50,7 @@ impl Group {
             Self::Load => "Load",
             Self::Inverter => "Inverter",
             Self::Energy => "Energy",
+            Self::Meter => "Meter",
             Self::Link => "Link",
         }
     }
@@ -93,6 +96,12 @@ pub enum Role {
     Fault {
         /// The labels that alone are no fault.
         harmless: &'static [&'static str],
+    },
+    /// What another counter has counted since the day began. Where such a one falls, it counts from zero; where any
+    /// other counter does, it is another counter.
+    Today {
+        /// The counter that does not start again; it has the same unit and decimals.
+        of: Quantity,
     },
 }
 
@@ -180,6 +189,16 @@ macro_rules! catalogue {
             pub fn derive(&mut self) {
                 $($($(
                     self.$name = Derivation::$derivation($(Quantity::$of),+).raw(self).and_then(Scalar::from_raw);
+                )?)+)+
+            }
+
+            /// Computes every quantity that follows from others, unless it is present: one that a machine has told
+            /// itself weighs more than what others say of it.
+            pub fn derive_absent(&mut self) {
+                $($($(
+                    self.$name = self.$name.or_else(|| {
+                        Derivation::$derivation($(Quantity::$of),+).raw(self).and_then(Scalar::from_raw)
+                    });
                 )?)+)+
             }
         }
@@ -291,13 +310,35 @@ catalogue! {
     }
     Energy {
         /// AC energy of the inverter today, by its own clock; counts what the battery gives, so it is not PV.
-        energy_today: KilowattHours<1>, "Energy today";
+        energy_today: KilowattHours<1>, "Energy today", Role::Today { of: Quantity::energy_total };
         /// AC energy of the inverter in its life; counts what the battery gives, so it is not PV.
         energy_total: KilowattHours<1>, "Energy total";
         /// Energy of the load today, by the inverter's clock.
-        load_energy_today: KilowattHours<1>, "Load energy today";
+        load_energy_today: KilowattHours<1>, "Load energy today", Role::Today { of: Quantity::load_energy_total };
         /// Energy of the load in the inverter's life.
         load_energy_total: KilowattHours<1>, "Load energy total";
+    }
+    Meter {
+        /// Energy from the panels, on the DC side, today, by the collector's clock and zone.
+        pv_energy_today: KilowattHours<3>, "PV energy today", Role::Today { of: Quantity::pv_energy_total };
+        /// Energy from the panels, on the DC side, since the meter began.
+        pv_energy_total: KilowattHours<3>, "PV energy total";
+        /// Energy taken from the grid today, by the collector's clock and zone.
+        grid_import_energy_today: KilowattHours<3>, "Grid import energy today", Role::Today { of: Quantity::grid_import_energy_total };
+        /// Energy taken from the grid since the meter began.
+        grid_import_energy_total: KilowattHours<3>, "Grid import energy total";
+        /// Energy fed into the grid today, by the collector's clock and zone.
+        grid_export_energy_today: KilowattHours<3>, "Grid export energy today", Role::Today { of: Quantity::grid_export_energy_total };
+        /// Energy fed into the grid since the meter began.
+        grid_export_energy_total: KilowattHours<3>, "Grid export energy total";
+        /// Energy into the battery today, by the collector's clock and zone.
+        battery_charge_energy_today: KilowattHours<3>, "Battery charge energy today", Role::Today { of: Quantity::battery_charge_energy_total };
+        /// Energy into the battery since the meter began.
+        battery_charge_energy_total: KilowattHours<3>, "Battery charge energy total";
+        /// Energy out of the battery today, by the collector's clock and zone.
+        battery_discharge_energy_today: KilowattHours<3>, "Battery discharge energy today", Role::Today { of: Quantity::battery_discharge_energy_total };
+        /// Energy out of the battery since the meter began.
+        battery_discharge_energy_total: KilowattHours<3>, "Battery discharge energy total";
     }
     Link {
         /// Time from the request to its reply.
@@ -497,6 +538,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_counted_today_is_counted_as_finely_as_in_all() {
+        for quantity in Quantity::ALL {
+            let description = quantity.description();
+            if let Role::Today { of } = description.role {
+                let total = of.description();
+                assert_eq!(
+                    (description.unit, description.decimals, total.kind),
+                    (total.unit, total.decimals, Kind::Counter),
+                    "{quantity}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_there_already_is_kept_and_what_follows_from_it_computed() {
+        let mut values = Values {
+            battery_voltage: Some(Volts::new(500)),
+            battery_current: Some(Amperes::new(100)),
+            battery_power: Some(Watts::new(-7)),
+            ..Values::default()
+        };
+        values.derive_absent();
+        assert_eq!(values.battery_power, Some(Watts::new(-7)));
+        assert_eq!(values.battery_discharge_power, Some(Watts::new(7)));
+        assert_eq!(values.pv_power, None);
+    }
+
+    #[test]
     fn what_follows_from_others_is_computed_from_what_is_there() {
         let mut values = Values {
             pv1_voltage: Some(Volts::new(1500)),
@@ -560,6 +630,6 @@ mod tests {
 
     #[test]
     fn a_reading_stays_a_few_hundred_bytes() {
-        assert!(size_of::<Values>() <= 640, "{} bytes", size_of::<Values>());
+        assert!(size_of::<Values>() <= 704, "{} bytes", size_of::<Values>());
     }
 }

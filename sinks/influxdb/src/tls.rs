@@ -1,7 +1,7 @@
 //! TLS: the roots that are trusted, read from files once at the start.
 //!
-//! The HTTP client is given a finished configuration, so that the roots that are compiled into it, which nobody here
-//! can take back, and its own reading of certificates, by a crate that nobody maintains, are never used.
+//! The HTTP client is given a finished configuration, so that its own reading of certificates, by a crate that nobody
+//! maintains, is never used.
 
 use std::path::Path;
 

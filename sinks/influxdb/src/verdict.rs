@@ -182,8 +182,12 @@ pub(crate) fn of_transport(error: &reqwest::Error, config: &InfluxdbConfig) -> D
     let address = &config.address;
     let mut cause: &dyn Error = error;
     loop {
-        if let Some(error) = cause.downcast_ref::<io::Error>() {
-            let inner = error.get_ref();
+        if let Some(mut error) = cause.downcast_ref::<io::Error>() {
+            // One may be wrapped in another, and the chain of sources leads past it.
+            let mut inner = error.get_ref();
+            while let Some(next) = inner.and_then(|inner| inner.downcast_ref::<io::Error>()) {
+                (error, inner) = (next, next.get_ref());
+            }
             if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 return of_tls(tls, config);
             }
@@ -258,7 +262,7 @@ fn of_tls(error: &rustls::Error, config: &InfluxdbConfig) -> DeliveryError {
                 if problem.to_string().contains("CaUsedAsEndEntity") =>
             {
                 format!(
-                    "the certificate of {address} is a CA's own; make one for the server that this CA signs, and name the CA with `ca`"
+                    "the certificate of {address} is signed by itself as a CA; let that CA sign another one for the server, and name the CA with `ca`"
                 )
             }
             other => format!("the certificate of {address} is not accepted ({other:?})"),

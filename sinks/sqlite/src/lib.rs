@@ -1,15 +1,34 @@
 //! A history of all readings in one SQLite file, readable with any SQLite tool while it is written.
 //!
-//! - `schema`: tables, columns and views, all made from the catalogue; it runs nothing;
-//! - `store`: the file: opening, widening, writing, closing; it knows no async code;
+//! - `schema`: tables and columns, all made from the catalogue; it runs nothing;
+//! - `views`: the same for people, in physical units;
+//! - `level`, `rollup`: spans of time, and what the samples in them come to; both know no file;
+//! - `settings`, `columns`, `sums`: what the file says of the program that writes it, of samples, and of their sums;
+//! - `widen`, `database`, `retention`: a file is brought up to date, written, and relieved of what is old;
+//! - `store`: the file as the sink has it, with its outages; it knows no async code;
+//! - [`history`]: the file for those who ask it; `importer`: for those who bring readings of the past;
+//! - `failure`, `place`: why a file cannot be used, in words, and whether it is still where it was;
 //! - `probe`: a look at the file for `kstar check --connect`.
 //!
 //! The sink itself only puts the store on a thread of its own, since a disk may take its time. No quantity is named
 //! anywhere in this crate.
 
+mod columns;
+mod database;
+mod failure;
+pub mod history;
+mod importer;
+mod level;
+mod place;
 mod probe;
+mod retention;
+mod rollup;
 mod schema;
+mod settings;
 mod store;
+mod sums;
+mod views;
+mod widen;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -22,25 +41,62 @@ use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkC
 use kstar_sink::worker::{NoAnswer, Upkeep, Worker};
 use serde::Deserialize;
 
+pub use crate::retention::KeepFor;
+use crate::retention::Retention;
+use crate::settings::Settings;
 use crate::store::Store;
 
 /// A transaction of this size takes some ten milliseconds, so that catching up keeps no reader waiting.
 const BATCH: NonZeroUsize = NonZeroUsize::new(500).unwrap();
 
-/// How often what was written is put on the disk for good: what a power cut may cost.
-const CHECKPOINT: Duration = Duration::from_secs(60);
+/// How often a little of what is left to do is done.
+const UPKEEP: Duration = Duration::from_secs(10);
 
 /// The section `[sinks.sqlite]`: a history in one file.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqliteConfig {
     /// The file; `history.db` in the state folder where nothing is said. A folder that is missing is made.
     pub path: Option<PathBuf>,
+    /// How long each reading is kept; what came of them in five minutes, an hour and a day remains. Whole days, counted
+    /// from the newest readings.
+    pub keep_raw: KeepFor,
+    /// How long the sums of five minutes are kept.
+    pub keep_5min: KeepFor,
+    /// How long the sums of hours are kept.
+    pub keep_hours: KeepFor,
+    /// How long the sums of days are kept.
+    pub keep_days: KeepFor,
     /// How readings are delivered.
     pub delivery: DeliverySettings,
 }
 
+/// So that a file of many years stays at a few gigabytes.
+const KEEP_RAW: KeepFor = KeepFor::Span(Duration::from_secs(400 * 24 * 60 * 60));
+
+impl Default for SqliteConfig {
+    fn default() -> Self {
+        Self {
+            path: None,
+            keep_raw: KEEP_RAW,
+            keep_5min: KeepFor::Forever,
+            keep_hours: KeepFor::Forever,
+            keep_days: KeepFor::Forever,
+            delivery: DeliverySettings::default(),
+        }
+    }
+}
+
 impl SqliteConfig {
+    fn retention(&self) -> Retention {
+        Retention {
+            samples: self.keep_raw,
+            five_minutes: self.keep_5min,
+            hours: self.keep_hours,
+            days: self.keep_days,
+        }
+    }
+
     /// The file that this section means.
     pub fn file(&self, context: &Context) -> PathBuf {
         match &self.path {
@@ -65,10 +121,11 @@ impl SinkConfig for SqliteConfig {
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
         // A lock is waited for inside the delivery, so that its end has a reason and not just a time-out.
         let patience = self.policy().timeout.mul_f64(0.8);
-        let store = Store::open(&self.file(context), patience)?;
+        let settings = Settings::new(context.zone.clone(), context.poll_interval);
+        let store = Store::open(&self.file(context), patience, settings, self.retention())?;
         let upkeep = Upkeep {
-            every: CHECKPOINT,
-            run: Store::checkpoint,
+            every: UPKEEP,
+            run: Store::upkeep,
         };
         let worker = Worker::start("sqlite", store, Some(upkeep))
             .map_err(|error| Misconfigured(no_thread(&error)))?;

@@ -10,8 +10,8 @@ use kstar_sink::finding::Finding;
 use kstar_sink::sink::Context;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::schema;
-use crate::store::{Failure, check_owner, inverters};
+use crate::failure::Failure;
+use crate::widen::{check_owner, inverters};
 
 /// How long another program's lock is waited for: longer than a collector needs for a batch.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ fn look_deeper(path: &Path, findings: &mut Vec<Finding>) -> Result<(), Failure> 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(LOCK_PATIENCE)?;
-    check_owner(&connection)?;
+    let version = check_owner(&connection)?;
     if connection.is_readonly("main")? {
         return Err(Failure::read_only());
     }
@@ -97,9 +97,8 @@ fn look_deeper(path: &Path, findings: &mut Vec<Finding>) -> Result<(), Failure> 
     findings.push(Finding::good(
         "file",
         format!(
-            "{} is writable and ours (schema {}), {} of {known} {}",
+            "{} is writable and ours (schema {version}), {} of {known} {}",
             path.display(),
-            schema::VERSION,
             disk::text(size),
             if known == 1 { "inverter" } else { "inverters" },
         ),

@@ -4,28 +4,24 @@
 //! system at once and on the disk for good each minute. Whatever goes wrong, a batch is in the file as a whole or not
 //! at all, and an error says which file and what to do.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kstar_sink::reading::{Inverter, Reading};
+use kstar_sink::reading::Reading;
 use kstar_sink::sink::{DeliveryError, Misconfigured};
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use rusqlite::OpenFlags;
 
-use crate::schema;
+use crate::database::Database;
+use crate::failure::Failure;
+use crate::retention::Retention;
+use crate::settings::Settings;
 
-/// The page cache, in KiB: all that appending touches, and little of the memory of a small machine.
-const CACHE_KIB: i32 = 256;
+/// How often what was written is put on the disk for good: what a power cut may cost.
+const CHECKPOINT: Duration = Duration::from_secs(60);
 
-/// What the write-ahead log may keep of the disk after it was longer once.
-const LOG_LIMIT: i32 = 4 << 20;
-
-/// Enough for a few inverters' inserts beside the statements of a transaction.
-const STATEMENTS: usize = 32;
+/// How often is looked for what need not be kept, unless there is more of it.
+const TIDYING: Duration = Duration::from_secs(60 * 60);
 
 /// How long closing waits for others who read, within the second that a sink has.
 const PATIENCE_AT_CLOSE: Duration = Duration::from_millis(300);
@@ -35,6 +31,12 @@ pub(crate) struct Store {
     path: PathBuf,
     /// How long to wait for another program's lock.
     patience: Duration,
+    settings: Settings,
+    retention: Retention,
+    /// When the last checkpoint was.
+    checkpoint: Instant,
+    /// When nothing was found that need not be kept.
+    tidied: Option<Instant>,
     /// Absent after a failure that only opening again can heal.
     database: Option<Database>,
     /// Whether a file that is not there is made. Not after it was open once: in the place of one that has vanished,
@@ -44,129 +46,15 @@ pub(crate) struct Store {
     conflicts: u64,
 }
 
-struct Database {
-    path: PathBuf,
-    connection: Connection,
-    /// Which files these are, to notice when others stand at their place.
-    files: [FileId; 2],
-    columns: Vec<String>,
-    inverters: HashMap<Arc<str>, KnownInverter>,
-}
-
-/// An inverter that has a table, with the statements for it.
-struct KnownInverter {
-    inverter: Arc<Inverter>,
-    insert: String,
-    select: String,
-}
-
-/// Why the file cannot be used.
-pub(crate) enum Failure {
-    /// SQLite says so.
-    Sqlite(rusqlite::Error),
-    /// It is not ours, or a later version's; in words, with the way out.
-    Unfit(String),
-    /// Another file stands at its place, or none.
-    Replaced,
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl Failure {
-    pub(crate) fn read_only() -> Self {
-        Self::Unfit("is read-only; let this user write to it and to its folder".to_owned())
-    }
-
-    fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Sqlite(error) => error.sqlite_error_code(),
-            Self::Unfit(_) | Self::Replaced => None,
-        }
-    }
-
-    /// Whether it may pass without anybody changing the configuration.
-    fn is_outage(&self) -> bool {
-        use ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
-        matches!(
-            self.code(),
-            Some(DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure)
-        )
-    }
-
-    /// Whether it is over once another program lets go of the file, or there is room again.
-    fn passes(&self) -> bool {
-        self.is_lock() || self.is_full()
-    }
-
-    pub(crate) fn is_lock(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-        )
-    }
-
-    /// Whether there is no room, for the file or for the index of its write-ahead log.
-    fn is_full(&self) -> bool {
-        let Self::Sqlite(error) = self else {
-            return false;
-        };
-        error.sqlite_error().is_some_and(|error| {
-            error.code == ErrorCode::DiskFull || error.extended_code == SQLITE_IOERR_SHMSIZE
-        })
-    }
-
-    /// What happened to which file, and what to do about it.
-    pub(crate) fn explain(&self, path: &Path) -> String {
-        let file = path.display();
-        let error = match self {
-            Self::Unfit(reason) => return format!("{file} {reason}"),
-            Self::Replaced => {
-                return format!(
-                    "{file} is gone or was replaced; put it back, or restart to begin a new one"
-                );
-            }
-            Self::Sqlite(error) => error,
-        };
-        match error.sqlite_error_code() {
-            _ if self.is_lock() => {
-                format!("{file} is locked by another program; end that program or wait for it")
-            }
-            _ if self.is_full() => format!("no room for {file}; make room on its disk"),
-            Some(ErrorCode::ReadOnly) => format!(
-                "{file} is read-only; let this user write to it and to its folder, where -wal and -shm stand beside it"
-            ),
-            Some(ErrorCode::CannotOpen) if !path.exists() => format!(
-                "{file} is not there and cannot be made ({error}); put it back, or let this user write to its folder"
-            ),
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                format!(
-                    "cannot open {file}: {error}; let this user read and write it and its folder"
-                )
-            }
-            Some(ErrorCode::NotADatabase) => {
-                format!("{file} is no SQLite database; move it away or set another `path`")
-            }
-            Some(ErrorCode::DatabaseCorrupt) => format!(
-                "{file} is damaged: {error}; move it away and restart, then save what can be read with `sqlite3 {file} .recover`"
-            ),
-            Some(ErrorCode::SystemIoFailure) => {
-                format!("cannot read or write {file}: {error}; check its disk")
-            }
-            _ => format!(
-                "cannot write to {file}: {error}; if it stays so, move the file away and restart"
-            ),
-        }
-    }
-}
-
 impl Store {
     /// Opens the file, or makes it. A lock that another program holds, a full disk and a failing one are no mistakes of
     /// the user's but outages: the first delivery tries again.
-    pub(crate) fn open(path: &Path, patience: Duration) -> Result<Self, Misconfigured> {
+    pub(crate) fn open(
+        path: &Path,
+        patience: Duration,
+        settings: Settings,
+        retention: Retention,
+    ) -> Result<Self, Misconfigured> {
         // SQLite would take an empty path or `:memory:` for a database that is gone at the end.
         let path = std::path::absolute(path).map_err(|error| {
             Misconfigured(format!(
@@ -191,6 +79,10 @@ impl Store {
         let mut store = Self {
             path,
             patience,
+            settings,
+            retention,
+            checkpoint: Instant::now(),
+            tidied: None,
             database: None,
             create: OpenFlags::SQLITE_OPEN_CREATE,
             conflicts: 0,
@@ -205,7 +97,12 @@ impl Store {
 
     fn database(&mut self) -> Result<&mut Database, Failure> {
         if self.database.is_none() {
-            self.database = Some(Database::open(&self.path, self.patience, self.create)?);
+            self.database = Some(Database::open(
+                &self.path,
+                self.patience,
+                self.create,
+                &self.settings,
+            )?);
             self.create = OpenFlags::empty();
         }
         self.database.as_mut().ok_or(Failure::Replaced)
@@ -223,15 +120,12 @@ impl Store {
 
     fn write(&mut self, readings: &[Arc<Reading>]) -> Result<(), Failure> {
         let database = self.database()?;
-        let conflicts = database.write(readings).inspect_err(|_| {
-            // What was learnt in a transaction that did not happen.
-            database.inverters.clear();
-        })?;
+        let written = database.write(readings)?;
         // Asked after the commit: what went into a file that nobody can find is not delivered.
-        if files(&database.path) != Some(database.files) {
+        if !database.is_in_place() {
             return Err(Failure::Replaced);
         }
-        for reading in conflicts {
+        for reading in written.conflicts {
             self.conflicts += 1;
             tracing::warn!(
                 sink = "sqlite",
@@ -244,20 +138,33 @@ impl Store {
         Ok(())
     }
 
-    /// Puts what was written on the disk for good.
-    pub(crate) fn checkpoint(&mut self) {
-        let Some(database) = &self.database else {
+    /// Does what is to be done now and then: puts what was written on the disk for good, sums up and deletes a little.
+    pub(crate) fn upkeep(&mut self) {
+        let Some(database) = &mut self.database else {
             return;
         };
-        if let Err(error) = database.checkpoint() {
-            // The next delivery says it aloud, if it lasts.
-            tracing::debug!(sink = "sqlite", error, "no checkpoint");
+        // The next delivery says it aloud, if it lasts.
+        let report = |what: &str, error: String| tracing::debug!(sink = "sqlite", error, "{what}");
+        if self.checkpoint.elapsed() >= CHECKPOINT {
+            self.checkpoint = Instant::now();
+            if let Err(error) = database.checkpoint() {
+                report("no checkpoint", error);
+            }
+        }
+        if let Err(error) = database.settle_some() {
+            report("nothing summed up", error.to_string());
+        }
+        if self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDYING) {
+            match database.delete_some(&self.retention) {
+                Ok(more) => self.tidied = (!more).then(Instant::now),
+                Err(error) => report("nothing deleted", error.to_string()),
+            }
         }
     }
 
     /// Empties the write-ahead log into the file and closes it.
     pub(crate) fn close(&mut self) -> Result<(), DeliveryError> {
-        let Some(Database { connection, .. }) = self.database.take() else {
+        let Some(connection) = self.database.take().map(Database::into_connection) else {
             return Ok(());
         };
         connection
@@ -269,286 +176,33 @@ impl Store {
     }
 }
 
-impl Database {
-    fn open(path: &Path, patience: Duration, create: OpenFlags) -> Result<Self, Failure> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(patience)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        check_owner(&connection)?;
-        if connection.is_readonly("main")? {
-            return Err(Failure::read_only());
-        }
-        let journal: String =
-            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-        if journal != "wal" {
-            return Err(Failure::Unfit(format!(
-                "cannot have a write-ahead log (only a journal of kind `{journal}`); put it on a local disk"
-            )));
-        }
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
-        let columns = widen(&mut connection)?;
-        Ok(Self {
-            path: path.to_owned(),
-            connection,
-            files: files(path).ok_or(Failure::Replaced)?,
-            columns,
-            inverters: HashMap::new(),
-        })
-    }
-
-    /// Writes readings; gives those whose key has other values already.
-    fn write<'a>(&mut self, readings: &'a [Arc<Reading>]) -> rusqlite::Result<Vec<&'a Reading>> {
-        let Self {
-            connection,
-            columns,
-            inverters,
-            ..
-        } = self;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut conflicts = Vec::new();
-        for reading in readings {
-            let known = match inverters.entry(Arc::clone(&reading.inverter.name)) {
-                Entry::Occupied(known) if known.get().covers(&reading.inverter) => known.into_mut(),
-                entry => {
-                    let known = KnownInverter::register(&transaction, &reading.inverter, columns)?;
-                    entry.insert_entry(known).into_mut()
-                }
-            };
-            if !insert(transaction.prepare_cached(&known.insert)?, reading)?
-                && !is_same(transaction.prepare_cached(&known.select)?, reading)?
-            {
-                conflicts.push(&**reading);
-            }
-        }
-        transaction.commit()?;
-        Ok(conflicts)
-    }
-
-    fn checkpoint(&self) -> Result<(), String> {
-        let (log, done): (i64, i64) = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-                Ok((row.get(1)?, row.get(2)?))
-            })
-            .map_err(|error| error.to_string())?;
-        if log == done {
-            return Ok(());
-        }
-        // Somebody reads an older state for long, and SQLite puts nothing newer on the disk until they are done.
-        std::fs::OpenOptions::new()
-            .write(true)
-            .open(log_of(&self.path))
-            .and_then(|log| log.sync_data())
-            .map_err(|error| error.to_string())
-    }
-}
-
-impl KnownInverter {
-    /// Whether this is that inverter and there is nothing new about it.
-    fn covers(&self, inverter: &Arc<Inverter>) -> bool {
-        let old = &self.inverter;
-        Arc::ptr_eq(old, inverter)
-            || (old.name == inverter.name
-                && (inverter.serial.is_none() || inverter.serial == old.serial)
-                && (inverter.model.is_none() || inverter.model == old.model))
-    }
-
-    fn register(
-        connection: &Connection,
-        inverter: &Arc<Inverter>,
-        columns: &[String],
-    ) -> rusqlite::Result<Self> {
-        let identity = params![inverter.name, inverter.serial, inverter.model];
-        let id = connection
-            .prepare(schema::NAME_INVERTER)?
-            .query_row(identity, |row| row.get(0))?;
-        connection.execute_batch(&schema::create_table(id, columns))?;
-        refresh_view(
-            connection,
-            "sample",
-            &schema::sample_view(&inverters(connection)?, columns),
-        )?;
-        Ok(Self {
-            inverter: Arc::clone(inverter),
-            insert: schema::insert(id),
-            select: schema::select(id),
-        })
-    }
-}
-
-/// Whether the row is new.
-fn insert(mut statement: CachedStatement<'_>, reading: &Reading) -> rusqlite::Result<bool> {
-    statement.raw_bind_parameter(1, reading.time.0)?;
-    for (index, quantity) in (2..).zip(schema::stored()) {
-        statement.raw_bind_parameter(index, reading.values.raw(quantity))?;
-    }
-    Ok(statement.raw_execute()? == 1)
-}
-
-/// Whether the row of that time has the same values.
-fn is_same(mut statement: CachedStatement<'_>, reading: &Reading) -> rusqlite::Result<bool> {
-    statement.query_row([reading.time.0], |row| {
-        for (index, quantity) in schema::stored().enumerate() {
-            if row.get::<_, Option<i64>>(index)? != reading.values.raw(quantity) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    })
-}
-
-/// Refuses a file that is another program's, or a later version's, before anything in it is changed.
-pub(crate) fn check_owner(connection: &Connection) -> Result<(), Failure> {
-    let owner = number(connection, "application_id")?;
-    let version = number(connection, "user_version")?;
-    let is_empty: bool = connection.query_row(
-        "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)",
-        [],
-        |row| row.get(0),
-    )?;
-    if owner != schema::APPLICATION_ID && !(owner == 0 && is_empty) {
-        return Err(Failure::Unfit(format!(
-            "is another program's database (application id {owner:#x}, not {:#x}); set another `path`",
-            schema::APPLICATION_ID
-        )));
-    }
-    if version > schema::VERSION {
-        return Err(Failure::Unfit(format!(
-            "was written by a later version of this program (schema {version}, this one knows {}); \
-             install that version again, or set another `path`",
-            schema::VERSION
-        )));
-    }
-    Ok(())
-}
-
-/// Makes what is missing in the file: all of it, or the columns by which the catalogue has grown. Gives the columns
-/// that every inverter's table has now; a later version's, which this one does not know, are among them.
-fn widen(connection: &mut Connection) -> rusqlite::Result<Vec<String>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(schema::INVERTER)?;
-    let inverters = inverters(&transaction)?;
-    let mut tables = Vec::new();
-    for id in &inverters {
-        tables.push((*id, columns(&transaction, &schema::table(*id))?));
-    }
-    let ours: Vec<String> = schema::stored()
-        .map(|quantity| quantity.name().to_owned())
-        .collect();
-    let mut all = ours.clone();
-    for column in tables.iter().flat_map(|(_, columns)| columns) {
-        if column != "time" && !all.contains(column) {
-            all.push(column.clone());
-        }
-    }
-    for (id, there) in &tables {
-        // Does nothing unless the table was removed by hand.
-        transaction.execute_batch(&schema::create_table(*id, &all))?;
-        if !there.is_empty() {
-            for column in all.iter().filter(|column| !there.contains(column)) {
-                transaction.execute_batch(&schema::add_column(*id, column))?;
-            }
-        }
-    }
-    refresh_view(
-        &transaction,
-        "sample",
-        &schema::sample_view(&inverters, &all),
-    )?;
-    // A later version's view shows more than this one could.
-    if all.len() == ours.len() || view(&transaction, "readings")?.is_none() {
-        refresh_view(&transaction, "readings", &schema::readings_view())?;
-    }
-    for (pragma, value) in [
-        ("application_id", schema::APPLICATION_ID),
-        ("user_version", schema::VERSION),
-    ] {
-        if number(&transaction, pragma)? != value {
-            transaction.pragma_update(None, pragma, value)?;
-        }
-    }
-    transaction.commit()?;
-    Ok(all)
-}
-
-fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
-    connection.pragma_query_value(None, pragma, |row| row.get(0))
-}
-
-pub(crate) fn inverters(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
-    connection
-        .prepare("SELECT id FROM inverter ORDER BY id")?
-        .query_map([], |row| row.get(0))?
-        .collect()
-}
-
-fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
-    connection
-        .prepare("SELECT name FROM pragma_table_info(?)")?
-        .query_map([table], |row| row.get(0))?
-        .collect()
-}
-
-/// The SQL of a view that is there.
-fn view(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
-    use rusqlite::OptionalExtension as _;
-    connection
-        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?")?
-        .query_row([name], |row| row.get(0))
-        .optional()
-}
-
-/// Makes a view what it should be; a file where nothing has changed is not written to.
-fn refresh_view(connection: &Connection, name: &str, sql: &str) -> rusqlite::Result<()> {
-    if view(connection, name)?.as_deref() == Some(sql) {
-        return Ok(());
-    }
-    connection.execute_batch(&format!("DROP VIEW IF EXISTS {name}; {sql}"))
-}
-
-fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
-}
-
-/// The file and its write-ahead log, if both are there.
-fn files(path: &Path) -> Option<[FileId; 2]> {
-    Some([file_id(path).ok()?, file_id(&log_of(path)).ok()?])
-}
-
-/// Device and inode: the file itself, whatever name it has.
-#[cfg(unix)]
-type FileId = (u64, u64);
-
-#[cfg(unix)]
-fn file_id(path: &Path) -> io::Result<FileId> {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
-}
-
-/// Elsewhere an open file cannot be taken away, so that it is enough that there is one.
-#[cfg(not(unix))]
-type FileId = ();
-
-#[cfg(not(unix))]
-fn file_id(path: &Path) -> io::Result<FileId> {
-    std::fs::metadata(path).map(drop)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retention::KeepFor;
+    use crate::schema;
     use kstar_sink::catalogue::{Quantity, Value};
+    use kstar_sink::reading::Inverter;
     use kstar_sink::testing::{full_reading, reading, readings};
     use kstar_sink::units::Kind;
     use rusqlite::types::Value as Cell;
+    use rusqlite::{Connection, params};
     use tempfile::TempDir;
 
     const PATIENCE: Duration = Duration::from_millis(50);
+
+    fn settings() -> Settings {
+        Settings::new(kstar_sink::TimeZone::UTC, Duration::from_secs(5))
+    }
+
+    fn retention() -> Retention {
+        Retention {
+            samples: KeepFor::Forever,
+            five_minutes: KeepFor::Forever,
+            hours: KeepFor::Forever,
+            days: KeepFor::Forever,
+        }
+    }
 
     /// A folder for one test's file.
     struct Place(TempDir);
@@ -563,11 +217,11 @@ mod tests {
         }
 
         fn store(&self) -> Store {
-            Store::open(&self.path(), PATIENCE).unwrap()
+            Store::open(&self.path(), PATIENCE, settings(), retention()).unwrap()
         }
 
         fn refusal(&self) -> String {
-            match Store::open(&self.path(), PATIENCE) {
+            match Store::open(&self.path(), PATIENCE, settings(), retention()) {
                 Ok(_) => panic!("not refused"),
                 Err(Misconfigured(reason)) => reason,
             }
@@ -812,7 +466,7 @@ mod tests {
         };
         assert_eq!(count(), 1);
         store.deliver(&[reading("roof", 2)]).unwrap();
-        store.checkpoint();
+        store.database().ok().unwrap().checkpoint().unwrap();
         assert_eq!(count(), 1);
         other.execute_batch("COMMIT").unwrap();
         assert_eq!(count(), 2);
@@ -973,7 +627,7 @@ mod tests {
             reason.contains("history.db was written by a later version"),
             "{reason}"
         );
-        assert!(reason.contains("schema 99, this one knows 1"), "{reason}");
+        assert!(reason.contains("schema 99, this one knows 2"), "{reason}");
     }
 
     #[test]
@@ -1009,14 +663,18 @@ mod tests {
     fn a_missing_folder_is_made_and_an_impossible_one_refused() {
         let place = Place::new();
         let nested = place.0.path().join("a/b/history.db");
-        Store::open(&nested, PATIENCE).unwrap();
+        Store::open(&nested, PATIENCE, settings(), retention()).unwrap();
         assert!(nested.exists());
         let impossible = nested.join("c/history.db");
-        let Err(Misconfigured(reason)) = Store::open(&impossible, PATIENCE) else {
+        let Err(Misconfigured(reason)) =
+            Store::open(&impossible, PATIENCE, settings(), retention())
+        else {
             panic!("not refused");
         };
         assert!(reason.contains("cannot make the folder"), "{reason}");
-        let Err(Misconfigured(reason)) = Store::open(place.0.path(), PATIENCE) else {
+        let Err(Misconfigured(reason)) =
+            Store::open(place.0.path(), PATIENCE, settings(), retention())
+        else {
             panic!("not refused");
         };
         assert!(
@@ -1059,7 +717,9 @@ mod tests {
 
     #[test]
     fn a_path_that_sqlite_would_keep_in_memory_is_not_taken() {
-        let Err(Misconfigured(reason)) = Store::open(Path::new(""), PATIENCE) else {
+        let Err(Misconfigured(reason)) =
+            Store::open(Path::new(""), PATIENCE, settings(), retention())
+        else {
             panic!("not refused");
         };
         assert!(reason.contains("is no path for a file"), "{reason}");

@@ -32,8 +32,8 @@ impl File {
         Self {
             folder: TempDir::new().unwrap(),
             config: SqliteConfig {
-                path: None,
                 delivery,
+                ..SqliteConfig::default()
             },
             locker: None,
         }

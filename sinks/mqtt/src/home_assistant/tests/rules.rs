@@ -364,6 +364,35 @@ fn every_energy_counter_may_be_a_source_of_the_energy_dashboard() {
     }
 }
 
+/// "Energy" (home-assistant.io): its settings ask for solar production, grid consumption and return, and energy going
+/// into and out of the battery.
+#[test]
+fn the_energy_dashboard_has_a_counter_for_each_thing_that_it_asks_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let full = full_reading("roof", BEGIN);
+    let published = topics("one")
+        .reading(crate::topics::Form::Both, &full)
+        .expect("messages");
+    let announced = announced(&start(Form::Device, &["roof"], folder.path()).observe(&full));
+    for source in [
+        "pv_energy_total",
+        "grid_import_energy_total",
+        "grid_export_energy_total",
+        "battery_charge_energy_total",
+        "battery_discharge_energy_total",
+    ] {
+        let found = announced.iter().find(|found| found.key == source);
+        let config = &found.unwrap_or_else(|| panic!("{source}")).config;
+        assert_eq!(config["device_class"], "energy", "{source}");
+        assert_eq!(config["state_class"], "total_increasing", "{source}");
+        assert_eq!(config["unit_of_measurement"], "kWh", "{source}");
+        let state = published
+            .iter()
+            .find(|message| config["state_topic"] == message.topic);
+        assert!(state.is_some_and(|message| message.retain), "{source}");
+    }
+}
+
 #[test]
 fn no_key_is_used_twice_or_holds_what_parts_it_from_the_inverter() {
     let mut keys = HashSet::new();

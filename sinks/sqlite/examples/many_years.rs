@@ -1,0 +1,163 @@
+//! Makes a history of many years, as a collector would have written it, and measures it.
+//!
+//! `cargo run --release -p kstar-sink-sqlite --example many_years -- FILE [YEARS]`
+//!
+//! What retention has left of the years before the last 400 days is their sums; so their samples are a minute apart,
+//! which makes the same rows in a twelfth of the time. The last 400 days have all their samples, 5 s apart.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a tool for developers, which ends where its surroundings break"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kstar_sink::TimeZone;
+use kstar_sink::catalogue::{Quantity, Role, Values};
+use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::sink::Context;
+use kstar_sink::units::Kind;
+use kstar_sink_sqlite::SqliteConfig;
+use kstar_sink_sqlite::history::Importer;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+const KEPT: i64 = 400 * DAY;
+
+/// 2026-11-22T00:00:00Z, where the history ends.
+const END: i64 = 1_795_305_600_000;
+
+/// An inverter as far as sizes go: each number as large as a real one and never quite the same.
+struct Machine {
+    inverter: Arc<Inverter>,
+    random: fastrand::Rng,
+    total: i64,
+    midnight: i64,
+    day: i64,
+}
+
+impl Machine {
+    fn reading(&mut self, time: i64) -> Arc<Reading> {
+        let is_light = (6..18).contains(&(time % DAY / 3_600_000));
+        if time / DAY != self.day {
+            (self.day, self.midnight) = (time / DAY, self.total);
+        }
+        self.total += self.random.i64(0..8);
+        let mut values = Values::default();
+        for quantity in Quantity::ALL {
+            let description = quantity.description();
+            let scale = 10_i64.pow(description.decimals.into());
+            let raw = match (description.kind, description.unit) {
+                // A KSE does not send these.
+                _ if [
+                    "soh",
+                    "limit",
+                    "diagnostics",
+                    "clock",
+                    "battery_temperature",
+                ]
+                .iter()
+                .any(|absent| quantity.name().contains(absent)) =>
+                {
+                    continue;
+                }
+                (Kind::Measurement, "V") => scale * 230 + self.random.i64(0..300),
+                (Kind::Measurement, "W") if is_light => self.random.i64(-4000..4000) * scale,
+                (Kind::Measurement, "A") if is_light => self.random.i64(0..150),
+                (Kind::Measurement, "A" | "W") => 0,
+                (Kind::Measurement, "Hz") => scale * 50 + self.random.i64(-10..10),
+                (Kind::Measurement, _) => scale * 40 + self.random.i64(0..50),
+                (Kind::Counter, "h") => 30_000 + time / 3_600_000 % 90_000,
+                // In watt-hours, and as coarse as the counter is.
+                (Kind::Counter, _) => {
+                    let counted = match description.role {
+                        Role::Today { .. } => self.total - self.midnight,
+                        _ => self.total,
+                    };
+                    counted * scale / 1000
+                }
+                (Kind::Mode(_), _) => 2,
+                (Kind::Flags(_) | Kind::Bits | Kind::Clock, _) => 0,
+            };
+            values.set_raw(*quantity, Some(raw));
+        }
+        values.derive();
+        Arc::new(Reading {
+            time: UnixMillis(time + self.random.i64(0..40)),
+            inverter: Arc::clone(&self.inverter),
+            values,
+        })
+    }
+}
+
+fn importer(path: &Path) -> Importer {
+    let context = Context {
+        inverters: Vec::new(),
+        poll_interval: Duration::from_secs(5),
+        state_dir: PathBuf::new(),
+        zone: TimeZone::UTC,
+        version: "0",
+    };
+    let config = SqliteConfig {
+        path: Some(path.to_owned()),
+        ..SqliteConfig::default()
+    };
+    Importer::open(&config, &context).unwrap()
+}
+
+/// The median time that one reading in a transaction of its own takes.
+fn one_by_one(path: &Path, machine: &mut Machine, begin: i64) -> Duration {
+    let mut importer = importer(path);
+    let mut took: Vec<Duration> = (0..3000)
+        .map(|number| {
+            let reading = machine.reading(begin + number * 5000);
+            let begin = Instant::now();
+            importer.add(&[reading]).unwrap();
+            begin.elapsed()
+        })
+        .collect();
+    took.sort();
+    took[took.len() / 2]
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let path = PathBuf::from(arguments.next().unwrap());
+    let years: i64 = arguments.next().map_or(10, |years| years.parse().unwrap());
+    assert!(!path.exists(), "{} is there already", path.display());
+    let mut machine = Machine {
+        inverter: Inverter::named("roof"),
+        random: fastrand::Rng::with_seed(1),
+        total: 12_000_000,
+        midnight: 0,
+        day: 0,
+    };
+    let empty = path.with_extension("empty.db");
+    let first = one_by_one(&empty, &mut machine, END - years * 365 * DAY - DAY);
+    println!("into an empty file: {first:?} for a reading (median of 3000)");
+    std::fs::remove_file(&empty).unwrap();
+
+    let begin = Instant::now();
+    let (mut time, mut count) = (END - years * 365 * DAY, 0_u64);
+    while time < END {
+        let mut importer = importer(&path);
+        let month = END.min(time + 30 * DAY);
+        while time < month {
+            let interval = if time < END - KEPT { 60_000 } else { 5000 };
+            let readings: Vec<_> = (0..1440)
+                .map(|number| machine.reading(time + number * interval))
+                .collect();
+            time += 1440 * interval;
+            count += 1440;
+            importer.add(&readings).unwrap();
+        }
+        importer.finish(&mut |_| ()).unwrap();
+        eprintln!("{} days left", (END - time) / DAY);
+    }
+    println!("{count} readings written in {:?}", begin.elapsed());
+    println!("{} bytes", std::fs::metadata(&path).unwrap().len());
+    let last = one_by_one(&path, &mut machine, time);
+    println!("into that file: {last:?} for a reading (median of 3000)");
+}

@@ -1,0 +1,120 @@
+//! The columns of a table of samples that some quantities need, and rows as values.
+
+use kstar_sink::catalogue::{Derivation, Quantity, Values};
+use rusqlite::{Connection, Row, Statement};
+
+use crate::schema;
+
+/// The columns that some quantities need, of those that the file has.
+pub(crate) struct Columns {
+    id: i64,
+    quantities: Vec<Quantity>,
+}
+
+impl Columns {
+    pub(crate) fn of(
+        connection: &Connection,
+        id: i64,
+        quantities: &[Quantity],
+    ) -> rusqlite::Result<Self> {
+        let there = names(connection, &schema::samples(id))?;
+        let mut needed = Vec::new();
+        for quantity in quantities {
+            sources(*quantity, &mut needed);
+        }
+        needed.retain(|quantity| there.iter().any(|column| column == quantity.name()));
+        Ok(Self {
+            id,
+            quantities: needed,
+        })
+    }
+
+    /// Asks for samples: the rows are for [`read`](Self::read).
+    pub(crate) fn select<'a>(
+        &self,
+        connection: &'a Connection,
+        condition: &str,
+    ) -> rusqlite::Result<Statement<'a>> {
+        connection.prepare(&self.query(condition))
+    }
+
+    /// The question behind [`select`](Self::select).
+    pub(crate) fn query(&self, condition: &str) -> String {
+        let mut values = "time".to_owned();
+        for quantity in &self.quantities {
+            values += ", ";
+            values += &schema::sample_value(self.id, *quantity);
+        }
+        format!(
+            "SELECT {values} FROM {} {condition}",
+            schema::samples(self.id)
+        )
+    }
+
+    /// The time and the values of a row, with what follows from them.
+    pub(crate) fn read(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Values)> {
+        let mut values = Values::default();
+        for (index, quantity) in (1..).zip(&self.quantities) {
+            values.set_raw(*quantity, row.get(index)?);
+        }
+        values.derive_absent();
+        Ok((row.get(0)?, values))
+    }
+}
+
+/// A quantity, and those that it follows from.
+fn sources(quantity: Quantity, needed: &mut Vec<Quantity>) {
+    if needed.contains(&quantity) {
+        return;
+    }
+    needed.push(quantity);
+    match quantity.description().derivation {
+        None => {}
+        Some(Derivation::Product(one, other) | Derivation::Sum(one, other)) => {
+            sources(one, needed);
+            sources(other, needed);
+        }
+        Some(Derivation::Positive(of) | Derivation::Negative(of) | Derivation::Bits(of)) => {
+            sources(of, needed);
+        }
+    }
+}
+
+/// The names of a table's columns; none if there is no such table.
+pub(crate) fn names(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT name FROM pragma_table_info(?)")?
+        .query_map([table], |row| row.get(0))?
+        .collect()
+}
+
+/// The derived quantities of a sample that do not follow from the others in it: what the machine has told itself.
+pub(crate) fn given(values: &Values) -> Vec<(Quantity, i64)> {
+    let mut following = Values::default();
+    for quantity in schema::stored() {
+        following.set_raw(quantity, values.raw(quantity));
+    }
+    let measured = following.clone();
+    following.derive_absent();
+    let differs = |quantity: Quantity, following: &Values| {
+        let raw = values.raw(quantity)?;
+        (schema::follows(quantity) && following.raw(quantity) != Some(raw)).then_some(raw)
+    };
+    if Quantity::ALL
+        .iter()
+        .all(|quantity| differs(*quantity, &following).is_none())
+    {
+        return Vec::new();
+    }
+    // One by one, since others may follow from what is given.
+    let (mut given, mut known) = (Vec::new(), measured);
+    for quantity in Quantity::ALL {
+        let mut following = known.clone();
+        following.derive_absent();
+        if let Some(raw) = differs(*quantity, &following) {
+            known.set_raw(*quantity, Some(raw));
+            given.push((*quantity, raw));
+        }
+    }
+    given
+}

@@ -1,0 +1,109 @@
+//! Why the file cannot be used, and what to do about it.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+
+/// Why the file cannot be used.
+pub(crate) enum Failure {
+    /// SQLite says so.
+    Sqlite(rusqlite::Error),
+    /// It is not ours, or a later version's; in words, with the way out.
+    Unfit(String),
+    /// Another file stands at its place, or none.
+    Replaced,
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Failure {
+    pub(crate) fn read_only() -> Self {
+        Self::Unfit("is read-only; let this user write to it and to its folder".to_owned())
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code(),
+            Self::Unfit(_) | Self::Replaced => None,
+        }
+    }
+
+    /// Whether it may pass without anybody changing the configuration.
+    pub(crate) fn is_outage(&self) -> bool {
+        use ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+        matches!(
+            self.code(),
+            Some(DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure)
+        )
+    }
+
+    /// Whether it is over once another program lets go of the file, or there is room again.
+    pub(crate) fn passes(&self) -> bool {
+        self.is_lock() || self.is_full()
+    }
+
+    pub(crate) fn is_lock(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+    }
+
+    /// Whether there is no room, for the file or for the index of its write-ahead log.
+    fn is_full(&self) -> bool {
+        let Self::Sqlite(error) = self else {
+            return false;
+        };
+        error.sqlite_error().is_some_and(|error| {
+            error.code == ErrorCode::DiskFull || error.extended_code == SQLITE_IOERR_SHMSIZE
+        })
+    }
+
+    /// What happened to which file, and what to do about it.
+    pub(crate) fn explain(&self, path: &Path) -> String {
+        let file = path.display();
+        let error = match self {
+            Self::Unfit(reason) => return format!("{file} {reason}"),
+            Self::Replaced => {
+                return format!(
+                    "{file} is gone or was replaced; put it back, or restart to begin a new one"
+                );
+            }
+            Self::Sqlite(error) => error,
+        };
+        match error.sqlite_error_code() {
+            _ if self.is_lock() => {
+                format!("{file} is locked by another program; end that program or wait for it")
+            }
+            _ if self.is_full() => format!("no room for {file}; make room on its disk"),
+            Some(ErrorCode::ReadOnly) => format!(
+                "{file} is read-only; let this user write to it and to its folder, where -wal and -shm stand beside it"
+            ),
+            Some(ErrorCode::CannotOpen) if !path.exists() => format!(
+                "{file} is not there and cannot be made ({error}); put it back, or let this user write to its folder"
+            ),
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                format!(
+                    "cannot open {file}: {error}; let this user read and write it and its folder"
+                )
+            }
+            Some(ErrorCode::NotADatabase) => {
+                format!("{file} is no SQLite database; move it away or set another `path`")
+            }
+            Some(ErrorCode::DatabaseCorrupt) => format!(
+                "{file} is damaged: {error}; move it away and restart, then save what can be read with `sqlite3 {file} .recover`"
+            ),
+            Some(ErrorCode::SystemIoFailure) => {
+                format!("cannot read or write {file}: {error}; check its disk")
+            }
+            _ => format!(
+                "cannot write to {file}: {error}; if it stays so, move the file away and restart"
+            ),
+        }
+    }
+}

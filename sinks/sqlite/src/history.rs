@@ -1,0 +1,296 @@
+//! Asking a history file, also while the collector writes it.
+
+use std::ops::{ControlFlow, Range};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::TimeZone;
+use kstar_sink::catalogue::Quantity;
+use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::units::Decimal;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::columns::Columns;
+use crate::failure::Failure;
+pub use crate::importer::{Imported, Importer};
+pub use crate::level::Level;
+use crate::rollup::{Cell, MEAN_DECIMALS, Rollup};
+use crate::schema;
+use crate::settings::Settings;
+use crate::sums::Sums;
+use crate::widen::check_owner;
+
+/// How long to wait while the file is being made or recovered; ordinary writing keeps no reader waiting.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A history file that is only read.
+pub struct History {
+    path: PathBuf,
+    connection: Connection,
+    settings: Settings,
+}
+
+/// Why a history cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// There is no such file.
+    #[error(
+        "there is no history at {}; `kstar run` with the section [sinks.sqlite] writes one", .0.display()
+    )]
+    Missing(PathBuf),
+    /// The history has no inverter of that name.
+    #[error("the history {} knows no inverter `{name}`, only: {}", .path.display(), .known.join(", "))]
+    UnknownInverter {
+        /// The history.
+        path: PathBuf,
+        /// The name that was asked for.
+        name: String,
+        /// The names that the history knows.
+        known: Vec<String>,
+    },
+    /// The file cannot be read or written; the text says which, why, and what to do.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// An inverter of which there are readings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredInverter {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The serial number that was known last.
+    pub serial: Option<String>,
+    /// The model that was known last.
+    pub model: Option<String>,
+    /// The time of its first reading that is there.
+    pub first: Option<UnixMillis>,
+    /// The time of its last reading.
+    pub last: Option<UnixMillis>,
+}
+
+/// What the readings of a span of time come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    /// When it begins.
+    pub begin: UnixMillis,
+    /// When the next one begins.
+    pub end: UnixMillis,
+    /// How many readings there were.
+    pub samples: u32,
+    /// The time in which readings followed one another closely: by at most a minute, or two and a half poll intervals
+    /// where that is longer.
+    pub covered: Duration,
+    /// One for each quantity that was asked for, in that order; absent where no reading had it.
+    pub values: Vec<Option<Aggregate>>,
+}
+
+/// What the values of one quantity come to, in its unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Aggregate {
+    /// A measurement.
+    Measured {
+        /// The mean by time: times the covered time it is the integral. Where nothing is covered, that of the readings.
+        mean: f64,
+        /// The least value.
+        min: f64,
+        /// The greatest value.
+        max: f64,
+    },
+    /// A counter.
+    Counted {
+        /// By how much it grew since the last value before the bucket; never negative.
+        grown: f64,
+    },
+}
+
+impl History {
+    /// Opens the history for reading.
+    pub fn open(path: &Path) -> Result<Self, HistoryError> {
+        if !path.exists() {
+            return Err(HistoryError::Missing(path.to_owned()));
+        }
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(PATIENCE)?;
+            if check_owner(&connection)? < schema::VERSION {
+                return Err(Failure::Unfit(
+                    "is new or of an earlier version, and no collector has written to it since; start `kstar run`"
+                        .to_owned(),
+                ));
+            }
+            let settings = Settings::read(&connection)?;
+            Ok((connection, settings))
+        };
+        let (connection, settings) =
+            open().map_err(|failure: Failure| HistoryError::Unreadable(failure.explain(path)))?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            settings,
+        })
+    }
+
+    /// The zone whose midnights part the days: that of the program that wrote last.
+    pub fn zone(&self) -> &TimeZone {
+        &self.settings.zone
+    }
+
+    /// The inverters of which there are readings.
+    pub fn inverters(&self) -> Result<Vec<StoredInverter>, HistoryError> {
+        self.ask(|| {
+            let mut inverters = Vec::new();
+            for (id, inverter) in self.named()? {
+                let end = |end: &str| {
+                    let query = format!("SELECT {end}(time) FROM {}", schema::samples(id));
+                    self.connection
+                        .query_row(&query, [], |row| row.get::<_, Option<i64>>(0))
+                };
+                inverters.push(StoredInverter {
+                    name: inverter.name.to_string(),
+                    serial: inverter.serial.as_deref().map(str::to_owned),
+                    model: inverter.model.as_deref().map(str::to_owned),
+                    first: end("min")?.map(UnixMillis),
+                    last: end("max")?.map(UnixMillis),
+                });
+            }
+            Ok(inverters)
+        })
+    }
+
+    /// The readings of an inverter in a span of time, oldest first, until there are no more or `each` breaks off.
+    pub fn readings(
+        &self,
+        inverter: &str,
+        span: Range<UnixMillis>,
+        each: &mut dyn FnMut(Reading) -> ControlFlow<()>,
+    ) -> Result<(), HistoryError> {
+        let (id, inverter) = self.find(inverter)?;
+        self.ask(|| {
+            let columns = Columns::of(&self.connection, id, Quantity::ALL)?;
+            let mut samples = columns.select(
+                &self.connection,
+                "WHERE time >= ? AND time < ? ORDER BY time",
+            )?;
+            let mut rows = samples.query([span.start.0, span.end.0])?;
+            while let Some(row) = rows.next()? {
+                let (time, values) = columns.read(row)?;
+                let reading = Reading {
+                    time: UnixMillis(time),
+                    inverter: Arc::clone(&inverter),
+                    values,
+                };
+                if each(reading).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The buckets that begin in a span of time and have readings, oldest first, until there are no more or `each`
+    /// breaks off. The last one is made of the readings that are there already. Modes and flags have no aggregate.
+    pub fn buckets(
+        &self,
+        inverter: &str,
+        level: Level,
+        span: Range<UnixMillis>,
+        quantities: &[Quantity],
+        each: &mut dyn FnMut(&Bucket) -> ControlFlow<()>,
+    ) -> Result<(), HistoryError> {
+        let (id, _) = self.find(inverter)?;
+        self.ask(|| {
+            // One state of the file, whatever is written meanwhile.
+            let transaction = self.connection.unchecked_transaction()?;
+            let Some(sums) = Sums::load(&transaction, &self.settings, id)? else {
+                return Ok(());
+            };
+            let zone = &self.settings.zone;
+            let extent = sums.extent()?;
+            let first = level.around(span.start.0.max(extent.start), zone);
+            let begin = if first.start < span.start.0 {
+                first.end
+            } else {
+                first.start
+            };
+            let end = span.end.0.min(extent.end);
+            if begin < end {
+                let whole = begin..level.around(end - 1, zone).end;
+                let _ = sums.each(level, &whole, quantities, &mut |rollup| {
+                    Ok(each(&Bucket::of(&rollup, quantities)))
+                })?;
+            }
+            Ok(())
+        })
+    }
+
+    fn find(&self, name: &str) -> Result<(i64, Arc<Inverter>), HistoryError> {
+        let named = self.ask(|| self.named())?;
+        let known = named.iter().map(|(_, inverter)| inverter.name.to_string());
+        let known = known.collect();
+        named
+            .into_iter()
+            .find(|(_, inverter)| &*inverter.name == name)
+            .ok_or_else(|| HistoryError::UnknownInverter {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                known,
+            })
+    }
+
+    fn named(&self) -> rusqlite::Result<Vec<(i64, Arc<Inverter>)>> {
+        self.connection
+            .prepare("SELECT id, name, serial, model FROM inverter ORDER BY id")?
+            .query_map([], |row| {
+                let inverter = Inverter {
+                    name: row.get(1)?,
+                    serial: row.get(2)?,
+                    model: row.get(3)?,
+                };
+                Ok((row.get(0)?, Arc::new(inverter)))
+            })?
+            .collect()
+    }
+
+    fn ask<T>(&self, question: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, HistoryError> {
+        question()
+            .map_err(|error| HistoryError::Unreadable(Failure::from(error).explain(&self.path)))
+    }
+}
+
+impl Bucket {
+    fn of(rollup: &Rollup, quantities: &[Quantity]) -> Self {
+        let values = quantities.iter().zip(&rollup.cells);
+        Self {
+            begin: UnixMillis(rollup.bucket.start),
+            end: UnixMillis(rollup.bucket.end),
+            samples: rollup.samples,
+            covered: Duration::from_millis(rollup.covered.unsigned_abs()),
+            values: values
+                .map(|(quantity, cell)| cell.map(|cell| Aggregate::of(cell, *quantity)))
+                .collect(),
+        }
+    }
+}
+
+impl Aggregate {
+    fn of(cell: Cell, quantity: Quantity) -> Self {
+        let decimals = quantity.description().decimals;
+        let number = |raw| Decimal { raw, decimals }.to_f64();
+        match cell {
+            Cell::Counted { grown } => Self::Counted {
+                grown: number(grown),
+            },
+            Cell::Measured { mean, min, max } => Self::Measured {
+                mean: Decimal {
+                    raw: mean,
+                    decimals: decimals + MEAN_DECIMALS,
+                }
+                .to_f64(),
+                min: number(min),
+                max: number(max),
+            },
+        }
+    }
+}

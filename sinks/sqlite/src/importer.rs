@@ -1,0 +1,97 @@
+//! Writing readings of the past into a history, also while the collector writes the present.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::reading::Reading;
+use kstar_sink::sink::Context;
+use rusqlite::OpenFlags;
+
+use crate::SqliteConfig;
+use crate::database::Database;
+use crate::failure::Failure;
+use crate::history::HistoryError;
+use crate::retention::Retention;
+use crate::settings::Settings;
+
+/// How long to wait for the collector, which holds the file for some milliseconds at a time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Writes readings of the past. SQLite has no queue for those who wait, so whoever writes much should pause for some
+/// milliseconds between two calls, or the collector hardly ever finds the file free.
+pub struct Importer {
+    database: Database,
+    retention: Retention,
+    path: std::path::PathBuf,
+}
+
+/// What became of readings that were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// They were not there yet.
+    pub new: usize,
+    /// They were there already.
+    pub there: usize,
+    /// Another reading of the same inverter and time was there, and was kept.
+    pub different: usize,
+}
+
+impl Importer {
+    /// Opens the history, or makes it.
+    pub fn open(config: &SqliteConfig, context: &Context) -> Result<Self, HistoryError> {
+        let path = config.file(context);
+        let settings = Settings::new(context.zone.clone(), context.poll_interval);
+        let database = Database::open(&path, PATIENCE, OpenFlags::SQLITE_OPEN_CREATE, &settings)
+            .map_err(|failure| HistoryError::Unreadable(failure.explain(&path)))?;
+        Ok(Self {
+            database,
+            retention: config.retention(),
+            path,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes readings in one transaction. Those that are there already are left as they are.
+    pub fn add(&mut self, readings: &[Arc<Reading>]) -> Result<Imported, HistoryError> {
+        let written = self
+            .database
+            .write(readings)
+            .map_err(|error| unreadable(&self.path, error))?;
+        Ok(Imported {
+            new: written.new,
+            there: readings.len() - written.new - written.conflicts.len(),
+            different: written.conflicts.len(),
+        })
+    }
+
+    /// Sums up what was written and deletes what is older than the configuration wants to keep. `step` is called after
+    /// each step of that, with how much of the time is still to be summed up.
+    pub fn finish(mut self, step: &mut dyn FnMut(Duration)) -> Result<(), HistoryError> {
+        let path = &self.path;
+        while self
+            .database
+            .settle_some()
+            .map_err(|error| unreadable(path, error))?
+        {
+            let left = self.database.stale();
+            step(left.map_err(|error| unreadable(path, error))?);
+        }
+        while self
+            .database
+            .delete_some(&self.retention)
+            .map_err(|error| unreadable(path, error))?
+        {
+            step(Duration::ZERO);
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(path: &Path, error: rusqlite::Error) -> HistoryError {
+    HistoryError::Unreadable(Failure::from(error).explain(path))
+}

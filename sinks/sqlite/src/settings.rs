@@ -1,0 +1,76 @@
+//! What the file says of the program that writes it, so that whoever asks it draws the same buckets.
+
+use std::time::Duration;
+
+use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
+use kstar_sink::TimeZone;
+use rusqlite::{Connection, OptionalExtension as _};
+
+/// Samples that are further apart than this tell nothing of the time between them, unless polls are rarer still.
+const LONGEST_GAP: Duration = Duration::from_secs(60);
+
+/// How many poll intervals may lie between two samples that belong together: one poll may be lost, and be late.
+const INTERVALS: f64 = 2.5;
+
+/// What the buckets of a history depend on.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The zone whose midnights part the days.
+    pub zone: TimeZone,
+    /// Samples that follow one another by at most this, in milliseconds, cover the time between them.
+    pub longest_gap: i64,
+}
+
+impl Settings {
+    pub(crate) fn new(zone: TimeZone, poll_interval: Duration) -> Self {
+        let longest_gap = poll_interval
+            .min(Duration::from_secs(24 * 60 * 60))
+            .mul_f64(INTERVALS)
+            .max(LONGEST_GAP);
+        Self {
+            zone,
+            longest_gap: i64::try_from(longest_gap.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Writes down what has changed; says whether the zone has.
+    pub(crate) fn keep(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let mut replace = connection.prepare(
+            "INSERT INTO setting (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2
+             WHERE value IS NOT ?2",
+        )?;
+        // A zone that the system has without telling its name is the system's for whoever asks here, too.
+        let zone = DateTimePrinter::new()
+            .time_zone_to_string(&self.zone)
+            .unwrap_or_default();
+        replace.execute(("longest_gap", self.longest_gap))?;
+        Ok(replace.execute(("zone", zone))? > 0)
+    }
+
+    /// What a file says.
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut settings = Self::default();
+        let mut select = connection.prepare("SELECT value FROM setting WHERE name = ?")?;
+        let zone: Option<String> = select.query_row(["zone"], |row| row.get(0)).optional()?;
+        // An unnamed one is the system's.
+        if let Some(zone) = zone
+            && let Ok(zone) = DateTimeParser::new().parse_time_zone(&zone)
+        {
+            settings.zone = zone;
+        }
+        let longest_gap = select
+            .query_row(["longest_gap"], |row| row.get(0))
+            .optional()?;
+        if let Some(longest_gap) = longest_gap {
+            settings.longest_gap = longest_gap;
+        }
+        Ok(settings)
+    }
+}
+
+/// The system's zone and the usual poll interval.
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new(TimeZone::system(), Duration::ZERO)
+    }
+}

@@ -1,0 +1,485 @@
+//! An inverter's buckets in the file: which of them are in order, and what the others come to.
+//!
+//! A bucket is written when it closes, and again when a late sample falls into it. Where that is not done yet, as in a
+//! file of an earlier version, a span is `stale`; buckets there, and the one that is still open, are computed from the
+//! samples when they are asked for. So an answer is always complete, and what is slow can be done bit by bit.
+//!
+//! A bucket from which retention has taken the samples is never computed again: what is left knows less.
+
+use std::ops::{ControlFlow, Range};
+
+use jiff::Timestamp;
+use kstar_sink::TimeZone;
+use kstar_sink::catalogue::{Quantity, Values};
+use rusqlite::types::Value;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params_from_iter};
+
+use crate::columns::Columns;
+use crate::level::Level;
+use crate::rollup::{Cell, FromFiveMinutes, FromSamples, Rollup, Summing};
+use crate::schema;
+use crate::settings::Settings;
+
+/// How many samples before a bucket are looked at for the last value of a counter.
+const LOOKED_BACK: u32 = 1000;
+
+/// Whether whoever asked wants to hear more.
+pub(crate) type Flow = rusqlite::Result<ControlFlow<()>>;
+
+/// What buckets are computed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Those of five minutes, and with them all others.
+    Samples,
+    /// Hours and days.
+    FiveMinutes,
+}
+
+impl Source {
+    /// What it is called in the file.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::FiveMinutes => "five_minutes",
+        }
+    }
+
+    /// What buckets of a level are computed from.
+    fn of(level: Level) -> Self {
+        match level {
+            Level::FiveMinutes => Self::Samples,
+            Level::Hour | Level::Day => Self::FiveMinutes,
+        }
+    }
+}
+
+/// An inverter's samples and buckets.
+pub(crate) struct Sums<'a> {
+    connection: &'a Connection,
+    settings: &'a Settings,
+    id: i64,
+    newest: i64,
+    stale: Vec<(Source, Range<i64>)>,
+}
+
+impl<'a> Sums<'a> {
+    /// Nothing, if there is no sample.
+    pub(crate) fn load(
+        connection: &'a Connection,
+        settings: &'a Settings,
+        id: i64,
+    ) -> rusqlite::Result<Option<Self>> {
+        let Some(newest) = newest(connection, id)? else {
+            return Ok(None);
+        };
+        let stale = connection
+            .prepare_cached(
+                "SELECT source = ?2, \"begin\", \"end\" FROM stale WHERE inverter = ?1",
+            )?
+            .query_map((id, Source::Samples.name()), |row| {
+                let source = if row.get(0)? {
+                    Source::Samples
+                } else {
+                    Source::FiveMinutes
+                };
+                Ok((source, row.get(1)?..row.get(2)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Some(Self {
+            connection,
+            settings,
+            id,
+            newest,
+            stale,
+        }))
+    }
+
+    fn zone(&self) -> &TimeZone {
+        &self.settings.zone
+    }
+
+    /// From the oldest sample or bucket to the newest sample.
+    pub(crate) fn extent(&self) -> rusqlite::Result<Range<i64>> {
+        let oldest = |table: &str, key: &str| {
+            let query = format!("SELECT min(\"{key}\") FROM {table}");
+            self.connection
+                .query_row(&query, [], |row| row.get::<_, Option<i64>>(0))
+        };
+        let mut first = oldest(&schema::samples(self.id), "time")?;
+        for level in Level::ALL {
+            let begin = oldest(&schema::buckets(level, self.id), "begin")?;
+            first = first.into_iter().chain(begin).min();
+        }
+        Ok(first.unwrap_or(self.newest)..self.newest.saturating_add(1))
+    }
+
+    /// When the bucket begins that is still open.
+    fn open(&self, level: Level) -> i64 {
+        level.around(self.newest, self.zone()).start
+    }
+
+    /// A span widened to whole buckets.
+    fn whole(&self, level: Level, span: &Range<i64>) -> Range<i64> {
+        let last = level.around(span.end.saturating_sub(1), self.zone());
+        level.around(span.start, self.zone()).start..last.end
+    }
+
+    /// The rows before it are those that retention has left or not, but no longer made of all that they were.
+    fn kept(&self, source: Source) -> rusqlite::Result<i64> {
+        let since = self
+            .connection
+            .prepare_cached("SELECT since FROM kept WHERE inverter = ? AND source = ?")?
+            .query_row((self.id, source.name()), |row| row.get(0))
+            .optional()?;
+        Ok(since.unwrap_or(i64::MIN))
+    }
+
+    /// The buckets of a span, which consists of whole ones, oldest first.
+    pub(crate) fn each(
+        &self,
+        level: Level,
+        span: &Range<i64>,
+        quantities: &[Quantity],
+        give: &mut dyn FnMut(Rollup) -> Flow,
+    ) -> Flow {
+        let mut unsettled: Vec<Range<i64>> = self
+            .stale
+            .iter()
+            .filter(|(source, _)| level != Level::FiveMinutes || *source == Source::Samples)
+            .map(|(_, span)| self.whole(level, span))
+            .collect();
+        unsettled.push(self.open(level)..i64::MAX);
+        unsettled.sort_by_key(|span| span.start);
+        let mut from = span.start;
+        for part in unsettled {
+            let begin = part.start.clamp(from, span.end);
+            let end = part.end.clamp(begin, span.end);
+            if self
+                .settled(level, from..begin, quantities, give)?
+                .is_break()
+                || self
+                    .unsettled(level, &(begin..end), quantities, give)?
+                    .is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+            from = end;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Buckets that are in order.
+    fn settled(
+        &self,
+        level: Level,
+        span: Range<i64>,
+        quantities: &[Quantity],
+        give: &mut dyn FnMut(Rollup) -> Flow,
+    ) -> Flow {
+        if span.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let mut statement = self.rows(level, quantities)?;
+        let mut rows = statement.query([span.start, span.end])?;
+        while let Some(row) = rows.next()? {
+            if give(self.read(level, row, quantities)?)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Buckets that are not: those that can only be as they are, and the others computed.
+    fn unsettled(
+        &self,
+        level: Level,
+        span: &Range<i64>,
+        quantities: &[Quantity],
+        give: &mut dyn FnMut(Rollup) -> Flow,
+    ) -> Flow {
+        if span.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let sealed = self.kept(Source::of(level))?;
+        let mut statement = self.rows(level, quantities)?;
+        let mut rows = statement.query([span.start, span.end.min(sealed)])?;
+        let mut next = || match rows.next()? {
+            Some(row) => self.read(level, row, quantities).map(Some),
+            None => Ok(None),
+        };
+        let mut row = next()?;
+        let flow = self.computed(level, span, quantities, &mut |rollup| {
+            while let Some(old) = row.take_if(|row| row.bucket.start <= rollup.bucket.start) {
+                let same = old.bucket.start == rollup.bucket.start;
+                row = next()?;
+                if give(old)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                if same {
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
+            give(rollup)
+        })?;
+        if flow.is_break() {
+            return Ok(flow);
+        }
+        while let Some(old) = row {
+            if give(old)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            row = next()?;
+        }
+        Ok(flow)
+    }
+
+    fn computed(
+        &self,
+        level: Level,
+        span: &Range<i64>,
+        quantities: &[Quantity],
+        give: &mut dyn FnMut(Rollup) -> Flow,
+    ) -> Flow {
+        if level == Level::FiveMinutes {
+            return self.from_samples(span, quantities, give);
+        }
+        let mut longer = FromFiveMinutes::new(level, self.zone().clone());
+        let flow = self.each(Level::FiveMinutes, span, quantities, &mut |part| {
+            longer
+                .add(part)
+                .map_or(Ok(ControlFlow::Continue(())), &mut *give)
+        })?;
+        match longer.finish() {
+            Some(rollup) if flow.is_continue() => give(rollup),
+            _ => Ok(flow),
+        }
+    }
+
+    /// Adds up samples to buckets of five minutes.
+    fn from_samples(
+        &self,
+        span: &Range<i64>,
+        quantities: &[Quantity],
+        give: &mut dyn FnMut(Rollup) -> Flow,
+    ) -> Flow {
+        let columns = Columns::of(self.connection, self.id, quantities)?;
+        let pick = |values: &Values| -> Vec<Option<i64>> {
+            quantities
+                .iter()
+                .map(|quantity| values.raw(*quantity))
+                .collect()
+        };
+        let (begin, last) = self.before(span.start, quantities, &columns)?;
+        let mut sums = FromSamples::new(quantities, self.settings.longest_gap, last);
+        let mut samples = columns.select(self.connection, "WHERE time >= ? ORDER BY time")?;
+        let mut rows = samples.query([begin.unwrap_or(span.start)])?;
+        let mut give = |rollup: Rollup| {
+            if span.contains(&rollup.bucket.start) {
+                give(rollup)
+            } else {
+                Ok(ControlFlow::Continue(()))
+            }
+        };
+        while let Some(row) = rows.next()? {
+            let (time, values) = columns.read(row)?;
+            for rollup in sums.add(time, pick(&values)) {
+                if give(rollup)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            if time >= span.end {
+                break;
+            }
+        }
+        sums.finish().map_or(Ok(ControlFlow::Continue(())), give)
+    }
+
+    /// The time of the last sample before a moment, and the last value of each counter.
+    fn before(
+        &self,
+        moment: i64,
+        quantities: &[Quantity],
+        columns: &Columns,
+    ) -> rusqlite::Result<(Option<i64>, Vec<Option<i64>>)> {
+        let condition = format!("WHERE time < ? ORDER BY time DESC LIMIT {LOOKED_BACK}");
+        let mut before = columns.select(self.connection, &condition)?;
+        let mut rows = before.query([moment])?;
+        let counted = |quantity| matches!(Summing::of(quantity), Some(Summing::Counted { .. }));
+        let (mut time, mut last) = (None, vec![None; quantities.len()]);
+        loop {
+            let mut wanted = quantities.iter().zip(&last);
+            if time.is_some()
+                && !wanted.any(|(quantity, last)| last.is_none() && counted(*quantity))
+            {
+                break;
+            }
+            let Some(row) = rows.next()? else { break };
+            let (earlier, values) = columns.read(row)?;
+            time = time.or(Some(earlier));
+            for (last, quantity) in last.iter_mut().zip(quantities) {
+                *last = last.or(values.raw(*quantity));
+            }
+        }
+        Ok((time, last))
+    }
+
+    /// Asks for rows from a begin to an end.
+    fn rows(&self, level: Level, quantities: &[Quantity]) -> rusqlite::Result<CachedStatement<'a>> {
+        let mut columns = "\"begin\", samples, covered".to_owned();
+        for column in quantities.iter().copied().flat_map(schema::sums) {
+            columns += ", ";
+            columns += &schema::quoted(&column);
+        }
+        let table = schema::buckets(level, self.id);
+        self.connection.prepare_cached(&format!(
+            "SELECT {columns} FROM {table} WHERE \"begin\" >= ? AND \"begin\" < ? ORDER BY \"begin\""
+        ))
+    }
+
+    fn read(
+        &self,
+        level: Level,
+        row: &Row<'_>,
+        quantities: &[Quantity],
+    ) -> rusqlite::Result<Rollup> {
+        let begin: i64 = row.get(0)?;
+        let mut index = 3;
+        let mut next = || {
+            index += 1;
+            row.get::<_, Option<i64>>(index - 1)
+        };
+        let mut cells = Vec::with_capacity(quantities.len());
+        for quantity in quantities {
+            cells.push(match Summing::of(*quantity) {
+                None => None,
+                Some(Summing::Counted { .. }) => next()?.map(|grown| Cell::Counted { grown }),
+                Some(Summing::Measured) => match (next()?, next()?, next()?) {
+                    (Some(mean), Some(min), Some(max)) => Some(Cell::Measured { mean, min, max }),
+                    _ => None,
+                },
+            });
+        }
+        Ok(Rollup {
+            bucket: begin..level.around(begin, self.zone()).end,
+            samples: row.get(1)?,
+            covered: row.get(2)?,
+            cells,
+        })
+    }
+
+    /// Computes and writes the closed buckets of a span.
+    pub(crate) fn settle(&self, source: Source, span: &Range<i64>) -> rusqlite::Result<()> {
+        let quantities = schema::summed();
+        if source == Source::Samples {
+            let level = Level::FiveMinutes;
+            let span = self.whole(level, span);
+            let span = span.start..span.end.min(self.open(level));
+            let mut write = self.writer(level)?;
+            if !span.is_empty() {
+                let _ = self.from_samples(&span, &quantities, &mut write)?;
+            }
+        }
+        for level in [Level::Hour, Level::Day] {
+            let span = self.whole(level, span);
+            let sealed = self.kept(Source::FiveMinutes)?;
+            if source == Source::FiveMinutes {
+                // Hours and days of another zone begin elsewhere.
+                let delete = format!(
+                    "DELETE FROM {} WHERE \"begin\" >= ? AND \"begin\" < ?",
+                    schema::buckets(level, self.id)
+                );
+                self.connection
+                    .execute(&delete, [span.start.max(sealed), span.end])?;
+            }
+            let span = span.start..span.end.min(self.open(level));
+            if span.is_empty() {
+                continue;
+            }
+            let mut write = self.writer(level)?;
+            let mut longer = FromFiveMinutes::new(level, self.zone().clone());
+            let _ = self.settled(Level::FiveMinutes, span, &quantities, &mut |part| {
+                longer
+                    .add(part)
+                    .map_or(Ok(ControlFlow::Continue(())), &mut write)
+            })?;
+            if let Some(rollup) = longer.finish() {
+                let _ = write(rollup)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes buckets of a level; one whose parts are gone stays as it is.
+    fn writer(&self, level: Level) -> rusqlite::Result<impl FnMut(Rollup) -> Flow> {
+        let sealed = self.kept(Source::of(level))?;
+        let prepare = |replace| {
+            self.connection
+                .prepare_cached(&schema::write_bucket(level, self.id, replace))
+        };
+        let (mut replace, mut add) = (prepare(true)?, prepare(false)?);
+        Ok(move |rollup: Rollup| {
+            let begin = rollup.bucket.start;
+            let offset = Timestamp::from_millisecond(begin)
+                .map_or(0, |begin| self.zone().to_offset(begin).seconds());
+            let mut row: Vec<Value> = vec![
+                begin.into(),
+                offset.into(),
+                rollup.samples.into(),
+                rollup.covered.into(),
+            ];
+            for (quantity, cell) in schema::summed().into_iter().zip(&rollup.cells) {
+                match cell {
+                    None => row.extend(schema::sums(quantity).iter().map(|_| Value::Null)),
+                    Some(Cell::Measured { mean, min, max }) => {
+                        row.extend([mean, min, max].map(|raw| Value::from(*raw)));
+                    }
+                    Some(Cell::Counted { grown }) => row.push((*grown).into()),
+                }
+            }
+            let statement = if begin < sealed {
+                &mut add
+            } else {
+                &mut replace
+            };
+            statement.execute(params_from_iter(row))?;
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+}
+
+/// The time of an inverter's newest sample.
+pub(crate) fn newest(connection: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached(&format!("SELECT max(time) FROM {}", schema::samples(id)))?
+        .query_row([], |row| row.get(0))
+}
+
+/// Notes that the buckets of a span are to be computed.
+pub(crate) fn mark_stale(
+    connection: &Connection,
+    id: i64,
+    source: Source,
+    span: Range<i64>,
+) -> rusqlite::Result<()> {
+    let touching = "WHERE inverter = ?1 AND source = ?2 AND \"begin\" <= ?4 AND \"end\" >= ?3";
+    let key = (id, source.name(), span.start, span.end);
+    let union: (Option<i64>, Option<i64>) = connection
+        .prepare_cached(&format!(
+            "SELECT min(\"begin\"), max(\"end\") FROM stale {touching}"
+        ))?
+        .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection
+        .prepare_cached(&format!("DELETE FROM stale {touching}"))?
+        .execute(key)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO stale (inverter, source, \"begin\", \"end\") VALUES (?, ?, ?, ?)",
+        )?
+        .execute((
+            id,
+            source.name(),
+            union.0.unwrap_or(span.start).min(span.start),
+            union.1.unwrap_or(span.end).max(span.end),
+        ))?;
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The views: the file as people read it, in physical units and under the catalogue's names.
+
+use std::fmt::Write as _;
+
+use kstar_sink::catalogue::{Derivation, Quantity};
+use kstar_sink::labels::{FlagLabel, Labels};
+use kstar_sink::units::Kind;
+
+use crate::level::Level;
+use crate::rollup::{MEAN_DECIMALS, Summing};
+use crate::schema::{buckets, quoted, sample_value, samples, summed};
+
+/// The view `sample`: the tables of all inverters as one, in integers.
+pub(crate) fn sample_view(inverters: &[i64], columns: &[String]) -> String {
+    let value = |id: i64, column: &String| match Quantity::from_name(column) {
+        Some(quantity) => sample_value(id, quantity),
+        None => quoted(column),
+    };
+    let table = |id: &i64| {
+        let values = columns
+            .iter()
+            .map(|column| format!("{} AS {}", value(*id, column), quoted(column)));
+        let values: Vec<String> = values.collect();
+        let table = samples(*id);
+        format!(
+            "SELECT {id} AS inverter, time, {} FROM {table}",
+            values.join(", ")
+        )
+    };
+    let mut tables: Vec<String> = inverters.iter().map(table).collect();
+    if tables.is_empty() {
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|column| format!("NULL AS {}", quoted(column)))
+            .collect();
+        tables.push(format!(
+            "SELECT NULL AS inverter, NULL AS time, {} WHERE 0",
+            columns.join(", ")
+        ));
+    }
+    format!("CREATE VIEW sample AS\n{}", tables.join("\nUNION ALL "))
+}
+
+/// The view `readings`: every quantity in its unit, modes and flags as their labels.
+pub(crate) fn readings_view(columns: &[String]) -> String {
+    let mut view = "\
+CREATE VIEW readings AS SELECT
+  inverter.name AS inverter,
+  inverter.serial AS serial,
+  inverter.model AS model,
+  sample.time AS time,
+  strftime('%Y-%m-%dT%H:%M:%fZ', sample.time / 1000.0, 'unixepoch') AS time_utc"
+        .to_owned();
+    for quantity in Quantity::ALL {
+        let name = quoted(quantity.name());
+        // Writing to a `String` cannot fail.
+        let _ = write!(view, ",\n  {} AS {name}", shown(*quantity, columns));
+    }
+    view + "\nFROM sample JOIN inverter ON inverter.id = sample.inverter"
+}
+
+/// A quantity as the view shows it.
+fn shown(quantity: Quantity, columns: &[String]) -> String {
+    let description = quantity.description();
+    let raw = raw(quantity, columns);
+    match description.kind {
+        Kind::Measurement | Kind::Counter | Kind::Bits if description.decimals == 0 => raw,
+        // Always a fraction, never an integer where it happens to be whole: SQL divides those differently.
+        Kind::Measurement | Kind::Counter | Kind::Bits => {
+            format!("{raw} / {}.0", 10_u64.pow(description.decimals.into()))
+        }
+        Kind::Mode(labels) => {
+            let labels: Vec<String> = labels
+                .0
+                .iter()
+                .map(|(code, label)| format!("WHEN {code} THEN '{label}'"))
+                .collect();
+            let labels = labels.join(" ");
+            format!("CASE {raw} {labels} ELSE 'unknown_' || {raw} END")
+        }
+        Kind::Flags(labels) => flags(&raw, labels),
+        Kind::Clock => format!("strftime('%Y-%m-%dT%H:%M:%S', {raw}, 'unixepoch')"),
+    }
+}
+
+fn flags(raw: &str, labels: Labels) -> String {
+    let labels: Vec<String> = (0..u32::BITS)
+        .zip(0..)
+        .map(|(shift, bit)| {
+            let (mask, label) = (1_u64 << shift, FlagLabel { labels, bit });
+            format!("CASE WHEN {raw} & {mask} THEN '{label},' ELSE '' END")
+        })
+        .collect();
+    let labels = labels.join(" || ");
+    format!("CASE WHEN {raw} = 0 THEN 'none' WHEN {raw} THEN rtrim({labels}, ',') END")
+}
+
+/// A quantity's raw integer, from its column or from the columns that it follows from.
+fn raw(quantity: Quantity, columns: &[String]) -> String {
+    let raw = |quantity| raw(quantity, columns);
+    let column = format!("sample.{}", quoted(quantity.name()));
+    let following = match quantity.description().derivation {
+        None => return column,
+        Some(Derivation::Product(one, other)) => format!("({} * {})", raw(one), raw(other)),
+        Some(Derivation::Sum(one, other)) => format!("({} + {})", raw(one), raw(other)),
+        Some(Derivation::Positive(of)) => format!("max({}, 0)", raw(of)),
+        Some(Derivation::Negative(of)) => format!("(-min({}, 0))", raw(of)),
+        Some(Derivation::Bits(of)) => raw(of),
+    };
+    if columns.iter().any(|column| column == quantity.name()) {
+        format!("coalesce({column}, {following})")
+    } else {
+        following
+    }
+}
+
+/// The name of the view that shows the buckets of a level.
+pub(crate) fn buckets_view_name(level: Level) -> String {
+    format!("readings_{}", level.name())
+}
+
+/// The view of the buckets of a level: means, extremes and growth in the quantities' units.
+pub(crate) fn buckets_view(level: Level, inverters: &[i64]) -> String {
+    let name = buckets_view_name(level);
+    let mut columns = vec![
+        ("time", "\"begin\"".to_owned()),
+        (
+            "time_utc",
+            "strftime('%Y-%m-%dT%H:%M:%SZ', \"begin\" / 1000, 'unixepoch')".to_owned(),
+        ),
+        (
+            "time_local",
+            "strftime('%Y-%m-%dT%H:%M:%S', \"begin\" / 1000 + utc_offset, 'unixepoch')".to_owned(),
+        ),
+        ("samples", "samples".to_owned()),
+        ("covered_seconds", "covered / 1000.0".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| format!("{value} AS {name}"))
+    .collect::<Vec<_>>();
+    for quantity in summed() {
+        let decimals = quantity.description().decimals;
+        let mut add = |suffix: &str, decimals: u8| {
+            let column = quoted(&format!("{quantity}_{suffix}"));
+            let scale = 10_u64.pow(decimals.into());
+            columns.push(if decimals == 0 {
+                column
+            } else {
+                format!("{column} / {scale}.0 AS {column}")
+            });
+        };
+        match Summing::of(quantity) {
+            Some(Summing::Measured) => {
+                add("mean", decimals + MEAN_DECIMALS);
+                add("min", decimals);
+                add("max", decimals);
+            }
+            Some(Summing::Counted { .. }) => add("growth", decimals),
+            None => {}
+        }
+    }
+    let columns = columns.join(",\n  ");
+    let mut tables: Vec<String> = inverters
+        .iter()
+        .map(|id| {
+            format!(
+                "SELECT (SELECT name FROM inverter WHERE id = {id}) AS inverter,\n  {columns}\nFROM {}",
+                buckets(level, *id)
+            )
+        })
+        .collect();
+    if tables.is_empty() {
+        tables.push("SELECT NULL AS inverter, NULL AS time WHERE 0".to_owned());
+    }
+    format!("CREATE VIEW {name} AS\n{}", tables.join("\nUNION ALL "))
+}
+
+/// Whether this version knows the column of that name.
+pub(crate) fn knows(column: &str) -> bool {
+    Quantity::from_name(column).is_some()
+}

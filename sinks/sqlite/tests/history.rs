@@ -1,0 +1,309 @@
+//! Asking a history, as reports and charts do.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may end where its surroundings break"
+)]
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::TimeZone;
+use kstar_sink::catalogue::Quantity;
+use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::sink::{Batch, Context, SinkConfig};
+use kstar_sink_sqlite::SqliteConfig;
+use kstar_sink_sqlite::history::{Aggregate, Bucket, History, HistoryError, Level};
+use tempfile::TempDir;
+
+/// 2026-11-22T00:00:00Z.
+const BEGIN: i64 = 1_795_305_600_000;
+
+const EVER: Range<UnixMillis> = UnixMillis(i64::MIN)..UnixMillis(i64::MAX);
+
+struct Place {
+    folder: TempDir,
+    zone: &'static str,
+}
+
+impl Place {
+    fn new(zone: &'static str) -> Self {
+        let folder = TempDir::new().unwrap();
+        Self { folder, zone }
+    }
+
+    async fn write(&self, readings: &[Arc<Reading>]) {
+        let context = Context {
+            inverters: Vec::new(),
+            poll_interval: Duration::from_secs(5),
+            state_dir: self.folder.path().to_owned(),
+            zone: TimeZone::get(self.zone).unwrap(),
+            version: "0",
+        };
+        let mut sink = SqliteConfig::default().open(&context).unwrap();
+        for batch in readings.chunks(500) {
+            sink.deliver(&Batch::new(batch)).await.unwrap();
+        }
+        sink.close().await.unwrap();
+    }
+
+    fn history(&self) -> History {
+        History::open(&self.folder.path().join("history.db")).unwrap()
+    }
+
+    fn buckets(
+        &self,
+        level: Level,
+        span: Range<UnixMillis>,
+        quantities: &[Quantity],
+    ) -> Vec<Bucket> {
+        let mut buckets = Vec::new();
+        let mut each = |bucket: &Bucket| {
+            buckets.push(bucket.clone());
+            ControlFlow::Continue(())
+        };
+        self.history()
+            .buckets("roof", level, span, quantities, &mut each)
+            .unwrap();
+        buckets
+    }
+}
+
+/// A reading of so many seconds after the begin, with these raw values.
+fn reading(seconds: i64, values: &[(Quantity, i64)]) -> Arc<Reading> {
+    let mut reading = Reading {
+        time: UnixMillis(BEGIN + seconds * 1000),
+        inverter: Inverter::named("roof"),
+        values: kstar_sink::catalogue::Values::default(),
+    };
+    for (quantity, raw) in values {
+        reading.values.set_raw(*quantity, Some(*raw));
+    }
+    reading.values.derive();
+    Arc::new(reading)
+}
+
+fn measured(mean: f64, min: f64, max: f64) -> Aggregate {
+    Aggregate::Measured { mean, min, max }
+}
+
+fn grown(grown: f64) -> Aggregate {
+    Aggregate::Counted { grown }
+}
+
+#[tokio::test]
+async fn readings_come_back_as_they_were() {
+    let place = Place::new("UTC");
+    let written = kstar_sink::testing::readings("roof", 1200);
+    place.write(&written).await;
+    let mut read = Vec::new();
+    let mut each = |reading| {
+        read.push(Arc::new(reading));
+        ControlFlow::Continue(())
+    };
+    place.history().readings("roof", EVER, &mut each).unwrap();
+    assert!(read == written);
+    let (first, last) = (written[0].time, written[1199].time);
+    let inverters = place.history().inverters().unwrap();
+    assert_eq!(inverters.len(), 1);
+    assert_eq!(inverters[0].name, "roof");
+    assert_eq!(
+        (inverters[0].first, inverters[0].last),
+        (Some(first), Some(last))
+    );
+}
+
+#[tokio::test]
+async fn a_span_has_its_begin_and_not_its_end_and_can_be_broken_off() {
+    let place = Place::new("UTC");
+    place
+        .write(&kstar_sink::testing::readings("roof", 100))
+        .await;
+    let asked = |span: Range<i64>, most: usize| {
+        let mut times = Vec::new();
+        let mut each = |reading: Reading| {
+            times.push(reading.time.0 - BEGIN);
+            if times.len() == most {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let span = UnixMillis(BEGIN + span.start)..UnixMillis(BEGIN + span.end);
+        place.history().readings("roof", span, &mut each).unwrap();
+        times
+    };
+    assert_eq!(asked(5000..20_000, 9), [5000, 10_000, 15_000]);
+    assert_eq!(asked(5000..20_000, 2), [5000, 10_000]);
+}
+
+#[tokio::test]
+async fn a_mean_weighs_by_time_and_its_interval_is_split_at_the_edge() {
+    let place = Place::new("UTC");
+    let load = Quantity::load_power;
+    place
+        .write(&[
+            reading(0, &[(load, 100)]),
+            reading(10, &[(load, 300)]),
+            // Too far away for the time in between to be known.
+            reading(280, &[(load, 0)]),
+            reading(320, &[(load, 400)]),
+        ])
+        .await;
+    let buckets = place.buckets(Level::FiveMinutes, EVER, &[load]);
+    assert_eq!(buckets.len(), 2);
+    assert_eq!(
+        (buckets[0].begin.0, buckets[0].end.0),
+        (BEGIN, BEGIN + 300_000)
+    );
+    assert_eq!(
+        (buckets[0].samples, buckets[0].covered),
+        (3, Duration::from_secs(30))
+    );
+    // 10 s of 200 W and 20 s of 100 W.
+    assert_eq!(buckets[0].values, [Some(measured(133.33, 0.0, 300.0))]);
+    assert_eq!(
+        (buckets[1].samples, buckets[1].covered),
+        (1, Duration::from_secs(20))
+    );
+    assert_eq!(buckets[1].values, [Some(measured(300.0, 400.0, 400.0))]);
+    let hour = place.buckets(Level::Hour, EVER, &[load]);
+    assert_eq!(
+        (hour[0].samples, hour[0].covered),
+        (4, Duration::from_secs(50))
+    );
+    assert_eq!(hour[0].values, [Some(measured(200.0, 0.0, 400.0))]);
+}
+
+#[tokio::test]
+async fn what_follows_from_others_is_computed_before_it_is_added_up() {
+    let place = Place::new("UTC");
+    let grid = Quantity::grid_power;
+    place
+        .write(&[reading(0, &[(grid, -1000)]), reading(10, &[(grid, 1000)])])
+        .await;
+    let quantities = [
+        grid,
+        Quantity::grid_import_power,
+        Quantity::grid_export_power,
+        Quantity::pv_power,
+    ];
+    let buckets = place.buckets(Level::Day, EVER, &quantities);
+    assert_eq!(
+        buckets[0].values,
+        [
+            Some(measured(0.0, -1000.0, 1000.0)),
+            Some(measured(500.0, 0.0, 1000.0)),
+            Some(measured(500.0, 0.0, 1000.0)),
+            None
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_counter_grows_from_the_last_value_before_the_bucket_and_never_falls() {
+    let place = Place::new("UTC");
+    let (today, total) = (Quantity::energy_today, Quantity::energy_total);
+    place
+        .write(&[
+            reading(0, &[(today, 50), (total, 1000)]),
+            // A poll that told no counters.
+            reading(290, &[]),
+            reading(400, &[(today, 52), (total, 1003)]),
+            reading(410, &[(today, 1), (total, 900)]),
+            reading(420, &[(today, 3), (total, 902)]),
+            reading(4000, &[(today, 3), (total, 903)]),
+        ])
+        .await;
+    let quantities = [today, total];
+    let buckets = place.buckets(Level::FiveMinutes, EVER, &quantities);
+    let values: Vec<_> = buckets.iter().map(|bucket| bucket.values.clone()).collect();
+    assert_eq!(
+        values,
+        [
+            [Some(grown(0.0)), Some(grown(0.0))],
+            [Some(grown(0.5)), Some(grown(0.5))],
+            [Some(grown(0.0)), Some(grown(0.1))],
+        ]
+    );
+    // Asked for alone, it is the same bucket.
+    let second = UnixMillis(BEGIN + 300_000)..UnixMillis(BEGIN + 300_001);
+    assert_eq!(
+        place.buckets(Level::FiveMinutes, second, &quantities),
+        buckets[1..2]
+    );
+    let hours = place.buckets(Level::Hour, EVER, &quantities);
+    assert_eq!(hours[0].values, [Some(grown(0.5)), Some(grown(0.5))]);
+}
+
+#[tokio::test]
+async fn a_day_ends_at_midnight_in_the_collectors_zone() {
+    let place = Place::new("Asia/Kathmandu");
+    let load = Quantity::load_power;
+    // Midnight in Kathmandu is at 18:15 UTC.
+    let midnight = 18 * 3600 + 15 * 60;
+    place
+        .write(&[
+            reading(midnight - 3600, &[(load, 1)]),
+            reading(midnight - 1, &[(load, 3)]),
+            reading(midnight, &[(load, 100)]),
+        ])
+        .await;
+    let days = place.buckets(Level::Day, EVER, &[load]);
+    let begins: Vec<_> = days
+        .iter()
+        .map(|day| (day.begin.0 - BEGIN) / 1000)
+        .collect();
+    assert_eq!(begins, [midnight - 86_400, midnight]);
+    assert_eq!(days[0].samples, 2);
+    assert_eq!(place.history().zone().iana_name(), Some("Asia/Kathmandu"));
+    let of_the_second = UnixMillis(days[0].begin.0 + 1)..UnixMillis(days[1].begin.0 + 1);
+    assert_eq!(place.buckets(Level::Day, of_the_second, &[load]), days[1..]);
+}
+
+#[tokio::test]
+async fn a_mode_has_no_aggregate_and_an_unknown_inverter_is_named() {
+    let place = Place::new("UTC");
+    place.write(&kstar_sink::testing::readings("roof", 3)).await;
+    let quantities = [
+        Quantity::battery_mode,
+        Quantity::errors,
+        Quantity::error_bits,
+    ];
+    let buckets = place.buckets(Level::Day, EVER, &quantities);
+    assert_eq!(buckets[0].values, [None, None, None]);
+    let error = place
+        .history()
+        .readings("barn", EVER, &mut |_| ControlFlow::Continue(()))
+        .unwrap_err();
+    assert!(matches!(error, HistoryError::UnknownInverter { .. }));
+    assert!(
+        error
+            .to_string()
+            .ends_with("knows no inverter `barn`, only: roof"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_or_no_history_is_said() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("history.db");
+    let reason = |path: &std::path::Path| match History::open(path) {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    };
+    assert!(
+        reason(&path).starts_with("there is no history at "),
+        "{}",
+        reason(&path)
+    );
+    assert!(!path.exists());
+    std::fs::write(&path, "Dear Sir or Madam, ".repeat(100)).unwrap();
+    assert!(
+        reason(&path).contains("is no SQLite database"),
+        "{}",
+        reason(&path)
+    );
+}

@@ -1,0 +1,443 @@
+//! `kstar export`: readings, or what they come to, as CSV or JSON lines.
+//!
+//! Nothing is held but the row at hand, so that ten years need no more memory than a day. Inverters follow one another,
+//! each in the order of time.
+
+use std::future::Future;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::ops::{ControlFlow, Range};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, ValueEnum};
+use kstar_sink::catalogue::Quantity;
+use kstar_sink::reading::{Reading, SCHEMA, UnixMillis};
+use kstar_sink::units::Kind;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::Failure;
+use super::output::NewFile;
+use super::progress::Progress;
+use super::stored::{Stored, StoredArgs};
+use crate::period::{range, timestamp};
+use crate::report::show::Plain;
+use crate::sinks::history::{Aggregate, Bucket, HistoryError, Level};
+
+/// How many rows pass between two looks at the bar and at the order to stop.
+const ROWS_AT_ONCE: u64 = 512;
+
+/// What `kstar export` can be told.
+#[derive(Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// The first moment: 2026-11-22, 2026-11, 2026-11-22T10:15, today, yesterday, or 7d for seven days ago
+    /// [default: the first reading]
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// The end; all of a day, a month or a year that is named belongs to it [default: the last reading]
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Every reading, or means, extremes and growths of longer stretches
+    #[arg(long, value_enum, default_value_t)]
+    resolution: Resolution,
+    /// Some quantities by their names, with commas between; `kstar fields` lists them [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    quantities: Vec<String>,
+    /// How rows are written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Local time instead of UTC, in CSV
+    #[arg(long)]
+    local: bool,
+    /// Where to; the file appears when it is complete [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    stored: StoredArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Resolution {
+    /// Every reading
+    #[default]
+    Raw,
+    /// Five minutes
+    #[value(name = "5min")]
+    FiveMinutes,
+    /// Hours of the local clock
+    Hour,
+    /// Days by local midnight
+    Day,
+}
+
+impl Resolution {
+    fn level(self) -> Option<Level> {
+        match self {
+            Self::Raw => None,
+            Self::FiveMinutes => Some(Level::FiveMinutes),
+            Self::Hour => Some(Level::Hour),
+            Self::Day => Some(Level::Day),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A header and a row each
+    #[default]
+    Csv,
+    /// A JSON object each; raw ones are those that the sink stdout prints
+    Json,
+}
+
+/// Exports, on a thread of its own, until it is done or `shutdown` is ready.
+pub async fn run(args: ExportArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let mut export = tokio::task::spawn_blocking(move || export(&args, &stopped));
+    let ended = tokio::select! {
+        ended = &mut export => ended,
+        () = shutdown => {
+            stop.store(true, Ordering::Relaxed);
+            export.await
+        }
+    };
+    ended.unwrap_or_else(|error| Err(Failure::Runtime(format!("the export has failed: {error}"))))
+}
+
+fn export(args: &ExportArgs, stop: &AtomicBool) -> Result<(), Failure> {
+    if args.local && args.format == Format::Json {
+        let message = "times in JSON are always UTC; leave --local away, or use --format csv";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let quantities = quantities(args)?;
+    let stored = args.stored.open()?;
+    let span =
+        range(args.from.as_deref(), args.to.as_deref(), &stored.now).map_err(Failure::Usage)?;
+    let form = Form {
+        format: args.format,
+        quantities,
+        of_buckets: args.resolution != Resolution::Raw,
+        local: args.local,
+        stored: &stored,
+    };
+    match &args.output {
+        None => {
+            let mut out = BufWriter::new(io::stdout().lock());
+            let bar = !io::stdout().is_terminal();
+            let ended = write(args, &form, span, bar, stop, &mut out);
+            ended.map_err(|ending| ending.failure(&stored, Failure::from))?;
+            out.flush()?;
+            Ok(())
+        }
+        Some(path) => {
+            let mut file = NewFile::create(path)?;
+            let ended = write(args, &form, span, true, stop, &mut file);
+            ended.map_err(|ending| ending.failure(&stored, |error| file.failure(&error)))?;
+            file.complete()
+        }
+    }
+}
+
+/// The quantities that are asked for, or all that the resolution has.
+fn quantities(args: &ExportArgs) -> Result<Vec<Quantity>, Failure> {
+    let fits = |quantity: Quantity| args.resolution == Resolution::Raw || has_aggregate(quantity);
+    if args.quantities.is_empty() {
+        let all = Quantity::ALL.iter().copied();
+        return Ok(all.filter(|quantity| fits(*quantity)).collect());
+    }
+    let named = |name: &String| {
+        let quantity = Quantity::from_name(name.trim()).ok_or_else(|| {
+            let all: Vec<&str> = Quantity::ALL.iter().map(|one| one.name()).collect();
+            Failure::Usage(format!(
+                "no quantity is named `{name}`; there are: {}",
+                all.join(", ")
+            ))
+        })?;
+        if fits(quantity) {
+            Ok(quantity)
+        } else {
+            Err(Failure::Usage(format!(
+                "`{quantity}` is no number, so it has no mean; leave it away, or use --resolution raw"
+            )))
+        }
+    };
+    args.quantities.iter().map(named).collect()
+}
+
+/// Why an export has ended before its end.
+enum Ending {
+    Output(io::Error),
+    History(HistoryError),
+    Stopped,
+    Nothing,
+}
+
+impl From<io::Error> for Ending {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Ending {
+    fn failure(self, stored: &Stored, of_output: impl FnOnce(io::Error) -> Failure) -> Failure {
+        match self {
+            Self::Output(error) => of_output(error),
+            Self::History(error) => error.into(),
+            Self::Stopped => {
+                Failure::Runtime("the export was stopped before it was complete".to_owned())
+            }
+            Self::Nothing => stored.nothing("the time from --from to --to"),
+        }
+    }
+}
+
+fn write(
+    args: &ExportArgs,
+    form: &Form<'_>,
+    span: Range<UnixMillis>,
+    bar: bool,
+    stop: &AtomicBool,
+    out: &mut impl Write,
+) -> Result<(), Ending> {
+    let stretches: Vec<(&str, Range<UnixMillis>)> = form
+        .stored
+        .inverters
+        .iter()
+        .filter_map(|inverter| {
+            let (first, last) = inverter.first.zip(inverter.last)?;
+            let there = first.max(span.start)..last.min(span.end);
+            Some((inverter.name.as_str(), there))
+        })
+        .collect();
+    let length = |stretch: &Range<UnixMillis>| {
+        u64::try_from(stretch.end.0.saturating_sub(stretch.start.0)).unwrap_or_default()
+    };
+    let total = stretches.iter().map(|(_, stretch)| length(stretch)).sum();
+    let progress = bar.then(|| Progress::new("exporting", total));
+    let mut done = 0;
+    let mut rows = 0_u64;
+    for (name, stretch) in stretches {
+        let mut ending = None;
+        let mut each = |time: UnixMillis, row: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>| {
+            if rows.is_multiple_of(ROWS_AT_ONCE) {
+                if stop.load(Ordering::Relaxed) {
+                    ending = Some(Ending::Stopped);
+                    return ControlFlow::Break(());
+                }
+                if let Some(progress) = &progress {
+                    progress.advance_to(done + length(&(stretch.start..time)));
+                }
+            }
+            let head = if rows == 0 { form.head(out) } else { Ok(()) };
+            rows += 1;
+            match head.and_then(|()| row(out)) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    ending = Some(error.into());
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        let (history, span) = (&form.stored.history, span.clone());
+        let asked = match args.resolution.level() {
+            None => history.readings(name, span, &mut |mut reading| {
+                each(reading.time, &mut |out| form.reading(&mut reading, out))
+            }),
+            Some(level) => history.buckets(name, level, span, &form.quantities, &mut |bucket| {
+                each(bucket.begin, &mut |out| form.bucket(name, bucket, out))
+            }),
+        };
+        asked.map_err(Ending::History)?;
+        if let Some(ending) = ending {
+            return Err(ending);
+        }
+        done += length(&stretch);
+    }
+    if rows == 0 {
+        return Err(Ending::Nothing);
+    }
+    Ok(())
+}
+
+/// How rows are written.
+struct Form<'a> {
+    format: Format,
+    quantities: Vec<Quantity>,
+    of_buckets: bool,
+    local: bool,
+    stored: &'a Stored,
+}
+
+impl Form<'_> {
+    /// The first row of CSV.
+    fn head(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.format == Format::Json {
+            return Ok(());
+        }
+        if !self.of_buckets {
+            out.write_all(b"time,inverter")?;
+            for quantity in &self.quantities {
+                write!(out, ",{quantity}")?;
+            }
+            return writeln!(out);
+        }
+        out.write_all(b"begin,end,inverter,samples,covered")?;
+        for quantity in &self.quantities {
+            match quantity.description().kind {
+                Kind::Measurement => {
+                    write!(out, ",{quantity}_mean,{quantity}_min,{quantity}_max")?;
+                }
+                _ => write!(out, ",{quantity}_grown")?,
+            }
+        }
+        writeln!(out)
+    }
+
+    fn reading(&self, reading: &mut Reading, out: &mut dyn Write) -> io::Result<()> {
+        match self.format {
+            Format::Json => {
+                for quantity in Quantity::ALL {
+                    if !self.quantities.contains(quantity) {
+                        reading.values.set_raw(*quantity, None);
+                    }
+                }
+                serde_json::to_writer(&mut *out, &reading)?;
+            }
+            Format::Csv => {
+                self.time(reading.time, out)?;
+                write!(out, ",{}", reading.inverter.name)?;
+                for quantity in &self.quantities {
+                    match reading.values.get(*quantity) {
+                        Some(value) => write!(out, ",{}", quoted(value.to_string()))?,
+                        None => out.write_all(b",")?,
+                    }
+                }
+            }
+        }
+        writeln!(out)
+    }
+
+    fn bucket(&self, inverter: &str, bucket: &Bucket, out: &mut dyn Write) -> io::Result<()> {
+        match self.format {
+            Format::Json => {
+                let line = BucketAsJson {
+                    inverter,
+                    bucket,
+                    quantities: &self.quantities,
+                };
+                serde_json::to_writer(&mut *out, &line)?;
+            }
+            Format::Csv => {
+                self.time(bucket.begin, out)?;
+                out.write_all(b",")?;
+                self.time(bucket.end, out)?;
+                let covered = bucket.covered.as_secs_f64();
+                write!(out, ",{inverter},{},{covered}", bucket.samples)?;
+                for (quantity, value) in self.quantities.iter().zip(&bucket.values) {
+                    match (value, quantity.description().kind) {
+                        (Some(Aggregate::Measured { mean, min, max }), _) => {
+                            write!(out, ",{mean},{min},{max}")?;
+                        }
+                        (Some(Aggregate::Counted { grown }), _) => write!(out, ",{grown}")?,
+                        (None, Kind::Measurement) => out.write_all(b",,,")?,
+                        (None, _) => out.write_all(b",")?,
+                    }
+                }
+            }
+        }
+        writeln!(out)
+    }
+
+    fn time(&self, moment: UnixMillis, out: &mut dyn Write) -> io::Result<()> {
+        if self.local {
+            let local = timestamp(moment).to_zoned(self.stored.now.time_zone().clone());
+            write!(out, "{}", local.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"))
+        } else {
+            write!(out, "{moment}")
+        }
+    }
+}
+
+/// Whether buckets have something of it.
+fn has_aggregate(quantity: Quantity) -> bool {
+    match quantity.description().kind {
+        Kind::Measurement | Kind::Counter => true,
+        Kind::Mode(_) | Kind::Flags(_) | Kind::Bits | Kind::Clock => false,
+    }
+}
+
+/// A field of CSV: quoted where a comma, a quote or a line break would part it.
+fn quoted(text: String) -> String {
+    if text.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
+}
+
+/// What readings come to, as one flat JSON object with an object for each quantity.
+struct BucketAsJson<'a> {
+    inverter: &'a str,
+    bucket: &'a Bucket,
+    quantities: &'a [Quantity],
+}
+
+impl Serialize for BucketAsJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(untagged)]
+        enum Of {
+            Measured { mean: Plain, min: Plain, max: Plain },
+            Counted { grown: Plain },
+        }
+        let Bucket {
+            begin,
+            end,
+            samples,
+            covered,
+            values,
+        } = self.bucket;
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("schema", &SCHEMA)?;
+        line.serialize_entry("begin", &format_args!("{begin}"))?;
+        line.serialize_entry("end", &format_args!("{end}"))?;
+        line.serialize_entry("inverter", self.inverter)?;
+        line.serialize_entry("samples", samples)?;
+        line.serialize_entry("covered", &Plain(covered.as_secs_f64()))?;
+        for (quantity, value) in self.quantities.iter().zip(values) {
+            let of = match *value {
+                Some(Aggregate::Measured { mean, min, max }) => Of::Measured {
+                    mean: Plain(mean),
+                    min: Plain(min),
+                    max: Plain(max),
+                },
+                Some(Aggregate::Counted { grown }) => Of::Counted {
+                    grown: Plain(grown),
+                },
+                None => continue,
+            };
+            line.serialize_entry(quantity.name(), &of)?;
+        }
+        line.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_field_is_quoted_where_it_would_fall_apart() {
+        for (field, written) in [
+            ("231.7", "231.7"),
+            ("fan,relay", "\"fan,relay\""),
+            ("a \"b\"", "\"a \"\"b\"\"\""),
+            ("a\nb", "\"a\nb\""),
+            ("", ""),
+        ] {
+            assert_eq!(quoted(field.to_owned()), written);
+        }
+    }
+}

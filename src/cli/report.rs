@@ -1,0 +1,78 @@
+//! `kstar report`: what a day, a month, a year or all years come to.
+
+use std::io::Write;
+
+use clap::{Args, ValueEnum};
+use kstar_sink::reading::UnixMillis;
+
+use super::Failure;
+use super::stored::StoredArgs;
+use crate::period::Calendar;
+use crate::report::Subject;
+use crate::report::gather::{self, Question};
+use crate::report::show;
+
+/// What `kstar report` can be told.
+#[derive(Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// What to add up
+    #[arg(value_enum)]
+    what: What,
+    /// Which one: 2026-11-22, 2026-11, 2026, today or yesterday [default: the present one]
+    #[arg(long, value_name = "DATE")]
+    date: Option<String>,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    stored: StoredArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// A day, by its hours
+    Day,
+    /// A month, by its days
+    Month,
+    /// A year, by its months
+    Year,
+    /// All that there is, by years
+    Total,
+}
+
+/// Adds up and shows it.
+pub fn run(args: &ReportArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let stored = args.stored.open()?;
+    let subject = match args.what {
+        What::Day => Subject::One(Calendar::Day),
+        What::Month => Subject::One(Calendar::Month),
+        What::Year => Subject::One(Calendar::Year),
+        What::Total => Subject::Total,
+    };
+    let date = match (subject, &args.date) {
+        (Subject::One(calendar), Some(text)) => {
+            calendar.named(text, &stored.now).map_err(Failure::Usage)?
+        }
+        (Subject::Total, Some(_)) => {
+            let message = "a total is over all years, so it takes no --date; ask for a year";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        (_, None) => stored.now.date(),
+    };
+    let question = Question {
+        subject,
+        date,
+        inverters: &stored.inverters,
+        tariffs: &stored.tariffs,
+        now: UnixMillis(stored.now.timestamp().as_millisecond()),
+    };
+    let report = gather::report(&stored.history, &question)?
+        .ok_or_else(|| stored.nothing(&show::title(subject, date)))?;
+    if args.json {
+        show::json(&report, out)?;
+    } else {
+        show::table(&report, out)?;
+    }
+    out.flush()?;
+    Ok(())
+}

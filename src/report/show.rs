@@ -1,0 +1,313 @@
+//! A report for people, as a table that fits a terminal of 80 columns, and for programs, as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use jiff::civil::Date;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::{Part, Report, Subject};
+use crate::period::{Calendar, day_of, local, timestamp};
+
+/// What stands for a figure that is not known.
+const ABSENT: &str = "-";
+
+/// The columns after that of the parts: their head and unit.
+const COLUMNS: [(&str, &str); 10] = [
+    ("PV", "kWh"),
+    ("Used", "kWh"),
+    ("Import", "kWh"),
+    ("Export", "kWh"),
+    ("Stored", "kWh"),
+    ("Drawn", "kWh"),
+    ("Own", "%"),
+    ("Autarky", "%"),
+    ("Peak", "kW"),
+    ("Data", "%"),
+];
+
+/// A report's name: `Sunday 22 November 2026`.
+pub fn title(subject: Subject, first: Date) -> String {
+    let format = match subject {
+        Subject::One(Calendar::Day) => "%A %-d %B %Y",
+        Subject::One(Calendar::Week) => "Week %-V of %G",
+        Subject::One(Calendar::Month) => "%B %Y",
+        Subject::One(Calendar::Year) => "%Y",
+        Subject::Total => return "All years".to_owned(),
+    };
+    first.strftime(format).to_string()
+}
+
+/// The report as a table with its sums.
+pub fn table(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let inverters = report.inverters.join(", ");
+    writeln!(
+        out,
+        "{}, {inverters}\n",
+        title(report.subject, report.days.start)
+    )?;
+    let decimals = decimals(report);
+    let head = |row: fn(&(&'static str, &'static str)) -> &'static str| {
+        std::iter::once(String::new())
+            .chain(COLUMNS.iter().map(|column| row(column).to_owned()))
+            .collect()
+    };
+    let mut rows: Vec<Vec<String>> = vec![head(|(name, _)| name), head(|(_, unit)| unit)];
+    // Where the clock is changed an hour may come twice, and is told apart by the name of its time.
+    let named = report.subject.part().is_none() && report.parts.len() != 24;
+    for part in report.parts.iter().filter(|part| part.coverage.is_some()) {
+        rows.push(row(label(report, part, named), part, decimals));
+    }
+    rows.push(row("Sum".to_owned(), &report.sum, decimals));
+    write_right(out, &rows)?;
+    writeln!(out)?;
+    for line in remarks(report) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// Below a hundred two decimals, below ten thousand one: so that every energy has the same, and fits its column.
+fn decimals(report: &Report) -> usize {
+    let highest = report.sum.figures.flows.named();
+    let highest = highest.iter().filter_map(|(_, energy)| *energy);
+    match highest.map(|energy| energy.kwh).fold(0.0, f64::max) {
+        ..100.0 => 2,
+        ..10_000.0 => 1,
+        _ => 0,
+    }
+}
+
+/// A part's name.
+fn label(report: &Report, part: &Part, named: bool) -> String {
+    let begin = part.span.start;
+    let date = day_of(begin, &report.zone);
+    match report.subject.part() {
+        None if named => {
+            let moment = timestamp(begin).to_zoned(report.zone.clone());
+            moment.strftime("%H:%M %Z").to_string()
+        }
+        None => local(begin, &report.zone).strftime("%H:%M").to_string(),
+        Some(Calendar::Month) => date.strftime("%B").to_string(),
+        Some(Calendar::Year) => date.strftime("%Y").to_string(),
+        Some(Calendar::Day | Calendar::Week) => date.strftime("%a %e").to_string(),
+    }
+}
+
+fn row(label: String, part: &Part, decimals: usize) -> Vec<String> {
+    let figures = &part.figures;
+    let energies = figures
+        .flows
+        .named()
+        .map(|(_, energy)| energy.map_or(ABSENT.to_owned(), |energy| number(energy.kwh, decimals)));
+    let percent =
+        |share: Option<f64>| share.map_or(ABSENT.to_owned(), |share| number(share * 100.0, 0));
+    let peak = figures.peak_watts;
+    let mut cells = vec![label];
+    cells.extend(energies);
+    cells.extend([
+        percent(figures.flows.self_consumption()),
+        percent(figures.flows.autarky()),
+        peak.map_or(ABSENT.to_owned(), |watts| number(watts / 1000.0, 2)),
+        percent(part.coverage),
+    ]);
+    cells
+}
+
+/// A number without the minus of a zero.
+fn number(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(rest) if rest.chars().all(|digit| matches!(digit, '0' | '.')) => rest.to_owned(),
+        _ => text,
+    }
+}
+
+/// What a table has no column for.
+fn remarks(report: &Report) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for peak in &report.peaks {
+        let time = timestamp(peak.time).to_zoned(report.zone.clone());
+        remarks.push(format!(
+            "Peak      {} kW of {} at {}",
+            number(peak.watts / 1000.0, 2),
+            peak.inverter,
+            time.strftime("%Y-%m-%d %H:%M")
+        ));
+    }
+    let flows = &report.sum.figures.flows;
+    if let Some(losses) = flows.losses() {
+        remarks.push(format!("Losses    {} kWh", number(losses, 2)));
+    }
+    if let Some(currency) = &report.currency {
+        let money = &report.sum.figures.money;
+        let mut line = "Money    ".to_owned();
+        for (name, amount) in [
+            ("cost", money.cost),
+            ("income", money.income),
+            ("savings", money.savings),
+        ] {
+            let amount = amount.map_or(ABSENT.to_owned(), |amount| number(amount, 2));
+            let comma = if name == "cost" { "" } else { "," };
+            // Writing to a `String` cannot fail.
+            let _ = write!(line, "{comma} {name} {amount} {currency}");
+        }
+        remarks.push(line);
+    }
+    if !flows.is_balanced() {
+        remarks.push(
+            "Sources and uses do not fit together. Is the meter's clamp the right way round,\n\
+             and are all loads behind it?"
+                .to_owned(),
+        );
+    }
+    remarks
+}
+
+/// Writes rows as columns: the first to the left, the others to the right.
+fn write_right(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
+    let width = |cell: &String| cell.chars().count();
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        widths.resize(row.len().max(widths.len()), 0);
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = width(cell).max(*widest);
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (index, (cell, widest)) in row.iter().zip(&widths).enumerate() {
+            // Writing to a `String` cannot fail.
+            let _ = if index == 0 {
+                write!(line, "{cell:widest$}")
+            } else {
+                write!(line, " {cell:>widest$}", widest = widest.max(&MINIMUM))
+            };
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// So that columns of short numbers do not run into one.
+const MINIMUM: usize = 5;
+
+/// The report as one JSON object; what is absent is left out.
+pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Whole<'a> {
+        schema: u32,
+        report: &'static str,
+        begin: String,
+        end: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        zone: Option<&'a str>,
+        inverters: Vec<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        currency: Option<&'a str>,
+        sum: PartAsJson<'a>,
+        peaks: Vec<Peak<'a>>,
+        parts: Vec<PartAsJson<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Peak<'a> {
+        inverter: &'a str,
+        power: Plain,
+        time: String,
+    }
+    let whole = Whole {
+        schema: 1,
+        report: report.subject.name(),
+        begin: report.sum.span.start.to_string(),
+        end: report.sum.span.end.to_string(),
+        zone: report.zone.iana_name(),
+        inverters: report.inverters.iter().map(|name| &**name).collect(),
+        currency: report.currency.as_deref(),
+        sum: PartAsJson(&report.sum),
+        peaks: report
+            .peaks
+            .iter()
+            .map(|peak| Peak {
+                inverter: &peak.inverter,
+                power: rounded(peak.watts, 2),
+                time: peak.time.to_string(),
+            })
+            .collect(),
+        parts: report.parts.iter().map(PartAsJson).collect(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &whole)?;
+    writeln!(out)
+}
+
+/// A part as JSON has it.
+struct PartAsJson<'a>(&'a Part);
+
+impl Serialize for PartAsJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Part {
+            span,
+            figures,
+            coverage,
+        } = self.0;
+        let flows = &figures.flows;
+        let known = flows.named().into_iter().filter_map(|(name, energy)| {
+            let energy = energy?;
+            Some((name, energy))
+        });
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("begin", &span.start.to_string())?;
+        object.serialize_entry("end", &span.end.to_string())?;
+        for (name, energy) in known.clone() {
+            object.serialize_entry(name, &rounded(energy.kwh, 3))?;
+        }
+        for (name, value, decimals) in [
+            ("self_consumption", flows.self_consumption(), 4),
+            ("autarky", flows.autarky(), 4),
+            ("losses", flows.losses(), 3),
+            ("peak_power", figures.peak_watts, 2),
+            ("coverage", *coverage, 4),
+            ("cost", figures.money.cost, 4),
+            ("income", figures.money.income, 4),
+            ("savings", figures.money.savings, 4),
+        ] {
+            if let Some(value) = value {
+                object.serialize_entry(name, &rounded(value, decimals))?;
+            }
+        }
+        if flows.losses().is_some() {
+            object.serialize_entry("balanced", &flows.is_balanced())?;
+        }
+        let origins: BTreeMap<&str, &str> = known
+            .map(|(name, energy)| (name, energy.origin.name()))
+            .collect();
+        if !origins.is_empty() {
+            object.serialize_entry("origin", &origins)?;
+        }
+        object.end()
+    }
+}
+
+/// A number that JSON writes as the shortest decimal, as readings are written: 6746 and not 6746.0.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain(pub f64);
+
+impl Serialize for Plain {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Up to here every whole number has a float of its own.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if self.0.fract() == 0.0 && self.0.abs() < EXACT {
+            #[expect(clippy::cast_possible_truncation, reason = "whole, and far below 2^63")]
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+/// With so many decimals.
+fn rounded(value: f64, decimals: i32) -> Plain {
+    let unit = 10_f64.powi(decimals);
+    Plain((value * unit).round() / unit)
+}

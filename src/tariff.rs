@@ -1,0 +1,390 @@
+//! What electricity costs: the sections `[[tariff]]` of the configuration, and the price at a given time.
+//!
+//! A household has one price, or a few by the time of day and week, and gets something for what it feeds in. When the
+//! contract changes, another section says since when: what was before keeps its prices.
+
+use jiff::civil::{Date, DateTime, Time, Weekday};
+use serde::{Deserialize, Deserializer, de};
+
+/// A section `[[tariff]]`: prices that are in force together.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tariff {
+    /// The first day of these prices; the first section needs none.
+    #[serde(default)]
+    pub since: Option<Day>,
+    /// The currency, as reports show it.
+    #[serde(deserialize_with = "currency")]
+    pub currency: String,
+    /// What a kWh from the grid costs at all times that no entry of `times` is about.
+    #[serde(deserialize_with = "price")]
+    pub price: f64,
+    /// What a kWh that is fed into the grid brings in.
+    #[serde(default, deserialize_with = "price")]
+    pub feed_in: f64,
+    /// Times with a price of their own; where several fit, the first counts.
+    #[serde(default)]
+    pub times: Vec<Band>,
+}
+
+/// A time of the day with a price of its own.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Band {
+    /// When it begins.
+    pub from: TimeOfDay,
+    /// When it ends: on the next day, if that is earlier than its begin. "00:00" is the end of the day.
+    pub to: TimeOfDay,
+    /// What a kWh from the grid costs then.
+    #[serde(deserialize_with = "price")]
+    pub price: f64,
+    /// The days on which it begins; all if nothing is said.
+    #[serde(default = "every_day")]
+    pub weekdays: Vec<DayOfWeek>,
+}
+
+/// A date as `2026-11-22`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Day(pub Date);
+
+impl TryFrom<String> for Day {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let date = if text.len() == 10 {
+            text.parse().ok()
+        } else {
+            None
+        };
+        date.map(Self)
+            .ok_or_else(|| format!("`{text}` is no date; write one like \"2026-11-22\""))
+    }
+}
+
+/// A time of the day as `17:30`, in steps of five minutes: the history knows none that are shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct TimeOfDay(pub Time);
+
+impl TryFrom<String> for TimeOfDay {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let time: Option<Time> = if text.len() == 5 {
+            text.parse().ok()
+        } else {
+            None
+        };
+        let time = time
+            .ok_or_else(|| format!("`{text}` is no time of the day; write one like \"17:30\""))?;
+        if time.minute() % 5 == 0 {
+            Ok(Self(time))
+        } else {
+            Err(format!(
+                "`{text}` is between two steps of five minutes, and the history knows none that are shorter"
+            ))
+        }
+    }
+}
+
+/// A day of the week, by the first three letters of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum DayOfWeek {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+impl DayOfWeek {
+    const ALL: [Self; 7] = [
+        Self::Mon,
+        Self::Tue,
+        Self::Wed,
+        Self::Thu,
+        Self::Fri,
+        Self::Sat,
+        Self::Sun,
+    ];
+
+    fn is(self, weekday: Weekday) -> bool {
+        let ours = match self {
+            Self::Mon => Weekday::Monday,
+            Self::Tue => Weekday::Tuesday,
+            Self::Wed => Weekday::Wednesday,
+            Self::Thu => Weekday::Thursday,
+            Self::Fri => Weekday::Friday,
+            Self::Sat => Weekday::Saturday,
+            Self::Sun => Weekday::Sunday,
+        };
+        ours == weekday
+    }
+}
+
+fn every_day() -> Vec<DayOfWeek> {
+    DayOfWeek::ALL.to_vec()
+}
+
+fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let price = f64::deserialize(deserializer)?;
+    if price.is_finite() {
+        Ok(price)
+    } else {
+        Err(de::Error::custom("a price is a number, like 0.32"))
+    }
+}
+
+fn currency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if (1..=8).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
+        Ok(name)
+    } else {
+        Err(de::Error::custom(
+            "a currency has one to eight characters, like \"EUR\" or \"£\"",
+        ))
+    }
+}
+
+/// The shortest stretch for which one price holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Prices change at times that are no whole hours.
+    FiveMinutes,
+    /// Prices change at whole hours.
+    Hour,
+    /// Prices are the same all day.
+    Day,
+}
+
+impl Band {
+    fn covers(&self, local: DateTime) -> bool {
+        let begins_on = |weekday| self.weekdays.iter().any(|day| day.is(weekday));
+        let (time, weekday) = (local.time(), local.date().weekday());
+        let (from, to) = (self.from.0, self.to.0);
+        if from < to {
+            (from..to).contains(&time) && begins_on(weekday)
+        } else {
+            (time >= from && begins_on(weekday)) || (time < to && begins_on(weekday.previous()))
+        }
+    }
+}
+
+impl Tariff {
+    /// What a kWh from the grid costs when the clock on the wall shows this.
+    pub fn price_at(&self, local: DateTime) -> f64 {
+        let band = self.times.iter().find(|band| band.covers(local));
+        band.map_or(self.price, |band| band.price)
+    }
+
+    /// The tariff of a day; there is none before the first one.
+    pub fn of(tariffs: &[Self], date: Date) -> Option<&Self> {
+        tariffs
+            .iter()
+            .rfind(|tariff| tariff.since.is_none_or(|since| since.0 <= date))
+    }
+
+    /// How finely time must be parted so that each part has one price.
+    pub fn step(tariffs: &[Self]) -> Step {
+        tariffs
+            .iter()
+            .flat_map(|tariff| &tariff.times)
+            .flat_map(|band| [band.from, band.to])
+            .map(|time| {
+                if time.0.minute() == 0 {
+                    Step::Hour
+                } else {
+                    Step::FiveMinutes
+                }
+            })
+            .min()
+            .unwrap_or(Step::Day)
+    }
+
+    /// What one section says about another: the place of the mistake, as its section, its entry of `times` and its key,
+    /// and what is wrong.
+    pub fn check(tariffs: &[Self]) -> Result<(), Mistake> {
+        for (index, tariff) in tariffs.iter().enumerate() {
+            let mistake = |key, message: &str| Mistake {
+                tariff: index,
+                band: None,
+                key,
+                message: message.to_owned(),
+            };
+            if let Some(before) = index.checked_sub(1).and_then(|before| tariffs.get(before)) {
+                if tariff.since.is_none() {
+                    let message = "only the first tariff can do without `since`; say which day this one begins";
+                    return Err(mistake("since", message));
+                }
+                if tariff.since.map(|day| day.0) <= before.since.map(|day| day.0) {
+                    let message =
+                        "this tariff begins no later than the one before it; put them in order";
+                    return Err(mistake("since", message));
+                }
+                if tariff.currency != before.currency {
+                    let message =
+                        "all tariffs need the same currency, or their costs could not be added up";
+                    return Err(mistake("currency", message));
+                }
+            }
+            for (number, band) in tariff.times.iter().enumerate() {
+                let message = if band.from == band.to {
+                    "there is no time between `from` and `to`; a price for the whole day is the tariff's `price`"
+                } else if band.weekdays.is_empty() {
+                    "there is no day on which this price begins; leave `weekdays` away for all"
+                } else {
+                    continue;
+                };
+                return Err(Mistake {
+                    band: Some(number),
+                    ..mistake("times", message)
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Something wrong between the tariffs, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Which section, from 0 on.
+    pub tariff: usize,
+    /// Which entry of its `times`, if it is in one.
+    pub band: Option<usize>,
+    /// The key of the section.
+    pub key: &'static str,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct File {
+        tariff: Vec<Tariff>,
+    }
+
+    fn tariffs(text: &str) -> Vec<Tariff> {
+        toml::from_str::<File>(text).expect(text).tariff
+    }
+
+    fn at(text: &str) -> DateTime {
+        text.parse().expect(text)
+    }
+
+    const NIGHTS: &str = "
+        [[tariff]]
+        currency = 'EUR'
+        price = 0.32
+        feed_in = 0.08
+        times = [
+            { from = '00:30', to = '04:30', price = 0.09 },
+            { from = '22:00', to = '06:00', price = 0.2, weekdays = ['sat'] },
+            { from = '22:00', to = '00:00', price = 0.25 },
+        ]";
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the very number of the file")]
+    fn the_price_is_that_of_the_first_time_that_fits_or_else_the_usual_one() {
+        let tariff = &tariffs(NIGHTS)[0];
+        for (moment, price) in [
+            ("2026-11-23T00:25", 0.32),
+            ("2026-11-23T00:30", 0.09),
+            ("2026-11-23T04:25", 0.09),
+            ("2026-11-23T04:30", 0.32),
+            ("2026-11-23T23:55", 0.25),
+            // Saturday night, which goes on into Sunday.
+            ("2026-11-21T22:00", 0.2),
+            ("2026-11-22T00:00", 0.2),
+            ("2026-11-22T01:00", 0.09),
+            ("2026-11-22T05:55", 0.2),
+            ("2026-11-22T06:00", 0.32),
+            ("2026-11-21T05:00", 0.32),
+        ] {
+            assert_eq!(tariff.price_at(at(moment)), price, "{moment}");
+        }
+    }
+
+    #[test]
+    fn a_new_tariff_leaves_the_past_as_it_was() {
+        let tariffs = tariffs(
+            "[[tariff]]\nsince = '2025-01-01'\ncurrency = '£'\nprice = 0.3\n\
+             [[tariff]]\nsince = '2026-01-01'\ncurrency = '£'\nprice = 1",
+        );
+        let price = |year, month, day| {
+            Tariff::of(&tariffs, date(year, month, day)).map(|tariff| tariff.price)
+        };
+        assert_eq!(price(2024, 12, 31), None);
+        assert_eq!(price(2025, 1, 1), Some(0.3));
+        assert_eq!(price(2025, 12, 31), Some(0.3));
+        assert_eq!(price(2026, 1, 1), Some(1.0));
+    }
+
+    #[test]
+    fn prices_decide_how_finely_time_is_parted() {
+        let step = |times: &str| {
+            Tariff::step(&tariffs(&format!(
+                "[[tariff]]\ncurrency = 'EUR'\nprice = 1\ntimes = [{times}]"
+            )))
+        };
+        assert_eq!(step(""), Step::Day);
+        assert_eq!(
+            step("{ from = '22:00', to = '06:00', price = 0 }"),
+            Step::Hour
+        );
+        assert_eq!(
+            step("{ from = '22:00', to = '06:05', price = 0 }"),
+            Step::FiveMinutes
+        );
+        assert_eq!(Tariff::step(&[]), Step::Day);
+    }
+
+    #[test]
+    fn what_is_no_time_date_price_or_currency_is_refused() {
+        for (key, value, words) in [
+            ("since", "'1.1.2026'", "no date"),
+            ("since", "'2026-02-30'", "no date"),
+            ("price", "nan", "a price is a number"),
+            ("currency", "''", "one to eight"),
+            (
+                "times",
+                "[{ from = '25:00', to = '01:00', price = 1 }]",
+                "no time of the day",
+            ),
+            (
+                "times",
+                "[{ from = '1:00', to = '02:00', price = 1 }]",
+                "like \"17:30\"",
+            ),
+            (
+                "times",
+                "[{ from = '01:02', to = '02:00', price = 1 }]",
+                "five minutes",
+            ),
+            (
+                "times",
+                "[{ from = '01:00', to = '02:00', price = 1, weekdays = ['monday'] }]",
+                "`mon`",
+            ),
+        ] {
+            let needed = [("currency", "'EUR'"), ("price", "1")];
+            let lines: Vec<String> = std::iter::once((key, value))
+                .chain(needed.into_iter().filter(|(needed, _)| *needed != key))
+                .map(|(key, value)| format!("{key} = {value}"))
+                .collect();
+            let text = format!("[[tariff]]\n{}", lines.join("\n"));
+            let error = toml::from_str::<File>(&text).err().expect(value);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}
