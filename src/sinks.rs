@@ -46,6 +46,12 @@ macro_rules! registry {
         }
 
         impl SinkSections {
+            /// The names of the sinks that are part of this build.
+            pub const BUILT: &'static [&'static str] = &[$(
+                #[cfg(feature = $feature)]
+                $feature,
+            )+];
+
             /// The sections of the sinks that are enabled.
             pub fn enabled(&self) -> impl Iterator<Item = &dyn Section> {
                 let sections: [Option<&dyn Section>; _] = [$(

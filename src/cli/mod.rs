@@ -19,6 +19,7 @@ pub mod explain;
 pub mod export;
 pub mod fields;
 mod findings;
+pub mod init;
 pub mod kstar_sharp;
 pub mod logging;
 #[cfg(feature = "history")]
@@ -77,6 +78,8 @@ enum Command {
     Discover(discover::DiscoverArgs),
     /// Check the configuration and show what would be done; --connect tries everything
     Check(check::CheckArgs),
+    /// Write a first configuration: find inverters, ask a few questions
+    Init(init::InitArgs),
     /// Explain the bytes of a datagram
     Explain(explain::ExplainArgs),
     /// Simulate inverters, to try things out
@@ -115,6 +118,7 @@ impl Cli {
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
             Command::Check(args) => check::run(args, &mut out).await,
+            Command::Init(args) => init::run(args, &mut out, shutdown).await,
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
             #[cfg(feature = "history")]

@@ -17,7 +17,7 @@ use crate::world::{BOTH_SINKS, Folder, Roof, key, readings, rows};
 const A_MINUTE_AND_MORE: Duration = Duration::from_secs(150);
 
 /// An InfluxDB on a free port.
-struct Influxdb {
+pub(crate) struct Influxdb {
     child: Child,
     port: u16,
     _folder: Folder,
@@ -30,7 +30,7 @@ fn free_port() -> u16 {
 
 impl Influxdb {
     /// One with these lines in its section `[http]`.
-    fn start(lines: &str) -> Self {
+    pub(crate) fn start(lines: &str) -> Self {
         let folder = Folder::new();
         let (port, control) = (free_port(), free_port());
         let path = folder.path().display();
@@ -63,7 +63,7 @@ impl Influxdb {
     }
 
     /// What its own client answers to a query: the first series.
-    fn query(&self, query: &str, user: &[&str]) -> Value {
+    pub(crate) fn query(&self, query: &str, user: &[&str]) -> Value {
         let output = Command::new("influx")
             .args([
                 "-host",
@@ -85,7 +85,7 @@ impl Influxdb {
             .unwrap_or_default()
     }
 
-    fn section(&self, lines: &str) -> String {
+    pub(crate) fn section(&self, lines: &str) -> String {
         let port = self.port;
         format!(
             "[sinks.influxdb]\nurl = \"http://127.0.0.1:{port}\"\ndatabase = \"solar\"\n{lines}\n"

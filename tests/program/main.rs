@@ -11,6 +11,7 @@
     reason = "what helps a test may panic like the test itself"
 )]
 
+mod check_connect;
 mod commands;
 mod config;
 mod faraway;

@@ -34,7 +34,7 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) -> Result<(),
         let found = found.map_err(|error| {
             Finding::wrong(
                 "name",
-                format!("the name `{host}` does not resolve: {error}"),
+                format!("the name `{host}` of the server does not resolve: {error}"),
                 "check `url` and the name server",
             )
         })?;
