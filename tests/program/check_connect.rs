@@ -275,7 +275,7 @@ fn an_inverter_that_does_not_answer_is_told_by_its_symptom() {
         (
             "web",
             "replies",
-            "is no reply: ",
+            "is no reply:",
             "check that `host` is the inverter",
         ),
         ("modbus", "replies", "answers by Modbus", "not supported"),
@@ -425,7 +425,7 @@ fn loss_and_replies_for_others_are_seen() {
     found.note(
         "inverter cut",
         "datagrams",
-        "broken and passed over: ",
+        "broken and passed over:",
         "WiFi",
     );
 }
@@ -501,7 +501,7 @@ fn a_disk_that_is_nearly_full_is_said_in_time() {
     let found = check(&folder);
     found.note(HERE, "state folder", "left on the disk of", "make room");
     found.wrong("sink sqlite", "space", "left on its disk", "make room");
-    std::fs::write(place.join("film"), vec![0; 1 << 20]).expect_err("it is full");
+    std::fs::write(place.join("film"), vec![0; 2 << 20]).expect_err("it is full");
     check(&folder).wrong(
         HERE,
         "state folder",

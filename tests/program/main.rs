@@ -18,6 +18,7 @@ mod faraway;
 mod history;
 #[cfg(all(feature = "influxdb", feature = "mqtt"))]
 mod influxdb;
+mod init;
 mod kstar_sharp;
 mod logs;
 #[cfg(feature = "mqtt")]
