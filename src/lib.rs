@@ -21,6 +21,8 @@
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
+//! | `backfill` | what of a history was pushed already | sinks, the history, clocks |
+//! | `old_history` | the database of kstar.sharp as readings, its local times as moments | where they go |
 //! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | `report` | what a day, month or year comes to: definitions, and a history's buckets made into figures | the command line, the configuration |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
@@ -35,6 +37,8 @@
 //! A new quantity is a line in the catalogue and one in [`wire::running`]; a new sink a folder under `sinks/`, a
 //! feature and a line in [`sinks`]; a new command a file under [`cli`].
 
+#[cfg(feature = "history")]
+pub mod backfill;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -43,6 +47,8 @@ pub mod config;
 pub mod discovery;
 pub mod link;
 pub mod lock;
+#[cfg(feature = "history")]
+pub mod old_history;
 #[cfg(feature = "history")]
 pub mod period;
 pub mod poll;

@@ -32,6 +32,14 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
+say "dependencies"
+if command -v cargo-deny >/dev/null; then
+  # The advisories need a database from the network: cargo deny check advisories
+  cargo deny check licenses bans sources
+else
+  echo "NOT CHECKED: cargo-deny is not installed (cargo install --locked cargo-deny)"
+fi
+
 for feature in stdout sqlite mqtt influxdb; do
   say "the sink $feature alone"
   cargo clippy --all-targets --locked --no-default-features --features "$feature" -- -D warnings

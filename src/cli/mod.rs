@@ -6,12 +6,18 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+#[cfg(feature = "history")]
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
 use crate::poll::{Manners, Requester, Target};
 
+#[cfg(feature = "history")]
+pub mod backfill;
+#[cfg(feature = "history")]
+pub mod backup;
 pub mod check;
 pub mod discover;
 pub mod explain;
@@ -19,6 +25,8 @@ pub mod explain;
 pub mod export;
 pub mod fields;
 mod findings;
+#[cfg(feature = "history")]
+pub mod import;
 pub mod init;
 pub mod kstar_sharp;
 pub mod logging;
@@ -92,6 +100,15 @@ enum Command {
     /// Write readings, or their means, to a file
     #[cfg(feature = "history")]
     Export(export::ExportArgs),
+    /// Push readings of the history to InfluxDB
+    #[cfg(feature = "history")]
+    Backfill(backfill::BackfillArgs),
+    /// Copy the history, also while a collector writes it
+    #[cfg(feature = "history")]
+    Backup(backup::BackupArgs),
+    /// Take over the history of kstar.sharp
+    #[cfg(feature = "history")]
+    Import(import::ImportArgs),
 }
 
 impl Cli {
@@ -129,11 +146,43 @@ impl Cli {
                 drop(out);
                 export::run(args, shutdown).await
             }
+            #[cfg(feature = "history")]
+            Command::Backfill(args) => backfill::run(args, &mut out, shutdown).await,
+            #[cfg(feature = "history")]
+            Command::Backup(args) => {
+                drop(out);
+                backup::run(args, shutdown).await
+            }
+            #[cfg(feature = "history")]
+            Command::Import(args) => {
+                drop(out);
+                import::run(args, shutdown).await
+            }
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await
                 .map_err(Failure::from),
         }
     }
+}
+
+/// Does something that blocks for long on a thread of its own; `stop` is set when `shutdown` is ready, and the work is
+/// then to end soon and in order.
+#[cfg(feature = "history")]
+async fn in_background(
+    shutdown: impl Future<Output = ()>,
+    work: impl FnOnce(&AtomicBool) -> Result<(), Failure> + Send + 'static,
+) -> Result<(), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let mut work = tokio::task::spawn_blocking(move || work(&stopped));
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        () = shutdown => {
+            stop.store(true, Ordering::Relaxed);
+            work.await
+        }
+    };
+    ended.unwrap_or_else(|error| Err(Failure::Runtime(format!("the work has failed: {error}"))))
 }
 
 /// Why a command has failed, by what its exit code says.

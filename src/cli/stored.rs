@@ -4,22 +4,69 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::{Timestamp, Zoned};
+use kstar_sink::sink::Context;
 
 use super::{ConfigArgs, Failure, run};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::period::timestamp;
 use crate::sinks::SinkSections;
 use crate::sinks::history::{History, HistoryError, StoredInverter};
 use crate::tariff::Tariff;
 
-/// Which history a command asks.
+/// Which history file a command reads.
 #[derive(Args, Clone, Debug)]
-pub struct StoredArgs {
+pub struct HistoryArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// The history [default: that of the configuration's section sinks.sqlite, or ./kstar.db without a configuration]
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
+}
+
+impl HistoryArgs {
+    /// The file.
+    pub fn file(&self) -> Result<PathBuf, Failure> {
+        Ok(self.load()?.2)
+    }
+
+    /// The configuration, where it comes from, and the file.
+    fn load(&self) -> Result<(Source, Config, PathBuf), Failure> {
+        let (source, config) = source_or_built_in(&self.config)?;
+        let of_config = || config.sinks.history_file(&run::context(&config));
+        let Some(file) = self.history.clone().or_else(of_config) else {
+            return Err(no_history("or name a file with --history"));
+        };
+        Ok((source, config, file))
+    }
+}
+
+/// The configuration, or what is used without any.
+pub fn config_or_built_in(args: &ConfigArgs) -> Result<Config, Failure> {
+    Ok(source_or_built_in(args)?.1)
+}
+
+fn source_or_built_in(args: &ConfigArgs) -> Result<(Source, Config), Failure> {
+    Ok(args.load()?.unwrap_or_else(|| {
+        let config = Config {
+            sinks: SinkSections::built_in(run::BUILT_IN_DATABASE.as_ref()),
+            ..Config::default()
+        };
+        (Source::new("built-in defaults", ""), config)
+    }))
+}
+
+/// Says that the configuration has no history, and what else there is to do.
+pub fn no_history(or: &str) -> Failure {
+    Failure::Usage(format!(
+        "the configuration has no section [sinks.sqlite], so no history is written; add it, {or}"
+    ))
+}
+
+/// Which history a command asks, and about what.
+#[derive(Args, Clone, Debug)]
+pub struct StoredArgs {
+    #[command(flatten)]
+    history: HistoryArgs,
     /// One inverter, by its name [default: all together]
     #[arg(long, value_name = "NAME")]
     inverter: Option<String>,
@@ -35,24 +82,20 @@ pub struct Stored {
     pub tariffs: Vec<Tariff>,
     /// The present moment, in the history's zone.
     pub now: Zoned,
+    /// The history's file.
+    pub file: PathBuf,
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// The sinks of the configuration.
+    pub sinks: SinkSections,
+    /// What sinks may know of it.
+    pub context: Context,
 }
 
 impl StoredArgs {
     /// Opens the history.
     pub fn open(&self) -> Result<Stored, Failure> {
-        let config = match self.config.load()? {
-            Some((_, config)) => config,
-            None => Config {
-                sinks: SinkSections::built_in(run::BUILT_IN_DATABASE.as_ref()),
-                ..Config::default()
-            },
-        };
-        let of_config = || config.sinks.history_file(&run::context(&config));
-        let Some(file) = self.history.clone().or_else(of_config) else {
-            let message = "the configuration has no section [sinks.sqlite], so no history is written; \
-                           add it, or name a file with --history";
-            return Err(Failure::Usage(message.to_owned()));
-        };
+        let (source, config, file) = self.history.load()?;
         let history = History::open(&file)?;
         let all = history.inverters()?;
         let inverters = match &self.inverter {
@@ -73,8 +116,12 @@ impl StoredArgs {
         Ok(Stored {
             history,
             inverters,
+            context: run::context(&config),
             tariffs: config.tariffs,
             now,
+            file,
+            source,
+            sinks: config.sinks,
         })
     }
 }

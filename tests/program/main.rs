@@ -11,6 +11,8 @@
     reason = "what helps a test may panic like the test itself"
 )]
 
+#[cfg(all(feature = "history", feature = "influxdb", feature = "mqtt"))]
+mod backfill;
 mod check_connect;
 mod commands;
 mod config;

@@ -27,6 +27,8 @@ pub struct Policy {
     pub batch: NonZeroUsize,
     /// How long one delivery may take before it counts as unanswered.
     pub timeout: Duration,
+    /// How long new readings are gathered before they are delivered together; a full batch goes at once.
+    pub linger: Duration,
     /// The bounds of the spool, for a sink that has one: what waits for longer than a second waits there.
     pub spool: Option<SpoolBounds>,
 }
@@ -98,6 +100,7 @@ impl DeliverySettings {
             queue: self.queue.unwrap_or(usual_queue),
             batch: self.batch.unwrap_or(batch),
             timeout: self.timeout.unwrap_or(TIMEOUT),
+            linger: Duration::ZERO,
             spool,
         }
     }
@@ -109,5 +112,42 @@ impl DeliverySettings {
             spool: self.spool.or(Some(true)),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(text: &str, settle: fn(DeliverySettings) -> DeliverySettings) -> Policy {
+        let settings = toml::from_str(text).unwrap();
+        settle(settings).policy(Keep::Every, NonZeroUsize::MIN)
+    }
+
+    #[test]
+    fn a_spool_is_there_where_user_or_sink_say_so_and_the_user_weighs_more() {
+        let as_it_is = |settings| settings;
+        let by_default = DeliverySettings::spooled_by_default;
+        assert_eq!(policy("", as_it_is).spool, None);
+        assert_eq!(policy("spool = false", by_default).spool, None);
+        for spooled in [policy("spool = true", as_it_is), policy("", by_default)] {
+            assert_eq!(spooled.spool, Some(SpoolBounds::default()));
+        }
+        let bounds = "spool_max = '2GiB'\nspool_max_readings = 7";
+        assert_eq!(
+            policy(bounds, by_default).spool,
+            Some(SpoolBounds {
+                bytes: 2 << 30,
+                readings: NonZeroU64::new(7).unwrap(),
+            })
+        );
+    }
+
+    #[test]
+    fn with_a_spool_little_waits_in_memory() {
+        let by_default = DeliverySettings::spooled_by_default;
+        assert_eq!(policy("", |settings| settings).queue.get(), 10_000);
+        assert_eq!(policy("", by_default).queue.get(), 256);
+        assert_eq!(policy("queue = 9", by_default).queue.get(), 9);
     }
 }

@@ -137,15 +137,15 @@ impl Queue {
         self.waiting.len() + self.borrowed.len()
     }
 
-    /// Whether there is something to borrow.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     /// Since when the oldest reading is here.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         let oldest = self.borrowed.first().or_else(|| self.waiting.front())?;
         Some(oldest.since)
+    }
+
+    /// Whether the oldest will soon have to go.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting.len() > self.capacity.get() / 2
     }
 
     /// Gives everything away, also what is borrowed: settling that loan then means nothing here.
@@ -156,17 +156,12 @@ impl Queue {
         HandedOver { readings, borrowed }
     }
 
-    /// Takes everything back, with the same loan; says which old ones had to go. It counts as new here, so that it is
-    /// not handed over again at once.
+    /// Takes everything back, with the same loan; says which old ones had to go.
     pub(crate) fn take_back(&mut self, handed_over: HandedOver) -> Lost {
         let HandedOver {
             mut readings,
             borrowed,
         } = handed_over;
-        let now = Instant::now();
-        for waiting in &mut readings {
-            waiting.since = now;
-        }
         for waiting in readings.drain(borrowed.min(readings.len())..).rev() {
             self.waiting.push_front(waiting);
         }
@@ -222,6 +217,23 @@ mod tests {
         assert_eq!(times(&queue.borrow(9)), [2, 3, 4]);
         assert_eq!(queue.settle(Settlement::Done), Lost::default());
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn what_is_handed_over_comes_back_in_its_place_with_its_loan() {
+        let mut queue = queue(Keep::Every, 3);
+        (1..=4).for_each(|time| {
+            queue.push(reading("a", time));
+        });
+        queue.borrow(1);
+        queue.push(reading("a", 5));
+        let handed_over = queue.hand_over();
+        assert_eq!(times(&handed_over.readings()), [2, 3, 4, 5]);
+        assert_eq!((queue.len(), queue.oldest()), (0, None));
+        queue.push(reading("a", 6));
+        assert_eq!(queue.take_back(handed_over).dropped, 1);
+        assert_eq!(queue.settle(Settlement::Kept).dropped, 1);
+        assert_eq!(times(&queue.borrow(9)), [4, 5, 6]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::catalogue::{Quantity, Values};
-use crate::delivery::{Keep, Policy};
+use crate::delivery::{Keep, Policy, SpoolBounds};
 use crate::driver::{Driver, Ended};
 use crate::health::{Health, Snapshot, State};
 use crate::reading::{Event, Inverter, Reading, UnixMillis};
 use crate::sink::{Batch, Sink};
+use crate::spool::Spool;
 use crate::units::Kind;
 
 /// 2026-11-22T00:00:00Z, where the test readings begin.
@@ -191,8 +193,15 @@ pub trait FarSide: Send {
             queue: const { NonZeroUsize::new(1000).unwrap() },
             batch: const { NonZeroUsize::new(50).unwrap() },
             timeout: Duration::from_millis(500),
+            linger: Duration::ZERO,
             spool: None,
         }
+    }
+
+    /// The folder for a spool, if the sink is to run with one in this suite: it then keeps the same promises, and what
+    /// waits outlives the driver. New readings may then overtake old ones.
+    fn spool_folder(&self) -> Option<&Path> {
+        None
     }
 }
 
@@ -222,6 +231,7 @@ pub async fn conformance(far_side: impl FarSide) {
     suite.nothing_is_lost_over_a_restart_of_the_sink().await;
     suite.an_outage_is_noticed_and_loses_nothing().await;
     suite.nonsense_is_rejected_and_the_rest_is_kept().await;
+    suite.what_waits_in_a_spool_outlives_the_driver().await;
 }
 
 struct Suite<F> {
@@ -339,6 +349,39 @@ impl<F: FarSide> Suite<F> {
             .await;
     }
 
+    async fn what_waits_in_a_spool_outlives_the_driver(&mut self) {
+        if self.far_side.spool_folder().is_none() {
+            return;
+        }
+        self.far_side.go_away().await;
+        let mut running = self.run();
+        running.send(self.next_readings(20));
+        running
+            .until("the outage is noticed", |now| {
+                matches!(now.state, State::Down { .. })
+            })
+            .await;
+        let health = Arc::clone(&running.health);
+        running.end().await;
+        let counts = health.snapshot().counts;
+        assert_eq!(
+            (counts.spooled, counts.at_risk()),
+            (20, 0),
+            "what waits at a stop is in the spool: {counts}"
+        );
+
+        self.far_side.come_back().await;
+        let running = self.run();
+        running
+            .until("what waited is delivered", |now| {
+                now.counts.delivered == 20 && now.counts.queued == 0
+            })
+            .await;
+        running.end().await;
+        self.holds_what_it_should("after a stop during an outage")
+            .await;
+    }
+
     /// The next readings, which the far side is from now on expected to hold.
     fn next_readings(&mut self, count: usize) -> Vec<Arc<Reading>> {
         let readings: Vec<_> = (0..count)
@@ -355,8 +398,11 @@ impl<F: FarSide> Suite<F> {
     }
 
     async fn holds_what_it_should(&mut self, when: &str) {
-        let held = self.far_side.held().await;
+        let mut held = self.far_side.held().await;
         let time = |record: &Record| record.get("time").cloned();
+        if self.far_side.spool_folder().is_some() {
+            held.sort_by_key(time);
+        }
         assert_eq!(
             held.iter().map(time).collect::<Vec<_>>(),
             self.expected.iter().map(time).collect::<Vec<_>>(),
@@ -367,14 +413,21 @@ impl<F: FarSide> Suite<F> {
         }
     }
 
+    #[expect(clippy::panic, reason = "a test whose spool cannot be made has failed")]
     fn run(&mut self) -> Running {
         let health = Arc::new(Health::new("conformance"));
         let (events, receiver) = broadcast::channel(1024);
-        let driver = Driver::new(
+        let mut driver = Driver::new(
             self.far_side.sink(),
             self.far_side.policy(),
             Arc::clone(&health),
         );
+        if let Some(folder) = self.far_side.spool_folder() {
+            match Spool::open(folder, "conformance", SpoolBounds::default()) {
+                Ok(spool) => driver = driver.with_spool(spool, PATIENCE),
+                Err(error) => panic!("no spool: {error}"),
+            }
+        }
         Running {
             events,
             sent: 0,

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kstar_sink::delivery::DeliverySettings;
-use kstar_sink::setting::Secret;
+use kstar_sink::setting::{Secret, duration};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -53,6 +54,9 @@ pub(crate) struct Section {
     /// The file with the certificates of those who may sign the server's; the system's where nothing is said.
     #[serde(default)]
     ca: Option<PathBuf>,
+    /// How long readings are gathered before they are written together; `"0s"` for at once.
+    #[serde(default, with = "duration")]
+    flush_interval: Duration,
     /// How readings are delivered.
     #[serde(default)]
     delivery: DeliverySettings,
@@ -72,6 +76,7 @@ pub struct InfluxdbConfig {
     pub(crate) layout: Layout,
     pub(crate) gzip: bool,
     pub(crate) ca: Option<PathBuf>,
+    pub(crate) flush_interval: Duration,
     pub(crate) delivery: DeliverySettings,
 }
 
@@ -114,6 +119,7 @@ impl TryFrom<Section> for InfluxdbConfig {
             credentials,
             gzip: section.gzip,
             ca: section.ca,
+            flush_interval: section.flush_interval,
             delivery: section.delivery,
         })
     }

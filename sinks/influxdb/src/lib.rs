@@ -41,7 +41,13 @@ impl SinkConfig for InfluxdbConfig {
     const NAME: &'static str = "influxdb";
 
     fn policy(&self) -> Policy {
-        self.delivery.policy(Keep::Every, BATCH)
+        Policy {
+            linger: self.flush_interval,
+            ..self
+                .delivery
+                .spooled_by_default()
+                .policy(Keep::Every, BATCH)
+        }
     }
 
     fn destination(&self, _context: &Context) -> String {

@@ -21,7 +21,7 @@ use crate::place::{FileId, files, log_of};
 use crate::retention::Retention;
 use crate::schema;
 use crate::settings::Settings;
-use crate::sums::{Source, Sums, mark_stale, newest};
+use crate::sums::{LOOKED_BACK, Source, Sums, mark_stale, newest};
 use crate::widen::{add_missing, check_owner, inverters, make_tables, refresh_views, widen};
 
 /// The page cache, in KiB: all that appending touches, and little of the memory of a small machine.
@@ -66,7 +66,8 @@ struct KnownInverter {
     columns: Vec<Quantity>,
     bases: Vec<Base>,
     insert: String,
-    select: String,
+    all: Columns,
+    counters: Columns,
 }
 
 /// What a total was when its counter of the day began.
@@ -187,7 +188,7 @@ impl Database {
             let spans = changed.entry(known.id).or_default();
             if known.insert(&transaction, reading, &given)? {
                 written.new += 1;
-                known.note(&transaction, reading.time.0, settings, spans)?;
+                known.note(&transaction, reading, settings, spans)?;
             } else if !known.has_same(&transaction, reading, &given)? {
                 written.conflicts.push(&**reading);
             }
@@ -262,6 +263,12 @@ impl Database {
         if let Some(from) = from.filter(|from| *from < end)
             && let Some(sums) = Sums::load(&transaction, &self.settings, id)?
         {
+            // Before the first five minutes there may be a day of another zone that holds them.
+            let from = if source == Source::Samples {
+                from
+            } else {
+                begin
+            };
             sums.settle(source, &(from..until))?;
         }
         transaction
@@ -405,7 +412,8 @@ impl KnownInverter {
             id,
             newest: newest(connection, id)?,
             insert: schema::insert_sample(id, &columns),
-            select: Columns::of(connection, id, Quantity::ALL)?.query("WHERE time = ?"),
+            all: Columns::of(connection, id, Quantity::ALL)?,
+            counters: Columns::of(connection, id, &schema::counters())?,
             columns,
             bases,
         })
@@ -453,25 +461,25 @@ impl KnownInverter {
         reading: &Reading,
         given: &[(Quantity, i64)],
     ) -> rusqlite::Result<bool> {
-        let columns = Columns::of(transaction, self.id, Quantity::ALL)?;
         let (_, there) = transaction
-            .prepare_cached(&self.select)?
-            .query_row([reading.time.0], |row| columns.read(row))?;
+            .prepare_cached(&self.all.query("WHERE time = ?"))?
+            .query_row([reading.time.0], |row| self.all.read(row))?;
         let same = |quantity| there.raw(quantity) == reading.values.raw(quantity);
         Ok(schema::stored().all(same) && given.iter().all(|(quantity, _)| same(*quantity)))
     }
 
-    /// Notes which buckets a new sample changes: its own, the next sample's, since what a counter has grown since the
-    /// last sample is less now, and where samples belong together those between.
+    /// Notes which buckets a new sample changes: its own, where samples belong together those between it and its
+    /// neighbours, and those of the next samples with its counters, which have grown since this one now.
     fn note(
         &mut self,
         transaction: &Transaction<'_>,
-        time: i64,
+        reading: &Reading,
         settings: &Settings,
         spans: &mut Vec<Range<i64>>,
     ) -> rusqlite::Result<()> {
+        let time = reading.time.0;
         let around = |time| Level::FiveMinutes.around(time, &TimeZone::UTC);
-        let mut join = |earlier: i64, later: i64| {
+        let join = |spans: &mut Vec<Range<i64>>, earlier: i64, later: i64| {
             let (earlier_bucket, later_bucket) = (around(earlier), around(later));
             if later.saturating_sub(earlier) <= settings.longest_gap {
                 add_span(spans, earlier_bucket.start..later_bucket.end);
@@ -484,23 +492,36 @@ impl KnownInverter {
             let previous = self.newest.replace(time);
             // As long as samples fall into the bucket that is open, there is nothing to do.
             if let Some(previous) = previous.filter(|previous| around(*previous) != around(time)) {
-                join(previous, time);
+                join(spans, previous, time);
             }
             return Ok(());
         }
         let table = schema::samples(self.id);
-        let ask = |query: String| {
-            transaction
-                .prepare_cached(&query)?
-                .query_row([time], |row| row.get::<_, Option<i64>>(0))
-        };
-        let previous = ask(format!("SELECT max(time) FROM {table} WHERE time < ?"))?;
-        let next = ask(format!("SELECT min(time) FROM {table} WHERE time > ?"))?;
+        let previous: Option<i64> = transaction
+            .prepare_cached(&format!("SELECT max(time) FROM {table} WHERE time < ?"))?
+            .query_row([time], |row| row.get(0))?;
         if let Some(previous) = previous {
-            join(previous, time);
+            join(spans, previous, time);
         }
-        if let Some(next) = next {
-            join(time, next);
+        let mut counters = schema::counters();
+        counters.retain(|counter| reading.values.raw(*counter).is_some());
+        let condition = format!("WHERE time > ? ORDER BY time LIMIT {LOOKED_BACK}");
+        let mut later = transaction.prepare_cached(&self.counters.query(&condition))?;
+        let mut rows = later.query([time])?;
+        let mut is_first = true;
+        while (is_first || !counters.is_empty())
+            && let Some(row) = rows.next()?
+        {
+            let (next, values) = self.counters.read(row)?;
+            if is_first {
+                join(spans, time, next);
+                is_first = false;
+            }
+            let wanted = counters.len();
+            counters.retain(|counter| values.raw(*counter).is_none());
+            if counters.len() < wanted {
+                add_span(spans, around(next));
+            }
         }
         Ok(())
     }

@@ -42,6 +42,11 @@ impl Failure {
         )
     }
 
+    /// Whether the file is no longer what SQLite has written.
+    pub(crate) fn is_damage(&self) -> bool {
+        self.code() == Some(ErrorCode::DatabaseCorrupt)
+    }
+
     /// Whether it is over once another program lets go of the file, or there is room again.
     pub(crate) fn passes(&self) -> bool {
         self.is_lock() || self.is_full()
@@ -96,7 +101,7 @@ impl Failure {
                 format!("{file} is no SQLite database; move it away or set another `path`")
             }
             Some(ErrorCode::DatabaseCorrupt) => format!(
-                "{file} is damaged: {error}; move it away and restart, then save what can be read with `sqlite3 {file} .recover`"
+                "{file} is damaged: {error}; check its disk, and save what can be read with `sqlite3 {file} .recover`"
             ),
             Some(ErrorCode::SystemIoFailure) => {
                 format!("cannot read or write {file}: {error}; check its disk")

@@ -9,6 +9,7 @@ use kstar_sink::TimeZone;
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::units::Decimal;
+use rusqlite::backup::StepResult;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::columns::Columns;
@@ -23,6 +24,9 @@ use crate::widen::check_owner;
 
 /// How long to wait while the file is being made or recovered; ordinary writing keeps no reader waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many pages are copied at once: a megabyte.
+const COPIED_AT_ONCE: i32 = 256;
 
 /// A history file that is only read.
 pub struct History {
@@ -63,7 +67,7 @@ pub struct StoredInverter {
     pub serial: Option<String>,
     /// The model that was known last.
     pub model: Option<String>,
-    /// The time of its first reading that is there.
+    /// The time of its first reading that is there, or the begin of the first bucket if that is earlier.
     pub first: Option<UnixMillis>,
     /// The time of its last reading.
     pub last: Option<UnixMillis>,
@@ -142,17 +146,14 @@ impl History {
         self.ask(|| {
             let mut inverters = Vec::new();
             for (id, inverter) in self.named()? {
-                let end = |end: &str| {
-                    let query = format!("SELECT {end}(time) FROM {}", schema::samples(id));
-                    self.connection
-                        .query_row(&query, [], |row| row.get::<_, Option<i64>>(0))
-                };
+                let sums = Sums::load(&self.connection, &self.settings, id)?;
+                let extent = sums.map(|sums| sums.extent()).transpose()?;
                 inverters.push(StoredInverter {
                     name: inverter.name.to_string(),
                     serial: inverter.serial.as_deref().map(str::to_owned),
                     model: inverter.model.as_deref().map(str::to_owned),
-                    first: end("min")?.map(UnixMillis),
-                    last: end("max")?.map(UnixMillis),
+                    first: extent.as_ref().map(|extent| UnixMillis(extent.start)),
+                    last: extent.map(|extent| UnixMillis(extent.end - 1)),
                 });
             }
             Ok(inverters)
@@ -225,6 +226,32 @@ impl History {
         })
     }
 
+    /// Copies the history as it is at this moment to a new file, also while the collector writes, and checks the copy.
+    /// `step` is told how many pages are done, and of how many.
+    pub fn backup(
+        &self,
+        to: &Path,
+        step: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Backup, HistoryError> {
+        // An open transaction holds on to one state; without it, each reading that comes would begin the copy anew.
+        let transaction = self.connection.unchecked_transaction();
+        let transaction = self.ask(|| {
+            let transaction = transaction?;
+            transaction.query_row("SELECT count(*) FROM inverter", [], |_| Ok(()))?;
+            Ok(transaction)
+        })?;
+        let copied = copy(&transaction, to, step)
+            .map_err(|error| HistoryError::Unreadable(Failure::from(error).explain(to)))?;
+        match copied {
+            None => Ok(Backup::BrokenOff),
+            Some(health) if health == "ok" => Ok(Backup::Complete),
+            Some(health) => Err(HistoryError::Unreadable(format!(
+                "the copy of {0} is damaged, and so {0} may be: {health}; save what can be read with `sqlite3 {0} .recover`",
+                self.path.display()
+            ))),
+        }
+    }
+
     fn find(&self, name: &str) -> Result<(i64, Arc<Inverter>), HistoryError> {
         let named = self.ask(|| self.named())?;
         let known = named.iter().map(|(_, inverter)| inverter.name.to_string());
@@ -257,6 +284,47 @@ impl History {
         question()
             .map_err(|error| HistoryError::Unreadable(Failure::from(error).explain(&self.path)))
     }
+}
+
+/// What became of a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backup {
+    /// The copy is whole.
+    Complete,
+    /// It was broken off; the file is of no use.
+    BrokenOff,
+}
+
+/// Copies a database; gives what a check of the copy says, or nothing if it was broken off.
+fn copy(
+    from: &Connection,
+    to: &Path,
+    step: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> rusqlite::Result<Option<String>> {
+    let mut copy = Connection::open(to)?;
+    {
+        let backup = rusqlite::backup::Backup::new(from, &mut copy)?;
+        loop {
+            let result = backup.step(COPIED_AT_ONCE)?;
+            let progress = backup.progress();
+            let pages = |count| u64::try_from(count).unwrap_or(0);
+            let (total, left) = (pages(progress.pagecount), pages(progress.remaining));
+            if step(total - left.min(total), total).is_break() {
+                return Ok(None);
+            }
+            match result {
+                StepResult::Done => break,
+                StepResult::More => {}
+                // Somebody else has opened the copy.
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+    // A single file, which can be read where nothing can be written.
+    copy.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    let health = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    copy.close().map_err(|(_, error)| error)?;
+    Ok(Some(health))
 }
 
 impl Bucket {

@@ -21,6 +21,8 @@ mod importer;
 mod level;
 mod place;
 mod probe;
+#[cfg(test)]
+mod properties;
 mod retention;
 mod rollup;
 mod schema;

@@ -13,16 +13,17 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
+use crate::columns::Columns;
 use crate::level::Level;
 use crate::schema;
-use crate::sums::Source;
+use crate::sums::{LOOKED_BACK, Source};
 use crate::widen::inverters;
 
 /// How many newer readings there must be for a reading to show the time: some that a wrong clock has stamped do not.
-const NEWER: u32 = 1000;
+const NEWER: u32 = if cfg!(test) { 20 } else { 1000 };
 
 /// How many rows are deleted in one step: some ten milliseconds.
-const ROWS: u32 = 2000;
+const ROWS: u32 = if cfg!(test) { 50 } else { 2000 };
 
 /// How long rows are kept, counted in whole local days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,13 +119,11 @@ fn shown_time(connection: &Connection, id: i64) -> rusqlite::Result<Option<i64>>
         .optional()
 }
 
-/// Deletes samples, but for the last one: the next bucket begins with it.
+/// Deletes samples, but for the last one and the last values of counters: the next buckets begin with them.
 fn delete_samples(connection: &Connection, id: i64, since: i64) -> rusqlite::Result<bool> {
     let since = unless_stale(connection, id, Source::Samples, since)?;
     let table = schema::samples(id);
-    let last: Option<i64> = connection
-        .prepare_cached(&format!("SELECT max(time) FROM {table} WHERE time < ?"))?
-        .query_row([since], |row| row.get(0))?;
+    let last = first_needed(connection, id, since)?;
     let Some(last) = last else { return Ok(false) };
     let deleted = delete(connection, &table, "time", last)?;
     if deleted > 0 {
@@ -138,6 +137,27 @@ fn delete_samples(connection: &Connection, id: i64, since: i64) -> rusqlite::Res
             .execute([id, last])?;
     }
     Ok(deleted == ROWS as usize)
+}
+
+/// The first sample that the buckets after a moment still need.
+fn first_needed(connection: &Connection, id: i64, moment: i64) -> rusqlite::Result<Option<i64>> {
+    let mut counters = schema::counters();
+    let columns = Columns::of(connection, id, &counters)?;
+    let condition = format!("WHERE time < ? ORDER BY time DESC LIMIT {LOOKED_BACK}");
+    let mut before = columns.select(connection, &condition)?;
+    let mut rows = before.query([moment])?;
+    let mut first = None;
+    while !counters.is_empty()
+        && let Some(row) = rows.next()?
+    {
+        let (time, values) = columns.read(row)?;
+        let wanted = counters.len();
+        counters.retain(|counter| values.raw(*counter).is_none());
+        if first.is_none() || counters.len() < wanted {
+            first = Some(time);
+        }
+    }
+    Ok(first)
 }
 
 fn delete_buckets(

@@ -144,6 +144,13 @@ pub(crate) fn summed() -> Vec<Quantity> {
         .collect()
 }
 
+/// The quantities that are counted.
+pub(crate) fn counters() -> Vec<Quantity> {
+    let mut counters = summed();
+    counters.retain(|quantity| Summing::of(*quantity) != Some(Summing::Measured));
+    counters
+}
+
 /// The columns of a quantity's sums: mean, least and most, or growth. None for modes and flags.
 pub(crate) fn sums(quantity: Quantity) -> Vec<String> {
     let suffixes: &[&str] = match Summing::of(quantity) {

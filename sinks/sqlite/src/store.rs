@@ -14,6 +14,7 @@ use rusqlite::OpenFlags;
 
 use crate::database::Database;
 use crate::failure::Failure;
+use crate::place::beside;
 use crate::retention::Retention;
 use crate::settings::Settings;
 
@@ -42,6 +43,8 @@ pub(crate) struct Store {
     /// Whether a file that is not there is made. Not after it was open once: in the place of one that has vanished,
     /// perhaps with its disk, a new one would hide the loss.
     create: OpenFlags,
+    /// Whether a damaged file was set aside. Twice within one life of the program is no accident but a broken disk.
+    set_aside: bool,
     /// How many readings had the key of another reading with other values, since the start.
     conflicts: u64,
 }
@@ -85,9 +88,15 @@ impl Store {
             tidied: None,
             database: None,
             create: OpenFlags::SQLITE_OPEN_CREATE,
+            set_aside: false,
             conflicts: 0,
         };
-        match store.database() {
+        let opened = store.database().map(|_| ());
+        let opened = match opened {
+            Err(failure) if store.set_aside(&failure) => store.database().map(|_| ()),
+            other => other,
+        };
+        match opened {
             Err(failure) if !failure.is_outage() => {
                 Err(Misconfigured(failure.explain(&store.path)))
             }
@@ -110,7 +119,11 @@ impl Store {
 
     /// Writes readings in one transaction; one that is there already is left as it is.
     pub(crate) fn deliver(&mut self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
-        self.write(readings).map_err(|failure| {
+        let written = match self.write(readings) {
+            Err(failure) if self.set_aside(&failure) => self.write(readings),
+            other => other,
+        };
+        written.map_err(|failure| {
             if !failure.passes() {
                 self.database = None;
             }
@@ -136,6 +149,46 @@ impl Store {
             );
         }
         Ok(())
+    }
+
+    /// Sets a damaged file aside, so that a new one takes what comes: a reading that is not written is lost for good,
+    /// while what can be read of the old file stays there for a person to save. Says whether it was done.
+    fn set_aside(&mut self, failure: &Failure) -> bool {
+        if !failure.is_damage() || self.set_aside {
+            return false;
+        }
+        self.database = None;
+        let file = self.path.display();
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let aside = beside(&self.path, &format!(".damaged-{now}"));
+        let moved = ["", "-wal", "-shm"].iter().try_for_each(|end| {
+            match std::fs::rename(beside(&self.path, end), beside(&aside, end)) {
+                // The last two may not be there.
+                Err(error) if end.is_empty() || error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(error)
+                }
+                _ => Ok(()),
+            }
+        });
+        let reason = failure.explain(&self.path);
+        match moved {
+            Ok(()) => {
+                let aside = aside.display();
+                tracing::error!(
+                    sink = "sqlite",
+                    reason,
+                    "the history is damaged; it is now {aside}, and a new one begins at {file}. \
+                     Save what can be read with `sqlite3 {aside} .recover`"
+                );
+                self.set_aside = true;
+                self.create = OpenFlags::SQLITE_OPEN_CREATE;
+                true
+            }
+            Err(error) => {
+                tracing::error!(sink = "sqlite", reason, %error, "the damaged history cannot be set aside");
+                false
+            }
+        }
     }
 
     /// Does what is to be done now and then: puts what was written on the disk for good, sums up and deletes a little.
@@ -612,6 +665,63 @@ mod tests {
         store.close().unwrap();
         assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 1);
         assert_eq!(place.times(), [1]);
+    }
+
+    /// Names of the files in the folder that begin so.
+    fn files(place: &Place, begin: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(place.0.path()).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let named = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with(begin) && !name.ends_with("-wal") && !name.ends_with("-shm")
+        };
+        paths.filter(named).collect()
+    }
+
+    /// Spoils all of the file but its first page.
+    fn spoil(place: &Place) -> Vec<u8> {
+        let mut bytes = std::fs::read(place.path()).unwrap();
+        bytes[4096..].fill(0xA5);
+        std::fs::write(place.path(), &bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
+        let place = Place::new();
+        let mut store = place.store();
+        store.deliver(&[full_reading("roof", 1)]).unwrap();
+        store.close().unwrap();
+        let spoilt = spoil(&place);
+        let mut store = place.store();
+        store.deliver(&[full_reading("roof", 2)]).unwrap();
+        assert_eq!(place.times(), [2]);
+        let aside = files(&place, "history.db.damaged-");
+        assert_eq!(aside.len(), 1);
+        assert!(std::fs::read(&aside[0]).unwrap() == spoilt);
+    }
+
+    #[test]
+    fn damage_is_set_aside_in_the_middle_too_but_only_once() {
+        let place = Place::new();
+        let mut store = place.store();
+        for time in 1..=2 {
+            store.deliver(&[full_reading("roof", time)]).unwrap();
+            let connection = &store.database().ok().unwrap().connection;
+            connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                .unwrap();
+            connection.execute_batch("PRAGMA shrink_memory").unwrap();
+            spoil(&place);
+            // Whoever has the pages in memory notices nothing.
+            let other = place.other();
+            other.execute_batch("PRAGMA user_version = 2").unwrap();
+        }
+        let reason = reason(store.deliver(&[full_reading("roof", 3)]));
+        assert!(reason.contains("history.db is damaged"), "{reason}");
+        assert!(reason.contains("check its disk"), "{reason}");
+        assert_eq!(files(&place, "history.db.damaged-").len(), 1);
+        assert_eq!(files(&place, "history.db").len(), 2);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::schema;
 use crate::settings::Settings;
 
 /// How many samples before a bucket are looked at for the last value of a counter.
-const LOOKED_BACK: u32 = 1000;
+pub(crate) const LOOKED_BACK: u32 = 1000;
 
 /// Whether whoever asked wants to hear more.
 pub(crate) type Flow = rusqlite::Result<ControlFlow<()>>;

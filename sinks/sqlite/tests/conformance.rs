@@ -5,6 +5,7 @@
     reason = "a test may end where its surroundings break"
 )]
 
+use std::path::Path;
 use std::time::Duration;
 
 use kstar_sink::async_trait;
@@ -21,6 +22,7 @@ struct File {
     config: SqliteConfig,
     /// The other program.
     locker: Option<Connection>,
+    spool: Option<TempDir>,
 }
 
 impl File {
@@ -36,6 +38,7 @@ impl File {
                 ..SqliteConfig::default()
             },
             locker: None,
+            spool: None,
         }
     }
 
@@ -92,9 +95,22 @@ impl FarSide for File {
     fn policy(&self) -> Policy {
         self.config.policy()
     }
+
+    fn spool_folder(&self) -> Option<&Path> {
+        self.spool.as_ref().map(TempDir::path)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sqlite_sink_keeps_the_contract() {
     conformance(File::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sqlite_sink_keeps_the_contract_with_a_spool() {
+    conformance(File {
+        spool: Some(TempDir::new().unwrap()),
+        ..File::new()
+    })
+    .await;
 }

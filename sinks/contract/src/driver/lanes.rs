@@ -8,15 +8,16 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
+use crate::delivery::Policy;
 use crate::health::{Counts, Health};
 use crate::queue::{Lost, Settlement};
 use crate::reading::Reading;
 use crate::spool::{Borrowed, Spool};
 
-/// How long a reading may wait in memory before it is put on disk: what a killed process may cost. A far side that is
+/// How long a reading may wait in memory, once it is due, before it is put on disk: what a killed process may cost. A far side that is
 /// well takes a reading in a fraction of that, so that nothing is written then.
 const IN_MEMORY: Duration = Duration::from_secs(1);
 
@@ -43,7 +44,11 @@ pub(super) struct Lanes<'a> {
     /// The lane that goes first where both wait.
     turn: Lane,
     loan: Loan,
+    /// Before this the spool, which has failed, is not asked to take anything.
+    rest: Instant,
     batch: usize,
+    /// How long new readings are gathered.
+    linger: Duration,
     /// How many readings the next delivery holds at the most: halved to find a bad one, doubled when all is well.
     live_limit: usize,
     backlog_limit: usize,
@@ -54,15 +59,18 @@ impl<'a> Lanes<'a> {
         shared: &'a Shared,
         health: &'a Health,
         spool: Option<Spool>,
-        batch: usize,
+        policy: &Policy,
     ) -> Self {
+        let batch = policy.batch.get();
         let mut lanes = Self {
             shared,
             health,
             spool,
             turn: Lane::Live,
             loan: Loan::Live(None),
+            rest: Instant::now(),
             batch,
+            linger: policy.linger,
             live_limit: batch,
             backlog_limit: batch,
         };
@@ -73,8 +81,8 @@ impl<'a> Lanes<'a> {
     /// The oldest readings of the lane whose turn it is, to be settled before the next are borrowed. None, if nothing
     /// waits or what waits cannot be read now.
     pub(super) async fn borrow(&mut self) -> Vec<Arc<Reading>> {
-        let live_waits = self.shared.inbox().readings.is_waiting();
-        if (!live_waits || self.turn == Lane::Backlog)
+        let live_is_due = self.live_due().is_some_and(|due| due <= Instant::now());
+        if (!live_is_due || self.turn == Lane::Backlog)
             && let Some(spool) = &mut self.spool
             && spool.waiting() > 0
         {
@@ -88,7 +96,25 @@ impl<'a> Lanes<'a> {
             }
         }
         self.loan = Loan::Live(None);
+        if !live_is_due {
+            return Vec::new();
+        }
         self.shared.inbox().readings.borrow(self.live_limit)
+    }
+
+    /// When new readings have been gathered for long enough, if there are some. As many as one delivery holds are due
+    /// at once, and so is everything when nothing comes any more or the oldest would soon have to go.
+    pub(super) fn live_due(&self) -> Option<Instant> {
+        let ended = self.shared.has_ended();
+        let inbox = self.shared.inbox();
+        let readings = &inbox.readings;
+        let since = readings.oldest()?;
+        let is_enough = readings.len() >= self.live_limit || readings.is_crowded() || ended;
+        Some(if is_enough {
+            since
+        } else {
+            since + self.linger
+        })
     }
 
     /// Whether a backlog is left that could not be read.
@@ -143,16 +169,28 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Waits until a reading has been in memory for too long.
+    /// Waits until a reading has been in memory for too long, or too many are there.
     async fn overdue(&self) {
         if self.spool.is_none() {
             return std::future::pending().await;
         }
         loop {
-            let oldest = self.shared.inbox().readings.oldest();
-            match oldest {
-                Some(since) => return sleep_until(since + IN_MEMORY).await,
-                None => self.shared.news.notified().await,
+            let due = {
+                let inbox = self.shared.inbox();
+                let oldest = inbox.readings.oldest();
+                if inbox.readings.is_crowded() {
+                    oldest
+                } else {
+                    oldest.map(|since| since + self.linger + IN_MEMORY)
+                }
+            };
+            let news = self.shared.news.notified();
+            match due.map(|due| due.max(self.rest)) {
+                None => news.await,
+                Some(due) => tokio::select! {
+                    () = sleep_until(due) => return,
+                    () = news => {}
+                },
             }
         }
     }
@@ -171,18 +209,19 @@ impl<'a> Lanes<'a> {
         if saving.len() == 0 {
             return true;
         }
-        let (saved, lost) = match spool.push(saving.readings()).await {
-            Some(ids) => {
-                let borrowed = i64::try_from(saving.borrowed).unwrap_or(i64::MAX);
-                if let (Loan::Live(saved), 1..) = (&mut self.loan, borrowed) {
-                    *saved = Some(*ids.start()..=ids.start().saturating_add(borrowed - 1));
-                }
-                (true, Lost::default())
+        let saved = spool.push(saving.readings()).await;
+        let lost = if let Some(ids) = &saved {
+            let borrowed = i64::try_from(saving.borrowed).unwrap_or(i64::MAX);
+            if let (Loan::Live(saved), 1..) = (&mut self.loan, borrowed) {
+                *saved = Some(*ids.start()..=ids.start().saturating_add(borrowed - 1));
             }
-            None => (false, self.shared.inbox().readings.take_back(saving)),
+            Lost::default()
+        } else {
+            self.rest = Instant::now() + IN_MEMORY;
+            self.shared.inbox().readings.take_back(saving)
         };
         self.count(lost, |_| ());
-        saved
+        saved.is_some()
     }
 
     /// Puts what is left on disk and closes the spool.

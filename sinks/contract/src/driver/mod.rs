@@ -117,7 +117,7 @@ impl Driver {
             shared,
         } = self;
         let draining = spool.is_some().then_some(draining);
-        let lanes = Lanes::new(&shared, &health, spool, policy.batch.get());
+        let lanes = Lanes::new(&shared, &health, spool, &policy);
         let mut sending = Sending::new(sink, policy.timeout, draining, lanes);
         let ended = tokio::select! {
             ended = sending.run() => ended,

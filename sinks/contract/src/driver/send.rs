@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Ended;
 use super::lanes::Lanes;
@@ -120,11 +120,14 @@ impl<'a> Sending<'a> {
 
     async fn wait_for_news(&mut self) {
         let news = self.lanes.shared.news.notified();
-        if self.lanes.has_backlog() {
+        let backlog = self
+            .lanes
+            .has_backlog()
+            .then(|| Instant::now() + SPOOL_DELAY);
+        match self.lanes.live_due().into_iter().chain(backlog).min() {
             // Too long a wait is an answer as well.
-            let _ = timeout(SPOOL_DELAY, news).await;
-        } else {
-            news.await;
+            Some(due) => drop(timeout_at(due, news).await),
+            None => news.await,
         }
     }
 

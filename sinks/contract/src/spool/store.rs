@@ -218,6 +218,18 @@ impl Store {
         &mut self,
         job: impl Fn(&mut File, i64) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        if self.file.is_some() && !self.path.exists() {
+            // Whatever is written into it now, nobody will find.
+            self.file = None;
+            tracing::error!(
+                sink = self.sink,
+                file = %self.path.display(),
+                lost = self.waiting,
+                "the spool is gone; a new one is begun"
+            );
+            self.dropped += self.waiting;
+            (self.waiting, self.done) = (0, 0);
+        }
         let file = match &mut self.file {
             Some(file) => file,
             None => self.file.insert(File::open(&self.path)?),

@@ -315,6 +315,19 @@ fn a_row_that_nobody_can_read_is_lost_alone_and_counted() {
     assert_eq!((store.take_dropped(), store.waiting()), (2, 3));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_that_vanishes_is_counted_and_a_new_one_begun() {
+    let place = Place::new();
+    let mut store = place.store();
+    store.push(&at([1, 2])).unwrap();
+    std::fs::remove_file(place.path()).unwrap();
+    store.push(&at([3])).unwrap();
+    assert_eq!((store.take_dropped(), store.waiting()), (2, 1));
+    store.close().unwrap();
+    assert_eq!(drain(&mut place.store()), [3]);
+}
+
 #[test]
 fn another_programs_lock_is_a_reason_and_passes() {
     let place = Place::with([1]);

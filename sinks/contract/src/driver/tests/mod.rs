@@ -95,6 +95,7 @@ fn policy() -> Policy {
         queue: NonZeroUsize::new(100).unwrap(),
         batch: NonZeroUsize::new(10).unwrap(),
         timeout: Duration::from_secs(5),
+        linger: Duration::ZERO,
         spool: None,
     }
 }
@@ -251,6 +252,43 @@ fn two_collectors_seldom_wait_equally_long() {
     delays.sort();
     delays.dedup();
     assert!(delays.len() > 90, "{} different delays", delays.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn readings_are_gathered_for_as_long_as_the_policy_says() {
+    let linger = Duration::from_secs(30);
+    let fixture = start(Policy { linger, ..policy() }, first([Take, away()]));
+    let begin = Instant::now();
+    for time in 1..=3 {
+        fixture.send([time]);
+        sleep(Duration::from_secs(10)).await;
+    }
+    settle().await;
+    // A full batch goes at once, and what is behind it waits for its own time.
+    fixture.send(4..=15);
+    settle().await;
+    // Where the far side was away, they have waited for long enough.
+    sleep(Duration::from_secs(2)).await;
+    let before_the_end = fixture.log.lock().unwrap().len();
+    assert_eq!(before_the_end, 3);
+    fixture.send([16]);
+    // The end of the channel is waited for by nobody.
+    let (log, counts) = fixture.drain().await;
+    let batches: Vec<Given> = given(&log);
+    let batch = |times: std::ops::RangeInclusive<i64>| Given::Batch(times.collect());
+    assert_eq!(
+        batches,
+        [
+            batch(1..=3),
+            batch(4..=13),
+            batch(4..=13),
+            batch(14..=16),
+            Given::Close
+        ]
+    );
+    assert_eq!(log[0].0 - begin, linger);
+    assert!(log[3].0 - begin < linger * 2);
+    assert_eq!(counts.delivered, 16);
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,6 +102,23 @@ async fn what_waits_for_a_second_is_on_disk() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_readings_in_a_second_than_memory_holds_are_on_disk_sooner() {
+    let folder = folder();
+    let small = Policy {
+        queue: NonZeroUsize::new(20).unwrap(),
+        ..policy()
+    };
+    let fixture = spooled_as(folder.path(), small, |_| Hang);
+    for time in 0..200 {
+        fixture.send([time]);
+        millis(1).await;
+    }
+    let counts = fixture.counts();
+    assert_eq!((counts.taken, counts.queued, counts.dropped), (200, 200, 0));
+    assert!(counts.spooled >= 190, "{counts}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_on_disk_outlives_the_driver_and_comes_in_order() {
     let folder = folder();
     let fixture = spooled(folder.path(), |_| Hang);

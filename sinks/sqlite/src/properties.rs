@@ -1,0 +1,431 @@
+//! Whatever happens to a history, its buckets are those that a plain computation from its samples gives.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::TimeZone;
+use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use proptest::prelude::*;
+use rusqlite::OpenFlags;
+use tempfile::TempDir;
+
+use crate::database::Database;
+use crate::history::{Aggregate, Bucket, History, Level};
+use crate::retention::{KeepFor, Retention};
+use crate::settings::Settings;
+
+/// 2026-10-23T00:00:00Z: clocks in Europe are put back on the 25th.
+const BEGIN: i64 = 1_792_713_600_000;
+const DAY: i64 = 24 * 60 * 60 * 1000;
+const FIVE_MINUTES: i64 = 5 * 60 * 1000;
+const LONGEST_GAP: i64 = 60_000;
+const ZONES: [&str; 4] = ["UTC", "Europe/London", "Asia/Kathmandu", "America/St_Johns"];
+
+/// Two measurements, of which one follows from another quantity, and counters of a day and of a life.
+const QUANTITIES: [Quantity; 4] = [
+    Quantity::load_power,
+    Quantity::grid_import_power,
+    Quantity::energy_today,
+    Quantity::energy_total,
+];
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Readings: from so many seconds after the begin, with so many between two, and their raw values.
+    Write(i64, i64, Vec<[Option<i64>; 4]>),
+    /// The program ends and starts again, perhaps with another zone.
+    Restart(usize),
+    /// A step of what is left to do.
+    Settle,
+    /// Samples older than so many days are deleted.
+    Retain(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let counter = prop_oneof![8 => (0..400_i64).prop_map(Some), 1 => Just(None)];
+    let power = prop_oneof![8 => (-5000..5000_i64).prop_map(Some), 1 => Just(None)];
+    let values =
+        (power.clone(), power, counter.clone(), counter).prop_map(|(a, b, c, d)| [a, b, c, d]);
+    let write = (
+        // Whole numbers of half minutes, so that times repeat.
+        (0..5 * 2880_i64).prop_map(|half| half * 30),
+        prop_oneof![Just(5), Just(30), Just(60), Just(61), Just(900)],
+        prop::collection::vec(values, 1..60),
+    );
+    prop_oneof![
+        6 => write.prop_map(|(begin, apart, values)| Step::Write(begin, apart, values)),
+        1 => (0..ZONES.len()).prop_map(Step::Restart),
+        1 => Just(Step::Settle),
+        1 => (0..4_u64).prop_map(Step::Retain),
+    ]
+}
+
+/// What the history should know.
+#[derive(Default)]
+struct Model {
+    samples: BTreeMap<i64, [Option<i64>; 4]>,
+    /// Buckets before it are as they were when they were first computed.
+    sealed: i64,
+    kept: BTreeMap<i64, Sum>,
+}
+
+/// A bucket: samples, covered milliseconds, and for each quantity mean, least and most, or growth.
+#[derive(Clone, Debug, PartialEq)]
+struct Sum {
+    samples: u32,
+    covered: i64,
+    values: [Option<[f64; 3]>; 4],
+}
+
+impl Model {
+    /// The quantities of a sample.
+    fn values(sample: [Option<i64>; 4]) -> [Option<i64>; 4] {
+        let [load, grid, today, total] = sample;
+        [load, grid.map(|power| power.max(0)), today, total]
+    }
+
+    fn five_minutes(&self) -> BTreeMap<i64, Sum> {
+        let mut buckets: BTreeMap<i64, Sum> = BTreeMap::new();
+        let begins = self.samples.keys().map(|time| time - time % FIVE_MINUTES);
+        for begin in begins {
+            buckets.entry(begin).or_insert_with(|| self.bucket(begin));
+        }
+        for (begin, kept) in self.kept.range(..self.sealed) {
+            buckets.insert(*begin, kept.clone());
+        }
+        buckets
+    }
+
+    fn bucket(&self, begin: i64) -> Sum {
+        let end = begin + FIVE_MINUTES;
+        let samples: Vec<(i64, [Option<i64>; 4])> = self
+            .samples
+            .iter()
+            .map(|(time, sample)| (*time, Self::values(*sample)))
+            .collect();
+        let inside: Vec<_> = samples
+            .iter()
+            .filter(|(time, _)| (begin..end).contains(time))
+            .collect();
+        let mut covered = 0;
+        let mut integrals = [(0.0, 0.0); 4];
+        for pair in samples.windows(2) {
+            let ((since, from), (time, to)) = (pair[0], pair[1]);
+            let (enter, leave) = (since.max(begin), time.min(end));
+            if time - since > LONGEST_GAP || enter >= leave {
+                continue;
+            }
+            covered += leave - enter;
+            for index in 0..4 {
+                if let (Some(from), Some(to)) = (from[index], to[index]) {
+                    let slope = (to - from) as f64 / (time - since) as f64;
+                    let at = |moment: i64| from as f64 + slope * (moment - since) as f64;
+                    let span = (leave - enter) as f64;
+                    integrals[index].0 += (at(enter) + at(leave)) / 2.0 * span;
+                    integrals[index].1 += span;
+                }
+            }
+        }
+        let values = std::array::from_fn(|index| {
+            let present: Vec<i64> = inside
+                .iter()
+                .filter_map(|(_, values)| values[index])
+                .collect();
+            let (least, most) = (*present.iter().min()?, *present.iter().max()?);
+            if index < 2 {
+                let (integral, known) = integrals[index];
+                let mean = if known > 0.0 {
+                    integral / known
+                } else {
+                    present.iter().sum::<i64>() as f64 / present.len() as f64
+                };
+                return Some([mean, least as f64, most as f64]);
+            }
+            let before = samples.iter().filter(|(time, _)| *time < begin);
+            let mut last = before.filter_map(|(_, values)| values[index]).next_back();
+            let mut grown = 0;
+            for value in present {
+                grown += match last {
+                    Some(last) if value >= last => value - last,
+                    Some(_) if index == 2 => value,
+                    _ => 0,
+                };
+                last = Some(value);
+            }
+            // Both counters have one decimal.
+            Some([grown as f64 / 10.0, 0.0, 0.0])
+        });
+        Sum {
+            samples: inside.len().try_into().unwrap(),
+            covered,
+            values,
+        }
+    }
+
+    /// Longer buckets, by their begin.
+    fn longer(&self, level: Level, zone: &TimeZone) -> BTreeMap<i64, Sum> {
+        let mut parts: BTreeMap<i64, Vec<Sum>> = BTreeMap::new();
+        for (begin, sum) in self.five_minutes() {
+            let of = level.around(begin, zone).start;
+            parts.entry(of).or_default().push(sum);
+        }
+        let sum = |parts: Vec<Sum>| {
+            let values = std::array::from_fn(|index| {
+                let with: Vec<(&Sum, [f64; 3])> = parts
+                    .iter()
+                    .filter_map(|part| Some((part, part.values[index]?)))
+                    .collect();
+                if with.is_empty() {
+                    return None;
+                }
+                if index >= 2 {
+                    return Some([with.iter().map(|(_, [grown, ..])| grown).sum(), 0.0, 0.0]);
+                }
+                let covered: i64 = with.iter().map(|(part, _)| part.covered).sum();
+                let weight = |part: &Sum| {
+                    if covered > 0 {
+                        part.covered as f64
+                    } else {
+                        f64::from(part.samples)
+                    }
+                };
+                let whole: f64 = with.iter().map(|(part, _)| weight(part)).sum();
+                let mean = with
+                    .iter()
+                    .map(|(part, [mean, ..])| mean * weight(part))
+                    .sum::<f64>();
+                let least = with
+                    .iter()
+                    .map(|(_, [_, least, _])| *least)
+                    .fold(f64::MAX, f64::min);
+                let most = with
+                    .iter()
+                    .map(|(_, [.., most])| *most)
+                    .fold(f64::MIN, f64::max);
+                Some([mean / whole, least, most])
+            });
+            Sum {
+                samples: parts.iter().map(|part| part.samples).sum(),
+                covered: parts.iter().map(|part| part.covered).sum(),
+                values,
+            }
+        };
+        parts
+            .into_iter()
+            .map(|(begin, parts)| (begin, sum(parts)))
+            .collect()
+    }
+
+    /// What is computed now stays, where samples are gone.
+    fn seal(&mut self) {
+        for (begin, sum) in self.five_minutes() {
+            if begin < self.sealed {
+                self.kept.entry(begin).or_insert(sum);
+            }
+        }
+    }
+
+    fn retain(&mut self, days: u64, zone: &TimeZone) {
+        let Some((now, _)) = self.samples.iter().rev().nth(20) else {
+            return;
+        };
+        let since = Level::Day
+            .around(now - i64::try_from(days).unwrap() * DAY, zone)
+            .start;
+        // The last sample before, and the last value of each counter, are what the next bucket begins with.
+        let needed = self.samples.range(..since).rev();
+        let Some((mut last, _)) = needed.clone().next() else {
+            return;
+        };
+        for index in 2..4 {
+            if let Some((time, _)) = needed.clone().find(|(_, sample)| sample[index].is_some()) {
+                last = last.min(time);
+            }
+        }
+        let last = *last;
+        let left = self.samples.split_off(&last);
+        let deleted = std::mem::replace(&mut self.samples, left);
+        if !deleted.is_empty() && since > self.sealed {
+            // All that was there is summed up before it is deleted.
+            let mut before = Self {
+                samples: deleted.into_iter().chain(self.samples.clone()).collect(),
+                sealed: self.sealed,
+                kept: self.kept.clone(),
+            };
+            let computed = before.five_minutes();
+            self.sealed = since;
+            before.sealed = since;
+            for (begin, sum) in computed.into_iter().filter(|(begin, _)| *begin < since) {
+                self.kept.entry(begin).or_insert(sum);
+            }
+        }
+    }
+}
+
+struct File {
+    folder: TempDir,
+    zone: TimeZone,
+    database: Option<Database>,
+}
+
+impl File {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("history.db")
+    }
+
+    fn open(&mut self) -> &mut Database {
+        let settings = Settings::new(self.zone.clone(), Duration::from_secs(5));
+        let path = self.path();
+        self.database.get_or_insert_with(|| {
+            let create = OpenFlags::SQLITE_OPEN_CREATE;
+            Database::open(&path, Duration::from_secs(5), create, &settings)
+                .ok()
+                .unwrap()
+        })
+    }
+
+    fn buckets(&self, level: Level) -> Vec<Bucket> {
+        let mut buckets = Vec::new();
+        let ever = UnixMillis(i64::MIN)..UnixMillis(i64::MAX);
+        let history = History::open(&self.path()).unwrap();
+        if history.inverters().unwrap().is_empty() {
+            return buckets;
+        }
+        history
+            .buckets("roof", level, ever, &QUANTITIES, &mut |bucket| {
+                buckets.push(bucket.clone());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        buckets
+    }
+
+    /// Everything that the history says against the model.
+    fn check(&self, model: &Model) {
+        for level in Level::ALL {
+            let expected = model.longer(level, &self.zone);
+            let buckets = self.buckets(level);
+            let begins: Vec<i64> = buckets.iter().map(|bucket| bucket.begin.0).collect();
+            assert_eq!(
+                begins,
+                expected.keys().copied().collect::<Vec<_>>(),
+                "{level:?}"
+            );
+            for (bucket, expected) in buckets.iter().zip(expected.values()) {
+                assert_eq!(
+                    bucket.samples, expected.samples,
+                    "{level:?} {}",
+                    bucket.begin
+                );
+                assert_eq!(
+                    bucket.covered.as_millis(),
+                    expected.covered.unsigned_abs().into()
+                );
+                for (value, expected) in bucket.values.iter().zip(expected.values) {
+                    let value = value.map(|value| match value {
+                        Aggregate::Measured { mean, min, max } => [mean, min, max],
+                        Aggregate::Counted { grown } => [grown, 0.0, 0.0],
+                    });
+                    // A mean has two decimals more, and is rounded once for each level.
+                    let same = match (value, expected) {
+                        (Some(value), Some(expected)) => {
+                            (value[0] - expected[0]).abs() < 0.016 && value[1..] == expected[1..]
+                        }
+                        (value, expected) => value == expected,
+                    };
+                    assert!(
+                        same,
+                        "{level:?} {}: {value:?}, expected {expected:?}",
+                        bucket.begin
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn reading(time: i64, [load, grid, today, total]: [Option<i64>; 4]) -> Arc<Reading> {
+    let mut values = Values::default();
+    for (quantity, raw) in [
+        (Quantity::load_power, load),
+        (Quantity::grid_power, grid),
+        (Quantity::energy_today, today),
+        (Quantity::energy_total, total),
+    ] {
+        values.set_raw(quantity, raw);
+    }
+    values.derive();
+    Arc::new(Reading {
+        time: UnixMillis(time),
+        inverter: Inverter::named("roof"),
+        values,
+    })
+}
+
+fn run(steps: Vec<Step>) {
+    let mut file = File {
+        folder: TempDir::new().unwrap(),
+        zone: TimeZone::get(ZONES[0]).unwrap(),
+        database: None,
+    };
+    let mut model = Model {
+        sealed: i64::MIN,
+        ..Model::default()
+    };
+    for step in steps {
+        match step {
+            Step::Write(begin, apart, values) => {
+                let times = (0..).map(|number| BEGIN + (begin + number * apart) * 1000);
+                let readings: Vec<_> = times
+                    .zip(&values)
+                    .map(|(time, values)| {
+                        model.samples.entry(time).or_insert(*values);
+                        reading(time, *values)
+                    })
+                    .collect();
+                file.open().write(&readings).unwrap();
+                // Where samples are gone, what is computed first counts: it is computed at once here.
+                while model.sealed > i64::MIN && file.open().settle_some().unwrap() {}
+                model.seal();
+            }
+            Step::Restart(zone) => {
+                file.database = None;
+                file.zone = TimeZone::get(ZONES[zone]).unwrap();
+                file.open();
+            }
+            Step::Settle => {
+                file.open().settle_some().unwrap();
+            }
+            Step::Retain(days) => {
+                while file.open().settle_some().unwrap() {}
+                let retention = Retention {
+                    samples: KeepFor::Span(Duration::from_secs(days * 86_400)),
+                    five_minutes: KeepFor::Forever,
+                    hours: KeepFor::Forever,
+                    days: KeepFor::Forever,
+                };
+                while file.open().delete_some(&retention).unwrap() {}
+                model.retain(days, &file.zone);
+            }
+        }
+        file.open();
+        file.check(&model);
+    }
+    while file.open().settle_some().unwrap() {}
+    file.check(&model);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn buckets_are_those_of_the_samples_whatever_happens(
+        steps in prop::collection::vec(step(), 1..12),
+    ) {
+        run(steps);
+    }
+}

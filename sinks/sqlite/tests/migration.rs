@@ -1,0 +1,234 @@
+//! Files of an earlier version, and what is in no catalogue.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may end where its surroundings break"
+)]
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::TimeZone;
+use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::sink::Context;
+use kstar_sink_sqlite::SqliteConfig;
+use kstar_sink_sqlite::history::{Bucket, History, Importer, Level};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+/// 2026-11-22T00:00:00Z.
+const BEGIN: i64 = 1_795_305_600_000;
+
+/// A file as the first version made it: its tables, with some of their columns, and none of its views.
+const FIRST_VERSION: &str = "
+    CREATE TABLE inverter (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, serial TEXT, model TEXT);
+    INSERT INTO inverter (name, serial) VALUES ('roof', 'S1');
+    CREATE TABLE sample_1 (time INTEGER PRIMARY KEY, \"load_power\" INTEGER, \"energy_today\" INTEGER,
+      \"energy_total\" INTEGER, \"pv1_voltage\" INTEGER, \"pv1_current\" INTEGER);
+    PRAGMA application_id = 0x6b737472;
+    PRAGMA user_version = 1;
+    PRAGMA journal_mode = WAL;
+";
+
+struct Place(TempDir);
+
+impl Place {
+    fn path(&self) -> PathBuf {
+        self.0.path().join("history.db")
+    }
+
+    fn importer(&self) -> Importer {
+        let context = Context {
+            inverters: Vec::new(),
+            poll_interval: Duration::from_secs(5),
+            state_dir: self.0.path().to_owned(),
+            zone: TimeZone::UTC,
+            version: "0",
+        };
+        Importer::open(&SqliteConfig::default(), &context).unwrap()
+    }
+
+    fn readings(&self) -> Vec<Arc<Reading>> {
+        let mut readings = Vec::new();
+        History::open(&self.path())
+            .unwrap()
+            .readings(
+                "roof",
+                UnixMillis(0)..UnixMillis(i64::MAX),
+                &mut |reading| {
+                    readings.push(Arc::new(reading));
+                    ControlFlow::Continue(())
+                },
+            )
+            .unwrap();
+        readings
+    }
+
+    fn days(&self) -> Vec<Bucket> {
+        let mut days = Vec::new();
+        let quantities = [Quantity::load_power, Quantity::energy_total];
+        let ever = UnixMillis(0)..UnixMillis(i64::MAX);
+        History::open(&self.path())
+            .unwrap()
+            .buckets("roof", Level::Day, ever, &quantities, &mut |day| {
+                days.push(day.clone());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        days
+    }
+
+    fn count(&self, query: &str) -> i64 {
+        let connection = Connection::open(self.path()).unwrap();
+        connection.query_row(query, [], |row| row.get(0)).unwrap()
+    }
+}
+
+fn reading(time: i64, values: &[(Quantity, i64)]) -> Arc<Reading> {
+    let mut reading = Reading {
+        time: UnixMillis(time),
+        inverter: Inverter::named("roof"),
+        values: Values::default(),
+    };
+    for (quantity, raw) in values {
+        reading.values.set_raw(*quantity, Some(*raw));
+    }
+    reading.values.derive_absent();
+    Arc::new(reading)
+}
+
+#[test]
+fn a_history_of_the_first_version_is_summed_up_bit_by_bit_and_answers_at_once() {
+    let place = Place(TempDir::new().unwrap());
+    let old = Connection::open(place.path()).unwrap();
+    old.execute_batch(FIRST_VERSION).unwrap();
+    let mut insert = old
+        .prepare("INSERT INTO sample_1 VALUES (?, ?, ?, ?, 1500, 45)")
+        .unwrap();
+    for step in 0..3 * 1440_i64 {
+        let (day, minute) = (step / 1440, step % 1440);
+        insert
+            .execute([
+                BEGIN + step * 60_000,
+                minute,
+                minute / 10,
+                day * 144 + minute / 10,
+            ])
+            .unwrap();
+    }
+    drop(insert);
+    drop(old);
+
+    let mut importer = place.importer();
+    let later = BEGIN + 3 * 86_400_000;
+    let new = reading(
+        later,
+        &[
+            (Quantity::load_power, 7),
+            (Quantity::energy_today, 0),
+            (Quantity::energy_total, 432),
+        ],
+    );
+    importer.add(&[new.clone()]).unwrap();
+    let before = (place.readings(), place.days());
+    assert_eq!(before.0.len(), 3 * 1440 + 1);
+    let energy = |reading: &Reading| (reading.values.energy_today, reading.values.energy_total);
+    assert_eq!(energy(&before.0[3 * 1440]), energy(&new));
+    assert_eq!(before.0[1439].values.raw(Quantity::energy_total), Some(143));
+    assert_eq!(before.0[0].values.raw(Quantity::pv1_power), Some(67_500));
+    assert_eq!(before.1.len(), 4);
+    assert!(place.count("SELECT count(*) FROM stale") > 0);
+
+    importer.finish(&mut |_| ()).unwrap();
+    assert_eq!(place.count("SELECT count(*) FROM stale"), 0);
+    assert_eq!(place.count("SELECT count(*) FROM readings_day"), 3);
+    assert_eq!(
+        place.count("SELECT sum(samples) FROM readings_5min"),
+        3 * 1440
+    );
+    assert_eq!((place.readings(), place.days()), before);
+}
+
+#[test]
+fn what_a_machine_has_told_itself_is_kept_beside_what_follows_from_others() {
+    let place = Place(TempDir::new().unwrap());
+    let follows = [
+        (Quantity::battery_voltage, 500),
+        (Quantity::battery_current, -100),
+    ];
+    let written = [
+        reading(BEGIN, &follows),
+        reading(BEGIN + 1000, &[(Quantity::pv_power, 123_456)]),
+        reading(
+            BEGIN + 2000,
+            &[follows[0], follows[1], (Quantity::battery_power, -50_007)],
+        ),
+        reading(BEGIN + 3000, &follows),
+    ];
+    let mut importer = place.importer();
+    assert_eq!(importer.add(&written).unwrap().new, 4);
+    assert_eq!(importer.add(&written).unwrap().there, 4);
+    importer.finish(&mut |_| ()).unwrap();
+    assert!(place.readings() == written);
+    let connection = Connection::open(place.path()).unwrap();
+    let shown: Vec<(Option<f64>, Option<f64>)> = connection
+        .prepare("SELECT pv_power, battery_discharge_power FROM readings ORDER BY time")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (None, Some(500.0)),
+            (Some(1234.56), None),
+            (None, Some(500.07)),
+            (None, Some(500.0))
+        ]
+    );
+}
+
+#[test]
+fn totals_are_exact_however_they_and_their_counters_of_the_day_behave() {
+    let place = Place(TempDir::new().unwrap());
+    let mut random = fastrand::Rng::with_seed(7);
+    let (mut today, mut total) = (0, 12_000_000);
+    let mut written: Vec<Arc<Reading>> = Vec::new();
+    for step in 0..2000 {
+        let grown = random.i64(0..50);
+        (today, total) = (today + grown, total + grown + random.i64(-1..=1));
+        match random.u8(..) {
+            0..3 => today = 0,
+            3 => total = random.i64(0..1 << 40),
+            4 => today = random.i64(0..1 << 40),
+            _ => {}
+        }
+        let mut values = vec![
+            (Quantity::pv_energy_today, today),
+            (Quantity::pv_energy_total, total),
+        ];
+        match random.u8(..20) {
+            0 => drop(values.remove(0)),
+            1 => drop(values.remove(1)),
+            _ => {}
+        }
+        written.push(reading(BEGIN + step * 100_000, &values));
+    }
+    let mut importer = place.importer();
+    // A part of them late, and in another order.
+    let (mut late, first): (Vec<_>, Vec<_>) =
+        written.iter().cloned().partition(|_| random.u8(..) < 40);
+    for batch in first.chunks(100) {
+        importer.add(batch).unwrap();
+    }
+    random.shuffle(&mut late);
+    for batch in late.chunks(10) {
+        importer.add(batch).unwrap();
+    }
+    importer.finish(&mut |_| ()).unwrap();
+    assert!(place.readings() == written);
+}
