@@ -1,28 +1,29 @@
-//! The collector: polls go in, events go out, and every inverter and sink is a unit that starts and stops by name.
+//! The collector: every inverter and sink is a unit that starts and stops by name.
 //!
-//! Data flows one way: a poll's values are stamped, become a reading, and go over one broadcast channel to the
-//! drivers of the sinks. Nothing flows back. The channel's end is the sinks' order to stop.
+//! Data flows one way: an inverter's [station](crate::station) makes readings of polls, and they go over one broadcast
+//! channel to the drivers of the sinks. Nothing flows back. The channel's end is the sinks' order to stop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kstar_sink::catalogue::Values;
 use kstar_sink::delivery::Policy;
 use kstar_sink::driver::{Driver, Ended};
 use kstar_sink::health::Health;
-use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading, UnixMillis};
+use kstar_sink::reading::Event;
 use kstar_sink::sink::Sink;
 use kstar_sink::spool::Spool;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
-use crate::clock::{Stamper, WallClock};
-use crate::lock::InverterLock;
-use crate::poll::{Manners, Outcome, PollCounts, Poller, SILENT_AFTER, Target};
-use crate::wire::device_info::DeviceInfo;
+use crate::clock::WallClock;
+use crate::gate::{GateCounts, GateSettings};
+use crate::ledger::keeper::{Closing, Keeper};
+use crate::meter::MeterSettings;
+use crate::poll::{Manners, PollCounts, Poller, Target};
+use crate::station::{Station, collect};
 
 /// How many events a sink's driver may lag behind: it does nothing but move them into its own queue.
 const CHANNEL: usize = 1024;
@@ -38,6 +39,19 @@ pub struct InverterPlan {
     pub manners: Manners,
     /// How often it is asked.
     pub interval: Duration,
+    /// Which of its readings are believed.
+    pub gate: GateSettings,
+}
+
+/// How energy is counted, and where that is remembered.
+#[derive(Debug)]
+pub struct Metering {
+    /// How it is counted.
+    pub settings: MeterSettings,
+    /// Remembers it.
+    pub keeper: Keeper,
+    /// Ends that.
+    pub closing: Closing,
 }
 
 /// What is needed to run a sink.
@@ -77,6 +91,7 @@ pub enum SinkEnding {
 pub struct Collector {
     events: broadcast::Sender<Event>,
     clock: WallClock,
+    metering: Metering,
     inverters: BTreeMap<Arc<str>, InverterUnit>,
     sinks: BTreeMap<&'static str, SinkUnit>,
     endings: mpsc::Receiver<SinkEnded>,
@@ -96,6 +111,7 @@ struct SinkEnded {
 struct InverterUnit {
     task: JoinHandle<()>,
     counts: Arc<PollCounts>,
+    gate: Arc<GateCounts>,
 }
 
 struct SinkUnit {
@@ -108,12 +124,13 @@ struct SinkUnit {
 
 impl Collector {
     /// A collector with nothing to collect yet.
-    pub fn new(clock: WallClock) -> Self {
+    pub fn new(clock: WallClock, metering: Metering) -> Self {
         // Each sink ends once, and endings are looked at all the time.
         let (report_ending, endings) = mpsc::channel(16);
         Self {
             events: broadcast::Sender::new(CHANNEL),
             clock,
+            metering,
             inverters: BTreeMap::new(),
             sinks: BTreeMap::new(),
             endings,
@@ -127,15 +144,23 @@ impl Collector {
         self.stop_inverter(&plan.name).await;
         let counts = Arc::<PollCounts>::default();
         let poller = Poller::new(plan.target, plan.manners, plan.interval, counts.clone());
-        let station = Station::new(&plan.name, self.events.clone(), self.clock);
+        let station = Station::new(
+            &plan.name,
+            self.events.clone(),
+            self.clock,
+            &plan.gate,
+            &self.metering,
+        )
+        .await;
+        let gate = station.counts().clone();
         let task = tokio::spawn(collect(poller, station));
-        self.inverters
-            .insert(plan.name, InverterUnit { task, counts });
+        let unit = InverterUnit { task, counts, gate };
+        self.inverters.insert(plan.name, unit);
     }
 
     /// Stops polling an inverter; says whether there was one of that name.
     pub async fn stop_inverter(&mut self, name: &str) -> bool {
-        let Some(InverterUnit { task, counts }) = self.inverters.remove(name) else {
+        let Some(InverterUnit { task, counts, gate }) = self.inverters.remove(name) else {
             return false;
         };
         task.abort();
@@ -144,22 +169,16 @@ impl Collector {
         {
             tracing::error!(inverter = name, "polling has panicked; please report this");
         }
-        let refused: Vec<String> = counts
-            .link
-            .refused()
-            .map(|(reason, count)| format!("{reason} {count}"))
-            .collect();
+        let refused = listed(counts.link.refused());
         tracing::info!(
             inverter = name,
             answered = counts.answered.load(Ordering::Relaxed),
             silent = counts.silent.load(Ordering::Relaxed),
             skipped = counts.skipped.load(Ordering::Relaxed),
             requests = counts.link.requests.load(Ordering::Relaxed),
-            refused = if refused.is_empty() {
-                "none".to_owned()
-            } else {
-                refused.join(", ")
-            },
+            refused,
+            quarantined = gate.refused.load(Ordering::Relaxed),
+            gate = listed(gate.struck()),
             "polling has stopped"
         );
         true
@@ -298,6 +317,13 @@ impl Collector {
             .map(|(name, unit)| (&**name, &unit.counts))
     }
 
+    /// What the gate of each inverter has done.
+    pub fn gates(&self) -> impl Iterator<Item = (&str, &Arc<GateCounts>)> {
+        self.inverters
+            .iter()
+            .map(|(name, unit)| (&**name, &unit.gate))
+    }
+
     /// Stops everything: polling first, then the sinks, which deliver what they have within `grace`. Says whether
     /// all of them did.
     pub async fn stop(mut self, grace: Duration) -> bool {
@@ -311,12 +337,19 @@ impl Collector {
             sinks,
             endings,
             report_ending,
+            metering,
             ..
         } = &mut self;
         // The last sender of events and the last senders of orders to stop: the channel ends.
         *events = broadcast::Sender::new(1);
         drop(std::mem::replace(report_ending, mpsc::channel(1).0));
+        metering.keeper = Keeper::default();
+        let closing = std::mem::take(&mut metering.closing);
         let mut all_well = true;
+        if timeout_at(deadline, closing.closed()).await.is_err() {
+            tracing::error!("the energy counters could not be synced to the disk in time");
+            all_well = false;
+        }
         let mut left = std::mem::take(sinks);
         while !left.is_empty() {
             match timeout_at(deadline, endings.recv()).await {
@@ -342,6 +375,18 @@ impl Collector {
             }
         }
         all_well
+    }
+}
+
+/// Counts by their names, as one text.
+fn listed(counts: impl Iterator<Item = (impl std::fmt::Display, u64)>) -> String {
+    let counts: Vec<String> = counts
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    if counts.is_empty() {
+        "none".to_owned()
+    } else {
+        counts.join(", ")
     }
 }
 
@@ -373,170 +418,6 @@ fn report_sink(health: &Health, ending: SinkEnding) {
         SinkEnding::Drained => tracing::info!(sink, %counts, "stopped"),
         SinkEnding::Broken | SinkEnding::CutOff => {
             tracing::error!(sink, %counts, lost = counts.at_risk(), "stopped without having delivered what was waiting");
-        }
-    }
-}
-
-/// What turns one inverter's polls into events.
-struct Station {
-    inverter: Arc<Inverter>,
-    reachability: Option<Reachability>,
-    stamper: Stamper<Values>,
-    events: broadcast::Sender<Event>,
-    /// Since when there was no answer.
-    silent_since: Option<Instant>,
-    lock: Lock,
-}
-
-/// What became of the inverter's lock.
-enum Lock {
-    NotTried,
-    /// Ours, or not to be had on this system.
-    Settled(#[expect(dead_code, reason = "held, not read")] Option<InverterLock>),
-    /// Another process has it; tried again with each poll, but said once.
-    Elsewhere,
-}
-
-async fn collect(mut poller: Poller, mut station: Station) {
-    loop {
-        match poller.next().await {
-            Outcome::Values(reply) => {
-                for (time, values) in station
-                    .stamper
-                    .stamp(reply.at, reply.content)
-                    .collect::<Vec<_>>()
-                {
-                    station.publish(time, values);
-                }
-                station.online();
-                station.take_lock(&poller);
-            }
-            Outcome::DeviceInfo(info) => station.identify(&info),
-            Outcome::Silent { polls, reason } => {
-                station.silent_since.get_or_insert_with(Instant::now);
-                if polls == 1 {
-                    tracing::debug!(inverter = &*station.inverter.name, %reason, "no answer to a poll");
-                } else if polls == SILENT_AFTER {
-                    tracing::warn!(inverter = &*station.inverter.name, %reason, "the inverter is silent; asking on, up to once a minute");
-                    station.change(Reachability::Silent);
-                }
-            }
-        }
-    }
-}
-
-impl Station {
-    fn new(name: &str, events: broadcast::Sender<Event>, clock: WallClock) -> Self {
-        Self {
-            inverter: Inverter::named(name),
-            reachability: None,
-            stamper: Stamper::new(clock),
-            events,
-            silent_since: None,
-            lock: Lock::NotTried,
-        }
-    }
-
-    fn publish(&self, time: UnixMillis, values: Values) {
-        self.send(Event::Reading(Arc::new(Reading {
-            time,
-            inverter: self.inverter.clone(),
-            values,
-        })));
-    }
-
-    fn online(&mut self) {
-        let silent_for = self.silent_since.take().map(|since| since.elapsed());
-        if self.reachability != Some(Reachability::Online) {
-            if let (Some(gap), true) = (silent_for, self.reachability.is_some()) {
-                tracing::info!(
-                    inverter = &*self.inverter.name,
-                    silent_seconds = gap.as_secs(),
-                    "the inverter answers again"
-                );
-            } else {
-                tracing::info!(inverter = &*self.inverter.name, "the inverter answers");
-            }
-            self.change(Reachability::Online);
-        }
-    }
-
-    fn change(&mut self, reachability: Reachability) {
-        self.reachability = Some(reachability);
-        self.send(Event::Status(Arc::new(InverterStatus {
-            inverter: self.inverter.clone(),
-            reachability,
-        })));
-    }
-
-    fn identify(&mut self, info: &DeviceInfo) {
-        let inverter = Inverter {
-            name: self.inverter.name.clone(),
-            serial: info
-                .serial()
-                .map(Arc::from)
-                .or_else(|| self.inverter.serial.clone()),
-            model: info
-                .model()
-                .map(Arc::from)
-                .or_else(|| self.inverter.model.clone()),
-        };
-        if inverter == *self.inverter {
-            return;
-        }
-        let [before, now] = [&self.inverter.serial, &inverter.serial]
-            .map(|serial| serial.as_deref().unwrap_or("?"));
-        if self.inverter.serial.is_some() && before != now {
-            tracing::warn!(
-                inverter = &*inverter.name,
-                before,
-                now,
-                "another inverter answers under this name; give it a name of its own if both histories matter"
-            );
-        } else {
-            tracing::info!(
-                inverter = &*inverter.name,
-                serial = now,
-                model = inverter.model.as_deref().unwrap_or("?"),
-                "identified"
-            );
-        }
-        self.inverter = Arc::new(inverter);
-        self.change(Reachability::Online);
-    }
-
-    /// Keeps other commands from polling the same inverter at the same time.
-    fn take_lock(&mut self, poller: &Poller) {
-        let (Lock::NotTried | Lock::Elsewhere, Some(address)) = (&self.lock, poller.address())
-        else {
-            return;
-        };
-        match InverterLock::take(address) {
-            Ok(lock) => self.lock = Lock::Settled(lock),
-            Err(held) => {
-                if matches!(self.lock, Lock::NotTried) {
-                    tracing::warn!(inverter = &*self.inverter.name, "{held}; stop one of them");
-                }
-                self.lock = Lock::Elsewhere;
-            }
-        }
-    }
-
-    fn send(&self, event: Event) {
-        // Without a receiver every sink has ended, and the collector is about to.
-        let _ = self.events.send(event);
-    }
-}
-
-impl Drop for Station {
-    fn drop(&mut self) {
-        let lost = self.stamper.unstamped();
-        if lost > 0 {
-            tracing::error!(
-                inverter = &*self.inverter.name,
-                lost,
-                "the clock was never set; readings without a time are lost"
-            );
         }
     }
 }

@@ -18,6 +18,9 @@ use kstar_sink::spool;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::discovery::{DATA_PORT, DISCOVERY_PORT};
+use crate::gate::GateSettings;
+use crate::gate::rules::{MAX_POWER, Rule};
+use crate::meter::{MAX_GAP, MeterSettings};
 use crate::poll::Target;
 use crate::sinks::SinkSections;
 use crate::tariff::{Mistake, Tariff};
@@ -25,6 +28,9 @@ use crate::wire::ApAddress;
 
 /// The shortest interval between polls of a real inverter.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// From a toy to more than any inverter of this protocol, in watts.
+const POSSIBLE_POWER: std::ops::RangeInclusive<u32> = 100..=100_000;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -37,6 +43,10 @@ pub struct Config {
     pub timezone: Option<TimeZone>,
     /// How polling goes.
     pub collector: CollectorSection,
+    /// Which readings are believed.
+    pub gate: GateSection,
+    /// How energy is counted.
+    pub meter: MeterSection,
     /// The inverters; one that is discovered if there are none.
     #[serde(rename = "inverter")]
     pub inverters: Vec<InverterSection>,
@@ -81,8 +91,25 @@ impl Default for CollectorSection {
     }
 }
 
-/// A section `[[inverter]]`.
+/// The section `[gate]`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GateSection {
+    /// The rules that are not applied.
+    pub off: Vec<Rule>,
+}
+
+/// The section `[meter]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MeterSection {
+    /// The longest gap between two readings that is filled; a minute, or two polls if that is longer.
+    #[serde(with = "duration::optional")]
+    pub max_gap: Option<Duration>,
+}
+
+/// A section `[[inverter]]`.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InverterSection {
     /// What it is called everywhere.
@@ -92,6 +119,19 @@ pub struct InverterSection {
     /// What we call ourselves when asking it.
     #[serde(deserialize_with = "ap_address")]
     pub ap_address: ApAddress,
+    /// The most power that it can give or take on its AC side, in watts.
+    pub max_power: u32,
+}
+
+impl Default for InverterSection {
+    fn default() -> Self {
+        Self {
+            name: InverterName::default(),
+            host: None,
+            ap_address: ApAddress::default(),
+            max_power: MAX_POWER,
+        }
+    }
 }
 
 /// The name of an inverter: up to 32 letters, digits, `_` and `-`, so that it can be part of a topic or tag.
@@ -446,6 +486,14 @@ impl Config {
                 "a reply needs some time".to_owned(),
             ));
         }
+        let two_polls = collector.poll_interval.saturating_mul(2);
+        if self.meter.max_gap.is_some_and(|gap| gap < two_polls) {
+            let message = format!(
+                "a gap must be at least two poll intervals long, {}, or a single lost poll is not metered",
+                duration::text(two_polls)
+            );
+            return Err((vec![Key("meter"), Key("max_gap")], message));
+        }
         for sink in self.sinks.enabled() {
             if let Err((key, message)) = check_delivery(&sink.policy(), collector.grace) {
                 let path = vec![Key("sinks"), Key(sink.name()), Key("delivery"), Key(key)];
@@ -474,6 +522,13 @@ impl Config {
                     inverter.name.0
                 );
                 return Err((inverter_key("name"), message));
+            }
+            if !POSSIBLE_POWER.contains(&inverter.max_power) {
+                let message = format!(
+                    "{} W is no inverter's power; write its watts, like 4000",
+                    inverter.max_power
+                );
+                return Err((inverter_key("max_power"), message));
             }
             match &inverter.host {
                 Some(Host::At { host, port }) => {
@@ -509,6 +564,23 @@ impl Config {
     /// The folder for what must outlive the process.
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir.clone().unwrap_or_else(default_state_dir)
+    }
+
+    /// How energy is counted.
+    pub fn metering(&self) -> MeterSettings {
+        let two_polls = self.collector.poll_interval.saturating_mul(2);
+        MeterSettings {
+            zone: self.zone(),
+            max_gap: self.meter.max_gap.unwrap_or(MAX_GAP.max(two_polls)),
+        }
+    }
+
+    /// Which readings of an inverter are believed.
+    pub fn gate(&self, inverter: &InverterSection) -> GateSettings {
+        GateSettings {
+            max_power: inverter.max_power,
+            off: self.gate.off.clone(),
+        }
     }
 
     /// The zone whose midnights part the days.
@@ -729,6 +801,13 @@ mod tests {
             ),
             ("state_dir = ", "1:13", ""),
             ("timezone = 'Mars/Base'", "1:12", "no time zone"),
+            ("[gate]\noff = ['rang']", "2:8", "`zero_meter`"),
+            (
+                "[meter]\nmax_gap = '9s'",
+                "2:11",
+                "two poll intervals long, 10s",
+            ),
+            ("[[inverter]]\nmax_power = 4", "2:13", "like 4000"),
             (
                 "[collector]\ndiscovery_addresses = ['fe80::1']",
                 "2:23",

@@ -3,8 +3,8 @@
 //! # The way of the data
 //!
 //! ```text
-//! datagram -> frame -> values -> reading -> broadcast channel -> driver -> sink
-//!   link      wire     wire     collector     (kstar-sink)     (kstar-sink)  sinks/*
+//! datagram -> frame -> values -> gate -> meter -> reading -> broadcast channel -> driver -> sink
+//!   link      wire     wire      gate    meter    station     (kstar-sink)     (kstar-sink)  sinks/*
 //! ```
 //!
 //! Nothing flows back. A sink that hangs delays nobody, and the end of the channel is the sinks' order to stop.
@@ -17,6 +17,10 @@
 //! | [`link`] | the only file that sends datagrams, and only those of [`wire::Outgoing`] | what values mean |
 //! | [`discovery`] | who answers a greeting | configuration, sinks |
 //! | [`poll`] | one inverter: schedule, tries, silence, coming back | readings, sinks |
+//! | [`gate`] | which readings and values are believed | files, clocks, logs, tokio |
+//! | [`meter`] | power to energy | files, clocks, logs, tokio |
+//! | [`ledger`] | what gate and meter must not forget, in a file | inverters, sinks |
+//! | [`station`] | one inverter's way from poll to event, through the four before | configuration, sinks |
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
@@ -32,7 +36,7 @@
 //! | [`cli`] | one file per command | how anything is done |
 //!
 //! The crate `kstar-sink` (`sinks/contract`) holds what sinks and collector share: the catalogue of quantities, the
-//! reading, the `Sink` trait and the driver. Sinks are crates of their own and know nothing but that one.
+//! reading, the `Sink` trait, the driver, and the spool for what waits on disk. Sinks are crates of their own and know nothing but that one.
 //!
 //! A new quantity is a line in the catalogue and one in [`wire::running`]; a new sink a folder under `sinks/`, a
 //! feature and a line in [`sinks`]; a new command a file under [`cli`].
@@ -45,8 +49,11 @@ pub mod clock;
 pub mod collector;
 pub mod config;
 pub mod discovery;
+pub mod gate;
+pub mod ledger;
 pub mod link;
 pub mod lock;
+pub mod meter;
 #[cfg(feature = "history")]
 pub mod old_history;
 #[cfg(feature = "history")]
@@ -56,5 +63,6 @@ pub mod poll;
 pub mod report;
 pub mod simulator;
 pub mod sinks;
+pub mod station;
 pub mod tariff;
 pub mod wire;

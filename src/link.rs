@@ -30,6 +30,8 @@ pub struct Reply<T> {
     pub at: Instant,
     /// How long after the request that was.
     pub after: Duration,
+    /// The datagram that it came in, for a bug report.
+    pub datagram: Box<[u8]>,
 }
 
 /// Why a request has no reply.
@@ -155,6 +157,7 @@ pub async fn ask<T>(
                     content,
                     at,
                     after: at - asked,
+                    datagram: datagram.into(),
                 });
             }
             Err(refusal) => {
@@ -248,7 +251,7 @@ fn any_port(family: IpAddr) -> SocketAddr {
 }
 
 /// Bytes as hex, as `kstar explain` takes them.
-struct Hex<'a>(&'a [u8]);
+pub struct Hex<'a>(pub &'a [u8]);
 
 impl std::fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -60,6 +60,8 @@ fn every_legal_key_is_in_the_example() {
     for section in [
         "",
         "[collector]",
+        "[gate]",
+        "[meter]",
         "[[inverter]]",
         "[[tariff]]",
         "[sinks]",
@@ -121,12 +123,14 @@ fn the_example_shows_the_defaults() {
     };
     assert_eq!(policies(&full), policies(&default));
     let inverter = |config: &Config| {
-        config
-            .inverters()
-            .first()
-            .map(|inverter| (inverter.name.clone(), inverter.ap_address))
+        config.inverters().first().map(|inverter| {
+            let gate = config.gate(inverter);
+            let name = inverter.name.clone();
+            (name, inverter.ap_address, gate.max_power, gate.off)
+        })
     };
     assert_eq!(inverter(&full), inverter(&default));
+    assert_eq!(full.metering().max_gap, default.metering().max_gap);
     let context = Context {
         inverters: Vec::new(),
         poll_interval: full.collector.poll_interval,

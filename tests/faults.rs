@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 
 use kstar_collector::clock::WallClock;
 use kstar_collector::collector::{Collector, InverterPlan, SinkPlan};
+use kstar_collector::gate::GateSettings;
+use kstar_collector::gate::rules::Rule;
 use kstar_collector::poll::{Manners, PollCounts, Target};
 use kstar_collector::simulator::encode::{Request, Variant};
 use kstar_collector::simulator::faults::{Fault, Faults};
@@ -37,14 +39,14 @@ use kstar_collector::simulator::{Config, Running};
 use kstar_collector::wire::device_info::DeviceInfo;
 use kstar_collector::wire::frame::{self, Refusal};
 use kstar_collector::wire::{self, ApAddress, running};
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::catalogue::{Group, Quantity, Values};
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::{Context, SinkConfig};
 use kstar_sink::testing::{Record, record, record_of_line};
 use kstar_sink_sqlite::SqliteConfig;
 use kstar_sink_stdout::{StdoutConfig, StdoutSink};
 
-use common::{Place, start_when_free, until};
+use common::{Place, metering, start_when_free, until};
 
 /// Enough inverters for thousands of requests in half a minute: most requests wait for a time-out.
 const INVERTERS: usize = 32;
@@ -398,8 +400,9 @@ fn rows(database: &rusqlite::Connection, inverter: &str) -> Vec<BTreeMap<&'stati
                     values.insert(quantity.name(), raw);
                 }
             }
-            // How long the reply took is no value of the inverter's.
-            values.remove(Quantity::reply_time.name());
+            for quantity in ours() {
+                values.remove(quantity.name());
+            }
             Ok(values)
         })
         .expect("it can be read")
@@ -415,10 +418,19 @@ fn stored(values: &Values) -> BTreeMap<&'static str, i64> {
         .collect()
 }
 
+/// What the collector adds to the inverter's values: how long the reply took, and what its meter counts.
+fn ours() -> impl Iterator<Item = Quantity> {
+    let groups = [Group::Meter, Group::Link];
+    let all = Quantity::ALL.iter().copied();
+    all.filter(move |quantity| groups.contains(&quantity.description().group))
+}
+
 /// A reading's record without what the simulator cannot know.
 fn comparable(mut record: Record) -> Record {
     record.remove("time");
-    record.remove("reply_time");
+    for quantity in ours() {
+        record.remove(quantity.name());
+    }
     record
 }
 
@@ -480,6 +492,11 @@ async fn poll(
             },
             manners: Manners::new(ap, TIMEOUT, 3, true),
             interval: Duration::from_millis(20),
+            // Days here take minutes.
+            gate: GateSettings {
+                off: vec![Rule::CounterJump],
+                ..GateSettings::default()
+            },
         })
         .await;
     let counts = collector
@@ -583,7 +600,7 @@ async fn with_every_fault_at_once_each_datagram_is_accounted_for_and_each_readin
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("history.db");
     let page = Page::default();
-    let mut collector = Collector::new(WallClock::default());
+    let mut collector = Collector::new(WallClock::default(), metering());
     for sink in sinks(&database, &page) {
         collector.start_sink(sink);
     }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kstar_collector::clock::WallClock;
 use kstar_collector::collector::{Collector, InverterPlan, SinkEnding, SinkPlan};
+use kstar_collector::gate::GateSettings;
 use kstar_collector::link::Silence;
 use kstar_collector::poll::{Manners, NoReading, Outcome, PollCounts, Poller, Target};
 use kstar_collector::simulator::encode::{DeviceInfo, Request, device_info};
@@ -29,7 +30,7 @@ use kstar_sink::units::Scalar;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use common::{Memory, PATIENCE, Place, policy, start_when_free, until};
+use common::{Memory, PATIENCE, Place, metering, policy, start_when_free, until};
 
 /// Short enough for many silent polls in a second; nothing here answers late by itself.
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -388,7 +389,7 @@ async fn an_inverter_that_never_says_who_it_is_delays_no_poll() {
 
 /// A collector that polls inverters at these places, named `roof0` and so on.
 async fn collector(places: &[&Place], sinks: impl IntoIterator<Item = SinkPlan>) -> Collector {
-    let mut collector = Collector::new(WallClock::default());
+    let mut collector = Collector::new(WallClock::default(), metering());
     for sink in sinks {
         collector.start_sink(sink);
     }
@@ -404,6 +405,7 @@ fn plan(number: usize, place: &Place) -> InverterPlan {
         target: at(place.data()),
         manners: manners(TIMEOUT),
         interval: INTERVAL,
+        gate: GateSettings::default(),
     }
 }
 
@@ -645,7 +647,7 @@ async fn readings_wait_for_a_clock_that_is_not_set_and_are_stamped_by_their_age(
     let place = Place::free();
     let _inverter = simulate(simulator(&place)).await;
     let memory = Memory::default();
-    let mut collector = Collector::new(WallClock(clock));
+    let mut collector = Collector::new(WallClock(clock), metering());
     collector.start_sink(memory.sink("memory"));
     collector.start_inverter(plan(0, &place)).await;
     let counts = {

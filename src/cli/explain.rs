@@ -10,7 +10,8 @@ use kstar_sink::catalogue::{Group, Quantity, Values};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Failure, wrapped};
+use super::{ConfigArgs, Failure, wrapped};
+use crate::ledger::quarantine;
 use crate::wire::discovery::{self, NoAnswer};
 use crate::wire::frame::{Frame, HEADER_LENGTH, OVERHEAD, Refusal};
 use crate::wire::record::{EntryField, Record};
@@ -33,10 +34,19 @@ pub struct ExplainArgs {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Show the readings that the gate has refused, the newest last, with their bytes
+    #[arg(long, conflicts_with = "hex")]
+    pub quarantine: bool,
+    /// Where the configuration is, which says where those readings are kept.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
+    if args.quarantine {
+        return show_quarantine(args, out);
+    }
     let text = match args.hex.as_slice() {
         [] => from_standard_input()?,
         [dash] if dash == "-" => from_standard_input()?,
@@ -51,6 +61,34 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
     } else {
         write_text(&explanation, out)
     }
+}
+
+fn show_quarantine(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let config = args.config.load()?.map(|(_, config)| config);
+    let folder = config.unwrap_or_default().state_dir();
+    let path = quarantine::path(&folder);
+    let kept = quarantine::read(&folder)
+        .map_err(|error| Failure::Runtime(format!("cannot read {}: {error}", path.display())))?;
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &kept)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    if kept.is_empty() {
+        writeln!(
+            out,
+            "no reading was refused, as far as {} knows",
+            path.display()
+        )?;
+    }
+    for refused in kept {
+        writeln!(out, "{} {}", refused.time, refused.inverter)?;
+        for line in wrapped(&refused.reason, WIDTH - 2) {
+            writeln!(out, "  {line}")?;
+        }
+        writeln!(out, "  kstar explain {}", refused.datagram)?;
+    }
+    Ok(())
 }
 
 fn from_standard_input() -> Result<String, Failure> {
@@ -662,6 +700,7 @@ mod tests {
         let args = ExplainArgs {
             hex: vec![hex.to_owned()],
             json: false,
+            ..ExplainArgs::default()
         };
         let mut out = Vec::new();
         run(&args, &mut out).expect("bytes");
@@ -830,6 +869,7 @@ mod tests {
         let args = ExplainArgs {
             hex: vec![RUNNING.to_owned()],
             json: true,
+            ..ExplainArgs::default()
         };
         let mut out = Vec::new();
         run(&args, &mut out).expect("bytes");

@@ -30,6 +30,7 @@ pub mod import;
 pub mod init;
 pub mod kstar_sharp;
 pub mod logging;
+pub mod meter;
 #[cfg(feature = "history")]
 pub mod output;
 #[cfg(feature = "history")]
@@ -90,6 +91,8 @@ enum Command {
     Init(init::InitArgs),
     /// Explain the bytes of a datagram
     Explain(explain::ExplainArgs),
+    /// Show the energy counters, or let them go on from other readings
+    Meter(meter::MeterArgs),
     /// Simulate inverters, to try things out
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
@@ -137,6 +140,7 @@ impl Cli {
             Command::Check(args) => check::run(args, &mut out).await,
             Command::Init(args) => init::run(args, &mut out, shutdown).await,
             Command::Explain(args) => explain::run(&args, &mut out),
+            Command::Meter(args) => meter::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
             #[cfg(feature = "history")]
             Command::Report(args) => report::run(&args, &mut out),
@@ -250,7 +254,7 @@ impl From<serde_json::Error> for Failure {
 }
 
 /// Where the configuration comes from; the same for every command that reads it.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ConfigArgs {
     /// The file that is named.
     #[arg(

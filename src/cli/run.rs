@@ -13,8 +13,11 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, kstar_sharp};
 use crate::clock::WallClock;
-use crate::collector::{Collector, InverterPlan, SinkEnding, SinkPlan};
+use crate::collector::{Collector, InverterPlan, Metering, SinkEnding, SinkPlan};
 use crate::config::{Config, Host, InverterSection, Source};
+use crate::gate::rules::Rule;
+use crate::ledger::file::LedgerFile;
+use crate::ledger::keeper::{Closing, Keeper};
 use crate::lock::StateLock;
 use crate::poll::Manners;
 use crate::simulator;
@@ -140,11 +143,22 @@ pub async fn run(
     let grace = config.collector.grace;
     let inverters = inverter_plans(&config);
     let context = context(&config);
+    let settings = config.metering();
     // Held to the end. A demonstration keeps nothing.
     let _lock = if demo.is_none() {
         lock(context.state_dir.clone()).await?
     } else {
         None
+    };
+    let (keeper, closing) = if demo.is_none() {
+        open_ledger(context.state_dir.clone()).await?
+    } else {
+        (Keeper::default(), Closing::default())
+    };
+    let metering = Metering {
+        settings,
+        keeper,
+        closing,
     };
     let mut shutdown = std::pin::pin!(shutdown);
     let sinks = tokio::select! {
@@ -153,7 +167,7 @@ pub async fn run(
         sinks = open_sinks(config.sinks, context, grace / 2, source) => sinks?,
     };
 
-    let mut collector = Collector::new(WallClock::default());
+    let mut collector = Collector::new(WallClock::default(), metering);
     for sink in sinks {
         collector.start_sink(sink);
     }
@@ -321,6 +335,8 @@ fn demo_config(inverter: &simulator::Running) -> Config {
         ..Config::default()
     };
     config.collector.poll_interval = Duration::from_secs(1);
+    // Its day takes minutes, so its counters do run faster than any inverter's.
+    config.gate.off = vec![Rule::CounterJump];
     config
 }
 
@@ -343,6 +359,7 @@ pub(super) fn context(config: &Config) -> Context {
 pub(super) fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
     let collector = &config.collector;
     let plan = |inverter: InverterSection| InverterPlan {
+        gate: config.gate(&inverter),
         name: inverter.name.as_str().into(),
         target: inverter.target(collector),
         manners: Manners::new(
@@ -364,6 +381,16 @@ async fn lock(state_dir: PathBuf) -> Result<Option<StateLock>, Failure> {
             "locking the state folder has failed: {error}"
         ))),
     }
+}
+
+/// Opens the energy counters of the state folder, on a thread that may block, and starts to keep them.
+async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
+    let opened = tokio::task::spawn_blocking(move || LedgerFile::open(&state_dir)).await;
+    let ledger = opened
+        .map_err(|error| failed(&error))?
+        .map_err(|error| failed(&error))?;
+    Keeper::start(ledger).map_err(|error| failed(&error))
 }
 
 /// Opens every sink on a thread that may block.

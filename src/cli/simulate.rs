@@ -15,6 +15,7 @@ use kstar_sink::setting::duration;
 
 use crate::simulator::encode::{DeviceInfo, Request, Variant};
 use crate::simulator::faults::{Faults, FaultsError};
+use crate::simulator::quirks::Quirks;
 use crate::simulator::record::{Counts, Sent, Withheld};
 use crate::simulator::replay::{Replay, ReplayError};
 use crate::simulator::{Config, FASTEST, Running, start};
@@ -62,6 +63,9 @@ pub struct SimulateArgs {
     /// What goes wrong and how often, like drop=0.05,delay=0.02:3s; all=0.05 for each of them
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = parse_faults)]
     pub faults: Faults,
+    /// What is odd in what it says and how often, like modbus=0.01
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = Quirks::parse)]
+    pub quirks: Quirks,
     /// How long an answer takes
     #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = duration::parse)]
     pub latency: Duration,
@@ -210,6 +214,7 @@ fn config(
         asleep: args.asleep,
         latency: args.latency,
         faults: args.faults.clone(),
+        quirks: args.quirks.clone(),
         replay,
         ..base
     })

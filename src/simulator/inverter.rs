@@ -13,6 +13,7 @@ use super::encode::{
     settings,
 };
 use super::faults::{Fault, Faults, LONGEST_DELAY, Silence};
+use super::quirks::{MODBUS_EXCEPTION, Quirk, Quirks};
 use super::record::{Sent, Withheld};
 use super::replay::Replay;
 
@@ -50,6 +51,7 @@ pub(super) struct Inverter {
     asleep: bool,
     latency: Duration,
     faults: Faults,
+    quirks: Quirks,
     random: fastrand::Rng,
     replay: Option<Replay>,
     quiet: Option<Quiet>,
@@ -92,6 +94,7 @@ impl Inverter {
             asleep: config.asleep,
             latency: config.latency.min(LONGEST_DELAY),
             faults: config.faults,
+            quirks: config.quirks,
             random,
             replay: config.replay,
             quiet: None,
@@ -202,12 +205,30 @@ impl Inverter {
             return replay.next(asked.master);
         }
         if self.starting == 0 {
-            return self.reply_to(Request::Running, asked.master, now);
+            return match self.quirks.draw(&mut self.random) {
+                Some(quirk) => self.odd_reply(quirk, asked.master, now),
+                None => self.reply_to(Request::Running, asked.master, now),
+            };
         }
         self.starting -= 1;
         let figures = self.household.starting_at(self.seconds(now));
         let payload = running(&figures, self.variant.payload_len());
         Request::Running.reply(asked.master, &payload)
+    }
+
+    /// Running data with a quirk.
+    fn odd_reply(&mut self, quirk: Quirk, master: u8, now: Instant) -> Vec<u8> {
+        if quirk == Quirk::Modbus {
+            return MODBUS_EXCEPTION.to_vec();
+        }
+        let seconds = self.seconds(now);
+        let mut figures = self.household.at(seconds);
+        quirk.change(&mut figures, seconds.rem_euclid(86_400.0));
+        let mut payload = running(&figures, self.variant.payload_len());
+        if quirk == Quirk::WrongOffsets {
+            payload.rotate_right(1);
+        }
+        Request::Running.reply(master, &payload)
     }
 
     fn reply_to(&mut self, request: Request, master: u8, now: Instant) -> Vec<u8> {

@@ -7,6 +7,7 @@
 //! - [`day`]: what a household's inverter measures at a given moment;
 //! - [`replay`]: recorded packets in its place;
 //! - [`encode`]: figures as bytes;
+//! - [`quirks`]: what is odd in what the inverter says;
 //! - [`faults`]: what goes wrong on the way;
 //! - [`record`]: what was asked and sent.
 //!
@@ -27,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use encode::{DeviceInfo, GREETING, Request, Variant};
 use faults::Faults;
 use inverter::{Asked, Inverter, Outgoing};
+use quirks::Quirks;
 use record::{Counts, Entry, Event, Record, Sent, Withheld};
 use replay::Replay;
 
@@ -34,6 +36,7 @@ pub mod day;
 pub mod encode;
 pub mod faults;
 mod inverter;
+pub mod quirks;
 pub mod record;
 pub mod replay;
 
@@ -83,6 +86,8 @@ pub struct Config {
     pub latency: Duration,
     /// What goes wrong.
     pub faults: Faults,
+    /// What is odd in its running data.
+    pub quirks: Quirks,
     /// Recorded running data in place of simulated ones.
     pub replay: Option<Replay>,
     /// How many events the log holds; with 0 there is none.
@@ -110,6 +115,7 @@ impl Config {
             asleep: false,
             latency: Duration::ZERO,
             faults: Faults::default(),
+            quirks: Quirks::default(),
             replay: None,
             log_capacity: 0,
         }

@@ -6,8 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kstar_collector::collector::SinkPlan;
+use kstar_collector::collector::{Metering, SinkPlan};
 use kstar_collector::discovery::{DATA_PORT, DISCOVERY_PORT};
+use kstar_collector::ledger::keeper::{Closing, Keeper};
+use kstar_collector::meter::{MAX_GAP, MeterSettings};
 use kstar_collector::simulator::{self, Config, Running};
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
@@ -184,6 +186,18 @@ impl Memory {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(told);
+    }
+}
+
+/// A meter that forgets everything at its end.
+pub(crate) fn metering() -> Metering {
+    Metering {
+        settings: MeterSettings {
+            zone: kstar_sink::TimeZone::UTC,
+            max_gap: MAX_GAP,
+        },
+        keeper: Keeper::default(),
+        closing: Closing::default(),
     }
 }
 

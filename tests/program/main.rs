@@ -23,6 +23,7 @@ mod influxdb;
 mod init;
 mod kstar_sharp;
 mod logs;
+mod meter;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod output;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 
 use crate::history::{fill, with_history};
-use crate::process::{Process, ended, kstar};
+use crate::process::{Process, ended, kstar, wait_until};
 use crate::world::{BOTH_SINKS, Folder, Roof, SmallDisk, assert_same, key, open, readings, rows};
 
 /// Both sinks, the history with a spool.
@@ -160,6 +160,47 @@ fn a_full_disk_under_the_spool_is_said_once_and_costs_nothing() {
     assert_eq!(
         rows(&folder.history()).len(),
         before + stopped.stdout.len() + resumed.len()
+    );
+}
+
+#[test]
+fn a_backlog_on_a_full_disk_is_delivered_once() {
+    let roof = Roof::new(1);
+    let (folder, other) = locked(&roof);
+    let config = roof.config(SPOOLED).replace("\"state\"", "\"disk\"");
+    folder.write("kstar.toml", config);
+    let place = folder.join("disk");
+    let Some(_disk) = SmallDisk::mount(&place, 512) else {
+        return;
+    };
+    let before = rows(&folder.history()).len();
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    run.wait_for_printed(30);
+    let waited = run.stop().expect_code(0).stdout.len();
+    fill(&place.join("ballast"));
+    other.execute_batch("ROLLBACK").expect("unlocked");
+
+    // What is delivered cannot be deleted either.
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    wait_until("everything in the history", || {
+        rows(&folder.history()).len() >= before + waited
+    });
+    let count = run.printed().len();
+    run.wait_for_printed(count + 20);
+    let resumed = run.stop().expect_code(0);
+    assert_eq!(
+        resumed.counts("sqlite").of("delivered"),
+        waited + resumed.stdout.len(),
+        "{resumed:#?}"
+    );
+    assert_eq!(
+        resumed.logged("the spool cannot be used"),
+        1,
+        "{resumed:#?}"
+    );
+    assert_eq!(
+        rows(&folder.history()).len(),
+        before + waited + resumed.stdout.len()
     );
 }
 

@@ -98,7 +98,8 @@ impl Spool {
         &mut self,
         readings: Vec<Arc<Reading>>,
     ) -> Option<RangeInclusive<i64>> {
-        self.call(move |store| store.push(&readings)).await
+        let ids = self.call(move |store| store.push(&readings)).await;
+        self.written(ids)
     }
 
     /// The oldest readings, at most `limit`.
@@ -108,7 +109,8 @@ impl Spool {
 
     /// Lets go of readings that are done with. Should the disk refuse, they may be delivered again.
     pub(crate) async fn settle(&mut self, ids: RangeInclusive<i64>) {
-        let _ = self.call(move |store| store.settle(&ids)).await;
+        let settled = self.call(move |store| store.settle(&ids)).await;
+        self.written(settled);
     }
 
     /// Puts what waits on the disk for good. Without anything that waits no file is left.
@@ -116,31 +118,30 @@ impl Spool {
         let _ = self.call(Store::close).await;
     }
 
+    /// Says it if the disk does again as it should. What could be read does not tell that: a full disk is read as well.
+    fn written<T>(&mut self, outcome: Option<T>) -> Option<T> {
+        if outcome.is_some() && std::mem::take(&mut self.in_trouble) {
+            tracing::info!(sink = self.sink, "the spool works again");
+        }
+        outcome
+    }
+
     /// Has the store do something; `None` if it could not, which is said once.
     async fn call<T: Send + 'static>(
         &mut self,
         job: impl FnOnce(&mut Store) -> Result<T, String> + Send + 'static,
     ) -> Option<T> {
-        match self.attempt(job).await {
-            Ok(done) => {
-                if self.in_trouble {
-                    tracing::info!(sink = self.sink, "the spool works again");
-                }
-                self.in_trouble = false;
-                Some(done)
-            }
-            Err(reason) => {
-                if !self.in_trouble {
-                    tracing::error!(
-                        sink = self.sink,
-                        reason,
-                        "the spool cannot be used; readings wait in memory only, and it is tried again"
-                    );
-                }
-                self.in_trouble = true;
-                None
-            }
+        let outcome = self.attempt(job).await;
+        if let Err(reason) = &outcome
+            && !std::mem::replace(&mut self.in_trouble, true)
+        {
+            tracing::error!(
+                sink = self.sink,
+                reason,
+                "the spool cannot be used; readings wait in memory only, and it is tried again"
+            );
         }
+        outcome.ok()
     }
 
     async fn attempt<T: Send + 'static>(

@@ -53,9 +53,7 @@ impl Store {
             full: false,
         };
         let usable = if store.path.exists() {
-            store.attempt(|file, _| file.total()).map(|total| {
-                store.waiting = total;
-            })
+            store.attempt(|_, _| Ok(()))
         } else {
             store.check_folder(folder)?;
             Ok(())
@@ -65,7 +63,8 @@ impl Store {
                 store.set_aside(&failure).map_err(Misconfigured)?;
             }
             Err(failure) if failure.is_outage() => {
-                // Said when it lasts until the spool is needed.
+                // Said if it lasts. A file that is there is one where something waits.
+                store.waiting = 1;
                 tracing::debug!(sink, reason = failure.explain(&store.path), "no spool yet");
             }
             Err(failure) => return Err(Misconfigured(failure.explain(&store.path))),
@@ -230,9 +229,12 @@ impl Store {
             self.dropped += self.waiting;
             (self.waiting, self.done) = (0, 0);
         }
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(File::open(&self.path)?),
+        let file = if let Some(file) = &mut self.file {
+            file
+        } else {
+            let file = File::open(&self.path)?;
+            self.waiting = file.total()?;
+            self.file.insert(file)
         };
         let outcome = job(file, self.done);
         if outcome.is_err() {

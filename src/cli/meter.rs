@@ -1,0 +1,245 @@
+//! `kstar meter`: the energy counters as they are kept, and how to take over those of another system.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+use kstar_sink::catalogue::Quantity;
+use kstar_sink::units::Decimal;
+use serde_json::{Map, Value, json};
+
+use super::{ConfigArgs, Failure, write_columns};
+use crate::config::Config;
+use crate::ledger::Machine;
+use crate::ledger::file::LedgerFile;
+use crate::lock::StateLock;
+use crate::meter::counters::{Flow, Source};
+use crate::meter::energy::Energy;
+
+/// What `kstar meter` can be told.
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct MeterArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Let a counter go on from another reading, as when an old system is replaced. Stop the collector first
+    Set(SetArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+struct SetArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The inverter's name in the configuration
+    inverter: String,
+    /// The counter, like `pv_energy_total`
+    quantity: String,
+    /// Its reading in kWh
+    #[arg(value_name = "KWH")]
+    reading: f64,
+}
+
+/// Shows or sets the counters.
+pub fn run(args: &MeterArgs, out: &mut impl Write) -> Result<(), Failure> {
+    match &args.action {
+        None => show(args, out),
+        Some(Action::Set(set)) => self::set(set, out),
+    }
+}
+
+fn config(args: &ConfigArgs) -> Result<Config, Failure> {
+    Ok(args.load()?.map(|(_, config)| config).unwrap_or_default())
+}
+
+fn open(config: &Config) -> Result<LedgerFile, Failure> {
+    LedgerFile::open(&config.state_dir()).map_err(|error| Failure::Runtime(error.to_string()))
+}
+
+fn show(args: &MeterArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let config = config(&args.config)?;
+    let ledger = open(&config)?;
+    if args.json {
+        let inverters: Map<String, Value> = ledger
+            .accounts()
+            .iter()
+            .map(|(name, account)| {
+                let former: Vec<Map<String, Value>> = account.former.iter().map(as_json).collect();
+                let mut shown = as_json(&account.current);
+                shown.insert("former".to_owned(), former.into());
+                (name.clone(), shown.into())
+            })
+            .collect();
+        serde_json::to_writer_pretty(&mut *out, &json!({ "inverters": inverters }))?;
+        writeln!(out)?;
+    } else if ledger.accounts().is_empty() {
+        let folder = config.state_dir();
+        writeln!(out, "nothing is counted in {} yet", folder.display())?;
+    } else {
+        for (name, account) in ledger.accounts() {
+            show_machine(name, &account.current, out)?;
+            for former in &account.former {
+                show_machine(&format!("formerly {name}"), former, out)?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn show_machine(name: &str, machine: &Machine, out: &mut impl Write) -> Result<(), Failure> {
+    let counters = &machine.meter;
+    let serial = machine.serial.as_deref().unwrap_or("unknown");
+    writeln!(out, "{name}, serial number {serial}")?;
+    let day = counters
+        .day
+        .as_ref()
+        .map_or_else(|| "today".to_owned(), |day| day.date.to_string());
+    let mut rows = vec![["", "total kWh", &day].map(str::to_owned)];
+    for flow in Flow::ALL.into_iter().filter(|flow| counters.knows(*flow)) {
+        rows.push([
+            format!("  {}", flow.total()),
+            kilowatt_hours(counters.totals.of(flow).published()),
+            kilowatt_hours(counters.today(flow)),
+        ]);
+    }
+    for source in Source::ALL {
+        let unmetered = counters.coverage.of(source).unmetered_ms / 1000;
+        if unmetered > 0 {
+            rows.push([
+                format!("  {} unknown for", source.power()),
+                format!(
+                    "{}:{:02}:{:02} h",
+                    unmetered / 3600,
+                    unmetered / 60 % 60,
+                    unmetered % 60
+                ),
+                String::new(),
+            ]);
+        }
+    }
+    write_columns(out, &rows)?;
+    Ok(())
+}
+
+/// With all three decimals, so that columns align.
+fn kilowatt_hours(thousandths: i64) -> String {
+    format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
+}
+
+fn as_json(machine: &Machine) -> Map<String, Value> {
+    let counters = &machine.meter;
+    let mut shown = Map::new();
+    for flow in Flow::ALL.into_iter().filter(|flow| counters.knows(*flow)) {
+        for (quantity, raw) in [
+            (flow.total(), counters.totals.of(flow).published()),
+            (flow.today(), counters.today(flow)),
+        ] {
+            let decimals = quantity.description().decimals;
+            shown.insert(quantity.name().to_owned(), json!(Decimal { raw, decimals }));
+        }
+    }
+    let unmetered: Map<String, Value> = Source::ALL
+        .into_iter()
+        .map(|source| {
+            let millis = counters.coverage.of(source).unmetered_ms;
+            (source.power().name().to_owned(), (millis / 1000).into())
+        })
+        .collect();
+    let day = counters.day.as_ref().map(|day| day.date.to_string());
+    [
+        ("serial", machine.serial.clone().into()),
+        ("day", day.into()),
+        ("counters", shown.into()),
+        ("unmetered_seconds", unmetered.into()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+fn set(args: &SetArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let flow = Flow::ALL
+        .into_iter()
+        .find(|flow| flow.total().name() == args.quantity)
+        .ok_or_else(|| {
+            let names = Flow::ALL.map(|flow| flow.total().name()).join(", ");
+            Failure::Usage(format!(
+                "`{}` is no counter that can be set; there are: {names}",
+                args.quantity
+            ))
+        })?;
+    let thousandths = thousandths(args.reading)?;
+    let config = config(&args.config)?;
+    let folder = config.state_dir();
+    let _lock = StateLock::take(&folder).map_err(|held| Failure::Runtime(held.to_string()))?;
+    let mut ledger = open(&config)?;
+    let configured = config.inverters();
+    let mut names: Vec<&str> = configured
+        .iter()
+        .map(|inverter| inverter.name.as_str())
+        .chain(ledger.accounts().keys().map(String::as_str))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    if !names.contains(&args.inverter.as_str()) {
+        return Err(Failure::Usage(format!(
+            "no inverter is named `{}`; there are: {}",
+            args.inverter,
+            names.join(", ")
+        )));
+    }
+    let account = ledger
+        .accounts_mut()
+        .entry(args.inverter.clone())
+        .or_default();
+    let counters = &mut account.current.meter;
+    let before = counters.totals.of(flow).published();
+    counters.set(flow, thousandths);
+    ledger.write();
+    ledger.sync();
+    if let Some(trouble) = ledger.trouble() {
+        return Err(Failure::Runtime(format!(
+            "cannot write the counters to {}: {trouble}",
+            folder.display()
+        )));
+    }
+    let quantity: Quantity = flow.total();
+    writeln!(
+        out,
+        "{} of {}: {} kWh, before {} kWh",
+        quantity,
+        args.inverter,
+        args.reading,
+        quantity.value(before)
+    )?;
+    out.flush()?;
+    Ok(())
+}
+
+/// A reading in kWh as whole thousandths.
+fn thousandths(reading: f64) -> Result<u64, Failure> {
+    let scaled = (reading * 1000.0).round();
+    let most = Energy::MOST.published();
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "saturates, and takes what is no number for 0"
+    )]
+    let whole = scaled as i64;
+    u64::try_from(whole)
+        .ok()
+        .filter(|_| reading.is_finite() && whole <= most)
+        .ok_or_else(|| {
+            Failure::Usage(format!(
+                "{reading} is no counter's reading; write kWh from 0 to {}",
+                most / 1000
+            ))
+        })
+}

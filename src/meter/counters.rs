@@ -1,0 +1,234 @@
+//! What a meter must not forget: the counters of one inverter, and where its days began.
+
+use jiff::civil::Date;
+use kstar_sink::catalogue::{Quantity, Values};
+use serde::{Deserialize, Serialize};
+
+use super::energy::Energy;
+
+/// One of the five energies that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// From the panels.
+    Pv,
+    /// From the grid.
+    GridImport,
+    /// Into the grid.
+    GridExport,
+    /// Into the battery.
+    BatteryCharge,
+    /// Out of the battery.
+    BatteryDischarge,
+}
+
+impl Flow {
+    /// All of them, in the catalogue's order.
+    pub const ALL: [Self; 5] = [
+        Self::Pv,
+        Self::GridImport,
+        Self::GridExport,
+        Self::BatteryCharge,
+        Self::BatteryDischarge,
+    ];
+
+    /// The quantity that counts since the meter began.
+    pub fn total(self) -> Quantity {
+        match self {
+            Self::Pv => Quantity::pv_energy_total,
+            Self::GridImport => Quantity::grid_import_energy_total,
+            Self::GridExport => Quantity::grid_export_energy_total,
+            Self::BatteryCharge => Quantity::battery_charge_energy_total,
+            Self::BatteryDischarge => Quantity::battery_discharge_energy_total,
+        }
+    }
+
+    /// The quantity that counts since midnight.
+    pub fn today(self) -> Quantity {
+        match self {
+            Self::Pv => Quantity::pv_energy_today,
+            Self::GridImport => Quantity::grid_import_energy_today,
+            Self::GridExport => Quantity::grid_export_energy_today,
+            Self::BatteryCharge => Quantity::battery_charge_energy_today,
+            Self::BatteryDischarge => Quantity::battery_discharge_energy_today,
+        }
+    }
+
+    /// The power that is counted.
+    pub fn source(self) -> Source {
+        match self {
+            Self::Pv => Source::Pv,
+            Self::GridImport | Self::GridExport => Source::Grid,
+            Self::BatteryCharge | Self::BatteryDischarge => Source::Battery,
+        }
+    }
+}
+
+/// A power whose energy is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Of the panels; never negative.
+    Pv,
+    /// At the grid connection.
+    Grid,
+    /// Of the battery.
+    Battery,
+}
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Pv, Self::Grid, Self::Battery];
+
+    /// The power.
+    pub fn power(self) -> Quantity {
+        match self {
+            Self::Pv => Quantity::pv_power,
+            Self::Grid => Quantity::grid_power,
+            Self::Battery => Quantity::battery_power,
+        }
+    }
+
+    /// What a power above zero and one below are counted as.
+    pub fn flows(self) -> (Flow, Option<Flow>) {
+        match self {
+            Self::Pv => (Flow::Pv, None),
+            Self::Grid => (Flow::GridImport, Some(Flow::GridExport)),
+            Self::Battery => (Flow::BatteryCharge, Some(Flow::BatteryDischarge)),
+        }
+    }
+}
+
+/// One amount for each flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Amounts {
+    pv: Energy,
+    grid_import: Energy,
+    grid_export: Energy,
+    battery_charge: Energy,
+    battery_discharge: Energy,
+}
+
+impl Amounts {
+    /// The amount of a flow.
+    pub fn of(&self, flow: Flow) -> Energy {
+        match flow {
+            Flow::Pv => self.pv,
+            Flow::GridImport => self.grid_import,
+            Flow::GridExport => self.grid_export,
+            Flow::BatteryCharge => self.battery_charge,
+            Flow::BatteryDischarge => self.battery_discharge,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn of_mut(&mut self, flow: Flow) -> &mut Energy {
+        match flow {
+            Flow::Pv => &mut self.pv,
+            Flow::GridImport => &mut self.grid_import,
+            Flow::GridExport => &mut self.grid_export,
+            Flow::BatteryCharge => &mut self.battery_charge,
+            Flow::BatteryDischarge => &mut self.battery_discharge,
+        }
+    }
+}
+
+/// Where a day's counting begins, and what the totals were then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Day {
+    /// Which day.
+    pub date: Date,
+    /// Since when it is counted, by the clock as it is now set: Unix milliseconds. Its midnight, unless the meter
+    /// began later.
+    pub since_ms: i64,
+    /// What the totals were then.
+    pub totals: Amounts,
+}
+
+/// How well a power is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    /// When the power was last known, by the clock: Unix milliseconds.
+    pub last_ms: Option<i64>,
+    /// How long it was not: gaps that were too long to be filled, in milliseconds.
+    pub unmetered_ms: u64,
+}
+
+/// How well each power is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverages {
+    pv: Coverage,
+    grid: Coverage,
+    battery: Coverage,
+}
+
+impl Coverages {
+    /// That of one power.
+    pub fn of(&self, source: Source) -> Coverage {
+        match source {
+            Source::Pv => self.pv,
+            Source::Grid => self.grid,
+            Source::Battery => self.battery,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn of_mut(&mut self, source: Source) -> &mut Coverage {
+        match source {
+            Source::Pv => &mut self.pv,
+            Source::Grid => &mut self.grid,
+            Source::Battery => &mut self.battery,
+        }
+    }
+}
+
+/// The counters of one inverter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counters {
+    /// Since the meter began.
+    pub totals: Amounts,
+    /// The day that is counted now.
+    pub day: Option<Day>,
+    /// The one before, which a clock that is set back may come to again.
+    pub day_before: Option<Day>,
+    /// How well each power is known.
+    pub coverage: Coverages,
+}
+
+impl Counters {
+    /// What was counted since midnight, in published thousandths of a kWh: the difference of two published totals, so
+    /// that nobody who computes it from them finds another one.
+    pub fn today(&self, flow: Flow) -> i64 {
+        let since = self.day.as_ref().map_or(self.totals, |day| day.totals);
+        self.totals.of(flow).published() - since.of(flow).published()
+    }
+
+    /// Whether there is anything to show of a flow: its power has been known, or somebody has set its counter.
+    pub fn knows(&self, flow: Flow) -> bool {
+        self.coverage.of(flow.source()).last_ms.is_some() || self.totals.of(flow) > Energy(0)
+    }
+
+    /// Puts the counters into a reading: those that are known.
+    pub fn show(&self, values: &mut Values) {
+        for flow in Flow::ALL {
+            if self.knows(flow) {
+                values.set_raw(flow.total(), Some(self.totals.of(flow).published()));
+                values.set_raw(flow.today(), Some(self.today(flow)));
+            }
+        }
+    }
+
+    /// Goes on from another total, in thousandths of a kWh; what was counted today stays, as far as the total allows.
+    pub fn set(&mut self, flow: Flow, thousandths: u64) {
+        let before = self.totals.of(flow);
+        let after = before.with_published(thousandths);
+        *self.totals.of_mut(flow) = after;
+        for day in [&mut self.day, &mut self.day_before].into_iter().flatten() {
+            let since = day.totals.of_mut(flow);
+            *since = after.minus(before.minus(*since));
+        }
+    }
+}

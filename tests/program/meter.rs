@@ -1,0 +1,299 @@
+//! Energy counters as users see them: kept over every end of the process, shown, and set.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use kstar_collector::simulator;
+use kstar_collector::simulator::encode::{Figures, Request, running};
+use kstar_collector::simulator::quirks::{Quirk, Quirks};
+use kstar_collector::simulator::replay::Replay;
+use serde_json::Value;
+
+use crate::process::{PATIENCE, Process, ended, kstar, wait_until};
+use crate::world::{Folder, Roof, Row, SmallDisk, kstar_without_privileges, readings};
+
+const TOTALS: [&str; 5] = [
+    "pv_energy_total",
+    "grid_import_energy_total",
+    "grid_export_energy_total",
+    "battery_charge_energy_total",
+    "battery_discharge_energy_total",
+];
+
+/// The kept totals of an inverter.
+fn kept(folder: &Folder, inverter: &str) -> Row {
+    let shown = ended(&mut kstar(folder.path(), ["meter", "--json"])).expect_code(0);
+    let shown: Value = serde_json::from_str(&shown.out()).expect("JSON");
+    let counters = &shown["inverters"][inverter]["counters"];
+    counters.as_object().expect("counters").clone()
+}
+
+fn number(row: &Row, key: &str) -> f64 {
+    row[key].as_f64().expect(key)
+}
+
+/// How often the process is killed: more often where somebody wants to be sure.
+fn rounds() -> usize {
+    let wanted = std::env::var("KSTAR_TEST_KILLS").ok();
+    wanted.map_or(10, |wanted| wanted.parse().expect("a number"))
+}
+
+/// An inverter of megawatts, whose battery and grid turn at each poll: so every reading moves every counter by what
+/// can be seen.
+fn mighty(seed: u64) -> simulator::Config {
+    let figures = |battery_mode, grid_in_out| Figures {
+        vpv1: 60_000,
+        ipv1: 60_000,
+        vbattery1: 60_000,
+        ibattery1: 60_000,
+        battery_mode,
+        vgrid: 2300,
+        pgrid: 60_000,
+        grid_in_out,
+        pload: 300,
+        ..Figures::default()
+    };
+    let datagrams = [figures(2, 1), figures(3, 2)]
+        .map(|figures| Request::Running.reply(0xB0, &running(&figures, 83)));
+    simulator::Config {
+        replay: Replay::of(datagrams.into()),
+        ..simulator::Config::new(seed)
+    }
+}
+
+#[test]
+fn no_published_total_ever_falls_however_often_the_process_is_killed() {
+    let mut roof = Roof::new(0);
+    for seed in 1..=3 {
+        roof.add(mighty(seed));
+    }
+    let config = roof.config("[sinks.stdout]\n[gate]\noff = ['range']\n");
+    let folder = Folder::with_config(&config.replace("50ms", "5ms"));
+    let mut highest: BTreeMap<String, [f64; 5]> = BTreeMap::new();
+    for round in 0..rounds() {
+        let run = Process::start(&mut kstar(folder.path(), ["run"]));
+        run.wait_for_printed(30 + round % 40);
+        run.signal("KILL");
+        // The last line may be cut off.
+        let lines = run.end().stdout;
+        let whole: Vec<String> = lines
+            .into_iter()
+            .filter(|line| line.ends_with('}'))
+            .collect();
+        for reading in &readings(&whole) {
+            let name = reading["inverter"].as_str().expect("a name").to_owned();
+            let now = TOTALS.map(|total| number(reading, total));
+            let before = highest.entry(name).or_insert(now);
+            for ((now, before), total) in now.into_iter().zip(before).zip(TOTALS) {
+                assert!(now >= *before, "{total} fell from {before} to {now}");
+                *before = now;
+            }
+        }
+        for (name, highest) in &highest {
+            let kept = kept(&folder, name);
+            for (total, highest) in TOTALS.into_iter().zip(highest) {
+                assert!(number(&kept, total) >= *highest, "{total} of {name}");
+            }
+        }
+    }
+    assert_eq!(highest.len(), 3);
+    for totals in highest.values().flatten() {
+        assert!(
+            *totals > 0.002,
+            "too little has flowed to see it fall: {highest:?}"
+        );
+    }
+}
+
+#[test]
+fn a_counter_is_set_while_no_collector_runs_and_goes_on_from_there() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
+    let meter = |args: &[&str]| ended(&mut kstar(folder.path(), [&["meter"], args].concat()));
+    let nothing = meter(&[]).expect_code(0);
+    assert!(nothing.out().contains("nothing is counted"), "{nothing:#?}");
+
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    run.wait_for_printed(2);
+    let refused = meter(&["set", "roof1", "pv_energy_total", "12.5"]).expect_code(1);
+    let pid = format!("process {}", run.pid());
+    assert!(refused.err().contains(&pid), "{refused:#?}");
+    run.stop().expect_code(0);
+
+    let set = meter(&["set", "roof1", "pv_energy_total", "12345.678"]).expect_code(0);
+    assert!(set.out().contains("12345.678 kWh, before 0"), "{set:#?}");
+    let shown = meter(&[]).expect_code(0);
+    assert!(
+        shown.out().contains("roof1, serial number KSE4000S"),
+        "{shown:#?}"
+    );
+    assert!(shown.out().contains("pv_energy_total"), "{shown:#?}");
+    assert!(shown.out().contains("12345.678"), "{shown:#?}");
+
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    run.wait_for_printed(3);
+    let printed = readings(&run.stop().expect_code(0).stdout);
+    for reading in printed {
+        let total = number(&reading, "pv_energy_total");
+        assert!((12_345.678..12_346.0).contains(&total), "{total}");
+        assert!(number(&reading, "pv_energy_today") < 1.0);
+    }
+
+    for (args, words) in [
+        (["set", "barn", "pv_energy_total", "1"], "there are: roof1"),
+        (
+            ["set", "roof1", "pv_power", "1"],
+            "grid_export_energy_total",
+        ),
+        (
+            ["set", "roof1", "pv_energy_total", "1e9"],
+            "from 0 to 1000000",
+        ),
+        (
+            ["set", "roof1", "pv_energy_total", "nan"],
+            "from 0 to 1000000",
+        ),
+    ] {
+        let refused = meter(&args).expect_code(2);
+        assert!(refused.err().contains(words), "{refused:#?}");
+    }
+}
+
+#[test]
+fn a_damaged_file_costs_a_minute_at_most_and_is_said() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
+    let set = ["meter", "set", "roof1", "pv_energy_total", "5000"];
+    ended(&mut kstar(folder.path(), set)).expect_code(0);
+    folder.write(
+        "state/meter.json",
+        "{\"version\":1,\"crc32\":\"0\",\"content\":{}}",
+    );
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    run.wait_for_printed(1);
+    let run = run.stop().expect_code(0);
+    assert_eq!(run.logged("are damaged"), 1, "{run:#?}");
+    let reading = &readings(&run.stdout)[0];
+    assert!(number(reading, "pv_energy_total") >= 5000.0);
+    assert!(folder.join("state/meter.damaged").is_file());
+
+    let later = "{\"version\":9,\"crc32\":\"0\",\"content\":{}}";
+    folder.write("state/meter.json", later);
+    let refused = ended(&mut kstar(folder.path(), ["run"])).expect_code(1);
+    assert!(refused.err().contains("later version"), "{refused:#?}");
+    let kept = std::fs::read_to_string(folder.join("state/meter.json")).expect("a file");
+    assert_eq!(kept, later);
+}
+
+#[test]
+fn readings_go_on_in_a_folder_that_cannot_be_written_to() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
+    folder.write("state/other", "");
+    let mut command = kstar_without_privileges(&folder, &["run"]);
+    let run = Process::start(&mut command);
+    run.wait_for_printed(20);
+    let run = run.stop().expect_code(0);
+    assert_eq!(
+        run.logged("cannot write to the state folder"),
+        1,
+        "{run:#?}"
+    );
+    assert!(readings(&run.stdout)[10].contains_key("pv_energy_total"));
+}
+
+#[test]
+fn a_full_disk_is_said_once_and_so_is_its_end() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
+    let state = folder.join("state");
+    let Some(_disk) = SmallDisk::mount(&state, 64) else {
+        return;
+    };
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    run.wait_for_printed(3);
+    let filler = state.join("filler");
+    let full = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Until the last page is gone: the program frees one now and then.
+        scope.spawn(|| {
+            let mut file = File::create(&filler).expect("a file");
+            let deadline = Instant::now() + PATIENCE;
+            while !full.load(Ordering::Relaxed) && Instant::now() < deadline {
+                let _ = file.write_all(&[1; 4096]);
+            }
+        });
+        run.wait_for_log("cannot write to the state folder");
+        full.store(true, Ordering::Relaxed);
+    });
+    let printed = readings(&run.printed()).len();
+    run.wait_for_printed(printed + 20);
+    std::fs::remove_file(&filler).expect("removed");
+    run.wait_for_log("can be written to again");
+    let run = run.stop().expect_code(0);
+    assert_eq!(
+        run.logged("cannot write to the state folder"),
+        1,
+        "{run:#?}"
+    );
+    let last = readings(&run.stdout).pop().expect("a reading");
+    let kept = kept(&folder, "roof1");
+    assert!(number(&kept, "pv_energy_total") >= number(&last, "pv_energy_total"));
+}
+
+#[test]
+fn a_demonstration_begins_at_nothing_and_keeps_nothing() {
+    let folder = Folder::new();
+    let state = folder.join("state");
+    for _ in 0..2 {
+        let mut command = kstar(folder.path(), ["run", "--demo"]);
+        command.env("STATE_DIRECTORY", &state);
+        let demo = Process::start(&mut command);
+        demo.wait_for_printed(1);
+        let demo = demo.stop().expect_code(0);
+        let first = &readings(&demo.stdout)[0];
+        for total in TOTALS {
+            assert!(number(first, total).abs() < f64::EPSILON, "{total}");
+        }
+    }
+    assert!(!state.exists());
+}
+
+#[test]
+fn a_refused_reading_is_said_once_and_kept_for_a_bug_report() {
+    let mut roof = Roof::new(0);
+    roof.add(simulator::Config {
+        quirks: Quirks::of(Quirk::WrongOffsets, 0.3),
+        speed: 0.0,
+        ..simulator::Config::new(5)
+    });
+    let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
+    let quarantine = |args: &[&str]| {
+        let args = [&["explain", "--quarantine"], args].concat();
+        ended(&mut kstar(folder.path(), args)).expect_code(0)
+    };
+    assert!(quarantine(&[]).out().contains("no reading was refused"));
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    wait_until("several are refused", || {
+        let shown = quarantine(&["--json"]).out();
+        let list: Vec<Value> = serde_json::from_str(&shown).expect("JSON");
+        list.len() > 3
+    });
+    let run = run.stop().expect_code(0);
+    assert_eq!(run.logged("a reading is refused"), 1, "{run:#?}");
+    assert_eq!(run.logged("nonsense "), 1, "the count at the end: {run:#?}");
+    let shown = quarantine(&[]).out();
+    assert!(shown.contains("grid_voltage is"), "{shown}");
+    let explain = shown
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("kstar explain "))
+        .expect("the bytes");
+    let explained = ended(&mut kstar(folder.path(), ["explain", explain])).expect_code(0);
+    assert!(
+        explained.out().contains("a reading of it"),
+        "{explained:#?}"
+    );
+}
