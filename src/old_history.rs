@@ -212,17 +212,15 @@ impl<'a> LocalTimes<'a> {
             return ControlFlow::Continue(());
         };
         match moment.offset() {
-            AmbiguousOffset::Unambiguous { .. } => match moment.unambiguous() {
-                Ok(moment) => {
-                    let time = moment.as_millisecond();
-                    self.settle(Some(time), each)?;
-                    self.give(time, values, each)
-                }
-                Err(_) => {
+            AmbiguousOffset::Unambiguous { .. } => {
+                let Ok(moment) = moment.unambiguous() else {
                     self.leave_out("the time cannot be read", text);
-                    ControlFlow::Continue(())
-                }
-            },
+                    return ControlFlow::Continue(());
+                };
+                let time = moment.as_millisecond();
+                self.settle(Some(time), each)?;
+                self.give(time, values, each)
+            }
             AmbiguousOffset::Gap { .. } => {
                 let why = "there is no such local time, since clocks were put forward; was the zone another one?";
                 self.leave_out(why, text);

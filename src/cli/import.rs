@@ -19,8 +19,11 @@ use crate::config::Config;
 use crate::old_history::{LeftOut, OldHistory, OldHistoryError, OldReading};
 use crate::sinks::history::{Imported, Importer};
 
-/// How many readings one transaction holds: some ten milliseconds.
+/// How many readings one transaction holds: some ten milliseconds. It ends where five minutes do, so that nobody sums up
+/// a half of them.
 const BATCH: usize = 500;
+
+const FIVE_MINUTES: i64 = 5 * 60 * 1000;
 
 /// What the collector is left between two transactions; see [`Importer`].
 const PAUSE: Duration = Duration::from_millis(10);
@@ -70,25 +73,28 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let mut written = Ok(());
     let mut done = 0;
     let mut write = |importer: &mut Importer, batch: &mut Vec<Arc<Reading>>| {
-        let imported = importer.add(batch)?;
-        all.new += imported.new;
-        all.there += imported.there;
-        all.different += imported.different;
+        let part = importer.add(batch)?;
+        all.new += part.new;
+        all.there += part.there;
+        all.different += part.different;
         batch.clear();
         std::thread::sleep(PAUSE);
         Ok::<_, Failure>(())
     };
     let left_out = old.each(&mut |OldReading { time, values }| {
+        let begins_anew = |last: &Arc<Reading>| {
+            last.time.0.div_euclid(FIVE_MINUTES) != time.0.div_euclid(FIVE_MINUTES)
+        };
+        if batch.len() >= BATCH && batch.last().is_some_and(begins_anew) {
+            written = write(&mut importer, &mut batch);
+            progress.advance_to(done);
+        }
         batch.push(Arc::new(Reading {
             time,
             inverter: Arc::clone(&inverter),
             values,
         }));
         done += 1;
-        if batch.len() == BATCH {
-            written = write(&mut importer, &mut batch);
-            progress.advance_to(done);
-        }
         if written.is_err() || stop.load(Ordering::Relaxed) {
             ControlFlow::Break(())
         } else {

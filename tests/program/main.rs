@@ -32,4 +32,6 @@ mod read;
 mod run;
 mod spool;
 mod stop;
+#[cfg(feature = "history")]
+mod takeover;
 mod world;

@@ -1,6 +1,6 @@
 //! Makes a history of many years, as a collector would have written it, and measures it.
 //!
-//! `cargo run --release -p kstar-sink-sqlite --example many_years -- FILE [YEARS]`
+//! `cargo run --release -p kstar-sink-sqlite --example many_years -- FILE [YEARS]`; a file that is there is only measured.
 //!
 //! What retention has left of the years before the last 400 days is their sums; so their samples are a minute apart,
 //! which makes the same rows in a twelfth of the time. The last 400 days have all their samples, 5 s apart.
@@ -8,9 +8,12 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
     reason = "a tool for developers, which ends where its surroundings break"
 )]
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +24,7 @@ use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::Context;
 use kstar_sink::units::Kind;
 use kstar_sink_sqlite::SqliteConfig;
-use kstar_sink_sqlite::history::Importer;
+use kstar_sink_sqlite::history::{History, Importer, Level};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 const KEPT: i64 = 400 * DAY;
@@ -66,8 +69,10 @@ impl Machine {
                 (Kind::Measurement, "V") => scale * 230 + self.random.i64(0..300),
                 (Kind::Measurement, "W") if is_light => self.random.i64(-4000..4000) * scale,
                 (Kind::Measurement, "A") if is_light => self.random.i64(0..150),
-                (Kind::Measurement, "A" | "W") => 0,
                 (Kind::Measurement, "Hz") => scale * 50 + self.random.i64(-10..10),
+                (Kind::Measurement, "A" | "W") | (Kind::Flags(_) | Kind::Bits | Kind::Clock, _) => {
+                    0
+                }
                 (Kind::Measurement, _) => scale * 40 + self.random.i64(0..50),
                 (Kind::Counter, "h") => 30_000 + time / 3_600_000 % 90_000,
                 // In watt-hours, and as coarse as the counter is.
@@ -79,7 +84,6 @@ impl Machine {
                     counted * scale / 1000
                 }
                 (Kind::Mode(_), _) => 2,
-                (Kind::Flags(_) | Kind::Bits | Kind::Clock, _) => 0,
             };
             values.set_raw(*quantity, Some(raw));
         }
@@ -122,27 +126,28 @@ fn one_by_one(path: &Path, machine: &mut Machine, begin: i64) -> Duration {
     took[took.len() / 2]
 }
 
-fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let path = PathBuf::from(arguments.next().unwrap());
-    let years: i64 = arguments.next().map_or(10, |years| years.parse().unwrap());
-    assert!(!path.exists(), "{} is there already", path.display());
-    let mut machine = Machine {
-        inverter: Inverter::named("roof"),
-        random: fastrand::Rng::with_seed(1),
-        total: 12_000_000,
-        midnight: 0,
-        day: 0,
-    };
-    let empty = path.with_extension("empty.db");
-    let first = one_by_one(&empty, &mut machine, END - years * 365 * DAY - DAY);
-    println!("into an empty file: {first:?} for a reading (median of 3000)");
-    std::fs::remove_file(&empty).unwrap();
+/// How long it takes to ask for all buckets of a level in a span.
+fn asked(path: &Path, level: Level, days: i64) {
+    let begin = Instant::now();
+    let span = UnixMillis(END - days * DAY)..UnixMillis(END);
+    let quantities: Vec<Quantity> = Quantity::ALL.to_vec();
+    let mut count = 0;
+    History::open(path)
+        .unwrap()
+        .buckets("roof", level, span, &quantities, &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let took = begin.elapsed();
+    println!("{count} buckets {level:?} of all quantities in {days} days: {took:.1?}");
+}
 
+fn write(path: &Path, machine: &mut Machine, years: i64) {
     let begin = Instant::now();
     let (mut time, mut count) = (END - years * 365 * DAY, 0_u64);
     while time < END {
-        let mut importer = importer(&path);
+        let mut importer = importer(path);
         let month = END.min(time + 30 * DAY);
         while time < month {
             let interval = if time < END - KEPT { 60_000 } else { 5000 };
@@ -156,8 +161,35 @@ fn main() {
         importer.finish(&mut |_| ()).unwrap();
         eprintln!("{} days left", (END - time) / DAY);
     }
-    println!("{count} readings written in {:?}", begin.elapsed());
+    println!("{count} readings written in {:.0?}", begin.elapsed());
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let path = PathBuf::from(arguments.next().unwrap());
+    let years: i64 = arguments.next().map_or(10, |years| years.parse().unwrap());
+    let mut machine = Machine {
+        inverter: Inverter::named("roof"),
+        random: fastrand::Rng::with_seed(1),
+        total: 12_000_000,
+        midnight: 0,
+        day: 0,
+    };
+    if !path.exists() {
+        write(&path, &mut machine, years);
+    }
     println!("{} bytes", std::fs::metadata(&path).unwrap().len());
-    let last = one_by_one(&path, &mut machine, time);
-    println!("into that file: {last:?} for a reading (median of 3000)");
+    asked(&path, Level::FiveMinutes, 1);
+    asked(&path, Level::Hour, 30);
+    asked(&path, Level::Day, years * 365);
+    let empty = path.with_extension("empty.db");
+    let first = one_by_one(&empty, &mut machine, END);
+    std::fs::remove_file(&empty).unwrap();
+    println!("a reading into an empty file: {first:.1?} (median of 3000)");
+    let last = History::open(&path).unwrap().inverters().unwrap()[0]
+        .last
+        .unwrap()
+        .0;
+    let last = one_by_one(&path, &mut machine, last + 5000);
+    println!("a reading into that file: {last:.1?} (median of 3000)");
 }

@@ -107,7 +107,7 @@ impl Failure {
                 format!("cannot read or write {file}: {error}; check its disk")
             }
             _ => format!(
-                "cannot write to {file}: {error}; if it stays so, move the file away and restart"
+                "SQLite cannot use {file}: {error}; if it stays so, move the file away and restart"
             ),
         }
     }

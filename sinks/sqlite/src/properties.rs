@@ -1,5 +1,7 @@
 //! Whatever happens to a history, its buckets are those that a plain computation from its samples gives.
 
+#![expect(clippy::cast_precision_loss, reason = "test numbers are small")]
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -125,7 +127,7 @@ impl Model {
                     let slope = (to - from) as f64 / (time - since) as f64;
                     let at = |moment: i64| from as f64 + slope * (moment - since) as f64;
                     let span = (leave - enter) as f64;
-                    integrals[index].0 += (at(enter) + at(leave)) / 2.0 * span;
+                    integrals[index].0 += f64::midpoint(at(enter), at(leave)) * span;
                     integrals[index].1 += span;
                 }
             }
@@ -146,15 +148,15 @@ impl Model {
                 return Some([mean, least as f64, most as f64]);
             }
             let before = samples.iter().filter(|(time, _)| *time < begin);
-            let mut last = before.filter_map(|(_, values)| values[index]).next_back();
+            let mut previous = before.filter_map(|(_, values)| values[index]).next_back();
             let mut grown = 0;
             for value in present {
-                grown += match last {
-                    Some(last) if value >= last => value - last,
+                grown += match previous {
+                    Some(previous) if value >= previous => value - previous,
                     Some(_) if index == 2 => value,
                     _ => 0,
                 };
-                last = Some(value);
+                previous = Some(value);
             }
             // Both counters have one decimal.
             Some([grown as f64 / 10.0, 0.0, 0.0])
@@ -417,6 +419,62 @@ fn run(steps: Vec<Step>) {
     }
     while file.open().settle_some().unwrap() {}
     file.check(&model);
+}
+
+#[test]
+fn sums_outlive_what_they_are_made_of() {
+    let mut file = File {
+        folder: TempDir::new().unwrap(),
+        zone: TimeZone::get("Europe/London").unwrap(),
+        database: None,
+    };
+    let readings: Vec<_> = (0..6 * 144)
+        .map(|step| {
+            reading(
+                BEGIN + step * 600_000,
+                [Some(step), Some(-step), Some(step % 144), Some(step)],
+            )
+        })
+        .collect();
+    file.open().write(&readings).unwrap();
+    while file.open().settle_some().unwrap() {}
+    let [five_minutes, hours, days] = Level::ALL.map(|level| file.buckets(level));
+    let day = KeepFor::Span(Duration::from_secs(86_400));
+    let retention = Retention {
+        samples: day,
+        five_minutes: KeepFor::Span(Duration::from_secs(3 * 86_400)),
+        hours: KeepFor::Forever,
+        days: KeepFor::Forever,
+    };
+    while file.open().delete_some(&retention).unwrap() {}
+    let left = file.buckets(Level::FiveMinutes);
+    assert!(
+        left.len() < five_minutes.len()
+            && left[..] == five_minutes[five_minutes.len() - left.len()..]
+    );
+    // Late samples, where samples are gone and where five minutes are gone as well.
+    for late in [BEGIN + 3 * DAY + 1000, BEGIN + 1000] {
+        file.open()
+            .write(&[reading(late, [Some(9999); 4])])
+            .unwrap();
+        while file.open().settle_some().unwrap() {}
+    }
+    assert!(file.buckets(Level::Hour) == hours);
+    assert!(file.buckets(Level::Day) == days);
+    // Another zone moves the days that can be moved, and loses no energy.
+    file.database = None;
+    file.zone = TimeZone::get("Asia/Kathmandu").unwrap();
+    while file.open().settle_some().unwrap() {}
+    let grown = |buckets: &[Bucket]| -> f64 {
+        let grown = buckets.iter().filter_map(|bucket| match bucket.values[3] {
+            Some(Aggregate::Counted { grown }) => Some(grown),
+            _ => None,
+        });
+        grown.sum()
+    };
+    let moved = file.buckets(Level::Day);
+    assert!(moved != days);
+    assert!((grown(&moved) - grown(&days)).abs() < 1e-6, "{moved:?}");
 }
 
 proptest! {

@@ -45,6 +45,8 @@ pub(crate) struct Store {
     create: OpenFlags,
     /// Whether a damaged file was set aside. Twice within one life of the program is no accident but a broken disk.
     set_aside: bool,
+    /// Whether it was said that the upkeep has met damage.
+    said_damage: bool,
     /// How many readings had the key of another reading with other values, since the start.
     conflicts: u64,
 }
@@ -89,6 +91,7 @@ impl Store {
             database: None,
             create: OpenFlags::SQLITE_OPEN_CREATE,
             set_aside: false,
+            said_damage: false,
             conflicts: 0,
         };
         let opened = store.database().map(|_| ());
@@ -196,21 +199,32 @@ impl Store {
         let Some(database) = &mut self.database else {
             return;
         };
-        // The next delivery says it aloud, if it lasts.
-        let report = |what: &str, error: String| tracing::debug!(sink = "sqlite", error, "{what}");
         if self.checkpoint.elapsed() >= CHECKPOINT {
             self.checkpoint = Instant::now();
             if let Err(error) = database.checkpoint() {
-                report("no checkpoint", error);
+                // The next delivery says it aloud, if it lasts.
+                tracing::debug!(sink = "sqlite", error, "no checkpoint");
             }
         }
-        if let Err(error) = database.settle_some() {
-            report("nothing summed up", error.to_string());
+        let mut done = database.settle_some().map(|_| ());
+        if done.is_ok() && self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDYING) {
+            done = database
+                .delete_some(&self.retention)
+                .map(|more| self.tidied = (!more).then(Instant::now));
         }
-        if self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDYING) {
-            match database.delete_some(&self.retention) {
-                Ok(more) => self.tidied = (!more).then(Instant::now),
-                Err(error) => report("nothing deleted", error.to_string()),
+        if let Err(error) = done {
+            let failure = Failure::Sqlite(error);
+            let reason = failure.explain(&self.path);
+            // What is written now may well go to another part of the file, so nobody else would say it.
+            if failure.is_damage() && !self.said_damage {
+                self.said_damage = true;
+                tracing::error!(
+                    sink = "sqlite",
+                    reason,
+                    "cannot sum up or delete what is old"
+                );
+            } else {
+                tracing::debug!(sink = "sqlite", reason, "nothing summed up or deleted");
             }
         }
     }

@@ -241,7 +241,7 @@ impl<'a> Sums<'a> {
         give: &mut dyn FnMut(Rollup) -> Flow,
     ) -> Flow {
         if level == Level::FiveMinutes {
-            return self.from_samples(span, quantities, give);
+            return self.add_up(span, quantities, give);
         }
         let mut longer = FromFiveMinutes::new(level, self.zone().clone());
         let flow = self.each(Level::FiveMinutes, span, quantities, &mut |part| {
@@ -256,7 +256,7 @@ impl<'a> Sums<'a> {
     }
 
     /// Adds up samples to buckets of five minutes.
-    fn from_samples(
+    fn add_up(
         &self,
         span: &Range<i64>,
         quantities: &[Quantity],
@@ -376,7 +376,7 @@ impl<'a> Sums<'a> {
             let span = span.start..span.end.min(self.open(level));
             let mut write = self.writer(level)?;
             if !span.is_empty() {
-                let _ = self.from_samples(&span, &quantities, &mut write)?;
+                let _ = self.add_up(&span, &quantities, &mut write)?;
             }
         }
         for level in [Level::Hour, Level::Day] {

@@ -132,7 +132,7 @@ fn a_history_of_the_first_version_is_summed_up_bit_by_bit_and_answers_at_once() 
             (Quantity::energy_total, 432),
         ],
     );
-    importer.add(&[new.clone()]).unwrap();
+    importer.add(std::slice::from_ref(&new)).unwrap();
     let before = (place.readings(), place.days());
     assert_eq!(before.0.len(), 3 * 1440 + 1);
     let energy = |reading: &Reading| (reading.values.energy_today, reading.values.energy_total);

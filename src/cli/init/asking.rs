@@ -12,13 +12,13 @@ pub(super) struct Asking {
     pub(super) silent: bool,
 }
 
-impl Asking {
-    /// Tells something.
-    pub(super) fn say(&self, what: &str) {
-        // Where standard error is closed, nobody reads it.
-        let _ = writeln!(io::stderr(), "{what}");
-    }
+/// Tells something.
+pub(super) fn say(what: &str) {
+    // Where standard error is closed, nobody reads it.
+    let _ = writeln!(io::stderr(), "{what}");
+}
 
+impl Asking {
     /// Asks until the answer is right; an empty one is the default.
     pub(super) async fn ask<T>(
         &self,
@@ -40,7 +40,7 @@ impl Asking {
             match parse(answer) {
                 Ok(answer) => return Ok(answer),
                 Err(error) if self.silent => return Err(Failure::Usage(error)),
-                Err(error) => self.say(&error),
+                Err(error) => say(&error),
             }
         }
     }

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 /// What is to be in the file.
 pub(super) struct Plan {
     pub(super) inverters: Vec<Inverter>,
-    /// A history, and where if not at the usual place.
-    pub(super) sqlite: Option<Option<PathBuf>>,
+    pub(super) sqlite: Option<History>,
     pub(super) mqtt: Option<Mqtt>,
     pub(super) influxdb: Option<Influxdb>,
 }
@@ -18,6 +17,11 @@ pub(super) struct Inverter {
     pub(super) name: String,
     /// Where it is; looked for if absent.
     pub(super) host: Option<String>,
+}
+
+pub(super) struct History {
+    /// Where, if not at the usual place.
+    pub(super) path: Option<PathBuf>,
 }
 
 pub(super) struct Mqtt {
@@ -51,9 +55,9 @@ pub(super) struct Typed {
 
 impl Secret {
     /// One that the command line names.
-    pub(super) fn named(file: &Option<PathBuf>, env: &Option<String>) -> Option<Self> {
-        let file = file.clone().map(Self::File);
-        file.or_else(|| env.clone().map(Self::Env))
+    pub(super) fn named(file: Option<&PathBuf>, env: Option<&String>) -> Option<Self> {
+        let file = file.cloned().map(Self::File);
+        file.or_else(|| env.cloned().map(Self::Env))
     }
 
     fn text(&self) -> String {
@@ -95,12 +99,8 @@ impl Plan {
             // Writing to a `String` cannot fail.
             let _ = writeln!(text, "[[inverter]]\nname = {}\n{host}", quoted(name));
         }
-        if let Some(path) = &self.sqlite {
-            text += "\n# A history in one SQLite file.\n[sinks.sqlite]\n";
-            text += &match path {
-                Some(path) => format!("path = {}\n", quoted_path(path)),
-                None => "# history.db in the state folder, where nothing else is said.\n#path = \"/var/lib/kstar/history.db\"\n".to_owned(),
-            };
+        if let Some(history) = &self.sqlite {
+            text += &history.text();
         }
         if let Some(mqtt) = &self.mqtt {
             text += &mqtt.text();
@@ -133,6 +133,16 @@ impl Plan {
             write(path, content, Readers::Owner).map_err(|error| (path.clone(), error))?;
         }
         write(path, text, Readers::Usual).map_err(|error| (path.to_owned(), error))
+    }
+}
+
+impl History {
+    fn text(&self) -> String {
+        let path = match &self.path {
+            Some(path) => format!("path = {}", quoted_path(path)),
+            None => "# history.db in the state folder, where nothing else is said.\n#path = \"/var/lib/kstar/history.db\"".to_owned(),
+        };
+        format!("\n# A history in one SQLite file.\n[sinks.sqlite]\n{path}\n")
     }
 }
 

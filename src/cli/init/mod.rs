@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use self::asking::Asking;
-use self::file::{Influxdb, Inverter, Mqtt, Plan, Secret};
+use self::asking::{Asking, say};
+use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret};
 use super::{Failure, environment};
 use crate::config::{Config, DiscoveryAddress, Host, InverterName, Source, usual_places};
 use crate::discovery::{DATA_PORT, discover, everybody};
@@ -209,7 +209,9 @@ async fn gather(args: &InitArgs, path: Option<&Path>) -> Result<Plan, Failure> {
     };
     Ok(Plan {
         inverters,
-        sqlite: sqlite.then(|| args.sqlite.clone()),
+        sqlite: sqlite.then(|| History {
+            path: args.sqlite.clone(),
+        }),
         mqtt,
         influxdb,
     })
@@ -217,7 +219,7 @@ async fn gather(args: &InitArgs, path: Option<&Path>) -> Result<Plan, Failure> {
 
 async fn inverters(args: &InitArgs, asking: &Asking) -> Result<Vec<Inverter>, Failure> {
     let hosts = if args.host.is_empty() {
-        let found = search(args, asking).await?;
+        let found = search(args).await?;
         let question = if found.is_empty() {
             "Inverter's address (empty: it is looked for at each start)"
         } else {
@@ -256,17 +258,17 @@ async fn inverters(args: &InitArgs, asking: &Asking) -> Result<Vec<Inverter>, Fa
 }
 
 /// The addresses of those who answer a greeting.
-async fn search(args: &InitArgs, asking: &Asking) -> Result<Vec<String>, Failure> {
+async fn search(args: &InitArgs) -> Result<Vec<String>, Failure> {
     let greeted = if args.address.is_empty() {
         everybody()
     } else {
         args.address.iter().map(|address| address.0).collect()
     };
-    asking.say("Looking for inverters ...");
+    say("Looking for inverters ...");
     let modules = match discover(&greeted, DISCOVERY_PATIENCE, &LinkCounts::default()).await {
         Ok(modules) => modules,
         Err(error) => {
-            asking.say(&format!("Cannot look for inverters: {error}"));
+            say(&format!("Cannot look for inverters: {error}"));
             Vec::new()
         }
     };
@@ -313,7 +315,10 @@ async fn mqtt(
         return Ok(Some(Mqtt {
             url,
             username: args.mqtt_username.clone(),
-            password: Secret::named(&args.mqtt_password_file, &args.mqtt_password_env),
+            password: Secret::named(
+                args.mqtt_password_file.as_ref(),
+                args.mqtt_password_env.as_ref(),
+            ),
         }));
     }
     let url = asking
@@ -355,7 +360,10 @@ async fn influxdb(
             url: url.clone(),
             org: org.clone(),
             bucket: bucket.clone(),
-            token: Secret::named(&args.influxdb_token_file, &args.influxdb_token_env),
+            token: Secret::named(
+                args.influxdb_token_file.as_ref(),
+                args.influxdb_token_env.as_ref(),
+            ),
         }));
     }
     let url = asking
