@@ -2,14 +2,14 @@
 //! it is mended. What brokers do that refuse and misbehave is tested in `sinks/mqtt`.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::process::Command;
 
 use kstar_collector::simulator::faults::{Fault, Faults};
-use kstar_collector::simulator::{self, Running};
 use serde_json::Value;
 
 use crate::influxdb::Influxdb;
+use crate::modules::{Modules, free_ip};
 use crate::mqtt::Broker;
 use crate::process::{Ended, Process, ended, kstar};
 use crate::world::{BOTH_SINKS, Folder, Peer, SmallDisk, closed_port, kstar_without_privileges};
@@ -100,77 +100,6 @@ fn config(inverters: &[(&str, &str)], rest: &str) -> String {
     text + rest
 }
 
-/// Inverters on loopback addresses of their own, with both ports as real ones have them.
-struct Modules {
-    runtime: tokio::runtime::Runtime,
-    running: Vec<Running>,
-}
-
-impl Modules {
-    fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        Self {
-            runtime,
-            running: Vec::new(),
-        }
-    }
-
-    /// One more, with these faults.
-    fn add(&mut self, faults: Faults) -> Ipv4Addr {
-        loop {
-            let ip = free_ip();
-            let config = simulator::Config {
-                data: (ip, 8899).into(),
-                discovery: Some((ip, 48899).into()),
-                faults: faults.clone(),
-                ..simulator::Config::new(7)
-            };
-            // Somebody else may have been faster.
-            if let Ok(running) = self.runtime.block_on(simulator::start(config)) {
-                self.running.push(running);
-                return ip;
-            }
-        }
-    }
-
-    fn at(&mut self, data: SocketAddr) {
-        let config = simulator::Config {
-            data,
-            discovery: None,
-            ..simulator::Config::new(7)
-        };
-        let running = self.runtime.block_on(simulator::start(config));
-        self.running.push(running.expect("the port is free"));
-    }
-
-    fn requests(&self) -> u64 {
-        let all = self.running.iter().map(|running| running.counts().requests);
-        all.flat_map(std::collections::BTreeMap::into_values).sum()
-    }
-}
-
-/// A loopback address on which nobody has the ports of an inverter.
-fn free_ip() -> Ipv4Addr {
-    loop {
-        let ip = Ipv4Addr::new(
-            127,
-            fastrand::u8(1..255),
-            fastrand::u8(..),
-            fastrand::u8(1..255),
-        );
-        if [8899, 48899]
-            .iter()
-            .all(|port| UdpSocket::bind((ip, *port)).is_ok())
-        {
-            return ip;
-        }
-    }
-}
-
 const ROOF: &str = "inverter roof";
 const HERE: &str = "this machine";
 
@@ -179,7 +108,7 @@ fn where_all_is_well_everything_is_good_and_nothing_is_left_behind() {
     let (broker, influxdb) = (Broker::start(), Influxdb::start(""));
     influxdb.query("CREATE DATABASE solar", &[]);
     let mut modules = Modules::new();
-    let host = modules.add(Faults::default()).to_string();
+    let host = modules.add(&Faults::default()).to_string();
     let folder = Folder::with_config(&config(
         &[("roof", &host)],
         &format!(
@@ -233,8 +162,8 @@ fn where_all_is_well_everything_is_good_and_nothing_is_left_behind() {
 #[test]
 fn an_inverter_that_does_not_answer_is_told_by_its_symptom() {
     let mut modules = Modules::new();
-    let asleep = modules.add(Faults::always(Fault::Drop)).to_string();
-    let crossed = modules.add(Faults::always(Fault::Function)).to_string();
+    let asleep = modules.add(&Faults::always(Fault::Drop)).to_string();
+    let crossed = modules.add(&Faults::always(Fault::Function)).to_string();
     let mute = Peer::new(None).address.to_string();
     let web = Peer::new(Some(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     let modbus = Peer::new(Some(&[0xAA, 0x55, 0xF7, 0x83, 0x02, 0x20, 0xC3]));
@@ -381,13 +310,13 @@ fn an_inverter_is_found_by_broadcast_or_it_is_said_why_not() {
         "no inverter answered the broadcast",
         "`host`",
     );
-    let first = modules.add(Faults::default());
+    let first = modules.add(&Faults::default());
     folder.write("kstar.toml", discovered(&[first]));
     let found = check(&folder);
     found.all_well();
     found.good(name, "address", &format!("found {first}"));
     found.good(name, "replies", "answered 5 of 5");
-    let second = modules.add(Faults::default());
+    let second = modules.add(&Faults::default());
     folder.write("kstar.toml", discovered(&[first, second]));
     let found = check(&folder);
     found.all_well();
@@ -407,9 +336,9 @@ fn loss_and_replies_for_others_are_seen() {
         faults.set(fault, 0.5);
         faults
     };
-    let lossy = modules.add(half(Fault::Drop)).to_string();
-    let crossed = modules.add(half(Fault::Function)).to_string();
-    let cut = modules.add(half(Fault::Checksum)).to_string();
+    let lossy = modules.add(&half(Fault::Drop)).to_string();
+    let crossed = modules.add(&half(Fault::Function)).to_string();
+    let cut = modules.add(&half(Fault::Checksum)).to_string();
     let inverters = [("lossy", &*lossy), ("crossed", &crossed), ("cut", &cut)];
     let folder = Folder::with_config(&config(&inverters, "[sinks.stdout]\n"));
     // Their faults follow from their seed, so that some of ten polls are answered and some are not.
@@ -433,7 +362,7 @@ fn loss_and_replies_for_others_are_seen() {
 #[test]
 fn while_a_collector_polls_the_inverter_it_is_not_asked_unless_forced() {
     let mut modules = Modules::new();
-    let host = modules.add(Faults::default()).to_string();
+    let host = modules.add(&Faults::default()).to_string();
     let slow = config(&[("roof", &host)], BOTH_SINKS).replace("\"1s\"", "\"1h\"");
     let folder = Folder::with_config(&slow);
     let run = Process::start(&mut kstar(folder.path(), ["run"]));
@@ -467,7 +396,7 @@ fn while_a_collector_polls_the_inverter_it_is_not_asked_unless_forced() {
 #[test]
 fn this_machine_is_looked_at_first() {
     let mut modules = Modules::new();
-    let host = modules.add(Faults::default()).to_string();
+    let host = modules.add(&Faults::default()).to_string();
     let text = config(&[("roof", &host)], "[sinks.stdout]\n");
     let folder = Folder::with_config(&text);
     folder.write("state", "a file where the folder should be");
@@ -488,7 +417,7 @@ fn this_machine_is_looked_at_first() {
 #[test]
 fn a_disk_that_is_nearly_full_is_said_in_time() {
     let mut modules = Modules::new();
-    let host = modules.add(Faults::default()).to_string();
+    let host = modules.add(&Faults::default()).to_string();
     let text = config(
         &[("roof", &host)],
         "[sinks.sqlite]\npath = \"small/history.db\"\n",
@@ -517,7 +446,7 @@ fn a_disk_that_is_nearly_full_is_said_in_time() {
 #[test]
 fn a_history_that_cannot_be_written_is_told_with_the_way_out() {
     let mut modules = Modules::new();
-    let host = modules.add(Faults::default()).to_string();
+    let host = modules.add(&Faults::default()).to_string();
     let folder = Folder::with_config(&config(
         &[("roof", &host)],
         "[sinks.sqlite]\npath = \"history.db\"\n",
@@ -585,7 +514,7 @@ fn a_history_that_cannot_be_written_is_told_with_the_way_out() {
 #[test]
 fn a_broker_that_is_not_there_and_one_that_is() {
     let mut modules = Modules::new();
-    let host = modules.add(Faults::default()).to_string();
+    let host = modules.add(&Faults::default()).to_string();
     let broker = Broker::start();
     let section = |url: &str| {
         let sink = format!("[sinks.mqtt]\nurl = \"{url}\"\nhome_assistant.discovery = \"off\"\n");
@@ -614,7 +543,7 @@ fn an_influxdb_that_lets_nothing_in_and_one_that_does() {
     );
     let admin = ["-username", "admin", "-password", "secret"];
     let mut modules = Modules::new();
-    let host = modules.add(Faults::default()).to_string();
+    let host = modules.add(&Faults::default()).to_string();
     let section = |lines: &str| config(&[("roof", &host)], &influxdb.section(lines));
     let user = |password: &str| format!("username = \"admin\"\npassword = \"{password}\"");
     let name = "sink influxdb";

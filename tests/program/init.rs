@@ -1,14 +1,14 @@
 //! `kstar init`: a first configuration, by questions at a terminal or without any.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kstar_collector::simulator::{self, Running};
+use kstar_collector::simulator::faults::Faults;
 
+use crate::modules::{Modules, free_ip};
 use crate::process::{PATIENCE, ended, kstar};
 use crate::world::Folder;
 
@@ -135,58 +135,18 @@ fn the_defaults_are_a_history_and_an_inverter_that_is_looked_for() {
     );
 }
 
-fn free_ip() -> Ipv4Addr {
-    loop {
-        let ip = Ipv4Addr::new(
-            127,
-            fastrand::u8(1..255),
-            fastrand::u8(..),
-            fastrand::u8(1..255),
-        );
-        if [8899, 48899]
-            .iter()
-            .all(|port| UdpSocket::bind((ip, *port)).is_ok())
-        {
-            return ip;
-        }
-    }
-}
-
-fn module(runtime: &tokio::runtime::Runtime) -> (Ipv4Addr, Running) {
-    loop {
-        let ip = free_ip();
-        let config = simulator::Config {
-            data: (ip, 8899).into(),
-            discovery: Some((ip, 48899).into()),
-            ..simulator::Config::new(1)
-        };
-        // Somebody else may have been faster.
-        if let Ok(running) = runtime.block_on(simulator::start(config)) {
-            return (ip, running);
-        }
-    }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-}
-
 #[test]
 fn every_inverter_that_answers_is_taken() {
-    let runtime = runtime();
-    let modules = [module(&runtime), module(&runtime)];
+    let mut modules = Modules::new();
+    let places = [(); 2].map(|()| modules.add(&Faults::default()));
     let folder = Folder::new();
     let mut command = kstar(folder.path(), ["init", "--yes", "kstar.toml"]);
-    for (ip, _) in &modules {
+    for ip in &places {
         command.args(["--address", &ip.to_string()]);
     }
     ended(&mut command).expect_code(0);
     let plan = assert_right(&folder, "kstar.toml");
-    for (ip, _) in &modules {
+    for ip in &places {
         assert!(plan.contains(&format!(": {ip}, asked as")), "{plan}");
     }
     assert!(plan.contains("inverter inverter1: ") && plan.contains("inverter inverter2: "));
@@ -356,8 +316,8 @@ impl Dialogue {
 
 #[test]
 fn at_a_terminal_a_few_questions_make_a_configuration() {
-    let runtime = runtime();
-    let (ip, _module) = module(&runtime);
+    let mut modules = Modules::new();
+    let ip = modules.add(&Faults::default());
     let folder = Folder::new();
     let line = format!("\"$KSTAR\" init --address {ip} kstar.toml");
     let mut dialogue = Dialogue::start(&folder, &line);

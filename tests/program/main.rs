@@ -13,6 +13,7 @@
 
 #[cfg(all(feature = "history", feature = "influxdb", feature = "mqtt"))]
 mod backfill;
+#[cfg(all(feature = "influxdb", feature = "mqtt"))]
 mod check_connect;
 mod commands;
 mod config;
@@ -20,10 +21,12 @@ mod faraway;
 mod history;
 #[cfg(all(feature = "influxdb", feature = "mqtt"))]
 mod influxdb;
+#[cfg(all(feature = "influxdb", feature = "mqtt"))]
 mod init;
 mod kstar_sharp;
 mod logs;
 mod meter;
+mod modules;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod output;

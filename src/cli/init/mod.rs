@@ -273,8 +273,7 @@ async fn search(args: &InitArgs) -> Result<Vec<String>, Failure> {
         }
     };
     if modules.is_empty() {
-        asking
-            .say("None has answered; a broadcast does not leave this network, nor a container's.");
+        say("None has answered; a broadcast does not leave this network, nor a container's.");
     }
     Ok(modules
         .iter()
