@@ -80,6 +80,13 @@ async fn look_at(
             return Ok(());
         }
     };
+    if plan.manners.pause.is_zero() && !address.ip().is_loopback() {
+        findings.push(Finding::note(
+            "polling",
+            format!("{address} is asked without the pause that inverters need"),
+            "leave out `allow_fast_polling`, which is for simulated ones",
+        ));
+    }
     let greeted = found.is_some() || answers_greeting(address, &counts).await;
     let replies = replies(&mut requester, polls, address, greeted).await;
     if found.is_none() {

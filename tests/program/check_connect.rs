@@ -126,7 +126,7 @@ fn where_all_is_well_everything_is_good_and_nothing_is_left_behind() {
     }
     found.good(ROOF, "WiFi module", "answers the greeting");
     found.good(ROOF, "replies", "answered 5 of 5 polls in ");
-    found.good("sink sqlite", "space", " a day about ");
+    found.good("sink sqlite", "space", "left on its disk");
     found.good("sink mqtt", "publishing", "kstar/roof/check arrives");
     found.good("sink influxdb", "writing", "solar");
     found.good("sink influxdb", "clock", "agrees");
@@ -273,6 +273,8 @@ fn an_inverter_in_another_network_is_told_from_one_that_is_off() {
     if let Some(found) = check_in_a_network(&folder, there) {
         let words = "which is in another network than this machine";
         found.wrong(ROOF, "replies", words, "router");
+        let words = "without the pause that inverters need";
+        found.note(ROOF, "polling", words, "allow_fast_polling");
     }
     if let Some(found) = check_in_a_network(&folder, "") {
         found.wrong(ROOF, "replies", "there is no way to", "route");

@@ -135,13 +135,13 @@ impl SinkConfig for SqliteConfig {
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {
-        let (path, known) = (self.file(context), context.clone());
+        let (path, kept, known) = (self.file(context), self.keep_raw, context.clone());
         let worker = match Worker::start("sqlite", (), None) {
             Ok(worker) => worker,
             Err(error) => return vec![Finding::failed("file", &no_thread(&error))],
         };
         worker
-            .call(move |()| probe::look(&path, &known))
+            .call(move |()| probe::look(&path, kept, &known))
             .await
             .unwrap_or_else(|no_answer| {
                 let reason = format!("cannot look at it: {no_answer}; please report this");

@@ -11,6 +11,7 @@ use kstar_sink::sink::Context;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::failure::Failure;
+use crate::retention::KeepFor;
 use crate::widen::{check_owner, inverters};
 
 /// How long another program's lock is waited for: longer than a collector needs for a batch.
@@ -19,14 +20,14 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the file is looked through for damage.
 const READING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a reading takes of the disk, as `tests/size.rs` measures it for a KSE, and a little more.
-const READING_BYTES: u64 = 110;
+/// What a reading of a KSE takes of the disk with its share of the sums, as `tests/size.rs` measures it.
+const READING_BYTES: u64 = 131;
 
 /// Less room than for so many days is worth a word.
 const FEW_DAYS: u64 = 30;
 
 /// Looks at the file.
-pub(crate) fn look(path: &Path, context: &Context) -> Vec<Finding> {
+pub(crate) fn look(path: &Path, kept: KeepFor, context: &Context) -> Vec<Finding> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut findings = if path.is_dir() {
         vec![Finding::wrong(
@@ -39,7 +40,7 @@ pub(crate) fn look(path: &Path, context: &Context) -> Vec<Finding> {
     } else {
         vec![look_at_folder(&path)]
     };
-    findings.extend(room(&path, context));
+    findings.extend(room(&path, kept, context));
     findings
 }
 
@@ -149,7 +150,7 @@ fn whole(connection: &Connection, path: &Path) -> Result<Finding, Failure> {
 }
 
 /// How long the room on the disk lasts.
-fn room(path: &Path, context: &Context) -> Option<Finding> {
+fn room(path: &Path, kept: KeepFor, context: &Context) -> Option<Finding> {
     let room = disk::room(path).ok()?;
     let inverters = context.inverters.len().max(1);
     let interval = context.poll_interval.max(Duration::from_millis(1));
@@ -157,6 +158,19 @@ fn room(path: &Path, context: &Context) -> Option<Finding> {
     let a_day = u64::try_from(a_day).unwrap_or(u64::MAX).max(1);
     let a_day = a_day.saturating_mul(READING_BYTES * inverters as u64);
     let days = room / a_day;
+    if let KeepFor::Span(kept) = kept
+        && let kept = kept.as_secs() / 86_400
+        && days > kept.max(FEW_DAYS)
+    {
+        return Some(Finding::good(
+            "space",
+            format!(
+                "{} left on its disk; the {kept} days of readings that are kept take about {}",
+                disk::text(room),
+                disk::text(a_day.saturating_mul(kept))
+            ),
+        ));
+    }
     let said = format!(
         "{} left on its disk, at {} a day about {}",
         disk::text(room),
