@@ -30,7 +30,7 @@ impl Default for WallClock {
 
 impl WallClock {
     /// The time, unless the clock is plainly unset.
-    fn now(self) -> Option<UnixMillis> {
+    pub fn now(self) -> Option<UnixMillis> {
         Some(UnixMillis::from((self.0)())).filter(|now| *now >= EARLIEST)
     }
 }

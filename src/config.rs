@@ -297,6 +297,13 @@ struct Place {
     width: usize,
 }
 
+impl ConfigError {
+    /// What is wrong and how to mend it, without the place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
 impl std::error::Error for ConfigError {}
 
 /// `kstar.toml:3:1: what is wrong`, then the line with a caret below the place.

@@ -31,6 +31,7 @@
 //! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | `report` | what a day, month or year comes to: definitions, and a history's buckets made into figures | the command line, the configuration |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
+//! | [`check`] | how this machine and an inverter are, for somebody who waits | configuration, the command line, sinks |
 //! | [`tariff`] | what electricity costs, and when | where energies come from |
 //! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
 //! | [`cli`] | one file per command | how anything is done |
@@ -43,6 +44,7 @@
 
 #[cfg(feature = "history")]
 pub mod backfill;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod collector;

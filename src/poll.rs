@@ -35,7 +35,7 @@ const DEVICE_INFO_TRIES: u32 = 3;
 pub const DISCOVERY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the answer to a single module's greeting is waited for; the greeting works without it.
-const GREETING_PATIENCE: Duration = Duration::from_secs(1);
+pub const GREETING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where an inverter is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
+use kstar_sink::finding::Finding;
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Context, Misconfigured, Sink, SinkConfig};
 use kstar_sink::spool::Spool;
@@ -44,6 +46,12 @@ macro_rules! registry {
         }
 
         impl SinkSections {
+            /// The names of the sinks that are part of this build.
+            pub const BUILT: &'static [&'static str] = &[$(
+                #[cfg(feature = $feature)]
+                $feature,
+            )+];
+
             /// The sections of the sinks that are enabled.
             pub fn enabled(&self) -> impl Iterator<Item = &dyn Section> {
                 let sections: [Option<&dyn Section>; _] = [$(
@@ -191,6 +199,7 @@ pub struct Publish {
 }
 
 /// A sink's section, whatever its type.
+#[async_trait]
 pub trait Section {
     /// The sink's name.
     fn name(&self) -> &'static str;
@@ -200,8 +209,11 @@ pub trait Section {
     fn destination(&self, context: &Context) -> String;
     /// Makes the sink.
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
+    /// Looks at the far side.
+    async fn probe(&self, context: &Context) -> Vec<Finding>;
 }
 
+#[async_trait]
 impl<T: SinkConfig> Section for T {
     fn name(&self) -> &'static str {
         T::NAME
@@ -217,5 +229,9 @@ impl<T: SinkConfig> Section for T {
 
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
         SinkConfig::open(self, context)
+    }
+
+    async fn probe(&self, context: &Context) -> Vec<Finding> {
+        SinkConfig::probe(self, context).await
     }
 }

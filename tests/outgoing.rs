@@ -526,6 +526,13 @@ async fn run_with_a_host_read_discover_and_check_send_requests_and_greetings_and
             .end()
             .await;
         assert!(sent.is_empty(), "check only looks at the file: {sent:?}");
+        let connect = ["check", "--config", config, "--connect", "--polls", "3"];
+        let sent = Traced::start(folder.path(), &connect).end().await;
+        let polls = REQUESTS.iter().filter(|request| {
+            request.starts_with(&hex(&[0xaa, 0x55, ap])) && request[10..12] == *"06"
+        });
+        let expected: BTreeSet<&str> = polls.copied().chain([GREETING]).collect();
+        assert_eq!(check(&sent), expected);
     }
     assert_eq!(simulator.counts().unexpected, 0);
     hostile.check();

@@ -1,29 +1,62 @@
-//! `kstar check`: whether the configuration is right, and what would be done with it.
+//! `kstar check`: whether the configuration is right, what would be done with it, and whether everything around works.
 
 use std::io::Write;
+use std::num::NonZeroU32;
+use std::path::Path;
 
 use clap::Args;
 use kstar_sink::delivery::Keep;
+use kstar_sink::finding::Finding;
 use kstar_sink::setting::{duration, size};
+use kstar_sink::sink::Context;
 
+use super::findings::{Findings, Form};
 use super::{ConfigArgs, Failure, run};
+use crate::check::{inverter, machine};
+use crate::clock::WallClock;
+use crate::config::Config;
 
 /// What `kstar check` can be told.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Try everything as well: this machine, each inverter, each sink's far side
+    #[arg(long)]
+    connect: bool,
+    /// How often each inverter is asked
+    #[arg(long, value_name = "NUMBER", default_value = "5", requires = "connect")]
+    polls: NonZeroU32,
+    /// Ask an inverter even though a running collector polls it
+    #[arg(long, requires = "connect")]
+    force: bool,
+    /// Write JSON, one line for each thing that was looked at
+    #[arg(long, requires = "connect")]
+    json: bool,
 }
 
-/// Checks and shows the plan.
-pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
+/// Checks and shows.
+pub async fn run(args: CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (source, config) = run::load(&args.config, run::Overrides::new(None, None, false)?)?;
     let context = run::context(&config);
-    writeln!(out, "configuration: {}", source.path().display())?;
+    if args.connect {
+        connect(&args, source.path(), &config, &context, out).await
+    } else {
+        plan(source.path(), &config, &context, out)
+    }
+}
+
+fn plan(
+    path: &Path,
+    config: &Config,
+    context: &Context,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    writeln!(out, "configuration: {}", path.display())?;
     writeln!(out, "state folder:  {}", context.state_dir.display())?;
     let zone = context.zone.iana_name().unwrap_or("the system's own");
     writeln!(out, "time zone:     {zone}")?;
-    for plan in run::inverter_plans(&config) {
+    for plan in run::inverter_plans(config) {
         writeln!(
             out,
             "inverter {}: {}, asked as 0x{:02X} every {}, {} tries of {} each",
@@ -50,7 +83,7 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
                 "the newest reading of each inverter waits while it is away".to_owned()
             }
         };
-        let destination = section.destination(&context);
+        let destination = section.destination(context);
         let timeout = duration::text(policy.timeout);
         writeln!(
             out,
@@ -60,8 +93,43 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     }
     writeln!(
         out,
-        "the configuration is in order; nothing was asked, opened or written"
+        "the configuration is in order; nothing was asked, opened or written (--connect does that)"
     )?;
     out.flush()?;
     Ok(())
+}
+
+/// Looks at everything, one part after the other: what is wrong with the first often explains the rest.
+async fn connect(
+    args: &CheckArgs,
+    path: &Path,
+    config: &Config,
+    context: &Context,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let mut shown = Findings::new(out, Form::of_output(args.json));
+    shown.begin("this machine".to_owned())?;
+    let (folder, zone) = (context.state_dir.clone(), config.timezone.clone());
+    let look = move || machine::look(&folder, zone.as_ref(), WallClock::default());
+    let looked = tokio::task::spawn_blocking(look).await;
+    let looked = looked
+        .map_err(|error| Failure::Runtime(format!("cannot look at this machine: {error}")))?;
+    shown.show(&[Finding::good(
+        "configuration",
+        format!("{} is in order", path.display()),
+    )])?;
+    shown.show(&looked)?;
+    for plan in run::inverter_plans(config) {
+        shown.begin(format!("inverter {}", plan.name))?;
+        shown.show(&inverter::look(&plan, args.polls, args.force).await)?;
+    }
+    for section in config.sinks.enabled() {
+        shown.begin(format!("sink {}", section.name()))?;
+        let mut findings = section.probe(context).await;
+        if findings.is_empty() {
+            findings.push(Finding::good("far side", "none that could be missing"));
+        }
+        shown.show(&findings)?;
+    }
+    shown.end()
 }

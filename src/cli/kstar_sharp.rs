@@ -44,7 +44,12 @@ pub fn silent() -> bool {
 }
 
 /// Arguments with those of kstar.sharp in their present form: `--ip-192.168.1.50`, `--mqtt-broker`, `--silent-true`.
+/// Only `run` understands them; `--mqtt-username` of another command is what it seems.
 pub fn translate(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let arguments: Vec<OsString> = arguments.collect();
+    if !arguments.iter().any(|argument| argument == "run") {
+        return arguments;
+    }
     let mut translated = Vec::new();
     for argument in arguments {
         let text = argument.to_str().unwrap_or_default();
@@ -94,5 +99,7 @@ mod tests {
                 "a"
             ]
         );
+        let init = ["kstar", "init", "--mqtt-username", "me"].map(OsString::from);
+        assert_eq!(translate(init.clone().into_iter()), init);
     }
 }

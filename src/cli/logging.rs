@@ -48,10 +48,14 @@ impl From<Level> for LevelFilter {
     }
 }
 
+/// Whether what goes to a terminal, or elsewhere, has colours.
+pub(super) fn colours(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Starts logging. Called once.
 pub fn start(level: Level, format: Format) {
-    let colours = io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours = colours(io::stderr().is_terminal());
     let logs = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_max_level(LevelFilter::from(level))

@@ -24,8 +24,10 @@ pub mod explain;
 #[cfg(feature = "history")]
 pub mod export;
 pub mod fields;
+mod findings;
 #[cfg(feature = "history")]
 pub mod import;
+pub mod init;
 pub mod kstar_sharp;
 pub mod logging;
 pub mod meter;
@@ -85,8 +87,10 @@ enum Command {
     Read(read::ReadArgs),
     /// Find inverters on the local network
     Discover(discover::DiscoverArgs),
-    /// Check the configuration and show what would be done
+    /// Check the configuration and show what would be done; --connect tries everything
     Check(check::CheckArgs),
+    /// Write a first configuration: find inverters, ask a few questions
+    Init(init::InitArgs),
     /// Explain the bytes of a datagram
     Explain(explain::ExplainArgs),
     /// Show the energy counters, or let them go on from other readings
@@ -138,7 +142,8 @@ impl Cli {
             }
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
-            Command::Check(args) => check::run(&args, &mut out),
+            Command::Check(args) => check::run(args, &mut out).await,
+            Command::Init(args) => init::run(args, &mut out, shutdown).await,
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Meter(args) => meter::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
@@ -203,6 +208,9 @@ pub enum Failure {
     /// It went wrong, and the log says what: code 1.
     #[error("see the log")]
     Logged,
+    /// Something is wrong, and the output says what: code 1.
+    #[error("see the output")]
+    Shown,
     /// Whoever read the output has heard enough: code 0.
     #[error("nobody reads the output")]
     OutputClosed,
@@ -216,7 +224,7 @@ impl Failure {
         }
         match self {
             Self::Usage(_) => ExitCode::from(2),
-            Self::Runtime(_) | Self::Logged => ExitCode::FAILURE,
+            Self::Runtime(_) | Self::Logged | Self::Shown => ExitCode::FAILURE,
             Self::OutputClosed => ExitCode::SUCCESS,
         }
     }

@@ -13,6 +13,8 @@
 
 #[cfg(all(feature = "history", feature = "influxdb", feature = "mqtt"))]
 mod backfill;
+#[cfg(all(feature = "influxdb", feature = "mqtt"))]
+mod check_connect;
 mod commands;
 mod config;
 mod faraway;
@@ -21,9 +23,12 @@ mod history;
 mod history_commands;
 #[cfg(all(feature = "influxdb", feature = "mqtt"))]
 mod influxdb;
+#[cfg(all(feature = "influxdb", feature = "mqtt"))]
+mod init;
 mod kstar_sharp;
 mod logs;
 mod meter;
+mod modules;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod output;

@@ -96,7 +96,7 @@ impl Broker {
         listener
     }
 
-    fn say(&self, topic: &str, payload: &str) {
+    pub(crate) fn say(&self, topic: &str, payload: &str) {
         let said = Command::new("mosquitto_pub")
             .args(["-h", "127.0.0.1", "-t", topic, "-m", payload, "-p"])
             .arg(self.port.to_string())

@@ -7,6 +7,8 @@
 //! - [`reading`]: one poll of one inverter, and what goes over the channel;
 //! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set;
 //! - [`host`]: which hosts are in the user's own network;
+//! - [`disk`]: whether a folder can be written to, and how much room there is;
+//! - [`finding`]: what a look at a far side has found;
 //! - [`worker`]: a thread for sinks that block;
 //! - [`health`], the queue, the [`spool`] for what waits on disk, and the [`driver`] that every sink runs in.
 //!
@@ -14,7 +16,9 @@
 
 pub mod catalogue;
 pub mod delivery;
+pub mod disk;
 pub mod driver;
+pub mod finding;
 pub mod health;
 pub mod host;
 pub mod labels;

@@ -12,13 +12,15 @@ use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
 use crate::delivery::Policy;
+use crate::finding::Finding;
 use crate::reading::{InverterStatus, Reading};
 
 /// A sink's section of the configuration, and how a sink is made from it.
 ///
 /// Implementations derive `Deserialize` with `deny_unknown_fields`; the doc comments of the fields are the
 /// documentation that users read.
-pub trait SinkConfig: DeserializeOwned + Send {
+#[async_trait]
+pub trait SinkConfig: DeserializeOwned + Send + Sync {
     /// The name of the section, of the cargo feature and of the folder.
     const NAME: &'static str;
 
@@ -31,6 +33,13 @@ pub trait SinkConfig: DeserializeOwned + Send {
     /// Makes the sink. It may read and write files; it does not touch the network, so that a far side which is
     /// away at start is an ordinary outage. It is called once, outside the async runtime's own threads.
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
+
+    /// Looks at the far side for somebody who waits: whether it is there, lets us in and would take readings, what is
+    /// wrong and what mends it. It ends within some ten seconds, leaves nothing behind, and does not disturb a
+    /// collector that runs. Far sides that cannot be missing have nothing to look at.
+    async fn probe(&self, _context: &Context) -> Vec<Finding> {
+        Vec::new()
+    }
 }
 
 /// What a sink may need to know of the program around it.

@@ -4,13 +4,15 @@
 //! - `line`: a reading as a line; it sends nothing;
 //! - `server`: requests, the only part that knows influxdb2 and the HTTP client below it;
 //! - `verdict`: what an answer means for the readings and for people;
-//! - `tls`: whom we trust.
+//! - `tls`: whom we trust;
+//! - `probe`: a look at the server for `kstar check --connect`.
 //!
 //! A point's key is its measurement, its tags and its time, and all of them come from the reading and the section. So
 //! a point that is written twice is one point, and a delivery whose answer was lost can be made again.
 
 mod config;
 mod line;
+mod probe;
 mod server;
 mod tls;
 mod verdict;
@@ -19,6 +21,7 @@ use std::num::NonZeroUsize;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{Keep, Policy};
+use kstar_sink::finding::Finding;
 use kstar_sink::host::is_private;
 use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkConfig};
 
@@ -33,6 +36,7 @@ const BATCH: NonZeroUsize = NonZeroUsize::new(500).unwrap();
 /// The part of a delivery's time that a request may take: it must end first, since it knows the reason.
 const PATIENCE: f64 = 0.8;
 
+#[async_trait]
 impl SinkConfig for InfluxdbConfig {
     const NAME: &'static str = "influxdb";
 
@@ -53,28 +57,55 @@ impl SinkConfig for InfluxdbConfig {
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
         // A secret that is missing now is a mistake; one that becomes wrong later is an outage.
         server::reveal(&self.credentials).map_err(Misconfigured)?;
+        if self.is_exposed() {
+            tracing::warn!(server = %self.address, "{EXPOSED}; use https://");
+        }
+        Ok(Box::new(InfluxdbSink {
+            layout: self.layout.clone(),
+            server: Server::new(self.settings(context).map_err(Misconfigured)?),
+        }))
+    }
+
+    async fn probe(&self, context: &Context) -> Vec<Finding> {
+        let (section, known) = (self.clone(), context.clone());
+        // Certificates are in files.
+        let settings = tokio::task::spawn_blocking(move || section.settings(&known)).await;
+        let settings = match settings.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(settings) => settings,
+            Err(reason) => return vec![Finding::failed("section", &reason)],
+        };
+        let exposed = self
+            .is_exposed()
+            .then(|| Finding::note("secret", EXPOSED, "use https://"));
+        let mut findings = Vec::from_iter(exposed);
+        findings.extend(probe::look(&settings).await);
+        findings
+    }
+}
+
+/// What is said where others may read the secret on its way.
+const EXPOSED: &str =
+    "token or password go to the server in the clear, and it is not in your own network";
+
+impl InfluxdbConfig {
+    fn settings(&self, context: &Context) -> Result<Settings, String> {
         let tls = self
             .address
             .is_secure()
             .then(|| tls::configuration(self.ca.as_deref()));
-        if !matches!(self.credentials, Credentials::Nobody)
+        Ok(Settings {
+            config: self.clone(),
+            tls: tls.transpose()?,
+            patience: self.policy().timeout.mul_f64(PATIENCE),
+            version: context.version,
+        })
+    }
+
+    /// Whether others may read the secret on its way.
+    fn is_exposed(&self) -> bool {
+        !matches!(self.credentials, Credentials::Nobody)
             && !self.address.is_secure()
             && !is_private(self.address.host())
-        {
-            tracing::warn!(
-                server = %self.address,
-                "token or password go to the server in the clear, and it is not in your own network; use https://"
-            );
-        }
-        Ok(Box::new(InfluxdbSink {
-            layout: self.layout.clone(),
-            server: Server::new(Settings {
-                config: self.clone(),
-                tls: tls.transpose().map_err(Misconfigured)?,
-                patience: self.policy().timeout.mul_f64(PATIENCE),
-                version: context.version,
-            }),
-        }))
     }
 }
 

@@ -45,11 +45,11 @@ pub(crate) struct Settings {
 }
 
 /// The clients, with the secret as it was when they were made.
-struct Connection {
+pub(crate) struct Connection {
     http: Client,
     /// For a bucket at the root of its host.
     influxdb2: Option<influxdb2::Client>,
-    secret: Option<String>,
+    pub(crate) secret: Option<String>,
 }
 
 /// What the server said.
@@ -61,6 +61,8 @@ pub(crate) struct Answer {
     pub(crate) location: Option<String>,
     /// How long it wants to be left alone.
     pub(crate) retry_after: Option<Duration>,
+    /// The time by its clock.
+    pub(crate) date: Option<SystemTime>,
 }
 
 impl Server {
@@ -107,6 +109,7 @@ impl Server {
                         text,
                         location: None,
                         retry_after: None,
+                        date: None,
                     }),
                     Err(RequestError::ReqwestProcessing { source }) => Err(source),
                     Err(other) => return Err(DeliveryError::unreachable(other.to_string())),
@@ -140,7 +143,7 @@ impl Settings {
 }
 
 impl Connection {
-    async fn new(settings: &Settings) -> Result<Self, DeliveryError> {
+    pub(crate) async fn new(settings: &Settings) -> Result<Self, DeliveryError> {
         let config = &settings.config;
         let credentials = config.credentials.clone();
         let secret = tokio::task::spawn_blocking(move || reveal(&credentials))
@@ -166,7 +169,11 @@ impl Connection {
         })
     }
 
-    async fn post(&self, config: &InfluxdbConfig, body: Body) -> reqwest::Result<Answer> {
+    pub(crate) async fn post(
+        &self,
+        config: &InfluxdbConfig,
+        body: Body,
+    ) -> reqwest::Result<Answer> {
         let mut request = match &config.target {
             Target::Bucket { org, bucket } => self
                 .http
@@ -230,6 +237,7 @@ async fn read(mut response: Response) -> Answer {
             .and_then(|location| location.to_str().ok())
             .map(str::to_owned),
         retry_after: retry_after(headers),
+        date: date(headers),
     };
     let mut body = Vec::new();
     // A body that breaks off has said enough.
@@ -243,6 +251,12 @@ async fn read(mut response: Response) -> Answer {
     answer
 }
 
+/// The time by the server's clock.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(date).ok()
+}
+
 /// How long the server wants to be left alone: seconds, or a date, which is meant by the server's own clock.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok();
@@ -250,10 +264,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let wait = if let Ok(seconds) = asked.parse() {
         Duration::from_secs(seconds)
     } else {
-        let now = text(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
         let until = httpdate::parse_http_date(asked).ok()?;
         until
-            .duration_since(now.unwrap_or_else(SystemTime::now))
+            .duration_since(date(headers).unwrap_or_else(SystemTime::now))
             .ok()?
     };
     // At once is what has just failed.
@@ -261,7 +274,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// A full batch takes a small machine long enough to keep others waiting, so it is done on another thread.
-async fn compressed(lines: String) -> Result<Body, DeliveryError> {
+pub(crate) async fn compressed(lines: String) -> Result<Body, DeliveryError> {
     let compress = move || {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(lines.as_bytes())?;

@@ -25,6 +25,7 @@ pub(crate) fn of_answer(
         text,
         location,
         retry_after,
+        date: _,
     } = answer;
     let (address, target) = (&config.address, &config.target);
     let said = said(text, secret);

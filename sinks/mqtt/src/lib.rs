@@ -4,7 +4,8 @@
 //! - `topics`: what is published where, and what is retained; it sends nothing;
 //! - `session`: the connection, kept up; the only part that knows rumqttc's client;
 //! - `reason`: what went wrong, for people;
-//! - `home_assistant`: what Home Assistant is told.
+//! - `home_assistant`: what Home Assistant is told;
+//! - `probe`: a look at the broker for `kstar check --connect`.
 //!
 //! A subscriber wants to know how things are now. So after an outage comes the newest state of each inverter, not
 //! every one that was missed; those who need them all read the history.
@@ -12,6 +13,7 @@
 mod broker;
 pub mod home_assistant;
 pub mod message;
+mod probe;
 mod reason;
 mod session;
 mod tls;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
+use kstar_sink::finding::Finding;
 use kstar_sink::reading::InverterStatus;
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkConfig};
@@ -41,6 +44,10 @@ const BATCH: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 /// The part of a delivery's time that the session itself may use: it must end first, since it knows the reason.
 const PATIENCE: f64 = 0.8;
+
+/// What is said where others may read the password on its way.
+const EXPOSED: &str =
+    "user and password go to the broker in the clear, and it is not in your own network";
 
 /// How long the farewell may take: within the second that a sink has to close.
 const FAREWELL: std::time::Duration = std::time::Duration::from_millis(900);
@@ -193,6 +200,11 @@ impl MqttConfig {
         })
     }
 
+    /// Whether others may read the password on its way.
+    fn is_exposed(&self) -> bool {
+        self.username.is_some() && !self.url.tls && !self.url.is_private()
+    }
+
     fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>, String> {
         let identity = match (&self.client_certificate, &self.client_key) {
             (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
@@ -240,6 +252,7 @@ fn default_client_id(host: &str) -> String {
     }
 }
 
+#[async_trait]
 impl SinkConfig for MqttConfig {
     const NAME: &'static str = "mqtt";
 
@@ -253,11 +266,8 @@ impl SinkConfig for MqttConfig {
 
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
         let settings = self.checked(context).map_err(Misconfigured)?;
-        if settings.username.is_some() && !self.url.tls && !self.url.is_private() {
-            tracing::warn!(
-                broker = %self.url,
-                "user and password go to the broker in the clear, and it is not in your own network; use mqtts://"
-            );
+        if self.is_exposed() {
+            tracing::warn!(broker = %self.url, "{EXPOSED}; use mqtts://");
         }
         let discovery = Discovery::new(&self.home_assistant, settings.topics.clone(), context);
         let session = Session::new(settings, discovery, &context.inverters);
@@ -265,6 +275,23 @@ impl SinkConfig for MqttConfig {
             session: Arc::new(session),
             task: None,
         }))
+    }
+
+    async fn probe(&self, context: &Context) -> Vec<Finding> {
+        let (section, known) = (self.clone(), context.clone());
+        // Certificates and the password are in files.
+        let checked = tokio::task::spawn_blocking(move || section.checked(&known)).await;
+        let settings = match checked.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(settings) => settings,
+            Err(reason) => return vec![Finding::failed("section", &reason)],
+        };
+        let exposed = self
+            .is_exposed()
+            .then(|| Finding::note("password", EXPOSED, "use mqtts://"));
+        let inverter = context.inverters.first().map_or("inverter", |name| &**name);
+        let mut findings = Vec::from_iter(exposed);
+        findings.extend(probe::look(&settings, inverter).await);
+        findings
     }
 }
 

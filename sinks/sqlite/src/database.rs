@@ -77,9 +77,7 @@ impl Database {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         check_owner(&connection)?;
         if connection.is_readonly("main")? {
-            return Err(Failure::Unfit(
-                "is read-only; let this user write to it and to its folder".to_owned(),
-            ));
+            return Err(Failure::read_only());
         }
         let journal: String =
             connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;

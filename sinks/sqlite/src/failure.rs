@@ -22,6 +22,10 @@ impl From<rusqlite::Error> for Failure {
 }
 
 impl Failure {
+    pub(crate) fn read_only() -> Self {
+        Self::Unfit("is read-only; let this user write to it and to its folder".to_owned())
+    }
+
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Sqlite(error) => error.sqlite_error_code(),
@@ -48,7 +52,7 @@ impl Failure {
         self.is_lock() || self.is_full()
     }
 
-    fn is_lock(&self) -> bool {
+    pub(crate) fn is_lock(&self) -> bool {
         matches!(
             self.code(),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)

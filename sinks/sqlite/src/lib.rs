@@ -7,7 +7,8 @@
 //! - `widen`, `database` with `known`, `retention`: a file is brought up to date, written, and relieved of what is old;
 //! - `store`: the file as the sink has it, with its outages; it knows no async code;
 //! - [`history`]: the file for those who ask it; `importer`: for those who bring readings of the past;
-//! - `failure`, `place`: why a file cannot be used, in words, and whether it is still where it was.
+//! - `failure`, `place`: why a file cannot be used, in words, and whether it is still where it was;
+//! - `probe`: a look at the file for `kstar check --connect`.
 //!
 //! The sink itself only puts the store on a thread of its own, since a disk may take its time. No quantity is named
 //! anywhere in this crate.
@@ -20,6 +21,7 @@ mod importer;
 mod known;
 mod level;
 mod place;
+mod probe;
 #[cfg(test)]
 mod properties;
 mod retention;
@@ -37,6 +39,7 @@ use std::time::Duration;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
+use kstar_sink::finding::Finding;
 use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkConfig};
 use kstar_sink::worker::{NoAnswer, Upkeep, Worker};
 use serde::Deserialize;
@@ -106,6 +109,7 @@ impl SqliteConfig {
     }
 }
 
+#[async_trait]
 impl SinkConfig for SqliteConfig {
     const NAME: &'static str = "sqlite";
 
@@ -126,13 +130,29 @@ impl SinkConfig for SqliteConfig {
             every: UPKEEP,
             run: Store::upkeep,
         };
-        let worker = Worker::start("sqlite", store, Some(upkeep)).map_err(|error| {
-            Misconfigured(format!(
-                "cannot start a thread for SQLite: {error}; raise the limit of processes (ulimit -u)"
-            ))
-        })?;
+        let worker = Worker::start("sqlite", store, Some(upkeep))
+            .map_err(|error| Misconfigured(no_thread(&error)))?;
         Ok(Box::new(SqliteSink { worker }))
     }
+
+    async fn probe(&self, context: &Context) -> Vec<Finding> {
+        let (path, kept, known) = (self.file(context), self.keep_raw, context.clone());
+        let worker = match Worker::start("sqlite", (), None) {
+            Ok(worker) => worker,
+            Err(error) => return vec![Finding::failed("file", &no_thread(&error))],
+        };
+        worker
+            .call(move |()| probe::look(&path, kept, &known))
+            .await
+            .unwrap_or_else(|no_answer| {
+                let reason = format!("cannot look at it: {no_answer}; please report this");
+                vec![Finding::failed("file", &reason)]
+            })
+    }
+}
+
+fn no_thread(error: &std::io::Error) -> String {
+    format!("cannot start a thread for SQLite: {error}; raise the limit of processes (ulimit -u)")
 }
 
 struct SqliteSink {

@@ -13,6 +13,7 @@ mod announcements;
 mod conformance;
 mod faults;
 mod outages;
+mod probe;
 mod published;
 mod trust;
 mod world;

@@ -33,7 +33,7 @@ fn issue(folder: &Path, file: &str, host: &str, until: i32, authority: &Authorit
 const TLS: &str = "allow_anonymous true\ncafile FOLDER/ca.pem\ncertfile FOLDER/server.pem\nkeyfile FOLDER/server.key";
 
 /// A broker whose certificate is for that host and valid until that year.
-fn broker(lines: &str, host: &str, until: i32) -> Mosquitto {
+pub(crate) fn secured(lines: &str, host: &str, until: i32) -> Mosquitto {
     Mosquitto::prepared(&format!("{TLS}\n{lines}"), |folder| {
         let ours = authority("ours");
         fs::write(folder.join("ca.pem"), ours.pem()).unwrap();
@@ -54,7 +54,7 @@ fn start(broker: &Mosquitto, ca: &str, lines: &str) -> Running {
     running
 }
 
-fn identity(broker: &Mosquitto) -> String {
+pub(crate) fn identity(broker: &Mosquitto) -> String {
     format!(
         "client_certificate = '{}'\nclient_key = '{}'",
         broker.path("client.pem").display(),
@@ -71,7 +71,7 @@ async fn reason(running: Running, part: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_with_a_certificate_of_our_ca_is_trusted_and_another_is_not() {
-    let broker = broker("", "localhost", 2090);
+    let broker = secured("", "localhost", 2090);
     let running = start(&broker, "ca.pem", "");
     running.delivered(1).await;
     running.end().await;
@@ -113,13 +113,13 @@ async fn an_expired_certificate_is_named_and_works_once_it_is_renewed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_for_another_name_is_not_accepted() {
-    let broker = broker("", "elsewhere.example", 2090);
+    let broker = secured("", "elsewhere.example", 2090);
     reason(start(&broker, "ca.pem", ""), "is for another name").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_wants_a_certificate_of_ours_gets_it() {
-    let broker = broker("require_certificate true", "localhost", 2090);
+    let broker = secured("require_certificate true", "localhost", 2090);
     reason(start(&broker, "ca.pem", ""), "`client_certificate`").await;
     let running = start(&broker, "ca.pem", &identity(&broker));
     running.delivered(1).await;
@@ -140,7 +140,7 @@ async fn tls_and_none_are_told_apart() {
     assert!(why.contains("mqtts://localhost"), "{why}");
     running.kill().await;
 
-    let secured = broker("", "localhost", 2090);
+    let secured = secured("", "localhost", 2090);
     let running = Running::start(&secured.config(""), &context);
     running.send(full_reading("roof", 1));
     let why = running.down().await;

@@ -1,0 +1,344 @@
+//! One inverter: where it is, whether anybody else polls it, whether its module and it answer, and how well.
+//!
+//! Requests are the usual ones with the usual pause between them. What went wrong is told by its symptom: a port that
+//! is closed, a module without an inverter behind it, another network, replies for somebody else.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::finding::{Finding, Verdict};
+
+use crate::collector::InverterPlan;
+use crate::discovery::{DISCOVERY_PORT, discover, everybody};
+use crate::link::{Greeted, LinkCounts, Silence, greet};
+use crate::lock::InverterLock;
+use crate::poll::{
+    DISCOVERY_PATIENCE, GREETING_PATIENCE, Manners, NoReading, Requester, SILENT_AFTER, Target,
+};
+use crate::wire::Refusal;
+
+/// Looks at an inverter with so many polls; `force` asks it even while another process does.
+pub async fn look(plan: &InverterPlan, polls: NonZeroU32, force: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Err(wrong) = look_at(plan, polls, force, &mut findings).await {
+        findings.push(wrong);
+    }
+    findings
+}
+
+async fn look_at(
+    plan: &InverterPlan,
+    polls: NonZeroU32,
+    force: bool,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Finding> {
+    let counts = Arc::<LinkCounts>::default();
+    let found = match &plan.target {
+        Target::Host { .. } => None,
+        Target::Discovered { greeted } => Some(search(greeted, &counts, findings).await?),
+    };
+    let target = match found {
+        None => plan.target.clone(),
+        Some(address) => Target::Host {
+            host: address.ip().to_string(),
+            port: address.port(),
+        },
+    };
+    // A poll that is lost is to be seen, not asked again.
+    let manners = Manners {
+        tries: 1,
+        ..plan.manners.clone()
+    };
+    let mut requester = Requester::new(target.clone(), manners, Arc::clone(&counts));
+    let address = requester
+        .locate()
+        .await
+        .map_err(|reason| unlocated(&reason))?;
+    if let Target::Host { host, .. } = &target
+        && *host != address.ip().to_string()
+    {
+        findings.push(Finding::good(
+            "address",
+            format!("{host} is {}", address.ip()),
+        ));
+    }
+    let _lock = match InverterLock::take(address) {
+        Ok(lock) => lock,
+        Err(_) if force => None,
+        Err(held) => {
+            findings.push(Finding::note(
+                "other pollers",
+                format!(
+                    "process {} polls {address}, so nothing was asked; it is most likely the collector itself",
+                    held.pid.as_deref().unwrap_or("(unknown)")
+                ),
+                "stop it first, or use --force to ask all the same",
+            ));
+            return Ok(());
+        }
+    };
+    if plan.manners.pause.is_zero() && !address.ip().is_loopback() {
+        findings.push(Finding::note(
+            "polling",
+            format!("{address} is asked without the pause that inverters need"),
+            "leave out `allow_fast_polling`, which is for simulated ones",
+        ));
+    }
+    let greeted = found.is_some() || answers_greeting(address, &counts).await;
+    let replies = replies(&mut requester, polls, address, greeted).await;
+    if found.is_none() {
+        findings.push(module(address, greeted, replies.verdict));
+    }
+    findings.push(replies);
+    findings.extend(strangers(&counts));
+    Ok(())
+}
+
+/// Finds the inverter as the collector would.
+async fn search(
+    greeted: &[SocketAddr],
+    counts: &LinkCounts,
+    findings: &mut Vec<Finding>,
+) -> Result<SocketAddr, Finding> {
+    let greeted = if greeted.is_empty() {
+        everybody()
+    } else {
+        greeted.to_vec()
+    };
+    let modules = discover(&greeted, DISCOVERY_PATIENCE, counts)
+        .await
+        .map_err(|error| unlocated(&NoReading::CannotBroadcast(error)))?;
+    let Some(first) = modules.first() else {
+        return Err(unlocated(&NoReading::NotFound));
+    };
+    findings.push(if modules.len() == 1 {
+        Finding::good("address", format!("found {first} by broadcast"))
+    } else {
+        Finding::note(
+            "address",
+            format!(
+                "{} inverters answered the broadcast; only {first} is read",
+                modules.len()
+            ),
+            "put them all into the configuration: `kstar discover` shows the lines",
+        )
+    });
+    Ok(first.address)
+}
+
+fn unlocated(reason: &NoReading) -> Finding {
+    let (said, fix) = match reason {
+        NoReading::NotFound => (
+            "no inverter answered the broadcast".to_owned(),
+            "set its address with `host`: a broadcast stays in this network, and a container, a guest WiFi or a mesh stops it",
+        ),
+        NoReading::CannotBroadcast(error) => (
+            format!("cannot broadcast to find an inverter: {error}"),
+            "check this machine's network, or set the inverter's address with `host`",
+        ),
+        NoReading::Unresolved { .. } | NoReading::Silent(_) => (
+            reason.to_string(),
+            "check `host`, or write the inverter's address there instead of its name",
+        ),
+    };
+    Finding::wrong("address", said, fix)
+}
+
+/// Greets the WiFi module in front of the inverter. An error shows in the polls as well, and says more there.
+async fn answers_greeting(address: SocketAddr, counts: &LinkCounts) -> bool {
+    let module = SocketAddr::new(address.ip(), DISCOVERY_PORT);
+    let mut answered = false;
+    let heard = |greeted: Greeted| {
+        answered = greeted.from.ip() == address.ip();
+        answered
+    };
+    let sent = greet(&[module], GREETING_PATIENCE, counts, heard).await;
+    sent.is_ok() && answered
+}
+
+fn module(address: SocketAddr, greeted: bool, replies: Verdict) -> Finding {
+    let about = "WiFi module";
+    let place = format!("{}:{DISCOVERY_PORT}", address.ip());
+    match (greeted, replies) {
+        (true, _) => Finding::good(about, format!("answers the greeting at {place}")),
+        (false, Verdict::Good | Verdict::Note) => Finding::good(
+            about,
+            format!("no answer to the greeting at {place}, which is not needed with `host`"),
+        ),
+        (false, Verdict::Wrong) => Finding::note(
+            about,
+            format!("no answer to the greeting at {place}"),
+            "see what is said of its replies",
+        ),
+    }
+}
+
+/// Polls, and says how that went.
+async fn replies(
+    requester: &mut Requester,
+    polls: NonZeroU32,
+    address: SocketAddr,
+    greeted: bool,
+) -> Finding {
+    let about = "replies";
+    let mut times = Vec::new();
+    let mut last_failure = None;
+    for asked in 1..=polls.get() {
+        match requester.running_data().await {
+            Ok(reply) => times.push(reply.after),
+            Err(failure) => last_failure = Some(failure),
+        }
+        if times.is_empty() && asked >= SILENT_AFTER {
+            break;
+        }
+    }
+    times.sort_unstable();
+    let (Some(shortest), Some(middle), Some(longest)) =
+        (times.first(), times.get(times.len() / 2), times.last())
+    else {
+        let (said, fix) = match last_failure {
+            Some(NoReading::Silent(silence)) => symptom(&silence, address, greeted),
+            Some(other) => (other.to_string(), "check `host`"),
+            None => (format!("nothing was asked of {address}"), "check `host`"),
+        };
+        return Finding::wrong(about, said, fix);
+    };
+    let took = format!(
+        "{address} answered {} of {polls} polls in {} to {} ms, {} ms in the middle",
+        times.len(),
+        millis(*shortest),
+        millis(*longest),
+        millis(*middle)
+    );
+    match last_failure {
+        None => Finding::good(about, took),
+        Some(_) => Finding::note(
+            about,
+            took,
+            "one lost poll in 60 is usual; if more are lost for long, give the module better WiFi or raise `poll_interval`",
+        ),
+    }
+}
+
+fn millis(time: Duration) -> u128 {
+    time.as_millis()
+}
+
+/// What the silence of an inverter points to: what was seen, and what to do.
+fn symptom(silence: &Silence, address: SocketAddr, greeted: bool) -> (String, &'static str) {
+    let refused = match silence {
+        Silence::PortClosed(address) => {
+            return (
+                format!("nobody listens at {address}"),
+                "check that it is the inverter's address (`kstar discover` shows it), and the data port, 8899",
+            );
+        }
+        Silence::CannotSend { to, error } => {
+            return match error.kind() {
+                ErrorKind::PermissionDenied => (
+                    format!("this machine lets no request out to {to}: {error}"),
+                    "check `host`, and this machine's firewall: UDP to port 8899 must get out, and its answers in",
+                ),
+                _ => (
+                    format!("there is no way to {to}: {error}"),
+                    "check this machine's network, its route to the inverter, and `host`",
+                ),
+            };
+        }
+        Silence::NoReply { refused, .. } => refused.as_ref(),
+    };
+    match refused {
+        Some(Refusal::Modbus { .. }) => (
+            format!("{address} answers by Modbus"),
+            "a newer machine, which speaks another protocol: it is not supported",
+        ),
+        Some(Refusal::OtherReply { .. } | Refusal::OtherAddress { .. }) => (
+            format!("{address} sends replies to others' requests, and none to ours"),
+            "stop the other poller: a second collector, or the phone app in the local network",
+        ),
+        Some(Refusal::Echo) => (
+            format!("{address} sends our own request back"),
+            "check `host`: it is not the inverter, perhaps this machine itself",
+        ),
+        Some(refusal) => (
+            format!("what {address} answers is no reply: {refusal}"),
+            "check that `host` is the inverter; if it is, give its module better WiFi",
+        ),
+        None if greeted => (
+            format!(
+                "the WiFi module at {} answers, the inverter behind it does not",
+                address.ip()
+            ),
+            "check that the inverter is on (some sleep at night) and that nobody else polls it; then try `ap_address = 0xC0`",
+        ),
+        None => match networks(address.ip()) {
+            Some(ours) => (
+                format!(
+                    "no answer from {address}, which is in another network than this machine ({ours})"
+                ),
+                "check `host`, and that the router passes UDP to port 8899 and back; else put both into one network",
+            ),
+            None => (
+                format!("no answer from {address}"),
+                "check that the module's light is on and the vendor's app reaches it; restart it; look for a firewall or a guest WiFi on the way, and check `host` (`kstar discover`)",
+            ),
+        },
+    }
+}
+
+/// This machine's networks, unless the address is in one of them.
+fn networks(address: IpAddr) -> Option<String> {
+    let IpAddr::V4(address) = address else {
+        return None;
+    };
+    let mut ours = Vec::new();
+    for interface in if_addrs::get_if_addrs().ok()? {
+        if let if_addrs::IfAddr::V4(network) = &interface.addr {
+            let mask = network.netmask.to_bits();
+            if address.to_bits() & mask == network.ip.to_bits() & mask {
+                return None;
+            }
+            if !interface.is_loopback() {
+                ours.push(format!("{}/{}", network.ip, network.prefixlen));
+            }
+        }
+    }
+    Some(if ours.is_empty() {
+        "it has none".to_owned()
+    } else {
+        ours.join(", ")
+    })
+}
+
+/// What came that was no reply to us, beside the replies.
+fn strangers(counts: &LinkCounts) -> Option<Finding> {
+    let refused: Vec<(&str, u64)> = counts.refused().collect();
+    if counts.accepted.load(std::sync::atomic::Ordering::Relaxed) == 0 || refused.is_empty() {
+        return None;
+    }
+    let of_others: u64 = refused
+        .iter()
+        .filter(|(reason, _)| matches!(*reason, "other_reply" | "other_address" | "modbus"))
+        .map(|(_, count)| count)
+        .sum();
+    Some(if of_others > 0 {
+        Finding::wrong(
+            "other pollers",
+            format!("{of_others} replies to others' requests came among ours"),
+            "stop the other poller: a second collector, or the phone app in the local network",
+        )
+    } else {
+        let reasons: Vec<String> = refused
+            .iter()
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        Finding::note(
+            "datagrams",
+            format!("some were broken and passed over: {}", reasons.join(", ")),
+            "weak WiFi cuts them; if it goes on, give the module better WiFi",
+        )
+    })
+}

@@ -1,0 +1,77 @@
+//! Inverters as they stand in a house: each at an address of its own, with a WiFi module in front of it.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+use kstar_collector::simulator::faults::Faults;
+use kstar_collector::simulator::{self, Running};
+
+/// Inverters on loopback addresses of their own, with both ports as real ones have them.
+pub(crate) struct Modules {
+    runtime: tokio::runtime::Runtime,
+    running: Vec<Running>,
+}
+
+impl Modules {
+    pub(crate) fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        Self {
+            runtime,
+            running: Vec::new(),
+        }
+    }
+
+    /// One more, with these faults.
+    pub(crate) fn add(&mut self, faults: &Faults) -> Ipv4Addr {
+        loop {
+            let ip = free_ip();
+            let config = simulator::Config {
+                data: (ip, 8899).into(),
+                discovery: Some((ip, 48899).into()),
+                faults: faults.clone(),
+                ..simulator::Config::new(7)
+            };
+            // Somebody else may have been faster.
+            if let Ok(running) = self.runtime.block_on(simulator::start(config)) {
+                self.running.push(running);
+                return ip;
+            }
+        }
+    }
+
+    pub(crate) fn at(&mut self, data: SocketAddr) {
+        let config = simulator::Config {
+            data,
+            discovery: None,
+            ..simulator::Config::new(7)
+        };
+        let running = self.runtime.block_on(simulator::start(config));
+        self.running.push(running.expect("the port is free"));
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        let all = self.running.iter().map(|running| running.counts().requests);
+        all.flat_map(std::collections::BTreeMap::into_values).sum()
+    }
+}
+
+/// A loopback address on which nobody has the ports of an inverter.
+pub(crate) fn free_ip() -> Ipv4Addr {
+    loop {
+        let ip = Ipv4Addr::new(
+            127,
+            fastrand::u8(1..255),
+            fastrand::u8(..),
+            fastrand::u8(1..255),
+        );
+        if [8899, 48899]
+            .iter()
+            .all(|port| UdpSocket::bind((ip, *port)).is_ok())
+        {
+            return ip;
+        }
+    }
+}
