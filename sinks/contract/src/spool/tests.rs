@@ -137,14 +137,14 @@ fn log_size(place: &Place) -> u64 {
 }
 
 #[test]
-fn a_reading_takes_less_than_two_hundred_bytes() {
+fn a_reading_takes_less_than_a_quarter_of_a_kibibyte() {
     let place = Place::new();
     let mut store = place.store();
     let all: Vec<_> = (0..10_000).map(|time| full_reading("roof", time)).collect();
     store.push(&all).unwrap();
     store.close().unwrap();
     let each = place.path().metadata().unwrap().len() / 10_000;
-    assert!(each < 200, "{each} bytes");
+    assert!(each < 256, "{each} bytes");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn beyond_the_bytes_the_oldest_go_and_are_counted() {
     let kept = drain(&mut place.store());
     assert_eq!(kept.len() as u64, waiting);
     assert_eq!(kept.last(), Some(&19_999), "the newest are kept");
-    assert!(waiting > SMALLEST / 200, "{waiting} readings in a mebibyte");
+    assert!(waiting > SMALLEST / 256, "{waiting} readings in a mebibyte");
 }
 
 #[test]
