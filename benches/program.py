@@ -51,7 +51,7 @@ def reply(load_power: int) -> bytes:
 class Run:
     """One run of the program, in a folder of its own."""
 
-    def __init__(self, program: Path, folder: Path):
+    def __init__(self, program: Path, folder: Path, sections: str = ""):
         self.inverter = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.inverter.bind(("127.0.0.1", 0))
         self.inverter.settimeout(20)
@@ -62,7 +62,7 @@ class Run:
             f'state_dir = "{folder}"\n'
             '[collector]\npoll_interval = "50ms"\nallow_fast_polling = true\n'
             f'[[inverter]]\nhost = "127.0.0.1:{port}"\n'
-            f'[sinks.stdout]\n[sinks.sqlite]\npath = "{self.history}"\n'
+            f'[sinks.stdout]\n[sinks.sqlite]\npath = "{self.history}"\n{sections}'
         )
         self.first_line = threading.Event()
         self.lines = 0
