@@ -451,6 +451,7 @@ fn in_plain_words(message: &str) -> String {
         .fold(message.to_owned(), |message, rust| {
             message.replace(rust, "a whole number from 1 on")
         })
+        .replace("expected u32", "expected a whole number")
 }
 
 impl Config {
@@ -800,6 +801,7 @@ mod tests {
                 "the same currency",
             ),
             ("state_dir = ", "1:13", ""),
+            ("[[inverter]]\nmax_power = 'lots'", "2:13", "a whole number"),
             ("timezone = 'Mars/Base'", "1:12", "no time zone"),
             ("[gate]\noff = ['rang']", "2:8", "`zero_meter`"),
             (
