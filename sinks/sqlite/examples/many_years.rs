@@ -1,9 +1,11 @@
 //! Makes a history of many years, as a collector would have written it, and measures it.
 //!
-//! `cargo run --release -p kstar-sink-sqlite --example many_years -- FILE [YEARS]`; a file that is there is only measured.
+//! `cargo run --release -p kstar-sink-sqlite --example many_years -- FILE [YEARS [DAYS]]`; a file that is there is only
+//! measured.
 //!
 //! What retention has left of the years before the last 400 days is their sums; so their samples are a minute apart,
-//! which makes the same rows in a twelfth of the time. The last 400 days have all their samples, 5 s apart.
+//! which makes the same rows in a twelfth of the time. The last DAYS (400 where nothing is said) have all their samples,
+//! 5 s apart.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,7 +29,6 @@ use kstar_sink_sqlite::SqliteConfig;
 use kstar_sink_sqlite::history::{History, Importer, Level};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
-const KEPT: i64 = 400 * DAY;
 
 /// 2026-11-22T00:00:00Z, where the history ends.
 const END: i64 = 1_795_305_600_000;
@@ -143,14 +144,18 @@ fn asked(path: &Path, level: Level, days: i64) {
     println!("{count} buckets {level:?} of all quantities in {days} days: {took:.1?}");
 }
 
-fn write(path: &Path, machine: &mut Machine, years: i64) {
+fn write(path: &Path, machine: &mut Machine, years: i64, kept: i64) {
     let begin = Instant::now();
     let (mut time, mut count) = (END - years * 365 * DAY, 0_u64);
     while time < END {
         let mut importer = importer(path);
         let month = END.min(time + 30 * DAY);
         while time < month {
-            let interval = if time < END - KEPT { 60_000 } else { 5000 };
+            let interval = if time < END - kept * DAY {
+                60_000
+            } else {
+                5000
+            };
             let readings: Vec<_> = (0..1440)
                 .map(|number| machine.reading(time + number * interval))
                 .collect();
@@ -168,6 +173,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let path = PathBuf::from(arguments.next().unwrap());
     let years: i64 = arguments.next().map_or(10, |years| years.parse().unwrap());
+    let kept: i64 = arguments.next().map_or(400, |days| days.parse().unwrap());
     let mut machine = Machine {
         inverter: Inverter::named("roof"),
         random: fastrand::Rng::with_seed(1),
@@ -176,7 +182,7 @@ fn main() {
         day: 0,
     };
     if !path.exists() {
-        write(&path, &mut machine, years);
+        write(&path, &mut machine, years, kept);
     }
     println!("{} bytes", std::fs::metadata(&path).unwrap().len());
     asked(&path, Level::FiveMinutes, 1);
