@@ -73,7 +73,14 @@ fn no_published_total_ever_falls_however_often_the_process_is_killed() {
     let config = roof.config("[sinks.stdout]\n[gate]\noff = ['range']\n");
     let folder = Folder::with_config(&config.replace("50ms", "5ms"));
     let mut highest: BTreeMap<String, [f64; 5]> = BTreeMap::new();
-    for round in 0..rounds() {
+    // A fast machine has polled in no time; then some rounds more let enough flow for a fall to be seen.
+    let enough = |highest: &BTreeMap<String, [f64; 5]>| {
+        highest.values().flatten().all(|total| *total > 0.002)
+    };
+    for round in 0..rounds() * 10 {
+        if round >= rounds() && enough(&highest) {
+            break;
+        }
         let run = Process::start(&mut kstar(folder.path(), ["run"]));
         run.wait_for_printed(30 + round % 40);
         run.signal("KILL");
@@ -100,12 +107,10 @@ fn no_published_total_ever_falls_however_often_the_process_is_killed() {
         }
     }
     assert_eq!(highest.len(), 3);
-    for totals in highest.values().flatten() {
-        assert!(
-            *totals > 0.0,
-            "nothing has flowed that could be seen to fall: {highest:?}"
-        );
-    }
+    assert!(
+        enough(&highest),
+        "too little has flowed to see it fall: {highest:?}"
+    );
 }
 
 #[test]
