@@ -56,6 +56,7 @@ pub struct Cli {
     #[arg(
         long,
         global = true,
+        help_heading = "Logging",
         value_name = "LEVEL",
         env = "KSTAR_LOG",
         hide_env_values = true
@@ -65,6 +66,7 @@ pub struct Cli {
     #[arg(
         long,
         global = true,
+        help_heading = "Logging",
         value_name = "FORMAT",
         env = "KSTAR_LOG_FORMAT",
         hide_env_values = true
