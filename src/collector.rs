@@ -18,11 +18,12 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
+use crate::board::{Board, InverterEntry};
 use crate::clock::WallClock;
-use crate::gate::{GateCounts, GateSettings};
+use crate::gate::GateSettings;
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::meter::MeterSettings;
-use crate::poll::{Manners, PollCounts, Poller, Target};
+use crate::poll::{Manners, Poller, Target};
 use crate::station::{Station, collect};
 
 /// How many events a sink's driver may lag behind: it does nothing but move them into its own queue.
@@ -92,6 +93,7 @@ pub struct Collector {
     events: broadcast::Sender<Event>,
     clock: WallClock,
     metering: Metering,
+    board: Arc<Board>,
     inverters: BTreeMap<Arc<str>, InverterUnit>,
     sinks: BTreeMap<&'static str, SinkUnit>,
     endings: mpsc::Receiver<SinkEnded>,
@@ -110,8 +112,7 @@ struct SinkEnded {
 
 struct InverterUnit {
     task: JoinHandle<()>,
-    counts: Arc<PollCounts>,
-    gate: Arc<GateCounts>,
+    entry: Arc<InverterEntry>,
 }
 
 struct SinkUnit {
@@ -131,6 +132,7 @@ impl Collector {
             events: broadcast::Sender::new(CHANNEL),
             clock,
             metering,
+            board: Arc::default(),
             inverters: BTreeMap::new(),
             sinks: BTreeMap::new(),
             endings,
@@ -142,40 +144,48 @@ impl Collector {
     /// Starts polling an inverter. One of the same name is stopped first.
     pub async fn start_inverter(&mut self, plan: InverterPlan) {
         self.stop_inverter(&plan.name).await;
-        let counts = Arc::<PollCounts>::default();
-        let poller = Poller::new(plan.target, plan.manners, plan.interval, counts.clone());
+        let entry = InverterEntry::new(&plan.name, plan.target.clone(), plan.interval);
+        let entry = Arc::new(entry);
+        let poller = Poller::new(
+            plan.target,
+            plan.manners,
+            plan.interval,
+            entry.polls.clone(),
+        );
         let station = Station::new(
-            &plan.name,
+            entry.clone(),
             self.events.clone(),
             self.clock,
             &plan.gate,
             &self.metering,
         )
         .await;
-        let gate = station.counts().clone();
+        self.board.put_inverter(entry.clone());
         let task = tokio::spawn(collect(poller, station));
-        let unit = InverterUnit { task, counts, gate };
+        let unit = InverterUnit { task, entry };
         self.inverters.insert(plan.name, unit);
     }
 
     /// Stops polling an inverter; says whether there was one of that name.
     pub async fn stop_inverter(&mut self, name: &str) -> bool {
-        let Some(InverterUnit { task, counts, gate }) = self.inverters.remove(name) else {
+        let Some(InverterUnit { task, entry }) = self.inverters.remove(name) else {
             return false;
         };
+        self.board.take_inverter(name);
         task.abort();
         if let Err(error) = task.await
             && error.is_panic()
         {
             tracing::error!(inverter = name, "polling has panicked; please report this");
         }
-        let refused = listed(counts.link.refused());
+        let (polls, gate) = (&entry.polls, &entry.gate);
+        let refused = listed(polls.link.refused());
         tracing::info!(
             inverter = name,
-            answered = counts.answered.load(Ordering::Relaxed),
-            silent = counts.silent.load(Ordering::Relaxed),
-            skipped = counts.skipped.load(Ordering::Relaxed),
-            requests = counts.link.requests.load(Ordering::Relaxed),
+            answered = polls.answered.load(Ordering::Relaxed),
+            silent = polls.silent.load(Ordering::Relaxed),
+            skipped = polls.skipped.load(Ordering::Relaxed),
+            requests = polls.link.requests.load(Ordering::Relaxed),
             refused,
             quarantined = gate.refused.load(Ordering::Relaxed),
             gate = listed(gate.struck()),
@@ -195,6 +205,7 @@ impl Collector {
         self.starts += 1;
         let start = self.starts;
         let health = Arc::new(Health::new(name));
+        self.board.put_sink(health.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let mut driver = Driver::new(plan.sink, plan.policy, health.clone());
         if let Some(SpoolPlan { spool, draining }) = plan.spool {
@@ -249,6 +260,7 @@ impl Collector {
             stop,
             abort,
         } = self.sinks.remove(name)?;
+        self.board.take_sink(name);
         drop(stop);
         let mut others = Vec::new();
         let ending = self
@@ -284,7 +296,7 @@ impl Collector {
         }
     }
 
-    /// The next sink that ends on its own.
+    /// The next sink that ends on its own. It stays on the board, so that everybody sees what became of it.
     pub async fn sink_ended(&mut self) -> (&'static str, SinkEnding) {
         loop {
             if let Some(SinkEnded {
@@ -305,23 +317,9 @@ impl Collector {
         !self.sinks.is_empty()
     }
 
-    /// The health of each sink.
-    pub fn sinks(&self) -> impl Iterator<Item = &Arc<Health>> {
-        self.sinks.values().map(|unit| &unit.health)
-    }
-
-    /// How polls of each inverter went.
-    pub fn inverters(&self) -> impl Iterator<Item = (&str, &Arc<PollCounts>)> {
-        self.inverters
-            .iter()
-            .map(|(name, unit)| (&**name, &unit.counts))
-    }
-
-    /// What the gate of each inverter has done.
-    pub fn gates(&self) -> impl Iterator<Item = (&str, &Arc<GateCounts>)> {
-        self.inverters
-            .iter()
-            .map(|(name, unit)| (&**name, &unit.gate))
+    /// How every inverter and sink is, also while they are started and stopped.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
     }
 
     /// Stops everything: polling first, then the sinks, which deliver what they have within `grace`. Says whether

@@ -25,9 +25,11 @@
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
+//! | [`board`] | how every inverter and sink is at this moment | who looks at it |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | `backfill` | what of a history was pushed already | sinks, the history, clocks |
 //! | `old_history` | the database of kstar.sharp as readings, its local times as moments | where they go |
+//! | [`overview`] | the board as data, for the HTTP API and the live page | where it goes |
 //! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | `report` | what a day, month or year comes to: definitions, and a history's buckets made into figures | the command line, the configuration |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
@@ -44,6 +46,7 @@
 
 #[cfg(feature = "history")]
 pub mod backfill;
+pub mod board;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -57,6 +60,7 @@ pub mod lock;
 pub mod meter;
 #[cfg(feature = "history")]
 pub mod old_history;
+pub mod overview;
 #[cfg(feature = "history")]
 pub mod period;
 #[cfg(feature = "history")]

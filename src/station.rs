@@ -9,6 +9,7 @@ use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use crate::board::InverterEntry;
 use crate::clock::{Stamper, WallClock};
 use crate::collector::Metering;
 use crate::gate::rules::Rule;
@@ -24,6 +25,8 @@ use crate::wire::device_info::DeviceInfo;
 
 /// What turns one inverter's polls into events.
 pub struct Station {
+    /// Where everybody may see how it is.
+    entry: Arc<InverterEntry>,
     inverter: Arc<Inverter>,
     reachability: Option<Reachability>,
     stamper: Stamper<Reply<Values>>,
@@ -73,18 +76,19 @@ pub async fn collect(mut poller: Poller, mut station: Station) {
 }
 
 impl Station {
-    /// A station for the inverter of this name, which goes on from what is remembered of it.
+    /// A station for the inverter of this entry, which goes on from what is remembered under its name.
     pub async fn new(
-        name: &Arc<str>,
+        entry: Arc<InverterEntry>,
         events: broadcast::Sender<Event>,
         clock: WallClock,
         gate: &GateSettings,
         metering: &Metering,
     ) -> Self {
-        let account = metering.keeper.recall(name).await;
+        let account = metering.keeper.recall(&entry.name).await;
         Self {
-            inverter: Inverter::named(name),
-            watch: Watch::new(account, gate.clone(), metering),
+            inverter: Inverter::named(&entry.name),
+            watch: Watch::new(account, gate.clone(), metering, entry.gate.clone()),
+            entry,
             reachability: None,
             stamper: Stamper::new(clock),
             events,
@@ -93,17 +97,14 @@ impl Station {
         }
     }
 
-    /// What the gate has done.
-    pub fn counts(&self) -> &Arc<GateCounts> {
-        &self.watch.counts
-    }
-
     fn publish(&self, time: UnixMillis, values: Values) {
-        self.send(Event::Reading(Arc::new(Reading {
+        let reading = Arc::new(Reading {
             time,
             inverter: self.inverter.clone(),
             values,
-        })));
+        });
+        self.entry.read(reading.clone());
+        self.send(Event::Reading(reading));
     }
 
     fn online(&mut self) {
@@ -124,6 +125,7 @@ impl Station {
 
     fn change(&mut self, reachability: Reachability) {
         self.reachability = Some(reachability);
+        self.entry.change(self.inverter.clone(), reachability);
         self.send(Event::Status(Arc::new(InverterStatus {
             inverter: self.inverter.clone(),
             reachability,
@@ -220,7 +222,12 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(account: Account, gate: GateSettings, metering: &Metering) -> Self {
+    fn new(
+        account: Account,
+        gate: GateSettings,
+        metering: &Metering,
+        counts: Arc<GateCounts>,
+    ) -> Self {
         let meter = metering.settings.clone();
         Self {
             began: Instant::now(),
@@ -229,7 +236,7 @@ impl Watch {
             settings: (gate, meter),
             account,
             keeper: metering.keeper.clone(),
-            counts: Arc::default(),
+            counts,
             said: Vec::new(),
         }
     }

@@ -499,10 +499,8 @@ async fn poll(
             },
         })
         .await;
-    let counts = collector
-        .inverters()
-        .find_map(|(started, counts)| (started == name).then(|| counts.clone()))
-        .expect("it was started");
+    let entry = collector.board().inverter(&name);
+    let counts = entry.expect("it was started").polls.clone();
     Played {
         name,
         ap,
@@ -626,7 +624,7 @@ async fn with_every_fault_at_once_each_datagram_is_accounted_for_and_each_readin
     })
     .await;
     stop_between_requests(&mut collector, &inverters).await;
-    let health: Vec<_> = collector.sinks().cloned().collect();
+    let health = collector.board().sinks();
     assert!(
         collector.stop(Duration::from_secs(30)).await,
         "every sink drains"

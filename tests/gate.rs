@@ -81,8 +81,7 @@ async fn play(config: Config, place: &Place, metering: Metering, goal: u64) -> P
             gate: GateSettings::default(),
         })
         .await;
-    let (_, gate) = collector.gates().next().expect("it was started");
-    let gate = gate.clone();
+    let gate = collector.board().inverters().remove(0).gate.clone();
     let judged = || gate.taken.load(Ordering::Relaxed) + gate.refused.load(Ordering::Relaxed);
     until("readings", || (judged() >= goal).then_some(())).await;
     assert!(collector.stop(PATIENCE).await);
@@ -467,12 +466,10 @@ async fn while_the_clock_is_not_set_nothing_is_judged_or_counted() {
             },
         })
         .await;
-    let (_, counts) = collector.inverters().next().expect("it was started");
-    let counts = counts.clone();
-    let answered = || counts.answered.load(Ordering::Relaxed);
+    let entry = collector.board().inverters().remove(0);
+    let answered = || entry.polls.answered.load(Ordering::Relaxed);
     until("answers", || (answered() >= 10).then_some(())).await;
-    let (_, gate) = collector.gates().next().expect("it was started");
-    assert_eq!(gate.taken.load(Ordering::Relaxed), 0);
+    assert_eq!(entry.gate.taken.load(Ordering::Relaxed), 0);
     assert!(collector.stop(PATIENCE).await);
     inverter.stop().await;
     let ledger = LedgerFile::open(folder.path()).expect("a ledger");

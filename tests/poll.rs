@@ -24,6 +24,7 @@ use kstar_collector::simulator::record::Withheld;
 use kstar_collector::simulator::{Config, Running};
 use kstar_collector::wire::ApAddress;
 use kstar_sink::async_trait;
+use kstar_sink::health::State;
 use kstar_sink::reading::Reachability;
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
 use kstar_sink::units::Scalar;
@@ -584,8 +585,21 @@ async fn a_sink_that_panics_or_whose_far_side_ends_does_not_end_the_others() {
         ]
     );
     more(&memory, "roof0", 10).await;
-    let names: Vec<&str> = collector.sinks().map(|health| health.name()).collect();
-    assert_eq!(names, ["memory"]);
+    let states: Vec<_> = collector
+        .board()
+        .sinks()
+        .iter()
+        .map(|health| (health.name(), health.snapshot().state))
+        .collect();
+    let reason = "it has panicked".to_owned();
+    assert_eq!(
+        states,
+        [
+            ("closes", State::Ended),
+            ("memory", State::Up),
+            ("panics", State::Down { reason })
+        ]
+    );
     assert!(collector.stop(PATIENCE).await);
 }
 
@@ -600,7 +614,7 @@ async fn a_sink_that_hangs_is_cut_off_at_the_end_of_the_grace_and_the_others_dra
     )
     .await;
     more(&memory, "roof0", 5).await;
-    let health: Vec<_> = collector.sinks().cloned().collect();
+    let health = collector.board().sinks();
     assert!(!collector.stop(TIMEOUT).await, "not every sink has drained");
     let [hangs, drained] = [0, 1].map(|number: usize| health[number].snapshot().counts);
     assert_eq!((hangs.delivered, hangs.queued), (0, hangs.taken));
@@ -614,7 +628,7 @@ async fn a_sink_that_was_cut_off_can_be_started_again() {
     let _inverter = simulate(simulator(&place)).await;
     let memory = Memory::default();
     let mut collector = collector(&[&place], [Always::plan("sink", Does::Hang)]).await;
-    let health = collector.sinks().next().expect("it was started").clone();
+    let health = collector.board().sinks().remove(0);
     until("something to deliver", || {
         (health.snapshot().counts.queued > 0).then_some(())
     })
@@ -651,10 +665,7 @@ async fn readings_wait_for_a_clock_that_is_not_set_and_are_stamped_by_their_age(
     let mut collector = Collector::new(WallClock(clock), metering());
     collector.start_sink(memory.sink("memory"));
     collector.start_inverter(plan(0, &place)).await;
-    let counts = {
-        let (_, counts) = collector.inverters().next().expect("it was started");
-        counts.clone()
-    };
+    let counts = collector.board().inverters().remove(0).polls.clone();
     let answered = || counts.answered.load(Ordering::Relaxed);
     until("answers", || (answered() >= 10).then_some(())).await;
     until("a status", || (!memory.statuses().is_empty()).then_some(())).await;

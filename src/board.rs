@@ -1,0 +1,133 @@
+//! The board: how every inverter and sink is at this moment, for whoever watches the collector run.
+//!
+//! Units are put up when they start and taken down when they stop; what stands there is written by the units themselves.
+//! Nobody who reads it can hold them up: locks are held for as long as it takes to copy an `Arc`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kstar_sink::health::Health;
+use kstar_sink::reading::{Inverter, Reachability, Reading};
+use tokio::time::Instant;
+
+use crate::gate::GateCounts;
+use crate::poll::{PollCounts, Target};
+
+/// The inverters and sinks that run.
+#[derive(Debug, Default)]
+pub struct Board {
+    inverters: Mutex<BTreeMap<Arc<str>, Arc<InverterEntry>>>,
+    sinks: Mutex<BTreeMap<&'static str, Arc<Health>>>,
+}
+
+/// One inverter that is polled.
+#[derive(Debug)]
+pub struct InverterEntry {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Where it is looked for.
+    pub target: Target,
+    /// How often it is asked.
+    pub interval: Duration,
+    /// How polls went.
+    pub polls: Arc<PollCounts>,
+    /// What its gate has done.
+    pub gate: Arc<GateCounts>,
+    present: Mutex<Present>,
+}
+
+/// How an inverter is at this moment.
+#[derive(Clone, Debug)]
+pub struct Present {
+    /// Which one it is, with what is known of it by now.
+    pub inverter: Arc<Inverter>,
+    /// Whether it answers; nothing before the first answer or the third silence.
+    pub reachability: Option<Reachability>,
+    /// Since when that is so.
+    pub since: Instant,
+    /// The newest reading, and when it came.
+    pub newest: Option<(Instant, Arc<Reading>)>,
+}
+
+impl Board {
+    /// Puts up an inverter, in place of one of that name.
+    pub fn put_inverter(&self, entry: Arc<InverterEntry>) {
+        lock(&self.inverters).insert(entry.name.clone(), entry);
+    }
+
+    /// Takes an inverter down.
+    pub fn take_inverter(&self, name: &str) {
+        lock(&self.inverters).remove(name);
+    }
+
+    /// Puts up a sink, in place of one of that name.
+    pub fn put_sink(&self, health: Arc<Health>) {
+        lock(&self.sinks).insert(health.name(), health);
+    }
+
+    /// Takes a sink down.
+    pub fn take_sink(&self, name: &str) {
+        lock(&self.sinks).remove(name);
+    }
+
+    /// The inverters, by name.
+    pub fn inverters(&self) -> Vec<Arc<InverterEntry>> {
+        lock(&self.inverters).values().cloned().collect()
+    }
+
+    /// The inverter of this name.
+    pub fn inverter(&self, name: &str) -> Option<Arc<InverterEntry>> {
+        lock(&self.inverters).get(name).cloned()
+    }
+
+    /// The health of each sink, by name.
+    pub fn sinks(&self) -> Vec<Arc<Health>> {
+        lock(&self.sinks).values().cloned().collect()
+    }
+}
+
+impl InverterEntry {
+    /// An inverter of which nothing was heard yet.
+    pub fn new(name: &Arc<str>, target: Target, interval: Duration) -> Self {
+        let present = Present {
+            inverter: Inverter::named(name),
+            reachability: None,
+            since: Instant::now(),
+            newest: None,
+        };
+        Self {
+            name: name.clone(),
+            target,
+            interval,
+            polls: Arc::default(),
+            gate: Arc::default(),
+            present: Mutex::new(present),
+        }
+    }
+
+    /// How it is.
+    pub fn present(&self) -> Present {
+        lock(&self.present).clone()
+    }
+
+    /// A reading has come.
+    pub(crate) fn read(&self, reading: Arc<Reading>) {
+        lock(&self.present).newest = Some((Instant::now(), reading));
+    }
+
+    /// It answers now, or does not, or something became known of it.
+    pub(crate) fn change(&self, inverter: Arc<Inverter>, reachability: Reachability) {
+        let mut present = lock(&self.present);
+        if present.reachability != Some(reachability) {
+            present.reachability = Some(reachability);
+            present.since = Instant::now();
+        }
+        present.inverter = inverter;
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds the lock.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
