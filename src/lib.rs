@@ -29,10 +29,12 @@
 //! | [`board`] | how every inverter and sink is at this moment | who looks at it |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | `backfill` | what of a history was pushed already | sinks, the history, clocks |
+//! | `http` | metrics, health and the API over HTTP | the command line, the configuration |
 //! | `old_history` | the database of kstar.sharp as readings, its local times as moments | where they go |
 //! | [`overview`] | the board as data, for the HTTP API and the live page | where it goes |
 //! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | `report` | what a day, month or year comes to: definitions, and a history's buckets made into figures | the command line, the configuration |
+//! | `series` | rows of a history as files and the HTTP API have them | where they go |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
 //! | [`check`] | how this machine and an inverter are, for somebody who waits | configuration, the command line, sinks |
 //! | [`tariff`] | what electricity costs, and when | where energies come from |
@@ -57,6 +59,8 @@ pub mod collector;
 pub mod config;
 pub mod discovery;
 pub mod gate;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod ledger;
 pub mod link;
 pub mod lock;
@@ -71,6 +75,8 @@ pub mod plot;
 pub mod poll;
 #[cfg(feature = "history")]
 pub mod report;
+#[cfg(feature = "history")]
+pub mod series;
 pub mod simulator;
 pub mod sinks;
 pub mod station;

@@ -11,17 +11,26 @@ use kstar_sink::setting::Secret;
 use kstar_sink::sink::Context;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, kstar_sharp};
+use super::{
+    ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, http_of_environment,
+    kstar_sharp,
+};
+#[cfg(feature = "http")]
+use super::{HTTP_TOKEN, http_token_of_environment};
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, Metering, SinkEnding, SinkPlan};
-use crate::config::{Config, Host, InverterSection, Source};
+use crate::config::{Config, Host, HttpSection, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
+#[cfg(feature = "http")]
+use crate::http;
 use crate::ledger::file::LedgerFile;
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::lock::StateLock;
 use crate::poll::Manners;
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
+#[cfg(feature = "http")]
+use crate::tariff::Tariff;
 
 /// Where the history goes without a configuration.
 pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";
@@ -38,6 +47,9 @@ const SUMMARY_EVERY: u64 = 100;
 /// What a broker on the command line is for.
 const MQTT_HELP: &str = "Publish to this MQTT broker, in place of the configuration's [env: KSTAR_MQTT, and for its user KSTAR_MQTT_USERNAME and KSTAR_MQTT_PASSWORD]";
 
+/// What an address on the command line is for.
+const HTTP_HELP: &str = "Serve metrics, health and the API here, in place of the configuration's address [env: KSTAR_HTTP, and for its token KSTAR_HTTP_TOKEN]";
+
 /// What silence means.
 const SILENT_HELP: &str =
     "Log only errors, and one line for a hundred readings [env: KSTAR_SILENT]";
@@ -51,6 +63,8 @@ pub struct RunArgs {
     host: Option<Host>,
     #[arg(long, value_name = "HOST|URL", help = MQTT_HELP)]
     mqtt: Option<String>,
+    #[arg(long, value_name = "ADDRESS:PORT", help = HTTP_HELP)]
+    http: Option<ListenAddress>,
     /// Publish the topics of kstar.sharp; set by its arguments --ip-…, --mqtt-… and by its environment
     #[arg(long, hide = true, action = clap::ArgAction::Count)]
     kstar_sharp: u8,
@@ -76,6 +90,7 @@ pub(super) struct Overrides {
     host: Option<Host>,
     broker: Option<String>,
     kstar_sharp: bool,
+    http: Option<ListenAddress>,
 }
 
 impl Overrides {
@@ -94,7 +109,16 @@ impl Overrides {
             },
             broker: broker.or_else(broker_of_environment),
             kstar_sharp,
+            http: http_of_environment()?,
         })
+    }
+
+    /// Serves HTTP at this address.
+    fn with_http(self, listen: Option<ListenAddress>) -> Self {
+        Self {
+            http: listen.or(self.http),
+            ..self
+        }
     }
 
     /// What the environment says as it did for kstar.sharp, which weighs least: only where there is no file.
@@ -133,10 +157,14 @@ pub async fn run(
     };
     let silent = args.silent();
     let (source, config) = match &demo {
-        Some(inverter) => (Source::new("demonstration", ""), demo_config(inverter)),
+        Some(inverter) => {
+            let mut config = demo_config(inverter);
+            serve_at(&mut config, args.http.or(http_of_environment()?))?;
+            (Source::new("demonstration", ""), config)
+        }
         None => load(
             &args.config,
-            Overrides::new(args.host, args.mqtt, args.kstar_sharp > 0)?,
+            Overrides::new(args.host, args.mqtt, args.kstar_sharp > 0)?.with_http(args.http),
         )?,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
@@ -160,6 +188,8 @@ pub async fn run(
         keeper,
         closing,
     };
+    #[cfg(feature = "http")]
+    let (http, source_of_http) = (http_plan(&config, &context), source.clone());
     let mut shutdown = std::pin::pin!(shutdown);
     let sinks = tokio::select! {
         // A locked history may take seconds to open.
@@ -168,6 +198,11 @@ pub async fn run(
     };
 
     let mut collector = Collector::new(WallClock::default(), metering);
+    #[cfg(feature = "http")]
+    let http = match http {
+        Some(plan) => Some(plan.start(&collector, &source_of_http).await?),
+        None => None,
+    };
     for sink in sinks {
         collector.start_sink(sink);
     }
@@ -179,6 +214,10 @@ pub async fn run(
         collector.start_inverter(inverter).await;
     }
     let all_well = collect(&mut collector, shutdown).await;
+    #[cfg(feature = "http")]
+    if let Some(http) = http {
+        http.stop().await;
+    }
     let drained = collector.stop(grace).await;
     if let Some(inverter) = demo {
         inverter.stop().await;
@@ -245,6 +284,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         host,
         broker,
         kstar_sharp,
+        http,
     } = overrides.or_kstar_sharp(environment)?;
     let (source, mut config) = loaded.unwrap_or_else(|| {
         // kstar.sharp stored nothing, and its containers may have no place to.
@@ -274,6 +314,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
             ))
         })?;
     }
+    serve_at(&mut config, http)?;
     if config.sinks.enabled().next().is_none() {
         let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
         return Err(Failure::Usage(format!(
@@ -299,6 +340,84 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         }
     }
     Ok((source, config))
+}
+
+/// Serves HTTP at this address, if there is one, in place of the configuration's.
+#[cfg(feature = "http")]
+fn serve_at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
+    let Some(listen) = listen else {
+        return Ok(());
+    };
+    let section = config.http.get_or_insert_with(|| HttpSection::new(listen));
+    section.listen = listen;
+    if let Some(token) = http_token_of_environment() {
+        section.token = Some(token);
+    }
+    section.check().map_err(|error| {
+        Failure::Usage(format!(
+            "the address that --http or KSTAR_HTTP names is not enough: {error}; the environment may have the token in {HTTP_TOKEN}"
+        ))
+    })
+}
+
+/// Says that this build has no HTTP, if it is asked for.
+#[cfg(not(feature = "http"))]
+fn serve_at(_config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
+    match listen {
+        None => Ok(()),
+        Some(_) => Err(Failure::Usage(format!(
+            "--http or KSTAR_HTTP: {}",
+            crate::config::HTTP_NOT_BUILT
+        ))),
+    }
+}
+
+/// What HTTP needs of a configuration.
+#[cfg(feature = "http")]
+struct HttpPlan {
+    section: HttpSection,
+    history: Option<PathBuf>,
+    tariffs: Vec<Tariff>,
+}
+
+/// What HTTP needs, if it is wanted.
+#[cfg(feature = "http")]
+fn http_plan(config: &Config, context: &Context) -> Option<HttpPlan> {
+    #[cfg(feature = "history")]
+    let history = config.sinks.history_file(context);
+    #[cfg(not(feature = "history"))]
+    let (history, _) = (None, context);
+    Some(HttpPlan {
+        section: config.http.clone()?,
+        history,
+        tariffs: config.tariffs.clone(),
+    })
+}
+
+#[cfg(feature = "http")]
+impl HttpPlan {
+    /// Starts it for what this collector does.
+    async fn start(self, collector: &Collector, source: &Source) -> Result<http::Running, Failure> {
+        let settings = http::Settings {
+            listen: self.section.listen.0,
+            token: self.section.token,
+        };
+        let sources = http::Sources {
+            board: collector.board().clone(),
+            events: collector.events(),
+            history: self.history,
+            tariffs: self.tariffs,
+        };
+        let started = http::start(settings, sources).await;
+        started.map_err(|http::CannotStart { key, message }| {
+            source
+                .http_error(
+                    key,
+                    format!("`{key}` of [http] (or --http, KSTAR_HTTP): {message}"),
+                )
+                .into()
+        })
+    }
 }
 
 /// The user at the broker that the environment names.
