@@ -12,7 +12,8 @@ export PATH="$PATH:/usr/sbin:/sbin"
 say "Debian packages"
 declare -A packages=([cc]=gcc [strace]=strace [ip]=iproute2 [mount]=mount
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
-  [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics)
+  [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics
+  [prometheus]=prometheus)
 missing=()
 for command in "${!packages[@]}"; do
   command -v "$command" >/dev/null || missing+=("${packages[$command]}")

@@ -13,24 +13,18 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{
     ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, http_of_environment,
-    kstar_sharp,
+    kstar_sharp, serve,
 };
-#[cfg(feature = "http")]
-use super::{HTTP_TOKEN, http_token_of_environment};
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, Metering, SinkEnding, SinkPlan};
-use crate::config::{Config, Host, HttpSection, InverterSection, ListenAddress, Source};
+use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
-#[cfg(feature = "http")]
-use crate::http;
 use crate::ledger::file::LedgerFile;
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::lock::StateLock;
 use crate::poll::Manners;
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
-#[cfg(feature = "http")]
-use crate::tariff::Tariff;
 
 /// Where the history goes without a configuration.
 pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";
@@ -159,7 +153,7 @@ pub async fn run(
     let (source, config) = match &demo {
         Some(inverter) => {
             let mut config = demo_config(inverter);
-            serve_at(&mut config, args.http.or(http_of_environment()?))?;
+            serve::at(&mut config, args.http.or(http_of_environment()?))?;
             (Source::new("demonstration", ""), config)
         }
         None => load(
@@ -188,8 +182,7 @@ pub async fn run(
         keeper,
         closing,
     };
-    #[cfg(feature = "http")]
-    let (http, source_of_http) = (http_plan(&config, &context), source.clone());
+    let http = serve::Plan::of(&config, &context, &source);
     let mut shutdown = std::pin::pin!(shutdown);
     let sinks = tokio::select! {
         // A locked history may take seconds to open.
@@ -198,11 +191,7 @@ pub async fn run(
     };
 
     let mut collector = Collector::new(WallClock::default(), metering);
-    #[cfg(feature = "http")]
-    let http = match http {
-        Some(plan) => Some(plan.start(&collector, &source_of_http).await?),
-        None => None,
-    };
+    let http = http.start(&collector).await?;
     for sink in sinks {
         collector.start_sink(sink);
     }
@@ -214,10 +203,7 @@ pub async fn run(
         collector.start_inverter(inverter).await;
     }
     let all_well = collect(&mut collector, shutdown).await;
-    #[cfg(feature = "http")]
-    if let Some(http) = http {
-        http.stop().await;
-    }
+    http.stop().await;
     let drained = collector.stop(grace).await;
     if let Some(inverter) = demo {
         inverter.stop().await;
@@ -314,7 +300,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
             ))
         })?;
     }
-    serve_at(&mut config, http)?;
+    serve::at(&mut config, http)?;
     if config.sinks.enabled().next().is_none() {
         let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
         return Err(Failure::Usage(format!(
@@ -340,84 +326,6 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         }
     }
     Ok((source, config))
-}
-
-/// Serves HTTP at this address, if there is one, in place of the configuration's.
-#[cfg(feature = "http")]
-fn serve_at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
-    let Some(listen) = listen else {
-        return Ok(());
-    };
-    let section = config.http.get_or_insert_with(|| HttpSection::new(listen));
-    section.listen = listen;
-    if let Some(token) = http_token_of_environment() {
-        section.token = Some(token);
-    }
-    section.check().map_err(|error| {
-        Failure::Usage(format!(
-            "the address that --http or KSTAR_HTTP names is not enough: {error}; the environment may have the token in {HTTP_TOKEN}"
-        ))
-    })
-}
-
-/// Says that this build has no HTTP, if it is asked for.
-#[cfg(not(feature = "http"))]
-fn serve_at(_config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
-    match listen {
-        None => Ok(()),
-        Some(_) => Err(Failure::Usage(format!(
-            "--http or KSTAR_HTTP: {}",
-            crate::config::HTTP_NOT_BUILT
-        ))),
-    }
-}
-
-/// What HTTP needs of a configuration.
-#[cfg(feature = "http")]
-struct HttpPlan {
-    section: HttpSection,
-    history: Option<PathBuf>,
-    tariffs: Vec<Tariff>,
-}
-
-/// What HTTP needs, if it is wanted.
-#[cfg(feature = "http")]
-fn http_plan(config: &Config, context: &Context) -> Option<HttpPlan> {
-    #[cfg(feature = "history")]
-    let history = config.sinks.history_file(context);
-    #[cfg(not(feature = "history"))]
-    let (history, _) = (None, context);
-    Some(HttpPlan {
-        section: config.http.clone()?,
-        history,
-        tariffs: config.tariffs.clone(),
-    })
-}
-
-#[cfg(feature = "http")]
-impl HttpPlan {
-    /// Starts it for what this collector does.
-    async fn start(self, collector: &Collector, source: &Source) -> Result<http::Running, Failure> {
-        let settings = http::Settings {
-            listen: self.section.listen.0,
-            token: self.section.token,
-        };
-        let sources = http::Sources {
-            board: collector.board().clone(),
-            events: collector.events(),
-            history: self.history,
-            tariffs: self.tariffs,
-        };
-        let started = http::start(settings, sources).await;
-        started.map_err(|http::CannotStart { key, message }| {
-            source
-                .http_error(
-                    key,
-                    format!("`{key}` of [http] (or --http, KSTAR_HTTP): {message}"),
-                )
-                .into()
-        })
-    }
 }
 
 /// The user at the broker that the environment names.
