@@ -18,6 +18,8 @@ missing=()
 for command in "${!packages[@]}"; do
   command -v "$command" >/dev/null || missing+=("${packages[$command]}")
 done
+# A package without a command of its own.
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if ((${#missing[@]})); then
   sudo=$([ "$(id -u)" = 0 ] || echo sudo)
   $sudo apt-get update -q
@@ -49,3 +51,6 @@ done
 
 say "all tests"
 cargo test --workspace --locked
+
+say "the API against its description"
+tests/api.sh

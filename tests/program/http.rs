@@ -235,7 +235,6 @@ fn what_is_asked_wrongly_is_answered_with_what_is_right() {
             "resolution=hour",
         ),
         ("/api/v1/readings?resolution=minute", "`5min`"),
-        ("/api/v1/readings?inverter=shed", "only: roof1"),
         (
             "/api/v1/readings?fields=pv_powr",
             "no quantity is named `pv_powr`",
@@ -253,6 +252,10 @@ fn what_is_asked_wrongly_is_answered_with_what_is_right() {
     ] {
         let said = served.get(path).error(400);
         assert!(said.contains(words), "{path}: {said}");
+    }
+    for path in ["/api/v1/readings?inverter=shed", "/api/v1/report?inverter="] {
+        let said = served.get(path).error(404);
+        assert!(said.contains("only: roof1"), "{said}");
     }
     let said = served.get("/api/v1/report?date=1999-01-01").error(404);
     assert!(said.contains("Friday 1 January 1999"), "{said}");
@@ -708,6 +711,51 @@ fn health_is_told_in_one_line_and_by_the_exit_code() {
         tls.err().contains("https:// is not spoken here"),
         "{tls:#?}"
     );
+}
+
+#[test]
+fn check_tells_whether_the_port_is_free_ours_or_somebody_elses() {
+    let roof = Roof::new(1);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let sections =
+        format!("[sinks.stdout]\n[http]\nlisten = \"{address}\"\ntoken = \"correct-horse\"\n");
+    let folder = Folder::with_config(&roof.config(&sections));
+    let look = |code| {
+        let args = ["check", "--connect", "--polls", "1", "--force", "--json"];
+        let checked = ended(&mut kstar(folder.path(), args)).expect_code(code);
+        let findings = checked
+            .stdout
+            .iter()
+            .map(|line| -> Value { serde_json::from_str(line).expect("JSON") });
+        let of_http = findings.filter(|finding| finding["part"] == "http");
+        let mut findings: Vec<Value> = of_http.collect();
+        assert_eq!(findings.remove(0)["about"], "token");
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        findings.remove(0)
+    };
+    // It never answers, so it is waited for in vain.
+    let strange = look(1);
+    assert_eq!(strange["verdict"], "wrong", "{strange}");
+    assert!(
+        strange["fix"].as_str().expect("a fix").contains("ss -ltnp"),
+        "{strange}"
+    );
+    drop(listener);
+    let free = look(0);
+    assert!(
+        free["said"].as_str().expect("text").ends_with("is free"),
+        "{free}"
+    );
+    let process = Process::start(&mut kstar(folder.path(), ["run"]));
+    process.wait_for_printed(1);
+    let ours = look(0);
+    assert_eq!(ours["verdict"], "good", "{ours}");
+    assert!(
+        ours["said"].as_str().expect("text").contains("is well"),
+        "{ours}"
+    );
+    process.stop().expect_code(0);
 }
 
 #[test]
