@@ -499,6 +499,33 @@ fn clients_that_hang_do_not_disturb_polling() {
 }
 
 #[test]
+fn whoever_hangs_is_cut_off_and_others_get_their_turn() {
+    let roof = Roof::new(1);
+    let served = Served::by(&roof, SECTIONS);
+    served.process.wait_for_printed(1);
+    // More than there is room for.
+    let clients: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = connect(served.address);
+            stream
+                .write_all(b"GET /metrics HTTP/1.1\r\nHost: ")
+                .expect("written");
+            stream
+        })
+        .collect();
+    served
+        .process
+        .wait_for_log("as many connections as it takes");
+    assert_eq!(served.get("/health").status, 200);
+    for mut client in clients {
+        let mut said = String::new();
+        client.read_to_string(&mut said).expect("its end in time");
+        assert!(said.is_empty() || said.contains("408"), "{said}");
+    }
+    served.process.stop().expect_code(0);
+}
+
+#[test]
 fn without_the_token_nothing_is_told_but_whether_all_is_well() {
     let roof = Roof::new(1);
     let sections = "[sinks.stdout]\n[http]\nlisten = \"0.0.0.0:0\"\ntoken = { file = \"token\" }\n";
