@@ -69,7 +69,7 @@ impl std::fmt::Display for Target {
 }
 
 /// How an inverter is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manners {
     /// What we call ourselves.
     pub ap: ApAddress,
