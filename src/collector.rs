@@ -315,6 +315,12 @@ impl Collector {
             if let Some(unit) = self.inverters.remove(name) {
                 self.board.take_inverter(name);
                 drop(unit.stop);
+                if unit.restart.is_none() && unit.panicked.load(Ordering::Relaxed) {
+                    tracing::error!(
+                        inverter = &**name,
+                        "polling has panicked; please report this"
+                    );
+                }
                 stopping.push((
                     unit.abort,
                     unit.ended,
