@@ -9,7 +9,7 @@ bundle=target/home-assistant
 rm -rf "${bundle:?}"
 mkdir -p "$bundle"
 cp -r deploy/home-assistant/kstar "$bundle/kstar"
-for pair in x86_64:amd64 aarch64:arm64; do
+for pair in x86_64:amd64 aarch64:aarch64; do
   binary=target/${pair%:*}-unknown-linux-musl/release/kstar
   [ -x "$binary" ] || {
     echo "error: $binary is missing; build it: deploy/static.sh ${pair%:*}-unknown-linux-musl" >&2
