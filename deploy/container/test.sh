@@ -32,7 +32,10 @@ ip link set lo up
 folder=$(mktemp -d)
 processes=()
 clean() {
-  for process in "${processes[@]}"; do kill -KILL "$process" 2>/dev/null || true; done
+  for process in "${processes[@]}"; do
+    kill -KILL "$process" 2>/dev/null || true
+    wait "$process" 2>/dev/null || true
+  done
   umount -R "$folder/bundle/rootfs" 2>/dev/null || true
   rm -rf "$folder"
 }
@@ -193,6 +196,32 @@ say "without SILENT it tells what it does"
 container=$!
 processes+=("$container")
 until_true 30 "words" grep -q polling "$folder/said"
+kill -TERM "$container"
+wait "$container" || fail "it ended with $?: $(cat "$folder/said")"
+
+say "without an address it finds the inverter, as that container did"
+# A house behind a cable: the inverter is in another network namespace, and hears broadcasts.
+# shellcheck disable=SC2016 # expanded by that shell
+unshare --net sh -c 'until ip address add 10.77.0.2/24 dev roof 2>/dev/null; do sleep 0.1; done
+  ip link set roof up
+  exec "$0" simulate --listen 10.77.0.2:8899 --discovery 0.0.0.0:48899 --speed 0' \
+  "target/$triple/release/kstar" >"$folder/roof.log" 2>&1 &
+roof=$!
+processes+=("$roof")
+until_true 20 "a network of the inverter's own" \
+  sh -c "[ \"\$(readlink /proc/$roof/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ]"
+ip link add house type veth peer name roof netns "$roof"
+ip address add 10.77.0.1/24 broadcast + dev house
+ip link set house up
+until_true 20 "the inverter in its network" grep -q host "$folder/roof.log"
+mosquitto_sub -u mqtt -P mqtt -q 1 -t 'sensor/inverter/#' -F '%t %q %r %p' -C 7 -W 60 >"$folder/heard" &
+listener=$!
+until_true 20 "the subscription" sh -c "[ \$(grep -c sensor/inverter $folder/broker.log) = 2 ]"
+(inside IP=0.0.0.0 MQTT=homeassistant SILENT=true -- "${entry_point[@]}" "${command[@]}") >"$folder/said" 2>&1 &
+container=$!
+processes+=("$container")
+wait "$listener" || fail "the topics were not heard: $(cat "$folder/heard" "$folder/said" "$folder/roof.log")"
+[ "$(sort "$folder/heard")" = "$expected" ] || fail "heard $(sort "$folder/heard")"
 kill -TERM "$container"
 wait "$container" || fail "it ended with $?: $(cat "$folder/said")"
 
