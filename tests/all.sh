@@ -50,4 +50,4 @@ say "all tests"
 cargo test --workspace --locked
 
 say "the Home Assistant add-on"
-deploy/home-assistant/test.sh target/debug/kstar
+deploy/home-assistant/test.sh "${CARGO_TARGET_DIR:-target}/debug/kstar"
