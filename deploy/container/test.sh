@@ -12,7 +12,7 @@ fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 
 triple=${1:-$(uname -m)-unknown-linux-musl}
 [ "$(id -u)" = 0 ] || fail "only root may change its root; run this as root"
-declare -A packages=([skopeo]=skopeo [umoci]=umoci [jq]=jq [unshare]=util-linux [mount]=mount [ip]=iproute2
+declare -A packages=([skopeo]=skopeo [umoci]=umoci [buildah]=buildah [jq]=jq [unshare]=util-linux [mount]=mount [ip]=iproute2
   [mosquitto]=mosquitto [mosquitto_sub]=mosquitto-clients [python3]=python3-minimal)
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=()
@@ -77,6 +77,16 @@ config=$folder/layout/$(jq -r '.[0].Config' "$folder/layout/manifest.json")
 jq -e '.config | .User == "1000:1000" and .Entrypoint == ["/kstar"] and .Cmd == ["run"] and .WorkingDir == "/data"
   and .StopSignal == "SIGTERM" and .Volumes == {"/data": {}} and .Healthcheck.Test == ["CMD", "/kstar", "health"]
   and .Healthcheck.Interval == 30000000000 and .Healthcheck.Retries == 3' "$config" >/dev/null || fail "$(cat "$config")"
+
+say "a builder that is not ours makes the same of the Dockerfile"
+builder() { STORAGE_DRIVER=vfs buildah --root "$folder/storage" --runroot "$folder/storage-run" "$@"; }
+builder bud --quiet --format docker --isolation chroot --build-arg "TARGETARCH=$architecture" \
+  --build-arg "VERSION=$version" -f deploy/container/Dockerfile -t kstar target/image >/dev/null
+members='{User, Env, Entrypoint, Cmd, WorkingDir, Volumes, Healthcheck, StopSignal, Labels} | del(.Labels["io.buildah.version"])'
+theirs=$(builder inspect --type image kstar | jq -S ".Docker.config | $members")
+ours=$(jq -S ".config | $members" "$config")
+[ "$ours" = "$theirs" ] || fail "ours: $ours theirs: $theirs"
+
 root=$folder/bundle/rootfs
 files=$(cd "$root" && find . -printf '%y %m %U:%G %P\n' | sort)
 [ "$files" = "d 755 0:0 
