@@ -48,3 +48,6 @@ done
 
 say "all tests"
 cargo test --workspace --locked
+
+say "the Home Assistant add-on"
+deploy/home-assistant/test.sh "${CARGO_TARGET_DIR:-target}/debug/kstar"
