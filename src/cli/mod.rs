@@ -19,6 +19,7 @@ pub mod backfill;
 #[cfg(feature = "history")]
 pub mod backup;
 pub mod check;
+pub mod completions;
 pub mod discover;
 pub mod explain;
 #[cfg(feature = "history")]
@@ -30,6 +31,7 @@ pub mod import;
 pub mod init;
 pub mod kstar_sharp;
 pub mod logging;
+pub mod man;
 pub mod meter;
 #[cfg(feature = "history")]
 pub mod output;
@@ -101,6 +103,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
     Fields(fields::FieldsArgs),
+    /// Write what a shell completes after `kstar`
+    Completions(completions::CompletionsArgs),
+    /// Show the manual, or write all its pages into a folder
+    Man(man::ManArgs),
     /// Tell what a day, a month, a year or all years come to
     #[cfg(feature = "history")]
     Report(report::ReportArgs),
@@ -149,6 +155,8 @@ impl Cli {
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Meter(args) => meter::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
+            Command::Completions(args) => completions::run(args, &mut out),
+            Command::Man(args) => man::run(&args, &mut out),
             #[cfg(feature = "history")]
             Command::Report(args) => report::run(&args, &mut out),
             #[cfg(feature = "history")]
