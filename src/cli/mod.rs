@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 #[cfg(feature = "history")]
@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
+use crate::config::{
+    Config, ConfigError, Host, InverterSection, SYSTEM_PLACE, Source, usual_places,
+};
 use crate::poll::{Manners, Requester, Target};
 
 #[cfg(feature = "history")]
@@ -289,7 +291,7 @@ impl ConfigArgs {
             .config
             .clone()
             .or_else(|| environment("KSTAR_CONFIG").map(PathBuf::from));
-        named.or_else(|| usual_places().into_iter().find(|place| place.exists()))
+        named.or_else(|| usual_places().into_iter().find(|place| is_there(place)))
     }
 
     /// The configuration that is named, or the first that is found.
@@ -301,6 +303,14 @@ impl ConfigArgs {
         let config = Config::parse(&source)?;
         Ok(Some((source, config)))
     }
+}
+
+/// Whether there is a configuration. The service's may be in a folder that is not for everybody: then there is one, and
+/// that it cannot be read is to be said rather than to go on as if there were none.
+fn is_there(place: &Path) -> bool {
+    place
+        .try_exists()
+        .unwrap_or_else(|_| place == Path::new(SYSTEM_PLACE))
 }
 
 /// What a host on the command line is for.
