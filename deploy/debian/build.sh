@@ -15,7 +15,7 @@ if (($#)) && [[ $1 != -* ]]; then
   triple=$1
   shift
 fi
-options=(--no-build --no-strip --locked --quiet ${triple:+--target "$triple"} "$@")
+options=(--no-build --locked --quiet ${triple:+--target "$triple"} "$@")
 
 profile=release
 while (($#)); do
@@ -25,7 +25,12 @@ while (($#)); do
   esac
   shift
 done
-[ "$profile" != dev ] || profile=debug
+if [ "$profile" = dev ]; then
+  profile=debug
+else
+  # It has nothing to strip, and the tool for another architecture may be missing.
+  options+=(--no-strip)
+fi
 binary=${CARGO_TARGET_DIR:-target}/${triple:+$triple/}$profile/kstar
 [ -x "$binary" ] || fail "$binary is not there; build it first: ${triple:+deploy/static.sh $triple}${triple:-cargo build --release}"
 cargo deb --version >/dev/null 2>&1 || fail "cargo-deb is missing: cargo install --locked cargo-deb --version 3.8.0"

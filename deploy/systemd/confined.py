@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs the command line of a unit under the unit's limits, where systemd is not the first process.
 
-    confined.py [--root FOLDER] [--notify SOCKET] UNIT
+    confined.py --root FOLDER [--notify SOCKET] UNIT
 
 It does with the kernel what systemd does: user, folders, a file system that is read-only but for what the unit allows,
 a user namespace, no capabilities, and a filter for system calls made from systemd's own lists. A line of the unit that
@@ -172,7 +172,7 @@ def close_file_system(unit, root, user):
         open(inside(f"/dev/{device}"), "w").close()
         mount("--bind", f"/dev/{device}", inside(f"/dev/{device}"))
     mount("-o", "remount,bind,ro", inside("/dev"))
-    mount("-t", "proc", "-o", "ro,nosuid,nodev,noexec,hidepid=invisible,subset=pid", "proc", inside("/proc"))
+    mount("-t", "proc", "-o", "nosuid,nodev,noexec,hidepid=invisible,subset=pid", "proc", inside("/proc"))
     mount("-o", "remount,bind,ro", root)
     for folder in writable:
         mount("-o", "remount,bind,rw", inside(folder))
@@ -186,8 +186,9 @@ def enter_user_namespace(user):
     if child == 0:
         os.read(ready[0], 1)
         for kind, number in (("uid", user.pw_uid), ("gid", user.pw_gid)):
-            with open(f"/proc/{outside}/{kind}_map", "w", encoding="ascii") as file:
-                file.write(f"0 0 1\n{number} {number} 1\n")
+            # Bytes: for text Python would load a library that is out of reach by now.
+            with open(f"/proc/{outside}/{kind}_map", "wb", buffering=0) as file:
+                file.write(b"0 0 1\n%d %d 1\n" % (number, number))
         os.write(go[1], b".")
         os._exit(0)
     check(libc.unshare(CLONE_NEWUSER), "a user namespace")
@@ -200,7 +201,7 @@ def enter_user_namespace(user):
 
 def main():
     arguments = argparse.ArgumentParser(description="Run the command line of a unit under the unit's limits.")
-    arguments.add_argument("--root", default="/", help="the file system that the unit is installed in")
+    arguments.add_argument("--root", required=True, help="the file system that the unit is installed in")
     arguments.add_argument("--notify", help="the socket that systemd would listen at, within the root")
     arguments.add_argument("unit")
     args = arguments.parse_args()
@@ -229,7 +230,10 @@ def main():
 
     close_file_system(unit, root, user)
     check(libc.unshare(CLONE_NEWIPC), "an IPC namespace")
-    os.chroot(root)
+    # Whoever is in a mere chroot may make no user namespace.
+    os.chdir(root)
+    mount("--move", root, "/")
+    os.chroot(".")
     os.chdir("/")
     enter_user_namespace(user)
     for capability in range(64):
