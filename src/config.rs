@@ -346,7 +346,9 @@ impl Source {
         };
         let bytes = std::fs::read(path).map_err(|error| {
             let way_out = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => "; use sudo, or join the group that may read it",
+                std::io::ErrorKind::PermissionDenied => {
+                    "; use sudo, or join the group that may read it"
+                }
                 _ => "",
             };
             source.error(

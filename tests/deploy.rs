@@ -103,9 +103,13 @@ fn unit_package_program_and_page_mean_the_same_places() {
     );
     assert_eq!(format!("/run/{}", unit["RuntimeDirectory"]), "/run/kstar");
     assert!(read("src/lock.rs").contains("\"/run/kstar\""));
-    let [postinst, postrm] = ["postinst", "postrm"].map(|name| read(&format!("deploy/debian/{name}")));
+    let [postinst, postrm] =
+        ["postinst", "postrm"].map(|name| read(&format!("deploy/debian/{name}")));
     for words in [STATE, "/etc/kstar", &unit["User"]] {
-        assert!(postinst.contains(words) && postrm.contains(words), "{words}");
+        assert!(
+            postinst.contains(words) && postrm.contains(words),
+            "{words}"
+        );
     }
     let page = read(INSTALL);
     let example = installed("config.example.toml");
@@ -173,10 +177,7 @@ fn systemd_takes_the_unit() {
     if let Some(output) = analyze(&["verify", "--recursive-errors=no"], &copy) {
         let said = String::from_utf8_lossy(&output.stderr);
         // Of other units of this machine it may say what it likes.
-        let of_ours: Vec<_> = said
-            .lines()
-            .filter(|line| line.contains("kstar"))
-            .collect();
+        let of_ours: Vec<_> = said.lines().filter(|line| line.contains("kstar")).collect();
         assert!(of_ours.is_empty(), "{of_ours:?}");
         assert!(output.status.success(), "{said}");
     }

@@ -234,7 +234,9 @@ async fn gather(args: &InitArgs, path: Option<&Path>) -> Result<Plan, Failure> {
         None
     };
     Ok(Plan {
-        state_dir: path.filter(|path| is_for_service(path)).map(|_| SERVICE_STATE),
+        state_dir: path
+            .filter(|path| is_for_service(path))
+            .map(|_| SERVICE_STATE),
         inverters,
         sqlite: sqlite.then(|| History {
             path: args.sqlite.clone(),
