@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 #[cfg(feature = "history")]
@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use kstar_sink::setting::Secret;
 
 use crate::config::{
-    Config, ConfigError, Host, InverterSection, ListenAddress, Source, usual_places,
+    Config, ConfigError, Host, InverterSection, ListenAddress, SYSTEM_PLACE, Source, usual_places,
 };
 use crate::poll::{Manners, Requester, Target};
 use crate::supervisor::Reloads;
@@ -24,6 +24,7 @@ pub mod backfill;
 #[cfg(feature = "history")]
 pub mod backup;
 pub mod check;
+pub mod completions;
 pub mod discover;
 pub mod explain;
 #[cfg(feature = "history")]
@@ -37,6 +38,7 @@ pub mod import;
 pub mod init;
 pub mod kstar_sharp;
 pub mod logging;
+pub mod man;
 pub mod meter;
 #[cfg(feature = "history")]
 pub mod output;
@@ -111,6 +113,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
     Fields(fields::FieldsArgs),
+    /// Write what a shell completes after `kstar`
+    Completions(completions::CompletionsArgs),
+    /// Show the manual, or write all its pages into a folder
+    Man(man::ManArgs),
     /// Tell what a day, a month, a year or all years come to
     #[cfg(feature = "history")]
     Report(report::ReportArgs),
@@ -173,6 +179,8 @@ impl Cli {
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Meter(args) => meter::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
+            Command::Completions(args) => completions::run(args, &mut out),
+            Command::Man(args) => man::run(&args, &mut out),
             #[cfg(feature = "history")]
             Command::Report(args) => report::run(&args, &mut out),
             #[cfg(feature = "history")]
@@ -305,7 +313,7 @@ impl ConfigArgs {
             .config
             .clone()
             .or_else(|| environment("KSTAR_CONFIG").map(PathBuf::from));
-        named.or_else(|| usual_places().into_iter().find(|place| place.exists()))
+        named.or_else(|| usual_places().into_iter().find(|place| is_there(place)))
     }
 
     /// The configuration that is named, or the first that is found.
@@ -317,6 +325,14 @@ impl ConfigArgs {
         let config = Config::parse(&source)?;
         Ok(Some((source, config)))
     }
+}
+
+/// Whether there is a configuration. The service's may be in a folder that is not for everybody: then there is one, and
+/// that it cannot be read is to be said rather than to go on as if there were none.
+fn is_there(place: &Path) -> bool {
+    place
+        .try_exists()
+        .unwrap_or_else(|_| place == Path::new(SYSTEM_PLACE))
 }
 
 /// What a host on the command line is for.

@@ -27,6 +27,7 @@ mod influxdb;
 mod init;
 mod kstar_sharp;
 mod logs;
+mod manual;
 mod meter;
 mod modules;
 #[cfg(feature = "mqtt")]
