@@ -11,6 +11,8 @@ use kstar_sink::setting::Secret;
 use kstar_sink::sink::Context;
 use tokio::sync::broadcast::{self, error::RecvError};
 
+#[cfg(feature = "watch")]
+use super::watch;
 use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, kstar_sharp};
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, Metering, SinkEnding, SinkPlan};
@@ -54,7 +56,7 @@ pub struct RunArgs {
     /// Publish the topics of kstar.sharp; set by its arguments --ip-…, --mqtt-… and by its environment
     #[arg(long, hide = true, action = clap::ArgAction::Count)]
     kstar_sharp: u8,
-    #[arg(long, help = SILENT_HELP)]
+    #[arg(long, visible_alias = "quiet", help = SILENT_HELP)]
     silent: bool,
     /// Read a simulated inverter, whose day takes minutes: JSON lines, and a history in ./kstar-demo.db
     #[arg(long, conflicts_with_all = ["config", "host", "mqtt"])]
@@ -76,6 +78,8 @@ pub(super) struct Overrides {
     host: Option<Host>,
     broker: Option<String>,
     kstar_sharp: bool,
+    /// Where nothing is configured, no lines are written: a page is shown in their place.
+    page: bool,
 }
 
 impl Overrides {
@@ -94,7 +98,13 @@ impl Overrides {
             },
             broker: broker.or_else(broker_of_environment),
             kstar_sharp,
+            page: false,
         })
+    }
+
+    /// The same where a page may be shown.
+    fn with_page(self, page: bool) -> Self {
+        Self { page, ..self }
     }
 
     /// What the environment says as it did for kstar.sharp, which weighs least: only where there is no file.
@@ -132,13 +142,16 @@ pub async fn run(
         None
     };
     let silent = args.silent();
+    let page = !args.demo && !silent && page_is_possible();
     let (source, config) = match &demo {
         Some(inverter) => (Source::new("demonstration", ""), demo_config(inverter)),
         None => load(
             &args.config,
-            Overrides::new(args.host, args.mqtt, args.kstar_sharp > 0)?,
+            Overrides::new(args.host, args.mqtt, args.kstar_sharp > 0)?.with_page(page),
         )?,
     };
+    #[cfg(feature = "watch")]
+    let page = page.then(|| watch::Plan::of_run(&config)).flatten();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
     let grace = config.collector.grace;
     let inverters = inverter_plans(&config);
@@ -178,6 +191,13 @@ pub async fn run(
         tracing::info!(inverter = &*inverter.name, host = %inverter.target, "polling");
         collector.start_inverter(inverter).await;
     }
+    #[cfg(feature = "watch")]
+    let shutdown = std::pin::pin!(watch::beside(
+        page,
+        collector.board().clone(),
+        collector.subscribe(),
+        shutdown
+    ));
     let all_well = collect(&mut collector, shutdown).await;
     let drained = collector.stop(grace).await;
     if let Some(inverter) = demo {
@@ -188,6 +208,14 @@ pub async fn run(
     } else {
         Err(Failure::Logged)
     }
+}
+
+/// Whether standard output is a terminal that can show the live page.
+fn page_is_possible() -> bool {
+    #[cfg(feature = "watch")]
+    return watch::is_possible();
+    #[cfg(not(feature = "watch"))]
+    false
 }
 
 /// Waits for the end: the order to stop, a far side that has ended in order, or no sink left. Says whether no sink
@@ -245,13 +273,19 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         host,
         broker,
         kstar_sharp,
+        page,
     } = overrides.or_kstar_sharp(environment)?;
     let (source, mut config) = loaded.unwrap_or_else(|| {
         // kstar.sharp stored nothing, and its containers may have no place to.
         let sinks = if kstar_sharp {
             SinkSections::default()
         } else {
-            SinkSections::built_in(Path::new(BUILT_IN_DATABASE))
+            let built_in = SinkSections::built_in(Path::new(BUILT_IN_DATABASE));
+            if page {
+                built_in.without_lines()
+            } else {
+                built_in
+            }
         };
         (
             Source::new("built-in defaults", ""),
