@@ -22,6 +22,7 @@
 //! | [`meter`] | power to energy | files, clocks, logs, tokio |
 //! | [`ledger`] | what gate and meter must not forget, in a file | inverters, sinks |
 //! | [`station`] | one inverter's way from poll to event, through the four before | configuration, sinks |
+//! | `client` | asks the API of a running collector | what the answers mean |
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
@@ -50,6 +51,8 @@ pub mod backfill;
 pub mod board;
 pub mod check;
 pub mod cli;
+#[cfg(any(feature = "http", feature = "watch"))]
+pub mod client;
 pub mod clock;
 pub mod collector;
 pub mod config;
