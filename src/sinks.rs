@@ -115,6 +115,7 @@ impl SinkSections {
     }
 
     /// Writes nothing to standard output.
+    #[must_use]
     pub fn without_lines(self) -> Self {
         Self {
             stdout: None,

@@ -9,11 +9,13 @@ use std::time::SystemTime;
 use clap::Args;
 use jiff::tz::TimeZone;
 use kstar_sink::reading::{Event, UnixMillis};
+use kstar_sink::setting::Secret;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment, run};
+use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, run};
 use crate::board::Board;
+use crate::client::{Client, ClientError, Url};
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, Metering};
 use crate::config::{Config, Host, InverterSection};
@@ -22,7 +24,15 @@ use crate::lock::InverterLock;
 use crate::poll::Requester;
 use crate::watch::board;
 use crate::watch::look::Look;
+use crate::watch::remote::{self, Remote};
 use crate::watch::screen::{NoScreen, Screen, Shared, look};
+
+/// Where the token of a collector's API comes from.
+const TOKEN_HELP: &str =
+    "The file with the token of that collector [env: KSTAR_HTTP_TOKEN, the token itself]";
+
+/// What holds the token of a collector's API.
+const TOKEN: &str = "KSTAR_HTTP_TOKEN";
 
 /// What `kstar watch` can be told.
 #[derive(Args, Clone, Debug)]
@@ -34,12 +44,58 @@ pub struct WatchArgs {
     /// Poll even though a running collector polls the inverter
     #[arg(long)]
     force: bool,
+    /// Show what a running collector says through its HTTP API, and poll nothing
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["host", "force"])]
+    url: Option<Url>,
+    #[arg(long, value_name = "FILE", requires = "url", help = TOKEN_HELP)]
+    token_file: Option<PathBuf>,
 }
 
 /// Shows the page until somebody quits or `shutdown` is ready.
 pub async fn run(args: WatchArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
     let look = look().map_err(no_screen)?;
-    poll_and_show(args, look, shutdown).await
+    match args.url {
+        Some(url) => ask_and_show(url, args.token_file, &args.config, look, shutdown).await,
+        None => poll_and_show(args, look, shutdown).await,
+    }
+}
+
+/// Asks a running collector.
+async fn ask_and_show(
+    url: Url,
+    token_file: Option<PathBuf>,
+    config: &ConfigArgs,
+    look: Look,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let secret = match token_file {
+        Some(file) => Some(Secret::File(file)),
+        None => environment(TOKEN).map(|_| Secret::Env(TOKEN.to_owned())),
+    };
+    let token = secret.map(|secret| secret.reveal()).transpose();
+    let token = token.map_err(Failure::Usage)?;
+    let failed = |error: ClientError| Failure::Runtime(error.to_string());
+    let client = Client::new(url, token.as_deref()).map_err(failed)?;
+    // Times are those of whoever looks, as far as no configuration says otherwise.
+    let zone = config
+        .load()?
+        .map(|(_, config)| config)
+        .unwrap_or_default()
+        .zone();
+    let shared = Shared::new(client.url().to_string());
+    // What is wrong from the beginning is said at once, and not on a page that waits.
+    let remote = tokio::select! {
+        () = &mut shutdown => return Ok(()),
+        remote = Remote::connect(&client, &shared) => remote.map_err(failed)?,
+    };
+    let mut feeds = JoinSet::new();
+    feeds.spawn(remote::feed(shared.clone(), remote));
+    let page = Shown {
+        screen: Screen::open(shared, look, zone).map_err(broken)?,
+        _feeds: feeds,
+    };
+    page.until(shutdown).await.map(|_| ()).map_err(broken)
 }
 
 /// Polls by itself, without any sink.
@@ -124,6 +180,10 @@ fn no_screen(why: NoScreen) -> Failure {
     Failure::Usage(format!("{why}; {instead}"))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what errors are mapped with"
+)]
 fn broken(error: io::Error) -> Failure {
     Failure::Runtime(format!("cannot show the page: {error}"))
 }

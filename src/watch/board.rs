@@ -42,10 +42,8 @@ pub fn refresh(page: &mut Page, board: &Board) {
     let overviews = inverters.iter().map(|entry| (&**entry).into()).collect();
     page.set_inverters(overviews, now);
     for entry in inverters {
-        if let (Some(watched), Some((_, reading))) =
-            (page.inverter(&entry.name), entry.present().newest)
-        {
-            watched.reading = Some(reading);
+        if let Some((_, reading)) = entry.present().newest {
+            page.know(reading);
         }
     }
     page.sinks = board

@@ -20,7 +20,7 @@ const FINE: Duration = Duration::from_secs(3600);
 const FINE_PIECE: Duration = Duration::from_secs(10);
 
 /// The pieces of a whole day: 1440 of them.
-const COARSE_PIECE: Duration = Duration::from_mins(1);
+const COARSE_PIECE: Duration = Duration::from_secs(60);
 
 /// What is drawn over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,14 +219,18 @@ impl Curve {
     /// The means of so many equal parts of a span of time.
     pub fn columns(&self, span: &Range<UnixMillis>, count: usize) -> Vec<Sample> {
         let mut columns = vec![Column::default(); count];
-        // Where the last hour is known finely, it is shown so.
         spread(&self.fine, span, &mut columns);
-        let known: Vec<bool> = columns.iter().map(Column::is_known).collect();
-        let mut coarse = vec![Column::default(); count];
-        spread(&self.coarse, span, &mut coarse);
-        for ((column, known), coarse) in columns.iter_mut().zip(known).zip(coarse) {
-            if !known {
-                *column = coarse;
+        // What was before is known coarsely, if at all.
+        let finely = self.fine.pieces.front().map(|first| first.span.start);
+        let finely = finely.unwrap_or(i64::MAX);
+        if finely > span.start.0 {
+            let mut coarse = vec![Column::default(); count];
+            spread(&self.coarse, span, &mut coarse);
+            let begins = edges(span, count);
+            for ((column, coarse), begin) in columns.iter_mut().zip(coarse).zip(begins) {
+                if begin < finely && !column.is_known() {
+                    *column = coarse;
+                }
             }
         }
         columns.iter().map(Column::means).collect()
@@ -252,6 +256,13 @@ impl Column {
         }
         means
     }
+}
+
+/// Where each of so many columns begins.
+fn edges(span: &Range<UnixMillis>, count: usize) -> impl Iterator<Item = i64> {
+    let (begin, length) = (span.start.0, span.end.0 - span.start.0);
+    let count = i64::try_from(count).unwrap_or(i64::MAX).max(1);
+    (0..count).map(move |index| begin + length * index / count)
 }
 
 /// Adds each piece to the columns over which it lies.
@@ -334,7 +345,7 @@ mod tests {
 
     #[test]
     fn slow_polls_leave_no_holes() {
-        let mut curve = Curve::new(Duration::from_mins(5));
+        let mut curve = Curve::new(Duration::from_secs(300));
         for poll in 0..12 {
             curve.push(UnixMillis(poll * 300_000), pv(50.0));
         }

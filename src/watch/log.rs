@@ -154,26 +154,13 @@ impl Write for Writer {
 /// A written line in its parts: `2026-11-28T20:14:07.123456Z  WARN what happened`, or the same as JSON.
 fn parse(line: &str, zone: &TimeZone) -> Line {
     let plain = without_colours(line);
-    let (time, level, text) = match serde_json::from_str(&plain) {
-        Ok(serde_json::Value::Object(mut fields)) => {
-            let mut take = |key| match fields.remove(key) {
-                Some(serde_json::Value::String(text)) => text,
-                _ => String::new(),
-            };
-            let (time, level, mut text) = (take("timestamp"), take("level"), take("message"));
-            for (key, value) in fields {
-                text.push_str(&format!(" {key}={value}"));
-            }
-            (time, level, text)
-        }
-        _ => {
-            let mut words = plain.trim_start().splitn(2, ' ');
-            let time = words.next().unwrap_or_default().to_owned();
-            let rest = words.next().unwrap_or_default().trim_start();
-            let (level, text) = rest.split_once(' ').unwrap_or((rest, ""));
-            (time, level.to_owned(), text.trim_start().to_owned())
-        }
-    };
+    let (time, level, text) = json(&plain).unwrap_or_else(|| {
+        let mut words = plain.trim_start().splitn(2, ' ');
+        let time = words.next().unwrap_or_default().to_owned();
+        let rest = words.next().unwrap_or_default().trim_start();
+        let (level, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        (time, level.to_owned(), text.trim_start().to_owned())
+    });
     let gravity = match level.as_str() {
         "ERROR" => Gravity::Error,
         "WARN" => Gravity::Warning,
@@ -195,6 +182,19 @@ fn parse(line: &str, zone: &TimeZone) -> Line {
             text: plain,
         },
     }
+}
+
+/// Time, level and text of a line that is JSON.
+fn json(line: &str) -> Option<(String, String, String)> {
+    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).ok()?;
+    let mut take = |key| match fields.remove(key) {
+        Some(serde_json::Value::String(text)) => text,
+        _ => String::new(),
+    };
+    let (time, level, message) = (take("timestamp"), take("level"), take("message"));
+    let others = fields.iter().map(|(key, value)| format!("{key}={value}"));
+    let text: Vec<String> = [message].into_iter().chain(others).collect();
+    Some((time, level, text.join(" ")))
 }
 
 /// A text without the sequences that colour it.

@@ -42,7 +42,8 @@ pub enum Ink {
 impl Look {
     /// How an ink looks.
     pub fn style(self, ink: Ink) -> Style {
-        let plain = Style::new();
+        // Whatever was written there before.
+        let plain = Style::reset();
         let coloured = |colour| {
             if self.colour { plain.fg(colour) } else { plain }
         };
@@ -72,10 +73,10 @@ impl Look {
 /// What stands for a character where there are only those of ASCII.
 fn ascii(letter: char) -> char {
     match letter {
-        '─' | '╌' | '–' | '−' => '-',
+        '─' | '╌' | '–' | '−' | '·' => '-',
         '━' => '=',
-        '│' | '┃' => '|',
-        '╭' | '╮' | '╰' | '╯' | '┏' | '┓' | '┗' | '┛' | '├' | '┤' | '┣' | '┫' | '┬' | '┴' | '┼' => {
+        '│' | '┃' | '╵' => '|',
+        '╭' | '╮' | '╰' | '╯' | '┏' | '┓' | '┗' | '┛' | '├' | '┤' | '▅' | '▆' | '▀' => {
             '+'
         }
         '▶' | '→' => '>',
@@ -86,15 +87,12 @@ fn ascii(letter: char) -> char {
         '○' => 'o',
         '✗' => 'x',
         '▲' => '!',
-        '·' => '-',
         '…' => '~',
-        // Areas, from a little to all of a row.
+        // Areas, from a little to all of a row; their middle is as dense as a corner.
         '▁' | '▂' => '.',
         '▃' | '▄' => ':',
-        '▅' | '▆' => '+',
         '▇' | '█' => '#',
         '▔' => '\'',
-        '▀' => '+',
         '°' => ' ',
         _ => '?',
     }

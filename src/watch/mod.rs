@@ -5,7 +5,7 @@
 //! - [`look`]: characters and colours, and what stands for them where a terminal has none;
 //! - [`screen`]: the terminal: taken, drawn on, asked for keys, and given back as it was;
 //! - [`log`]: what is logged while the page is up, which must not be written across it;
-//! - [`board`]: a collector in this process as the source;
+//! - [`board`], [`remote`]: the two sources, a collector in this process and one behind its HTTP API;
 //! - `past`: the last hours from a history;
 //! - [`line`]: a JSON line as a reading.
 //!
@@ -21,4 +21,5 @@ pub mod look;
 pub mod page;
 #[cfg(feature = "history")]
 pub mod past;
+pub mod remote;
 pub mod screen;

@@ -99,33 +99,43 @@ impl Page {
 
     /// Takes how one inverter is now.
     pub fn set_inverter(&mut self, overview: InverterOverview, now: Instant) {
-        match self.inverter(&overview.name) {
-            Some(watched) => {
-                watched.overview = overview;
-                watched.at = now;
-            }
-            None => {
-                let all = self.inverters.iter().map(|one| one.overview.clone());
-                let all = all.chain([overview]).collect();
-                self.set_inverters(all, now);
-            }
+        if let Some(watched) = self.inverter(&overview.name) {
+            watched.overview = overview;
+            watched.at = now;
+        } else {
+            let all = self.inverters.iter().map(|one| one.overview.clone());
+            let all = all.chain([overview]).collect();
+            self.set_inverters(all, now);
         }
     }
 
     /// Takes a reading that has come now.
     pub fn read(&mut self, reading: Arc<Reading>, now: Instant) {
-        let Some(watched) = self.inverter(&reading.inverter.name) else {
+        let name = reading.inverter.name.clone();
+        if !self.know(reading) {
             return;
+        }
+        if let Some(watched) = self.inverter(&name) {
+            let state_age = watched.state_age(now).as_millis();
+            watched.overview.state_age_ms = u64::try_from(state_age).unwrap_or(u64::MAX);
+            watched.overview.reading_age_ms = Some(0);
+            watched.at = now;
+        }
+    }
+
+    /// Takes the newest reading, whose age is known already; says whether it is another one than before.
+    pub fn know(&mut self, reading: Arc<Reading>) -> bool {
+        let Some(watched) = self.inverter(&reading.inverter.name) else {
+            return false;
         };
-        watched
-            .curve
-            .push(reading.time, super::curve::sample(&reading.values));
-        let waited = now.saturating_duration_since(watched.at);
-        let passed = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-        watched.overview.state_age_ms = watched.overview.state_age_ms.saturating_add(passed);
-        watched.overview.reading_age_ms = Some(0);
-        watched.at = now;
+        let known = watched.reading.as_ref().map(|known| known.time);
+        if known == Some(reading.time) {
+            return false;
+        }
+        let sample = super::curve::sample(&reading.values);
+        watched.curve.push(reading.time, sample);
         watched.reading = Some(reading);
+        true
     }
 
     /// The inverter of this name.

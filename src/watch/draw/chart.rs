@@ -33,10 +33,10 @@ impl Span {
     /// How long it is.
     pub fn length(self) -> Duration {
         match self {
-            Self::Quarter => Duration::from_mins(15),
-            Self::Hour => Duration::from_hours(1),
-            Self::SixHours => Duration::from_hours(6),
-            Self::Day => Duration::from_hours(24),
+            Self::Quarter => Duration::from_secs(900),
+            Self::Hour => Duration::from_secs(3600),
+            Self::SixHours => Duration::from_secs(6 * 3600),
+            Self::Day => Duration::from_secs(24 * 3600),
         }
     }
 
@@ -69,6 +69,7 @@ impl Span {
     }
 
     /// The next longer one.
+    #[must_use]
     pub fn longer(self) -> Self {
         match self {
             Self::Quarter => Self::Hour,
@@ -78,6 +79,7 @@ impl Span {
     }
 
     /// The next shorter one.
+    #[must_use]
     pub fn shorter(self) -> Self {
         match self {
             Self::Quarter | Self::Hour => Self::Quarter,
@@ -150,9 +152,6 @@ const STRIPS: [Strip; 5] = [
 const NAMES: u16 = 18;
 const PEAKS: u16 = 9;
 
-/// The least height with every series in it, without the line of hours.
-pub(super) const LEAST_ROWS: u16 = 7;
-
 /// What the chart is of.
 pub(super) struct Chart<'a> {
     pub(super) curve: &'a Curve,
@@ -206,18 +205,17 @@ fn heights(battery: bool, height: u16) -> Vec<(&'static Strip, u16)> {
             chosen.push((strip, needed));
         }
     }
-    // The rest goes to those that have least of their share; both sides of a line get the same.
+    // The rest goes to those that have least of their share.
     loop {
         let poorest = chosen
             .iter_mut()
-            .filter(|(strip, height)| needs(strip) <= left && *height < 12 * needs(strip))
+            .filter(|(strip, height)| left > 0 && *height < 6 * strip.share)
             .min_by_key(|(strip, height)| *height * 12 / strip.share);
-        let Some((strip, height)) = poorest else {
+        let Some((_, height)) = poorest else {
             return chosen;
         };
-        let more = needs(strip);
-        *height += more;
-        left -= more;
+        *height += 1;
+        left -= 1;
     }
 }
 
@@ -265,14 +263,34 @@ fn draw_strip(pen: &mut Pen<'_>, area: Rect, strip: &Strip, samples: &[Sample]) 
         pen.put_right(right, PEAKS, 0, &label, Ink::Faint);
         return;
     };
-    let half = area.height / 2;
-    let full = peaks[0].max(peaks[1]);
-    draw_side(pen, rows(inside, 0, half), strip, samples, full, true);
-    draw_side(pen, rows(inside, half, half), strip, samples, full, false);
+    // Both sides have the same scale, so the line between them stands where they leave it.
+    let above = rows_above(peaks, area.height);
+    let below = area.height - above;
+    let row = (peaks[0] / f32::from(above)).max(peaks[1] / f32::from(below.max(1)));
+    let part = rows(inside, 0, above);
+    draw_side(pen, part, strip, samples, row * f32::from(above), true);
+    let part = rows(inside, above, below);
+    draw_side(pen, part, strip, samples, row * f32::from(below), false);
     pen.put(area, 8, 0, one, Ink::Faint);
-    pen.put(area, 8, half, other, Ink::Faint);
+    pen.put(area, 8, area.height - 1, other, Ink::Faint);
     pen.put_right(right, PEAKS, 0, &peak(peaks[0]), Ink::Faint);
     pen.put_right(right, PEAKS, area.height - 1, &peak(peaks[1]), Ink::Faint);
+}
+
+/// How many of the rows are above the line of what flows both ways; at least one on either side.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between nothing and the height of a terminal"
+)]
+fn rows_above([up, down]: [f32; 2], height: u16) -> u16 {
+    let share = if up + down > 0.0 {
+        up / (up + down)
+    } else {
+        0.5
+    };
+    let rows = (f32::from(height) * share).round() as u16;
+    rows.clamp(1, height.saturating_sub(1).max(1))
 }
 
 const UPWARDS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
@@ -370,14 +388,22 @@ mod tests {
         assert_eq!(names(true, 2), "PV 1, House 1");
         assert_eq!(names(true, 4), "PV 1, House 1, Grid 2");
         assert_eq!(
-            names(true, LEAST_ROWS),
+            names(true, 7),
             "PV 1, House 1, Grid 2, Battery 2, Battery % 1"
         );
-        assert_eq!(names(false, LEAST_ROWS), "PV 3, House 2, Grid 2");
+        assert_eq!(names(false, 7), "PV 2, House 2, Grid 3");
         for height in 0..100 {
             let sum: u16 = heights(true, height).iter().map(|(_, height)| height).sum();
             assert!(sum <= height, "{height}");
         }
+    }
+
+    #[test]
+    fn the_line_stands_where_both_sides_leave_it() {
+        assert_eq!(rows_above([0.0, 0.0], 2), 1);
+        assert_eq!(rows_above([100.0, 300.0], 8), 2);
+        assert_eq!(rows_above([100.0, 0.0], 8), 7);
+        assert_eq!(rows_above([0.0, 100.0], 8), 1);
     }
 
     #[test]

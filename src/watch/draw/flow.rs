@@ -173,8 +173,8 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, values: &Values, stale: bool) 
         );
         let gives = if stale { None } else { place.gives };
         let x = if left { box_width } else { far - line };
-        let link = rows(columns(area, x, line), y + height / 2, 1);
-        draw_line(pen, link, left, upper, gives, place.ink);
+        let way = rows(columns(area, x, line), y + height / 2, 1);
+        draw_line(pen, way, left, upper, gives, place.ink);
     }
     draw_middle(pen, area, box_width + line, height / 2, lower, far - line);
 }

@@ -5,9 +5,10 @@ use std::time::Instant;
 use jiff::Zoned;
 use kstar_sink::catalogue::{Quantity, Values};
 use kstar_sink::health::State;
+use kstar_sink::units::Kind;
 use ratatui::layout::Rect;
 
-use super::pen::{Pen, columns, rows, width};
+use super::pen::{Pen, columns, rows, shortened, width};
 use super::words::{ABSENT, age, faults, house, number, power, value};
 use crate::overview::{InverterState, SinkOverview};
 use crate::watch::log::{Gravity, Line};
@@ -33,11 +34,11 @@ pub(super) fn draw_inverters(
     now: Instant,
 ) {
     let columns: [(&str, u16); 5] = [
-        ("PV", 36),
+        ("PV", 37),
         ("house", 46),
-        ("grid", 57),
-        ("battery", 68),
-        ("", 74),
+        ("grid", 59),
+        ("battery", 72),
+        ("", 78),
     ];
     pen.rule(area, 0, "Inverters");
     // Over the numbers below, as far as they are there.
@@ -62,7 +63,7 @@ pub(super) fn draw_inverters(
         } else {
             Ink::Plain
         };
-        pen.put_short(area, 4, y, &watched.overview.name, 12, name_ink);
+        pen.put_short(area, 4, y, &watched.overview.name, 11, name_ink);
         let told = match watched.overview.state {
             InverterState::Waiting => "waiting".to_owned(),
             InverterState::Silent => format!("silent {}", age(watched.state_age(now))),
@@ -70,7 +71,7 @@ pub(super) fn draw_inverters(
                 .reading_age(now)
                 .map_or_else(|| "online".to_owned(), |old| format!("{} ago", age(old))),
         };
-        pen.put_short(area, 17, y, &told, 12, Ink::Plain);
+        pen.put_short(area, 16, y, &told, 14, Ink::Plain);
         let Some(reading) = &watched.reading else {
             continue;
         };
@@ -85,8 +86,8 @@ pub(super) fn draw_inverters(
                 pen.put_right(area, end, y, cell, ink);
             }
         }
-        if !faults(&reading.values).is_empty() && area.width > 76 {
-            pen.put(area, 76, y, "▲", Ink::Bad);
+        if !faults(&reading.values).is_empty() {
+            pen.put(area, 2, y, "▲", Ink::Bad);
         }
     }
     let (before, behind) = (first, inverters.len().saturating_sub(first + room));
@@ -99,12 +100,12 @@ pub(super) fn draw_inverters(
 /// The powers of an inverter with their ways, and the charge.
 fn cells(values: &Values) -> [String; 5] {
     let way = |watts: f64, more: &str, less: &str| {
-        let arrow = match watts {
+        let word = match watts {
             watts if watts > 0.0 => more,
             watts if watts < 0.0 => less,
-            _ => " ",
+            _ => "",
         };
-        format!("{arrow} {}", power(watts.abs()))
+        format!("{word} {}", power(watts.abs()))
     };
     let shown = |watts: Option<f64>, show: &dyn Fn(f64) -> String| {
         watts.map_or_else(|| ABSENT.to_owned(), show)
@@ -113,10 +114,10 @@ fn cells(values: &Values) -> [String; 5] {
         shown(number(values, Quantity::pv_power), &power),
         shown(house(values), &power),
         shown(number(values, Quantity::grid_power), &|watts| {
-            way(watts, "←", "→")
+            way(watts, "imp", "exp")
         }),
         shown(number(values, Quantity::battery_power), &|watts| {
-            way(watts, "↑", "↓")
+            way(watts, "chg", "dis")
         }),
         value(values, Quantity::battery_soc).unwrap_or_default(),
     ]
@@ -153,7 +154,7 @@ const ENERGIES: [(&str, Quantity, Quantity); 6] = [
 ];
 
 /// How many rows the energies take, with their title.
-pub(super) const ENERGY_ROWS: u16 = 8;
+pub(super) const ENERGY_ROWS: u16 = 7;
 
 /// Today's energies; with the totals beside them where there is room.
 pub(super) fn draw_energies(
@@ -192,24 +193,35 @@ pub(super) fn draw_energies(
     }
 }
 
-/// Everything that the inverter says, in as many columns as fit.
-pub(super) fn draw_values(pen: &mut Pen<'_>, area: Rect, values: &Values) {
-    const COLUMN: u16 = 38;
-    pen.rule(area, 0, "Readings");
-    let area = rows(area, 1, area.height);
-    let shown: Vec<_> = Quantity::ALL
+/// The width of a column of values.
+const COLUMN: u16 = 38;
+
+/// The values that are shown with their names. Energies stand beside, and what is wrong above.
+fn shown_values(values: &Values) -> Vec<(&'static str, String)> {
+    Quantity::ALL
         .iter()
-        // Energies stand beside, and faults above.
         .filter(|quantity| {
             let description = quantity.description();
-            description.unit != "kWh" && !description.name.ends_with("_bits")
+            description.unit != "kWh" && description.kind != Kind::Bits
         })
-        .filter_map(|quantity| Some((quantity, value(values, *quantity)?)))
-        .collect();
-    let height = usize::from(area.height).max(1);
+        .filter_map(|quantity| Some((quantity.description().label, value(values, *quantity)?)))
+        .collect()
+}
+
+/// How many rows everything that the inverter says takes in so much width, without the title.
+pub(super) fn value_rows(width: u16, values: &Values) -> u16 {
+    let columns = usize::from((width / COLUMN).max(1));
+    u16::try_from(shown_values(values).len().div_ceil(columns)).unwrap_or(u16::MAX)
+}
+
+/// Everything that the inverter says, in as many columns as fit.
+pub(super) fn draw_values(pen: &mut Pen<'_>, area: Rect, values: &Values) {
+    pen.rule(area, 0, "Readings");
+    let area = rows(area, 1, area.height);
     let count = (area.width / COLUMN).max(1);
     let each = area.width / count;
-    for (index, (quantity, text)) in shown.iter().enumerate() {
+    let height = usize::from(value_rows(area.width, values).min(area.height).max(1));
+    for (index, (label, text)) in shown_values(values).iter().enumerate() {
         let (Ok(column), Ok(y)) = (u16::try_from(index / height), u16::try_from(index % height))
         else {
             return;
@@ -218,11 +230,15 @@ pub(super) fn draw_values(pen: &mut Pen<'_>, area: Rect, values: &Values) {
             return;
         }
         let place = columns(area, column * each, each.saturating_sub(2));
-        let label = quantity.description().label;
         pen.put(place, 0, y, label, Ink::Faint);
         let room = place.width.saturating_sub(width(label) + 1);
-        let text = super::pen::shortened(text, room.into());
-        pen.put_right(place, place.width, y, &text, Ink::Plain);
+        pen.put_right(
+            place,
+            place.width,
+            y,
+            &shortened(text, room.into()),
+            Ink::Plain,
+        );
     }
 }
 
@@ -272,21 +288,39 @@ pub(super) fn draw_sinks(pen: &mut Pen<'_>, area: Rect, sinks: &[SinkOverview]) 
 
 /// All sinks in one row.
 pub(super) fn draw_sinks_shortly(pen: &mut Pen<'_>, area: Rect, sinks: &[SinkOverview]) {
-    let mut x = pen.put(area, 0, 0, "Sinks", Ink::Strong) + 2;
-    // Those that are not well come first: they have something to say.
     let is_down = |sink: &&SinkOverview| matches!(sink.state, State::Down { .. });
-    let all = sinks.iter().filter(is_down);
-    for sink in all.chain(sinks.iter().filter(|sink| !is_down(sink))) {
-        let (symbol, word, ink) = sink_mark(&sink.state);
+    let down = sinks.iter().filter(is_down).count();
+    let told = |sink: &SinkOverview| match &sink.state {
+        State::Down { reason } => format!("down, {} waiting: {reason}", sink.counts.queued),
+        State::Up if down == 0 => sink.counts.delivered.to_string(),
+        // Counts of those that are well are not what matters now.
+        State::Up => String::new(),
+        other => sink_mark(other).1.to_owned(),
+    };
+    let mut x = pen.put(area, 0, 0, "Sinks", Ink::Strong) + 2;
+    // Reasons share what those leave that are well.
+    let taken: u16 = sinks
+        .iter()
+        .map(|sink| {
+            let words = if is_down(&sink) {
+                0
+            } else {
+                width(&told(sink))
+            };
+            width(&sink.name) + words + 5
+        })
+        .sum();
+    let left = area.width.saturating_sub(x + taken);
+    let room = left / u16::try_from(down).unwrap_or(u16::MAX).max(1);
+    // Those that are not well come first: they have something to say.
+    let well = sinks.iter().filter(|sink| !is_down(sink));
+    for sink in sinks.iter().filter(is_down).chain(well) {
+        let (symbol, _, ink) = sink_mark(&sink.state);
         x = pen.put(area, x, 0, symbol, ink) + 1;
         x = pen.put(area, x, 0, &sink.name, Ink::Plain) + 1;
-        let told = match &sink.state {
-            State::Down { reason } => format!("down, {} waiting: {reason}", sink.counts.queued),
-            State::Up => sink.counts.delivered.to_string(),
-            _ => word.to_owned(),
-        };
-        // The others need to be seen as well.
-        x = pen.put_short(area, x, 0, &told, 40, Ink::Plain) + 3;
+        let told = told(sink);
+        let room = if is_down(&sink) { room } else { width(&told) };
+        x = pen.put_short(area, x, 0, &told, room, Ink::Plain) + 2;
     }
 }
 

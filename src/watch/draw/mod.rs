@@ -20,8 +20,8 @@ use kstar_sink::reading::UnixMillis;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use self::chart::Chart;
 pub use self::chart::Span;
-use self::chart::{Chart, LEAST_ROWS};
 use self::lists::ENERGY_ROWS;
 use self::pen::{Pen, columns, rows, shortened, width};
 use self::words::{age, faults, mode, value};
@@ -199,7 +199,7 @@ fn draw_state(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watche
             parts.push(format!("inverter {state}"));
         }
         parts.extend(value(values, Quantity::inverter_temperature));
-        if faults.is_empty() {
+        if faults.is_empty() && values.errors.is_some() {
             parts.push("no faults".to_owned());
         }
     }
@@ -208,7 +208,8 @@ fn draw_state(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watche
         parts.push(format!("{gate} refused"));
     }
     let x = pen.put(area, 2, y, &strong, Ink::Strong);
-    let rest: String = parts.iter().map(|part| format!(" · {part}")).collect();
+    parts.insert(0, String::new());
+    let rest = parts.join(" · ");
     pen.put_short(area, x, y, &rest, area.width.saturating_sub(x), Ink::Plain);
     y += 1;
     for fault in faults.iter().take(3) {
@@ -240,8 +241,8 @@ impl Heights {
         };
         let mut heights = Self {
             flow: take(flow::HEIGHT + 1, 0),
-            // A title, some series, the hours.
-            chart: take(LEAST_ROWS, 0),
+            // A title, the sun and the house, and the hours.
+            chart: take(4, 0),
             ..Self::default()
         };
         if inverters > 1 {
@@ -253,12 +254,15 @@ impl Heights {
                 .find(|height| *height > 0)
                 .unwrap_or_default();
         }
-        if sinks > 0 {
-            // In one row, or a title and a row for each.
-            heights.sinks = take(1, 0);
-            heights.sinks += take(sinks, 2);
+        // In one row, or a title and a row for each.
+        heights.sinks = take(sinks.min(1), 0);
+        // Grid, battery, charge.
+        for more in [2, 2, 1] {
+            heights.chart += take(more, 0);
         }
-        heights.chart += take(2, 0);
+        if sinks > 0 {
+            heights.sinks += take(sinks, 0);
+        }
         // What stands behind the powers, and what is said.
         heights.flow += take(flow::TALL - flow::HEIGHT, 4);
         heights.log = take(4, 4);
@@ -378,13 +382,16 @@ fn draw_wide(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watched
     draw_energies(pen, part(ENERGY_ROWS), scene, watched);
     let sinks = count(page.sinks.len());
     if sinks > 0 {
-        lists::draw_sinks(pen, part(sinks + 1), &page.sinks);
         part(1);
+        lists::draw_sinks(pen, part(sinks + 1), &page.sinks);
     }
-    let log = (area.height / 5).max(4);
-    let values = right.height.saturating_sub(part(0).y - right.y + log);
+    // What is measured gets what it needs, and the log the rest.
+    let rest = (right.y + right.height).saturating_sub(part(0).y);
     if let Some(reading) = &watched.reading {
-        lists::draw_values(pen, part(values.saturating_sub(1)), &reading.values);
+        let needed = lists::value_rows(SECOND, &reading.values) + 1;
+        part(1);
+        let values = part(needed.min(rest.saturating_sub(5)));
+        lists::draw_values(pen, values, &reading.values);
         part(1);
     }
     lists::draw_log(pen, part(right.height), scene.log);

@@ -67,8 +67,13 @@ pub(super) fn faults(values: &Values) -> Vec<String> {
     let mut faults = Vec::new();
     for quantity in Quantity::ALL {
         let description = quantity.description();
-        let (Role::Fault { harmless }, Kind::Flags(labels)) = (description.role, description.kind)
-        else {
+        let harmless = match description.role {
+            Role::Fault { harmless } => harmless,
+            // No fault yet, but somebody should know.
+            _ if *quantity == Quantity::battery_warnings => &[],
+            _ => continue,
+        };
+        let Kind::Flags(labels) = description.kind else {
             continue;
         };
         let set: Vec<String> = set_flags(labels, values.raw(*quantity).unwrap_or_default())
