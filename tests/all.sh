@@ -10,7 +10,7 @@ say() { printf '\n== %s\n' "$*"; }
 export PATH="$PATH:/usr/sbin:/sbin"
 
 say "Debian packages"
-declare -A packages=([cc]=gcc [strace]=strace [ip]=iproute2 [mount]=mount
+declare -A packages=([cc]=gcc [strace]=strace [ip]=iproute2 [mount]=mount [tmux]=tmux
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
   [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics)
 missing=()

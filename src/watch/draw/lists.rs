@@ -324,12 +324,19 @@ pub(super) fn draw_sinks_shortly(pen: &mut Pen<'_>, area: Rect, sinks: &[SinkOve
     }
 }
 
-/// The newest lines of the log, the last at the bottom.
+/// The newest lines of the log, the last at the bottom. What warned before stays in sight above them.
 pub(super) fn draw_log(pen: &mut Pen<'_>, area: Rect, log: &[Line]) {
     pen.rule(area, 0, "Log");
     let room = usize::from(area.height.saturating_sub(1));
-    let first = log.len().saturating_sub(room);
-    for (line, y) in log.iter().skip(first).zip(1..) {
+    let (before, shown) = log.split_at(log.len().saturating_sub(room));
+    let warns = |line: &&Line| line.gravity != Gravity::Note;
+    let warning = if shown.iter().any(|line| warns(&line)) {
+        None
+    } else {
+        before.iter().rfind(warns)
+    };
+    let shown = shown.iter().skip(usize::from(warning.is_some()));
+    for (line, y) in warning.into_iter().chain(shown).zip(1..) {
         draw_line(pen, rows(area, y, 1), line, area.width);
     }
 }
