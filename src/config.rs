@@ -379,6 +379,11 @@ impl Source {
         self.error_at(&[Step::Key("sinks"), Step::Key(sink)], message)
     }
 
+    /// A mistake in the value of a key that stands in no section.
+    pub fn key_error(&self, key: &str, message: String) -> ConfigError {
+        self.error_at(&[Step::Key(key)], message)
+    }
+
     fn error_at(&self, path: &[Step<'_>], message: String) -> ConfigError {
         self.error(locate(&self.text, path), message)
     }

@@ -26,6 +26,9 @@
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
+//! | [`setup`] | a configuration as what is to run, and what changes between two | how that is done |
+//! | [`supervisor`] | runs a setup to the end, and puts another in its place | the command line, where a configuration stands |
+//! | [`service`] | what the service manager is told, and whether polling makes progress | who decides what runs |
 //! | [`board`] | how every inverter and sink is at this moment | who looks at it |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | `backfill` | what of a history was pushed already | sinks, the history, clocks |
@@ -72,9 +75,12 @@ pub mod plot;
 pub mod poll;
 #[cfg(feature = "history")]
 pub mod report;
+pub mod service;
+pub mod setup;
 pub mod simulator;
 pub mod sinks;
 pub mod station;
+pub mod supervisor;
 pub mod tariff;
 #[cfg(feature = "watch")]
 pub mod watch;

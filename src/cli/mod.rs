@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
 use crate::poll::{Manners, Requester, Target};
+use crate::supervisor::Reloads;
 
 #[cfg(feature = "history")]
 pub mod backfill;
@@ -137,15 +138,27 @@ impl Cli {
         self.log_level.unwrap_or(usual)
     }
 
+    /// What SIGHUP means: only `run` has something to reload.
+    pub fn hang_up(&self) -> signals::HangUp {
+        match &self.command {
+            Command::Run(_) => signals::HangUp::of_this_process(),
+            _ => signals::HangUp::Stops,
+        }
+    }
+
     /// Runs the command; those that run for long end when `shutdown` does.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()>,
+        reloads: &Reloads,
+    ) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         match self.command {
             Command::Run(args) => {
                 // The sink for standard output has a thread of its own, which needs the lock.
                 drop(out);
                 let summary = move |message: &str| logging::say(self.log_format, "INFO", message);
-                run::run(args, summary, shutdown).await
+                run::run(args, summary, shutdown, reloads).await
             }
             #[cfg(feature = "watch")]
             Command::Watch(args) => {

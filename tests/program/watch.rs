@@ -82,6 +82,12 @@ impl Terminal {
         self.press(&["Enter"]);
     }
 
+    /// Makes the screen empty.
+    fn clear(&self) {
+        self.type_command("clear");
+        self.wait_until("an empty screen", |screen| screen.trim() == "$");
+    }
+
     /// What is on the screen.
     fn screen(&self) -> String {
         self.ask(&["capture-pane", "-p", "-t", "page"])
@@ -146,10 +152,6 @@ fn has_page(screen: &str) -> bool {
     screen.starts_with("kstar") && screen.contains("producing") || screen.contains("no power")
 }
 
-fn type_into(terminal: &Terminal, keys: &[&str]) {
-    terminal.press(keys);
-}
-
 #[test]
 fn the_page_comes_and_goes_and_the_terminal_is_as_it_was() {
     let roof = Roof::new(1);
@@ -161,15 +163,14 @@ fn the_page_comes_and_goes_and_the_terminal_is_as_it_was() {
         terminal.type_command(&watched("watch"));
         terminal.wait_until("a page", has_page);
         assert_eq!(terminal.state(), "1 0");
-        type_into(&terminal, keys);
+        terminal.press(keys);
         let screen = terminal.wait_for("the end");
         assert!(screen.contains("said before"), "{screen}");
         assert!(screen.contains("code=0="), "{screen}");
         assert!(!screen.contains("House"), "{screen}");
         assert_eq!(terminal.state(), "0 1");
         assert_left_as_it_was(&folder);
-        terminal.type_command("clear");
-        terminal.wait_until("an empty screen", |screen| !screen.contains("the end"));
+        terminal.clear();
     }
     // It kept nothing.
     assert!(!folder.join("state").exists());
@@ -197,8 +198,7 @@ fn a_signal_leaves_the_terminal_as_it_was() {
         assert!(screen.contains("code=0="), "{screen}");
         assert_eq!(terminal.state(), "0 1");
         assert_left_as_it_was(&folder);
-        terminal.type_command("clear");
-        terminal.wait_until("an empty screen", |screen| !screen.contains("the end"));
+        terminal.clear();
     }
 }
 
@@ -398,7 +398,7 @@ fn who_wants_lines_or_few_words_gets_no_page() {
     terminal.wait_for(lines);
     terminal.press(&["C-c"]);
     terminal.wait_for("code=0=");
-    terminal.type_command("clear");
+    terminal.clear();
     run_in(&terminal, "--demo");
     terminal.wait_for(lines);
     terminal.press(&["C-c"]);
@@ -410,7 +410,7 @@ fn who_wants_lines_or_few_words_gets_no_page() {
         "--config quiet.toml --quiet",
         "--config quiet.toml --silent",
     ] {
-        terminal.type_command("clear");
+        terminal.clear();
         run_in(&terminal, arguments);
         terminal.wait_for("100 readings, the last of roof1");
         assert_eq!(terminal.state(), "0 1");
