@@ -45,7 +45,7 @@ pub struct WatchArgs {
     #[arg(long)]
     force: bool,
     /// Show what a running collector says through its HTTP API, and poll nothing
-    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["host", "force"])]
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["config", "host", "force"])]
     url: Option<Url>,
     #[arg(long, value_name = "FILE", requires = "url", help = TOKEN_HELP)]
     token_file: Option<PathBuf>,
@@ -55,7 +55,7 @@ pub struct WatchArgs {
 pub async fn run(args: WatchArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
     let look = look().map_err(no_screen)?;
     match args.url {
-        Some(url) => ask_and_show(url, args.token_file, &args.config, look, shutdown).await,
+        Some(url) => ask_and_show(url, args.token_file, look, shutdown).await,
         None => poll_and_show(args, look, shutdown).await,
     }
 }
@@ -64,7 +64,6 @@ pub async fn run(args: WatchArgs, shutdown: impl Future<Output = ()>) -> Result<
 async fn ask_and_show(
     url: Url,
     token_file: Option<PathBuf>,
-    config: &ConfigArgs,
     look: Look,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
@@ -77,12 +76,8 @@ async fn ask_and_show(
     let token = token.map_err(Failure::Usage)?;
     let failed = |error: ClientError| Failure::Runtime(error.to_string());
     let client = Client::new(url, token.as_deref()).map_err(failed)?;
-    // Times are those of whoever looks, as far as no configuration says otherwise.
-    let zone = config
-        .load()?
-        .map(|(_, config)| config)
-        .unwrap_or_default()
-        .zone();
+    // Times are those of whoever looks: the collector may be far away.
+    let zone = Config::default().zone();
     let shared = Shared::new(client.url().to_string());
     // What is wrong from the beginning is said at once, and not on a page that waits.
     let remote = tokio::select! {

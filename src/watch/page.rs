@@ -59,7 +59,7 @@ impl Watched {
     }
 
     /// Whether what it said last is no longer how things are.
-    pub fn is_stale(&self, now: Instant) -> bool {
+    fn is_stale(&self, now: Instant) -> bool {
         // Two polls may fail in a row and the third still be answered.
         let patience = Duration::from_millis(self.overview.poll_interval_ms)
             .saturating_mul(3)
@@ -75,6 +75,11 @@ impl Watched {
 }
 
 impl Page {
+    /// Whether what an inverter said last is no longer how things are, or nobody knows.
+    pub fn is_stale(&self, watched: &Watched, now: Instant) -> bool {
+        self.trouble.is_some() || watched.is_stale(now)
+    }
+
     /// Takes a list of inverters as they are now, and keeps what is known of those that stay.
     pub fn set_inverters(&mut self, overviews: Vec<InverterOverview>, now: Instant) {
         let mut before = std::mem::take(&mut self.inverters);

@@ -82,7 +82,7 @@ pub async fn feed(shared: Arc<Shared>, mut remote: Remote) {
         let mut error = remote.tell(&shared).await;
         let mut pause = FIRST_PAUSE;
         remote = loop {
-            shared.change(|page| page.trouble = Some(format!("{error}; trying again")));
+            shared.change(|page| page.trouble = Some(format!("trying again: {error}")));
             sleep(pause).await;
             match Remote::connect(&client, &shared).await {
                 Ok(again) => break again,

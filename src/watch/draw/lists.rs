@@ -13,13 +13,13 @@ use super::words::{ABSENT, age, faults, house, number, power, value};
 use crate::overview::{InverterState, SinkOverview};
 use crate::watch::log::{Gravity, Line};
 use crate::watch::look::Ink;
-use crate::watch::page::Watched;
+use crate::watch::page::{Page, Watched};
 
 /// The symbol and the ink of an inverter's state.
-pub(super) fn mark(watched: &Watched, now: Instant) -> (&'static str, Ink) {
+pub(super) fn mark(watched: &Watched, stale: bool) -> (&'static str, Ink) {
     match watched.overview.state {
         InverterState::Silent => ("✗", Ink::Bad),
-        _ if watched.is_stale(now) => ("▲", Ink::Warning),
+        _ if stale => ("▲", Ink::Warning),
         InverterState::Waiting => ("○", Ink::Faint),
         InverterState::Online => ("●", Ink::Good),
     }
@@ -29,7 +29,7 @@ pub(super) fn mark(watched: &Watched, now: Instant) -> (&'static str, Ink) {
 pub(super) fn draw_inverters(
     pen: &mut Pen<'_>,
     area: Rect,
-    inverters: &[Watched],
+    page: &Page,
     selected: usize,
     now: Instant,
 ) {
@@ -47,13 +47,15 @@ pub(super) fn draw_inverters(
             pen.put_right(area, end, 0, &format!(" {title} "), Ink::Faint);
         }
     }
+    let inverters = &page.inverters;
     let room = usize::from(area.height.saturating_sub(1));
     let first = (selected + 1)
         .saturating_sub(room.div_ceil(2).max(1))
         .min(inverters.len().saturating_sub(room));
     let shown = inverters.iter().enumerate().skip(first).take(room);
     for ((index, watched), y) in shown.zip(1..) {
-        let (symbol, ink) = mark(watched, now);
+        let stale = page.is_stale(watched, now);
+        let (symbol, ink) = mark(watched, stale);
         if index == selected {
             pen.put(area, 0, y, "▶", Ink::Strong);
         }
@@ -75,11 +77,7 @@ pub(super) fn draw_inverters(
         let Some(reading) = &watched.reading else {
             continue;
         };
-        let ink = if watched.is_stale(now) {
-            Ink::Faint
-        } else {
-            Ink::Plain
-        };
+        let ink = if stale { Ink::Faint } else { Ink::Plain };
         let cells = cells(&reading.values);
         for (cell, (_, end)) in cells.iter().zip(columns) {
             if end <= area.width {

@@ -177,17 +177,18 @@ fn draw_state(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watche
         pen.put_short(area, 2, y, trouble, area.width - 2, Ink::Strong);
         y += 1;
     }
-    let (symbol, ink) = lists::mark(watched, scene.now);
+    let stale = scene.page.is_stale(watched, scene.now);
+    let (symbol, ink) = lists::mark(watched, stale);
     pen.put(area, 0, y, symbol, ink);
     let values = watched.reading.as_ref().map(|reading| &reading.values);
     let faults = values.map(faults).unwrap_or_default();
-    let stale = watched.is_stale(scene.now);
     let mut parts = Vec::new();
     let strong = match watched.overview.state {
         InverterState::Waiting => {
             format!("waiting for an answer of {}", watched.overview.host)
         }
         InverterState::Silent => format!("silent for {}", age(watched.state_age(scene.now))),
+        InverterState::Online if scene.page.trouble.is_some() => "was online".to_owned(),
         InverterState::Online => "online".to_owned(),
     };
     if let Some(old) = watched.reading_age(scene.now) {
@@ -288,7 +289,7 @@ fn draw_narrow(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watch
     };
     if heights.inverters > 0 {
         let (selected, list) = (scene.view.index(page), part(heights.inverters));
-        lists::draw_inverters(pen, list, &page.inverters, selected, scene.now);
+        lists::draw_inverters(pen, list, page, selected, scene.now);
     }
     draw_flow_and_energies(pen, part(heights.flow), scene, watched);
     draw_chart(pen, part(heights.chart), scene, watched);
@@ -330,7 +331,7 @@ fn draw_flow(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watched
         .reading
         .as_ref()
         .map_or(&nothing, |reading| &reading.values);
-    let stale = watched.reading.is_some() && watched.is_stale(scene.now);
+    let stale = watched.reading.is_some() && scene.page.is_stale(watched, scene.now);
     flow::draw(pen, rows(area, 1, area.height), values, stale);
 }
 
@@ -376,7 +377,7 @@ fn draw_wide(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watched
     if inverters > 1 {
         let selected = scene.view.index(page);
         let list = part((inverters + 1).min(area.height / 4));
-        lists::draw_inverters(pen, list, &page.inverters, selected, scene.now);
+        lists::draw_inverters(pen, list, page, selected, scene.now);
         part(1);
     }
     draw_energies(pen, part(ENERGY_ROWS), scene, watched);

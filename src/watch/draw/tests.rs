@@ -363,10 +363,15 @@ fn a_house_without_a_battery_has_no_chart_of_one() {
 fn a_collector_that_is_gone_is_said_and_nothing_is_shown_as_new() {
     let mut setting = Setting::new(1);
     setting.page.trouble =
-        Some("cannot reach http://127.0.0.1:8099: connection refused; trying again".to_owned());
+        Some("trying again: cannot reach http://127.0.0.1:8099: connection refused".to_owned());
+    assert!(!setting.text(80, 24).contains("━▶"));
     setting.now += Duration::from_secs(190);
     let text = setting.text(80, 24);
-    for words in ["trying again", "read 3 min ago", "was charging"] {
+    for words in [
+        "trying again",
+        "was online · read 3 min ago",
+        "was charging",
+    ] {
         assert!(text.contains(words), "{words}\n{text}");
     }
     assert!(!text.contains("━▶"), "{text}");
