@@ -705,3 +705,6 @@ fn report_sink(health: &Health, ending: SinkEnding) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
