@@ -369,9 +369,9 @@ mod tests {
         assert_eq!(more.sinks(Change::Replaced), ["mqtt"]);
         assert_eq!(more.sinks(Change::Kept), ["stdout"]);
         std::fs::write(&secret, "two").expect("written");
-        let changed = changes(&format!("{ROOF}{sinks}"));
-        assert_eq!(changed.sinks(Change::Replaced), ["mqtt"]);
-        assert_eq!(changed.inverters(Change::Replaced), Vec::<Arc<str>>::new());
+        let edited = changes(&format!("{ROOF}{sinks}"));
+        assert_eq!(edited.sinks(Change::Replaced), ["mqtt"]);
+        assert_eq!(edited.inverters(Change::Kept), [Arc::from("roof")]);
     }
 
     #[test]

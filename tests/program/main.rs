@@ -39,6 +39,7 @@ mod read;
 #[cfg(feature = "mqtt")]
 mod reload;
 mod run;
+mod service;
 mod spool;
 mod stop;
 #[cfg(feature = "history")]

@@ -159,15 +159,12 @@ fn a_changed_interval_restarts_the_polling_and_its_energy_neither_falls_nor_doub
     };
     let totals = numbers("pv_energy_total");
     assert!(totals.is_sorted(), "{totals:?}");
-    let time = |reading: &Row| -> f64 {
-        let time: jiff::Timestamp = reading["time"]
-            .as_str()
-            .expect("a time")
-            .parse()
-            .expect("a time");
-        time.as_millisecond() as f64 / 3_600_000.0
+    let time = |reading: &Row| -> jiff::Timestamp {
+        let time = reading["time"].as_str().expect("a time");
+        time.parse().expect("a time")
     };
-    let hours = time(printed.last().expect("readings")) - time(&printed[0]);
+    let took = time(&printed[0]).duration_until(time(printed.last().expect("readings")));
+    let hours = took.as_secs_f64() / 3600.0;
     let counted = totals.last().expect("readings") - totals[0];
     let possible = numbers("pv_power")[0] / 1000.0 * hours;
     assert!(
