@@ -281,18 +281,22 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "stdout")]
     fn setup(text: &str) -> Setup {
         let source = Source::new("kstar.toml", text);
         let config = Config::parse(&source).expect("a configuration");
         Setup::new(source, config)
     }
 
+    #[cfg(all(feature = "stdout", feature = "sqlite"))]
     fn all_changes(before: &str, after: &str) -> String {
         let (before, after) = (setup(before), setup(after));
         before.changes(&after, &before.sink_names()).to_string()
     }
 
+    #[cfg(feature = "stdout")]
     const ROOF: &str = "state_dir = '/s'\n[[inverter]]\nname = 'roof'\nhost = '192.0.2.1'\n";
+    #[cfg(feature = "stdout")]
     const BARN: &str = "[[inverter]]\nname = 'barn'\nhost = '192.0.2.2'\n";
 
     #[test]

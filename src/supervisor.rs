@@ -281,6 +281,12 @@ async fn apply(
     collector
         .part_with(&stopped, Parting::Drain, before.grace)
         .await;
+    // One that had ended on its own stands there still.
+    for health in collector.board().sinks() {
+        if after.sinks.section(health.name()).is_none() {
+            collector.board().take_sink(health.name());
+        }
+    }
     start_inverters(collector, after, &|name| {
         matches!(
             changes.inverters.get(name),
