@@ -359,6 +359,11 @@ impl Collector {
         self.events.subscribe()
     }
 
+    /// As [`subscribe`](Self::subscribe), for whoever subscribes later and more often: it does not keep the channel open.
+    pub fn events(&self) -> broadcast::WeakSender<Event> {
+        self.events.downgrade()
+    }
+
     /// Starts a sink. One of the same name must have been stopped before.
     pub fn start_sink(&mut self, plan: SinkPlan) {
         let handover = Handover {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::collector::{InverterPlan, SinkPlan};
 use crate::config::{Config, ConfigError, InverterSection, Source};
 use crate::meter::MeterSettings;
 use crate::poll::Manners;
+use crate::serving::ServingPlan;
 use crate::sinks::{self, Section, SinkSections};
 
 /// What a configuration asks to run.
@@ -27,6 +29,8 @@ pub struct Setup {
     pub sinks: SinkSections,
     /// What sinks may know.
     pub context: Context,
+    /// Metrics, health and the API, if they are served.
+    pub serving: Option<ServingPlan>,
     /// How long sinks may take to deliver what waits when they are stopped.
     pub grace: Duration,
     /// What is in the files that each sink reads when it is opened: only a hash, since they hold secrets.
@@ -53,6 +57,8 @@ pub struct Changes {
     pub inverters: BTreeMap<Arc<str>, Change>,
     /// The sinks, by name.
     pub sinks: BTreeMap<&'static str, Change>,
+    /// HTTP, if it is or was served.
+    pub serving: Option<Change>,
 }
 
 /// What sinks may know of a configuration.
@@ -92,6 +98,7 @@ impl Setup {
     /// What this configuration asks to run. Reads the files that sinks read, so it blocks.
     pub fn new(source: Source, config: Config) -> Self {
         let plans = inverter_plans(&config);
+        let context = context(&config);
         Self {
             source,
             inverters: plans
@@ -99,12 +106,13 @@ impl Setup {
                 .map(|plan| (plan.name.clone(), plan))
                 .collect(),
             metering: config.metering(),
-            context: context(&config),
+            serving: ServingPlan::of(&config, &context),
+            context,
             grace: config.collector.grace,
             files: config
                 .sinks
                 .enabled()
-                .map(|section| (section.name(), content(section)))
+                .map(|section| (section.name(), content(section.files())))
                 .collect(),
             sinks: config.sinks,
         }
@@ -149,6 +157,13 @@ impl Setup {
                 && self.files.get(name) == after.files.get(name)
                 && !after.sinks.section(name).is_some_and(heeds)
         };
+        let serving = match (&self.serving, &after.serving) {
+            (None, None) => None,
+            (None, Some(_)) => Some(Change::Started),
+            (Some(_), None) => Some(Change::Stopped),
+            (before, after) if before == after => Some(Change::Kept),
+            (Some(_), Some(_)) => Some(Change::Replaced),
+        };
         let running = self.sink_names().intersection(running).copied().collect();
         Changes {
             inverters: changes(
@@ -157,6 +172,7 @@ impl Setup {
                 same_inverter,
             ),
             sinks: changes(&running, &after.sink_names(), same_sink),
+            serving,
         }
     }
 }
@@ -181,11 +197,11 @@ fn changes<T: Ord + Clone>(
         .collect()
 }
 
-/// What is in the files that a sink reads when it is opened.
-fn content(section: &dyn Section) -> u64 {
+/// What is in these files, as a hash.
+pub(crate) fn content(files: impl IntoIterator<Item = PathBuf>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for file in section.files() {
-        // One that cannot be read is refused when the sink is checked.
+    for file in files {
+        // One that cannot be read is refused when what needs it is checked.
         std::fs::read(&file).ok().hash(&mut hasher);
     }
     hasher.finish()
@@ -208,7 +224,8 @@ impl Changes {
         let inverters = inverters.iter().map(|name| format!("inverter {name}"));
         let sinks = self.sinks(change);
         let sinks = sinks.iter().map(|name| format!("sink {name}"));
-        let all: Vec<String> = inverters.chain(sinks).collect();
+        let serving = (self.serving == Some(change)).then(|| "HTTP".to_owned());
+        let all: Vec<String> = inverters.chain(sinks).chain(serving).collect();
         if all.is_empty() {
             "none".to_owned()
         } else {

@@ -21,8 +21,9 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::collector::{Collector, Happening, Parted, SinkEnding, SinkPlan, at};
-use crate::config::{Config, Source};
+use crate::config::{Config, ConfigError, Source};
 use crate::service::{Manager, Service};
+use crate::serving::Serving;
 use crate::setup::{Change, Changes, Setup};
 use crate::sinks::Section;
 
@@ -51,6 +52,7 @@ pub struct Supervisor {
     collector: Collector,
     setup: Arc<Setup>,
     service: Service,
+    serving: Serving,
 }
 
 /// A reload that may go ahead.
@@ -86,6 +88,7 @@ impl Supervisor {
             collector,
             setup,
             service,
+            serving: Serving::default(),
         }
     }
 
@@ -100,12 +103,17 @@ impl Supervisor {
     }
 
     /// Starts the setup, whose sinks are open.
-    pub async fn start(&mut self, sinks: Vec<SinkPlan>) {
+    pub async fn start(&mut self, sinks: Vec<SinkPlan>) -> Result<(), ConfigError> {
+        let setup = &self.setup;
+        self.serving
+            .start(setup.serving.as_ref(), &self.collector, &setup.source)
+            .await?;
         for sink in sinks {
             self.collector.start_sink(sink);
         }
         start_inverters(&mut self.collector, &self.setup, &|_| true).await;
         self.service.ready().await;
+        Ok(())
     }
 
     /// Runs until the end: the order to stop, a far side that has ended in order, or no sink left. Reads the
@@ -146,6 +154,7 @@ impl Supervisor {
             }
         }
         self.service.stopping(self.setup.grace).await;
+        self.serving.stop().await;
         let drained = self.collector.stop(self.setup.grace).await;
         all_well && drained
     }
@@ -161,12 +170,13 @@ impl Supervisor {
             collector,
             setup,
             service,
+            serving,
         } = self;
         let grace = setup.grace;
         // Polled no more once it is ready.
         let mut stopping: Option<Instant> = None;
         let reloaded = {
-            let mut reloading = pin!(reload(collector, setup, read));
+            let mut reloading = pin!(reload(collector, serving, setup, read));
             loop {
                 tokio::select! {
                     biased;
@@ -190,7 +200,12 @@ impl Supervisor {
 }
 
 /// Reads the configuration again and changes what differs; or says why not, and changes nothing.
-async fn reload(collector: &mut Collector, current: &mut Arc<Setup>, read: &Read) {
+async fn reload(
+    collector: &mut Collector,
+    serving: &mut Serving,
+    current: &mut Arc<Setup>,
+    read: &Read,
+) {
     let (read, before) = (read.clone(), current.clone());
     let running = collector.sink_names();
     let preparing = tokio::task::spawn_blocking(move || prepare(&read, &before, &running));
@@ -199,9 +214,26 @@ async fn reload(collector: &mut Collector, current: &mut Arc<Setup>, read: &Read
             "reading it has failed: {error}; please report this"
         ))
     });
-    match prepared {
+    let prepared = match prepared {
         Ok(prepared) => {
+            let (before, after) = (&current.serving, &prepared.setup);
+            serving
+                .prepare(
+                    before.as_ref(),
+                    after.serving.as_ref(),
+                    collector,
+                    &after.source,
+                )
+                .await
+                .map(|next| (prepared, next))
+                .map_err(|error| error.to_string())
+        }
+        Err(reason) => Err(reason),
+    };
+    match prepared {
+        Ok((prepared, next)) => {
             let before = std::mem::replace(current, Arc::new(prepared.setup));
+            serving.change(next, collector).await;
             apply(
                 collector,
                 &before,
@@ -219,7 +251,7 @@ async fn reload(collector: &mut Collector, current: &mut Arc<Setup>, read: &Read
     }
 }
 
-/// Everything about a reload that can go wrong: nothing that runs is touched. Blocks on files.
+/// Everything about a reload that can go wrong, but for HTTP: nothing that runs is touched. Blocks on files.
 fn prepare(
     read: &Read,
     before: &Setup,

@@ -10,8 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "http")]
+use kstar_sink::setting::Secret;
 
-use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
+use crate::config::{
+    Config, ConfigError, Host, InverterSection, ListenAddress, Source, usual_places,
+};
 use crate::poll::{Manners, Requester, Target};
 use crate::supervisor::Reloads;
 
@@ -26,6 +30,8 @@ pub mod explain;
 pub mod export;
 pub mod fields;
 mod findings;
+#[cfg(feature = "http")]
+pub mod health;
 #[cfg(feature = "history")]
 pub mod import;
 pub mod init;
@@ -94,6 +100,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Write a first configuration: find inverters, ask a few questions
     Init(init::InitArgs),
+    /// Ask a running collector whether all is well, as a container's health check does
+    #[cfg(feature = "http")]
+    Health(health::HealthArgs),
     /// Explain the bytes of a datagram
     Explain(explain::ExplainArgs),
     /// Show the energy counters, or let them go on from other readings
@@ -159,6 +168,8 @@ impl Cli {
             Command::Discover(args) => discover::run(args, &mut out).await,
             Command::Check(args) => check::run(args, &mut out).await,
             Command::Init(args) => init::run(args, &mut out, shutdown).await,
+            #[cfg(feature = "http")]
+            Command::Health(args) => health::run(args, &mut out).await,
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Meter(args) => meter::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
@@ -326,6 +337,24 @@ fn host_of_environment() -> Result<Option<Host>, Failure> {
         .map(|value| value.to_string_lossy().parse())
         .transpose()
         .map_err(|error: String| Failure::Usage(format!("KSTAR_HOST: {error}")))
+}
+
+/// The address that the environment names for HTTP.
+fn http_of_environment() -> Result<Option<ListenAddress>, Failure> {
+    environment("KSTAR_HTTP")
+        .map(|value| value.to_string_lossy().parse())
+        .transpose()
+        .map_err(|error: String| Failure::Usage(format!("KSTAR_HTTP: {error}")))
+}
+
+/// The variable that may hold the token of HTTP.
+#[cfg(feature = "http")]
+const HTTP_TOKEN: &str = "KSTAR_HTTP_TOKEN";
+
+/// The token of HTTP that the environment holds.
+#[cfg(feature = "http")]
+fn http_token_of_environment() -> Option<Secret> {
+    environment(HTTP_TOKEN).map(|_| Secret::Env(HTTP_TOKEN.to_owned()))
 }
 
 /// Which inverter a command asks, for commands that ask just one.

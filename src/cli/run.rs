@@ -10,10 +10,17 @@ use kstar_sink::reading::Event;
 use kstar_sink::setting::Secret;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, kstar_sharp};
+use super::{
+    ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, http_of_environment,
+    kstar_sharp,
+};
+#[cfg(feature = "http")]
+use super::{HTTP_TOKEN, http_token_of_environment};
 use crate::clock::WallClock;
 use crate::collector::{Collector, Metering, SinkPlan};
-use crate::config::{Config, Host, InverterSection, Source};
+#[cfg(feature = "http")]
+use crate::config::HttpSection;
+use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
 use crate::ledger::keeper::{Closing, Keeper};
@@ -40,6 +47,9 @@ const SUMMARY_EVERY: u64 = 100;
 /// What a broker on the command line is for.
 const MQTT_HELP: &str = "Publish to this MQTT broker, in place of the configuration's [env: KSTAR_MQTT, and for its user KSTAR_MQTT_USERNAME and KSTAR_MQTT_PASSWORD]";
 
+/// What an address on the command line is for.
+const HTTP_HELP: &str = "Serve metrics, health and the API here, in place of the configuration's address [env: KSTAR_HTTP, and for its token KSTAR_HTTP_TOKEN]";
+
 /// What silence means.
 const SILENT_HELP: &str =
     "Log only errors, and one line for a hundred readings [env: KSTAR_SILENT]";
@@ -53,6 +63,8 @@ pub struct RunArgs {
     host: Option<Host>,
     #[arg(long, value_name = "HOST|URL", help = MQTT_HELP)]
     mqtt: Option<String>,
+    #[arg(long, value_name = "ADDRESS:PORT", help = HTTP_HELP)]
+    http: Option<ListenAddress>,
     /// Publish the topics of kstar.sharp; set by its arguments --ip-…, --mqtt-… and by its environment
     #[arg(long, hide = true, action = clap::ArgAction::Count)]
     kstar_sharp: u8,
@@ -73,7 +85,8 @@ impl RunArgs {
 
     /// What is said in place of the configuration.
     fn overrides(&self) -> Result<Overrides, Failure> {
-        Overrides::new(self.host.clone(), self.mqtt.clone(), self.kstar_sharp > 0)
+        let overrides = Overrides::new(self.host.clone(), self.mqtt.clone(), self.kstar_sharp > 0)?;
+        Ok(overrides.with_http(self.http))
     }
 
     /// What reads the configuration again, if it stands in a file: the same one, whatever is found elsewhere by then.
@@ -102,6 +115,7 @@ pub(super) struct Overrides {
     host: Option<Host>,
     broker: Option<String>,
     kstar_sharp: bool,
+    http: Option<ListenAddress>,
 }
 
 impl Overrides {
@@ -120,7 +134,16 @@ impl Overrides {
             },
             broker: broker.or_else(broker_of_environment),
             kstar_sharp,
+            http: http_of_environment()?,
         })
+    }
+
+    /// Serves HTTP at this address.
+    fn with_http(self, listen: Option<ListenAddress>) -> Self {
+        Self {
+            http: listen.or(self.http),
+            ..self
+        }
     }
 
     /// What the environment says as it did for kstar.sharp, which weighs least: only where there is no file.
@@ -161,7 +184,11 @@ pub async fn run(
     };
     let silent = args.silent();
     let (source, config) = match &demo {
-        Some(inverter) => (Source::new("demonstration", ""), demo_config(inverter)),
+        Some(inverter) => {
+            let mut config = demo_config(inverter);
+            serve_at(&mut config, args.http.or(http_of_environment()?))?;
+            (Source::new("demonstration", ""), config)
+        }
         None => load(&args.config, args.overrides()?)?,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
@@ -196,7 +223,7 @@ pub async fn run(
     if silent {
         tokio::spawn(summarize(supervisor.subscribe(), summary));
     }
-    supervisor.start(sinks).await;
+    supervisor.start(sinks).await?;
     let all_well = supervisor.run(shutdown, reloads, read).await;
     if let Some(inverter) = demo {
         inverter.stop().await;
@@ -241,6 +268,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         host,
         broker,
         kstar_sharp,
+        http,
     } = overrides.or_kstar_sharp(environment)?;
     let (source, mut config) = loaded.unwrap_or_else(|| {
         // kstar.sharp stored nothing, and its containers may have no place to.
@@ -270,6 +298,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
             ))
         })?;
     }
+    serve_at(&mut config, http)?;
     if config.sinks.enabled().next().is_none() {
         let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
         return Err(Failure::Usage(format!(
@@ -295,6 +324,36 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         }
     }
     Ok((source, config))
+}
+
+/// Serves HTTP at this address, if there is one, in place of the configuration's.
+#[cfg(feature = "http")]
+fn serve_at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
+    let Some(listen) = listen else {
+        return Ok(());
+    };
+    let section = config.http.get_or_insert_with(|| HttpSection::new(listen));
+    section.listen = listen;
+    if let Some(token) = http_token_of_environment() {
+        section.token = Some(token);
+    }
+    section.check().map_err(|error| {
+        Failure::Usage(format!(
+            "the address that --http or KSTAR_HTTP names is not enough: {error}; the environment may have the token in {HTTP_TOKEN}"
+        ))
+    })
+}
+
+/// Says that this build has no HTTP, if it is asked for.
+#[cfg(not(feature = "http"))]
+fn serve_at(_config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
+    match listen {
+        None => Ok(()),
+        Some(_) => Err(Failure::Usage(format!(
+            "--http or KSTAR_HTTP: {}",
+            crate::config::HTTP_NOT_BUILT
+        ))),
+    }
 }
 
 /// The user at the broker that the environment names.
