@@ -142,6 +142,11 @@ impl Setup {
             .sink_error(name, format!("the sink {name} cannot work: {error}"))
     }
 
+    /// Takes a sink for another one than this setup asks for, so that the next reload replaces it.
+    pub fn doubt(&mut self, sink: &str) {
+        self.files.remove(sink);
+    }
+
     fn sink_names(&self) -> BTreeSet<&'static str> {
         self.sinks.enabled().map(Section::name).collect()
     }
@@ -393,6 +398,23 @@ mod tests {
         let edited = changes(&format!("{ROOF}{sinks}"));
         assert_eq!(edited.sinks(Change::Replaced), ["mqtt"]);
         assert_eq!(edited.inverters(Change::Kept), [Arc::from("roof")]);
+    }
+
+    #[test]
+    #[cfg(feature = "stdout")]
+    fn a_sink_that_is_not_what_was_asked_for_is_replaced_by_the_next_reload() {
+        let text = format!("{ROOF}[sinks.stdout]\n");
+        let (mut before, after) = (setup(&text), setup(&text));
+        let running = before.sink_names();
+        assert_eq!(
+            before.changes(&after, &running).sinks(Change::Kept),
+            ["stdout"]
+        );
+        before.doubt("stdout");
+        assert_eq!(
+            before.changes(&after, &running).sinks(Change::Replaced),
+            ["stdout"]
+        );
     }
 
     #[test]
