@@ -365,7 +365,7 @@ async fn replace_sink(
                 collector.start_sink_with(plan, handover);
                 return !comes_back;
             }
-            Err(reason) => tracing::error!(sink = name, "cannot be opened anew\n{reason}"),
+            Err(reason) => tracing::error!("the sink {name} cannot be opened anew\n{reason}"),
         }
     }
     tracing::error!(

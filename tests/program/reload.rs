@@ -337,6 +337,65 @@ fn what_a_sink_could_not_deliver_goes_to_the_one_that_follows() {
 }
 
 #[test]
+fn a_sink_that_cannot_be_opened_anew_goes_on_as_it_was_until_it_can() {
+    let roof = Roof::new(1);
+    let config = roof.config(BOTH_SINKS);
+    let folder = Folder::with_config(&config);
+    let run = Process::start(&mut service(folder.path(), ["run"]));
+    run.wait_for_printed(5);
+    // In the place of the spool's file, which is looked at only when it is opened.
+    let in_the_way = folder.join("state/spool-sqlite.db");
+    std::fs::create_dir_all(&in_the_way).expect("a folder");
+    let spooled = format!("{config}delivery.spool = true\n");
+    folder.write("kstar.toml", &spooled);
+    run.reload();
+    run.wait_for_log("the sink sqlite cannot be opened anew");
+    run.wait_for_log("goes on as it was before the reload");
+    run.wait_for_printed(run.printed().len() + 10);
+    // The same file once more is not taken for what runs.
+    std::fs::remove_dir(&in_the_way).expect("removed");
+    let said = run.reload();
+    assert!(said.contains("replaced=\"sink sqlite\""), "{said}");
+    let said = run.reload();
+    assert!(said.contains("replaced=\"none\""), "{said}");
+    let ended = run.stop().expect_code(0);
+    let printed = of("roof1", &readings(&ended.stdout));
+    assert!(
+        printed
+            .keys()
+            .eq(of("roof1", &rows(&folder.history())).keys())
+    );
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_reload_is_heeded_within_the_grace() {
+    let roof = Roof::new(1);
+    let config = roof.config(BOTH_SINKS).replace("\"8s\"", "\"2s\"").replace(
+        "[sinks.stdout]\n",
+        "[sinks.stdout]\ndelivery.timeout = \"500ms\"\n",
+    );
+    let folder = Folder::with_config(&config);
+    let run = Process::start(&mut service(folder.path(), ["run"]));
+    run.wait_for_log("delivering sink=\"sqlite\"");
+    let other = folder.history();
+    other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    run.wait_for_log("cannot deliver");
+    // The history is to go, and cannot deliver what waits; beside it another sink is replaced before that.
+    let (others, _) = config.split_once("[sinks.sqlite]").expect("it is there");
+    folder.write("kstar.toml", format!("{others}delivery.queue = 99\n"));
+    run.signal("HUP");
+    run.wait_for_logs("opening sink=\"stdout\"", 2);
+    let ended = run.stop();
+    assert!(
+        ended.logged("stopped without having delivered what was waiting") == 1,
+        "{ended:#?}"
+    );
+    assert_eq!(ended.counts("stdout").of("waiting"), 0);
+    let printed = of("roof1", &readings(&ended.stdout)).len() as u64;
+    assert!((printed..=printed + 1).contains(&roof.polls(1)));
+}
+
+#[test]
 fn an_inverter_that_is_removed_is_offline_and_taken_out_of_home_assistant() {
     let (roof, broker) = (Roof::new(2), Broker::start());
     let both = roof.config(&format!(
