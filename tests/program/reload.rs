@@ -9,7 +9,7 @@ use kstar_collector::simulator::encode::{Figures, Request, running};
 use kstar_collector::simulator::replay::Replay;
 
 use crate::mqtt::{Broker, messages};
-use crate::process::{Process, program, service, wait_until};
+use crate::process::{Process, ended, kstar, program, service, wait_until};
 use crate::world::{BOTH_SINKS, Folder, Roof, Row, assert_same, key, readings, rows};
 
 /// The readings of an inverter by their keys; none is there twice.
@@ -599,7 +599,12 @@ fn other_commands_end_with_their_session() {
         folder.path(),
         ["simulate", "--listen", "127.0.0.1:0"],
     ));
-    simulate.wait_for_printed(1);
+    simulate.wait_for_line("a host", |line| line.starts_with("host = "));
+    let printed = simulate.printed().join("\n");
+    let (_, host) = printed.split_once("host = \"").expect("a host");
+    let (host, _) = host.split_once('"').expect("a host");
+    // It answers once it waits for its end.
+    ended(&mut kstar(folder.path(), ["read", "--host", host])).expect_code(0);
     simulate.signal("HUP");
     simulate.end().expect_code(0);
 }
