@@ -44,6 +44,7 @@ mod reload;
 mod run;
 #[cfg(all(feature = "http", feature = "history"))]
 mod schema;
+mod service;
 mod spool;
 mod stop;
 #[cfg(feature = "history")]
