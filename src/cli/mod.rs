@@ -3,33 +3,42 @@
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 #[cfg(feature = "history")]
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "http")]
+use kstar_sink::setting::Secret;
 
-use crate::config::{Config, ConfigError, Host, InverterSection, Source, usual_places};
+use crate::config::{
+    Config, ConfigError, Host, InverterSection, ListenAddress, SYSTEM_PLACE, Source, usual_places,
+};
 use crate::poll::{Manners, Requester, Target};
+use crate::supervisor::Reloads;
 
 #[cfg(feature = "history")]
 pub mod backfill;
 #[cfg(feature = "history")]
 pub mod backup;
 pub mod check;
+pub mod completions;
 pub mod discover;
 pub mod explain;
 #[cfg(feature = "history")]
 pub mod export;
 pub mod fields;
 mod findings;
+#[cfg(feature = "http")]
+pub mod health;
 #[cfg(feature = "history")]
 pub mod import;
 pub mod init;
 pub mod kstar_sharp;
 pub mod logging;
+pub mod man;
 pub mod meter;
 #[cfg(feature = "history")]
 pub mod output;
@@ -93,6 +102,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Write a first configuration: find inverters, ask a few questions
     Init(init::InitArgs),
+    /// Ask a running collector whether all is well, as a container's health check does
+    #[cfg(feature = "http")]
+    Health(health::HealthArgs),
     /// Explain the bytes of a datagram
     Explain(explain::ExplainArgs),
     /// Show the energy counters, or let them go on from other readings
@@ -101,6 +113,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
     Fields(fields::FieldsArgs),
+    /// Write what a shell completes after `kstar`
+    Completions(completions::CompletionsArgs),
+    /// Show the manual, or write all its pages into a folder
+    Man(man::ManArgs),
     /// Tell what a day, a month, a year or all years come to
     #[cfg(feature = "history")]
     Report(report::ReportArgs),
@@ -132,23 +148,39 @@ impl Cli {
         self.log_level.unwrap_or(usual)
     }
 
+    /// What SIGHUP means: only `run` has something to reload.
+    pub fn hang_up(&self) -> signals::HangUp {
+        match &self.command {
+            Command::Run(_) => signals::HangUp::of_this_process(),
+            _ => signals::HangUp::Stops,
+        }
+    }
+
     /// Runs the command; those that run for long end when `shutdown` does.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()>,
+        reloads: &Reloads,
+    ) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         match self.command {
             Command::Run(args) => {
                 // The sink for standard output has a thread of its own, which needs the lock.
                 drop(out);
                 let summary = move |message: &str| logging::say(self.log_format, "INFO", message);
-                run::run(args, summary, shutdown).await
+                run::run(args, summary, shutdown, reloads).await
             }
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
             Command::Check(args) => check::run(args, &mut out).await,
             Command::Init(args) => init::run(args, &mut out, shutdown).await,
+            #[cfg(feature = "http")]
+            Command::Health(args) => health::run(args, &mut out).await,
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Meter(args) => meter::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
+            Command::Completions(args) => completions::run(args, &mut out),
+            Command::Man(args) => man::run(&args, &mut out),
             #[cfg(feature = "history")]
             Command::Report(args) => report::run(&args, &mut out),
             #[cfg(feature = "history")]
@@ -281,7 +313,7 @@ impl ConfigArgs {
             .config
             .clone()
             .or_else(|| environment("KSTAR_CONFIG").map(PathBuf::from));
-        named.or_else(|| usual_places().into_iter().find(|place| place.exists()))
+        named.or_else(|| usual_places().into_iter().find(|place| is_there(place)))
     }
 
     /// The configuration that is named, or the first that is found.
@@ -293,6 +325,14 @@ impl ConfigArgs {
         let config = Config::parse(&source)?;
         Ok(Some((source, config)))
     }
+}
+
+/// Whether there is a configuration. The service's may be in a folder that is not for everybody: then there is one, and
+/// that it cannot be read is to be said rather than to go on as if there were none.
+fn is_there(place: &Path) -> bool {
+    place
+        .try_exists()
+        .unwrap_or_else(|_| place == Path::new(SYSTEM_PLACE))
 }
 
 /// What a host on the command line is for.
@@ -313,6 +353,24 @@ fn host_of_environment() -> Result<Option<Host>, Failure> {
         .map(|value| value.to_string_lossy().parse())
         .transpose()
         .map_err(|error: String| Failure::Usage(format!("KSTAR_HOST: {error}")))
+}
+
+/// The address that the environment names for HTTP.
+fn http_of_environment() -> Result<Option<ListenAddress>, Failure> {
+    environment("KSTAR_HTTP")
+        .map(|value| value.to_string_lossy().parse())
+        .transpose()
+        .map_err(|error: String| Failure::Usage(format!("KSTAR_HTTP: {error}")))
+}
+
+/// The variable that may hold the token of HTTP.
+#[cfg(feature = "http")]
+const HTTP_TOKEN: &str = "KSTAR_HTTP_TOKEN";
+
+/// The token of HTTP that the environment holds.
+#[cfg(feature = "http")]
+fn http_token_of_environment() -> Option<Secret> {
+    environment(HTTP_TOKEN).map(|_| Secret::Env(HTTP_TOKEN.to_owned()))
 }
 
 /// Which inverter a command asks, for commands that ask just one.

@@ -27,6 +27,7 @@ mod influxdb;
 mod init;
 mod kstar_sharp;
 mod logs;
+mod manual;
 mod meter;
 mod modules;
 #[cfg(feature = "mqtt")]
@@ -36,6 +37,8 @@ mod output;
 mod past;
 mod process;
 mod read;
+#[cfg(feature = "mqtt")]
+mod reload;
 mod run;
 mod spool;
 mod stop;
