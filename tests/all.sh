@@ -11,7 +11,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 say "Debian packages"
 declare -A packages=([cc]=gcc [strace]=strace [systemd-analyze]=systemd
-  [man]=man-db [mandoc]=mandoc [zsh]=zsh [fish]=fish [ip]=iproute2 [mount]=mount
+  [man]=man-db [mandoc]=mandoc [zsh]=zsh [fish]=fish [ip]=iproute2 [mount]=mount [tmux]=tmux
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
   [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics)
 missing=()

@@ -57,7 +57,7 @@ pub(super) fn colours(terminal: bool) -> bool {
 pub fn start(level: Level, format: Format) {
     let colours = colours(io::stderr().is_terminal());
     let logs = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_max_level(LevelFilter::from(level))
         .with_target(false)
         // A log that cannot be written (a full disk, a closed pipe) must not end the collecting: reporting that on
@@ -68,6 +68,17 @@ pub fn start(level: Level, format: Format) {
         Format::Text => logs.init(),
         Format::Json => logs.json().flatten_event(true).init(),
     }
+}
+
+/// Where logs go: standard error, or the live page while that is up.
+#[cfg(feature = "watch")]
+fn writer() -> crate::watch::log::Writer {
+    crate::watch::log::Writer
+}
+
+#[cfg(not(feature = "watch"))]
+fn writer() -> io::Stderr {
+    io::stderr()
 }
 
 /// Says something on standard error whatever is logged: in the form of the log where that is for machines.

@@ -44,4 +44,6 @@ mod spool;
 mod stop;
 #[cfg(feature = "history")]
 mod takeover;
+#[cfg(feature = "watch")]
+mod watch;
 mod world;
