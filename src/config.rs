@@ -26,6 +26,12 @@ use crate::sinks::SinkSections;
 use crate::tariff::{Mistake, Tariff};
 use crate::wire::ApAddress;
 
+mod http;
+
+#[cfg(not(feature = "http"))]
+pub use http::NOT_BUILT as HTTP_NOT_BUILT;
+pub use http::{HttpSection, ListenAddress};
+
 /// The shortest interval between polls of a real inverter.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -52,6 +58,8 @@ pub struct Config {
     pub inverters: Vec<InverterSection>,
     /// Where readings go.
     pub sinks: SinkSections,
+    /// Metrics, health and the API; nobody listens without it.
+    pub http: Option<HttpSection>,
     /// What electricity costs, the oldest prices first; nothing if reports need not tell.
     #[serde(rename = "tariff")]
     pub tariffs: Vec<Tariff>,
@@ -388,6 +396,17 @@ impl Source {
         self.error_at(&[Step::Key("sinks"), Step::Key(sink)], message)
     }
 
+    /// A mistake in the value of a key that stands in no section.
+    pub fn key_error(&self, key: &str, message: String) -> ConfigError {
+        self.error_at(&[Step::Key(key)], message)
+    }
+
+    /// A mistake in the section `[http]`, in the value of a key.
+    #[cfg(feature = "http")]
+    pub fn http_error(&self, key: &str, message: String) -> ConfigError {
+        self.error_at(&[Step::Key("http"), Step::Key(key)], message)
+    }
+
     fn error_at(&self, path: &[Step<'_>], message: String) -> ConfigError {
         self.error(locate(&self.text, path), message)
     }
@@ -509,6 +528,11 @@ impl Config {
                 let path = vec![Key("sinks"), Key(sink.name()), Key("delivery"), Key(key)];
                 return Err((path, message));
             }
+        }
+        #[cfg(feature = "http")]
+        if let Some(http) = &self.http {
+            http.check()
+                .map_err(|message| (vec![Key("http"), Key("listen")], message))?;
         }
         Tariff::check(&self.tariffs).map_err(|mistake| {
             let Mistake {
@@ -836,6 +860,62 @@ mod tests {
             assert!(shown.contains(words), "{text}\n{shown}");
             assert!(shown.contains('^'), "{text}\n{shown}");
         }
+    }
+
+    #[test]
+    #[cfg(feature = "http")]
+    fn whoever_listens_beyond_this_machine_needs_a_token_or_says_that_none_is_needed() {
+        for (text, place, words) in [
+            ("[http]", "1:1", "missing field `listen`"),
+            (
+                "[http]\nlisten = '127.0.0.1'",
+                "2:10",
+                "like \"127.0.0.1:8099\"",
+            ),
+            ("[http]\nlisten = 8099", "2:10", "expected a string"),
+            (
+                "[http]\nlisten = '0.0.0.0:8099'",
+                "2:10",
+                "allow_without_token",
+            ),
+            ("[http]\nlisten = '[::]:8099'", "2:10", "needs a `token`"),
+            (
+                "[http]\nlisten = '127.0.0.1:1'\ntoken = 7",
+                "3:9",
+                "in quotes",
+            ),
+            (
+                "[http]\nlisten = '127.0.0.1:1'\nport = 1",
+                "3:1",
+                "`allow_without_token`",
+            ),
+        ] {
+            let shown = error(text);
+            assert!(
+                shown.starts_with(&format!("kstar.toml:{place}: ")),
+                "{text}\n{shown}"
+            );
+            assert!(shown.contains(words), "{text}\n{shown}");
+        }
+        for text in [
+            "[http]\nlisten = '127.9.9.9:0'",
+            "[http]\nlisten = '[::1]:80'",
+            "[http]\nlisten = '0.0.0.0:80'\ntoken = 'a'",
+            "[http]\nlisten = '0.0.0.0:80'\nallow_without_token = true",
+        ] {
+            assert!(
+                Config::parse(&Source::new("kstar.toml", text)).is_ok(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "http"))]
+    fn a_section_that_is_not_built_is_said() {
+        let shown = error("[http]\nlisten = '127.0.0.1:8099'");
+        assert!(shown.starts_with("kstar.toml:1:"), "{shown}");
+        assert!(shown.contains("--features http"), "{shown}");
     }
 
     #[test]

@@ -22,16 +22,23 @@
 //! | [`meter`] | power to energy | files, clocks, logs, tokio |
 //! | [`ledger`] | what gate and meter must not forget, in a file | inverters, sinks |
 //! | [`station`] | one inverter's way from poll to event, through the four before | configuration, sinks |
+//! | `client` | asks the API of a running collector | what the answers mean |
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
+//! | [`setup`] | a configuration as what is to run, and what changes between two | how that is done |
+//! | [`supervisor`] | runs a setup to the end, and puts another in its place | the command line, where a configuration stands |
+//! | [`serving`] | HTTP as a unit that starts, changes and stops with a setup | what is asked |
+//! | [`service`] | what the service manager is told, and whether polling makes progress | who decides what runs |
 //! | [`board`] | how every inverter and sink is at this moment | who looks at it |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | `backfill` | what of a history was pushed already | sinks, the history, clocks |
+//! | `http` | metrics, health and the API over HTTP | the command line, the configuration |
 //! | `old_history` | the database of kstar.sharp as readings, its local times as moments | where they go |
 //! | [`overview`] | the board as data, for the HTTP API and the live page | where it goes |
 //! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | `report` | what a day, month or year comes to: definitions, and a history's buckets made into figures | the command line, the configuration |
+//! | `series` | rows of a history as files and the HTTP API have them | where they go |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
 //! | [`check`] | how this machine and an inverter are, for somebody who waits | configuration, the command line, sinks |
 //! | [`tariff`] | what electricity costs, and when | where energies come from |
@@ -49,11 +56,15 @@ pub mod backfill;
 pub mod board;
 pub mod check;
 pub mod cli;
+#[cfg(any(feature = "http", feature = "watch"))]
+pub mod client;
 pub mod clock;
 pub mod collector;
 pub mod config;
 pub mod discovery;
 pub mod gate;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod ledger;
 pub mod link;
 pub mod lock;
@@ -68,8 +79,14 @@ pub mod plot;
 pub mod poll;
 #[cfg(feature = "history")]
 pub mod report;
+#[cfg(feature = "history")]
+pub mod series;
+pub mod service;
+pub mod serving;
+pub mod setup;
 pub mod simulator;
 pub mod sinks;
 pub mod station;
+pub mod supervisor;
 pub mod tariff;
 pub mod wire;

@@ -4,7 +4,8 @@
     feature = "stdout",
     feature = "sqlite",
     feature = "mqtt",
-    feature = "influxdb"
+    feature = "influxdb",
+    feature = "http"
 ))]
 #![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -64,6 +65,7 @@ fn every_legal_key_is_in_the_example() {
         "[meter]",
         "[[inverter]]",
         "[[tariff]]",
+        "[http]",
         "[sinks]",
         "[sinks.stdout]",
         "[sinks.stdout.delivery]",

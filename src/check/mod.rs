@@ -3,5 +3,7 @@
 //!
 //! Nothing is written to an inverter, and what is looked at is left as it was. Each finding says what mends it.
 
+#[cfg(feature = "http")]
+pub mod http;
 pub mod inverter;
 pub mod machine;

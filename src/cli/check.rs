@@ -91,6 +91,15 @@ fn plan(
             section.name()
         )?;
     }
+    #[cfg(feature = "http")]
+    if let Some(http) = &config.http {
+        let who = match (&http.token, http.listen.0.ip().is_loopback()) {
+            (Some(_), _) => "whoever has the token may ask",
+            (None, true) => "this machine may ask, without a token",
+            (None, false) => "everybody in its networks may ask, without a token",
+        };
+        writeln!(out, "http: {}; {who}", http.listen)?;
+    }
     writeln!(
         out,
         "the configuration is in order; nothing was asked, opened or written (--connect does that)"
@@ -130,6 +139,11 @@ async fn connect(
             findings.push(Finding::good("far side", "none that could be missing"));
         }
         shown.show(&findings)?;
+    }
+    #[cfg(feature = "http")]
+    if let Some(http) = &config.http {
+        shown.begin("http".to_owned())?;
+        shown.show(&crate::check::http::look(http.listen.0, http.token.clone()).await)?;
     }
     shown.end()
 }

@@ -11,18 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::{Reading, SCHEMA, UnixMillis};
+use kstar_sink::reading::{Reading, UnixMillis};
 use kstar_sink::units::Kind;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
 
 use super::output::NewFile;
 use super::progress::Progress;
 use super::stored::{Stored, StoredArgs};
 use super::{Failure, in_background};
 use crate::period::{range, timestamp};
-use crate::report::show::Plain;
-use crate::sinks::history::{Aggregate, Bucket, HistoryError, Level};
+use crate::series::{BucketAsJson, Resolution, narrow};
+use crate::sinks::history::{Aggregate, Bucket, HistoryError};
 
 /// How many rows pass between two looks at the bar and at the order to stop.
 const ROWS_AT_ONCE: u64 = 512;
@@ -57,31 +55,6 @@ pub struct ExportArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Resolution {
-    /// Every reading
-    #[default]
-    Raw,
-    /// Five minutes
-    #[value(name = "5min")]
-    FiveMinutes,
-    /// Hours of the local clock
-    Hour,
-    /// Days by local midnight
-    Day,
-}
-
-impl Resolution {
-    fn level(self) -> Option<Level> {
-        match self {
-            Self::Raw => None,
-            Self::FiveMinutes => Some(Level::FiveMinutes),
-            Self::Hour => Some(Level::Hour),
-            Self::Day => Some(Level::Day),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A header and a row each
     #[default]
@@ -100,7 +73,11 @@ fn export(args: &ExportArgs, stop: &AtomicBool) -> Result<(), Failure> {
         let message = "times in JSON are always UTC; leave --local away, or use --format csv";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let quantities = quantities(args)?;
+    let names: Vec<&str> = args.quantities.iter().map(String::as_str).collect();
+    let quantities = args
+        .resolution
+        .quantities(&names, "--resolution raw")
+        .map_err(Failure::Usage)?;
     let stored = args.stored.open()?;
     let span =
         range(args.from.as_deref(), args.to.as_deref(), &stored.now).map_err(Failure::Usage)?;
@@ -127,32 +104,6 @@ fn export(args: &ExportArgs, stop: &AtomicBool) -> Result<(), Failure> {
             file.complete()
         }
     }
-}
-
-/// The quantities that are asked for, or all that the resolution has.
-fn quantities(args: &ExportArgs) -> Result<Vec<Quantity>, Failure> {
-    let fits = |quantity: Quantity| args.resolution == Resolution::Raw || has_aggregate(quantity);
-    if args.quantities.is_empty() {
-        let all = Quantity::ALL.iter().copied();
-        return Ok(all.filter(|quantity| fits(*quantity)).collect());
-    }
-    let named = |name: &String| {
-        let quantity = Quantity::from_name(name.trim()).ok_or_else(|| {
-            let all: Vec<&str> = Quantity::ALL.iter().map(|one| one.name()).collect();
-            Failure::Usage(format!(
-                "no quantity is named `{name}`; there are: {}",
-                all.join(", ")
-            ))
-        })?;
-        if fits(quantity) {
-            Ok(quantity)
-        } else {
-            Err(Failure::Usage(format!(
-                "`{quantity}` is no number, so it has no mean; leave it away, or use --resolution raw"
-            )))
-        }
-    };
-    args.quantities.iter().map(named).collect()
 }
 
 /// Why an export has ended before its end.
@@ -297,11 +248,7 @@ impl Form<'_> {
     fn reading(&self, reading: &mut Reading, out: &mut dyn Write) -> io::Result<()> {
         match self.format {
             Format::Json => {
-                for quantity in Quantity::ALL {
-                    if !self.quantities.contains(quantity) {
-                        reading.values.set_raw(*quantity, None);
-                    }
-                }
+                narrow(reading, &self.quantities);
                 serde_json::to_writer(&mut *out, &reading)?;
             }
             Format::Csv => {
@@ -359,67 +306,12 @@ impl Form<'_> {
     }
 }
 
-/// Whether buckets have something of it.
-fn has_aggregate(quantity: Quantity) -> bool {
-    match quantity.description().kind {
-        Kind::Measurement | Kind::Counter => true,
-        Kind::Mode(_) | Kind::Flags(_) | Kind::Bits | Kind::Clock => false,
-    }
-}
-
 /// A field of CSV: quoted where a comma, a quote or a line break would part it.
 fn quoted(text: String) -> String {
     if text.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
         text
-    }
-}
-
-/// What readings come to, as one flat JSON object with an object for each quantity.
-struct BucketAsJson<'a> {
-    inverter: &'a str,
-    bucket: &'a Bucket,
-    quantities: &'a [Quantity],
-}
-
-impl Serialize for BucketAsJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(untagged)]
-        enum Of {
-            Measured { mean: Plain, min: Plain, max: Plain },
-            Counted { grown: Plain },
-        }
-        let Bucket {
-            begin,
-            end,
-            samples,
-            covered,
-            values,
-        } = self.bucket;
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("schema", &SCHEMA)?;
-        line.serialize_entry("begin", &format_args!("{begin}"))?;
-        line.serialize_entry("end", &format_args!("{end}"))?;
-        line.serialize_entry("inverter", self.inverter)?;
-        line.serialize_entry("samples", samples)?;
-        line.serialize_entry("covered", &Plain(covered.as_secs_f64()))?;
-        for (quantity, value) in self.quantities.iter().zip(values) {
-            let of = match *value {
-                Some(Aggregate::Measured { mean, min, max }) => Of::Measured {
-                    mean: Plain(mean),
-                    min: Plain(min),
-                    max: Plain(max),
-                },
-                Some(Aggregate::Counted { grown }) => Of::Counted {
-                    grown: Plain(grown),
-                },
-                None => continue,
-            };
-            line.serialize_entry(quantity.name(), &of)?;
-        }
-        line.end()
     }
 }
 

@@ -10,11 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "http")]
+use kstar_sink::setting::Secret;
 
 use crate::config::{
-    Config, ConfigError, Host, InverterSection, SYSTEM_PLACE, Source, usual_places,
+    Config, ConfigError, Host, InverterSection, ListenAddress, SYSTEM_PLACE, Source, usual_places,
 };
 use crate::poll::{Manners, Requester, Target};
+use crate::supervisor::Reloads;
 
 #[cfg(feature = "history")]
 pub mod backfill;
@@ -28,6 +31,8 @@ pub mod explain;
 pub mod export;
 pub mod fields;
 mod findings;
+#[cfg(feature = "http")]
+pub mod health;
 #[cfg(feature = "history")]
 pub mod import;
 pub mod init;
@@ -97,6 +102,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Write a first configuration: find inverters, ask a few questions
     Init(init::InitArgs),
+    /// Ask a running collector whether all is well, as a container's health check does
+    #[cfg(feature = "http")]
+    Health(health::HealthArgs),
     /// Explain the bytes of a datagram
     Explain(explain::ExplainArgs),
     /// Show the energy counters, or let them go on from other readings
@@ -140,20 +148,34 @@ impl Cli {
         self.log_level.unwrap_or(usual)
     }
 
+    /// What SIGHUP means: only `run` has something to reload.
+    pub fn hang_up(&self) -> signals::HangUp {
+        match &self.command {
+            Command::Run(_) => signals::HangUp::of_this_process(),
+            _ => signals::HangUp::Stops,
+        }
+    }
+
     /// Runs the command; those that run for long end when `shutdown` does.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()>,
+        reloads: &Reloads,
+    ) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         match self.command {
             Command::Run(args) => {
                 // The sink for standard output has a thread of its own, which needs the lock.
                 drop(out);
                 let summary = move |message: &str| logging::say(self.log_format, "INFO", message);
-                run::run(args, summary, shutdown).await
+                run::run(args, summary, shutdown, reloads).await
             }
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
             Command::Check(args) => check::run(args, &mut out).await,
             Command::Init(args) => init::run(args, &mut out, shutdown).await,
+            #[cfg(feature = "http")]
+            Command::Health(args) => health::run(args, &mut out).await,
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Meter(args) => meter::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
@@ -331,6 +353,24 @@ fn host_of_environment() -> Result<Option<Host>, Failure> {
         .map(|value| value.to_string_lossy().parse())
         .transpose()
         .map_err(|error: String| Failure::Usage(format!("KSTAR_HOST: {error}")))
+}
+
+/// The address that the environment names for HTTP.
+fn http_of_environment() -> Result<Option<ListenAddress>, Failure> {
+    environment("KSTAR_HTTP")
+        .map(|value| value.to_string_lossy().parse())
+        .transpose()
+        .map_err(|error: String| Failure::Usage(format!("KSTAR_HTTP: {error}")))
+}
+
+/// The variable that may hold the token of HTTP.
+#[cfg(feature = "http")]
+const HTTP_TOKEN: &str = "KSTAR_HTTP_TOKEN";
+
+/// The token of HTTP that the environment holds.
+#[cfg(feature = "http")]
+fn http_token_of_environment() -> Option<Secret> {
+    environment(HTTP_TOKEN).map(|_| Secret::Env(HTTP_TOKEN.to_owned()))
 }
 
 /// Which inverter a command asks, for commands that ask just one.

@@ -8,20 +8,29 @@ use std::time::Duration;
 use clap::Args;
 use kstar_sink::reading::Event;
 use kstar_sink::setting::Secret;
-use kstar_sink::sink::Context;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, kstar_sharp};
+use super::{
+    ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, http_of_environment,
+    kstar_sharp,
+};
+#[cfg(feature = "http")]
+use super::{HTTP_TOKEN, http_token_of_environment};
 use crate::clock::WallClock;
-use crate::collector::{Collector, InverterPlan, Metering, SinkEnding, SinkPlan};
-use crate::config::{Config, Host, InverterSection, Source};
+use crate::collector::{Collector, Metering, SinkPlan};
+#[cfg(feature = "http")]
+use crate::config::HttpSection;
+use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::lock::StateLock;
-use crate::poll::Manners;
+use crate::service::Manager;
+use crate::setup::Setup;
+pub(super) use crate::setup::{context, inverter_plans};
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
+use crate::supervisor::{self, Read, Reloads, Supervisor};
 
 /// Where the history goes without a configuration.
 pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";
@@ -38,6 +47,9 @@ const SUMMARY_EVERY: u64 = 100;
 /// What a broker on the command line is for.
 const MQTT_HELP: &str = "Publish to this MQTT broker, in place of the configuration's [env: KSTAR_MQTT, and for its user KSTAR_MQTT_USERNAME and KSTAR_MQTT_PASSWORD]";
 
+/// What an address on the command line is for.
+const HTTP_HELP: &str = "Serve metrics, health and the API here, in place of the configuration's address [env: KSTAR_HTTP, and for its token KSTAR_HTTP_TOKEN]";
+
 /// What silence means.
 const SILENT_HELP: &str =
     "Log only errors, and one line for a hundred readings [env: KSTAR_SILENT]";
@@ -51,6 +63,8 @@ pub struct RunArgs {
     host: Option<Host>,
     #[arg(long, value_name = "HOST|URL", help = MQTT_HELP)]
     mqtt: Option<String>,
+    #[arg(long, value_name = "ADDRESS:PORT", help = HTTP_HELP)]
+    http: Option<ListenAddress>,
     /// Publish the topics of kstar.sharp; set by its arguments --ip-…, --mqtt-… and by its environment
     #[arg(long, hide = true, action = clap::ArgAction::Count)]
     kstar_sharp: u8,
@@ -68,6 +82,31 @@ impl RunArgs {
             || environment("KSTAR_SILENT").is_some()
             || (kstar_sharp::silent() && self.config.find().is_none())
     }
+
+    /// What is said in place of the configuration.
+    fn overrides(&self) -> Result<Overrides, Failure> {
+        let overrides = Overrides::new(self.host.clone(), self.mqtt.clone(), self.kstar_sharp > 0)?;
+        Ok(overrides.with_http(self.http))
+    }
+
+    /// What reads the configuration again, if it stands in a file: the same one, whatever is found elsewhere by then.
+    fn read_again(&self, source: &Source) -> Option<Read> {
+        if self.demo {
+            return None;
+        }
+        self.config.find()?;
+        let config = ConfigArgs {
+            config: Some(source.path().to_owned()),
+        };
+        let args = Self {
+            config,
+            ..self.clone()
+        };
+        Some(Arc::new(move || {
+            let read = || load(&args.config, args.overrides()?);
+            read().map_err(|failure| failure.to_string())
+        }))
+    }
 }
 
 /// What arguments and environment say in place of the configuration, in the order of their weight.
@@ -76,6 +115,7 @@ pub(super) struct Overrides {
     host: Option<Host>,
     broker: Option<String>,
     kstar_sharp: bool,
+    http: Option<ListenAddress>,
 }
 
 impl Overrides {
@@ -94,7 +134,16 @@ impl Overrides {
             },
             broker: broker.or_else(broker_of_environment),
             kstar_sharp,
+            http: http_of_environment()?,
         })
+    }
+
+    /// Serves HTTP at this address.
+    fn with_http(self, listen: Option<ListenAddress>) -> Self {
+        Self {
+            http: listen.or(self.http),
+            ..self
+        }
     }
 
     /// What the environment says as it did for kstar.sharp, which weighs least: only where there is no file.
@@ -120,11 +169,13 @@ impl Overrides {
     }
 }
 
-/// Collects until `shutdown` is ready. Where few words are wanted, each hundredth reading is told to `summary`.
+/// Collects until `shutdown` is ready, and reads the configuration again with each of `reloads`. Where few words are
+/// wanted, each hundredth reading is told to `summary`.
 pub async fn run(
     args: RunArgs,
     summary: impl Fn(&str) + Send + 'static,
     shutdown: impl Future<Output = ()>,
+    reloads: &Reloads,
 ) -> Result<(), Failure> {
     let demo = if args.demo {
         Some(start_demo().await?)
@@ -133,30 +184,30 @@ pub async fn run(
     };
     let silent = args.silent();
     let (source, config) = match &demo {
-        Some(inverter) => (Source::new("demonstration", ""), demo_config(inverter)),
-        None => load(
-            &args.config,
-            Overrides::new(args.host, args.mqtt, args.kstar_sharp > 0)?,
-        )?,
+        Some(inverter) => {
+            let mut config = demo_config(inverter);
+            serve_at(&mut config, args.http.or(http_of_environment()?))?;
+            (Source::new("demonstration", ""), config)
+        }
+        None => load(&args.config, args.overrides()?)?,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
-    let grace = config.collector.grace;
-    let inverters = inverter_plans(&config);
-    let context = context(&config);
-    let settings = config.metering();
+    let read = args.read_again(&source);
+    let setup = Arc::new(Setup::new(source, config));
+    let state_dir = setup.context.state_dir.clone();
     // Held to the end. A demonstration keeps nothing.
     let _lock = if demo.is_none() {
-        lock(context.state_dir.clone()).await?
+        lock(state_dir.clone()).await?
     } else {
         None
     };
     let (keeper, closing) = if demo.is_none() {
-        open_ledger(context.state_dir.clone()).await?
+        open_ledger(state_dir).await?
     } else {
         (Keeper::default(), Closing::default())
     };
     let metering = Metering {
-        settings,
+        settings: setup.metering.clone(),
         keeper,
         closing,
     };
@@ -164,51 +215,23 @@ pub async fn run(
     let sinks = tokio::select! {
         // A locked history may take seconds to open.
         () = &mut shutdown => return Ok(()),
-        sinks = open_sinks(config.sinks, context, grace / 2, source) => sinks?,
+        sinks = open_sinks(setup.clone()) => sinks?,
     };
 
-    let mut collector = Collector::new(WallClock::default(), metering);
-    for sink in sinks {
-        collector.start_sink(sink);
-    }
+    let collector = Collector::new(WallClock::default(), metering);
+    let mut supervisor = Supervisor::new(collector, setup, Manager::of_environment());
     if silent {
-        tokio::spawn(summarize(collector.subscribe(), summary));
+        tokio::spawn(summarize(supervisor.subscribe(), summary));
     }
-    for inverter in inverters {
-        tracing::info!(inverter = &*inverter.name, host = %inverter.target, "polling");
-        collector.start_inverter(inverter).await;
-    }
-    let all_well = collect(&mut collector, shutdown).await;
-    let drained = collector.stop(grace).await;
+    supervisor.start(sinks).await?;
+    let all_well = supervisor.run(shutdown, reloads, read).await;
     if let Some(inverter) = demo {
         inverter.stop().await;
     }
-    if all_well && drained {
+    if all_well {
         Ok(())
     } else {
         Err(Failure::Logged)
-    }
-}
-
-/// Waits for the end: the order to stop, a far side that has ended in order, or no sink left. Says whether no sink
-/// has broken.
-async fn collect(
-    collector: &mut Collector,
-    mut shutdown: impl Future<Output = ()> + Unpin,
-) -> bool {
-    let mut all_well = true;
-    loop {
-        tokio::select! {
-            () = &mut shutdown => return all_well,
-            (_, ending) = collector.sink_ended() => match ending {
-                SinkEnding::FarSideClosed => return all_well,
-                _ => all_well = false,
-            },
-        }
-        if !collector.has_sinks() {
-            tracing::error!("no sink is left to collect for");
-            return false;
-        }
     }
 }
 
@@ -245,6 +268,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         host,
         broker,
         kstar_sharp,
+        http,
     } = overrides.or_kstar_sharp(environment)?;
     let (source, mut config) = loaded.unwrap_or_else(|| {
         // kstar.sharp stored nothing, and its containers may have no place to.
@@ -274,6 +298,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
             ))
         })?;
     }
+    serve_at(&mut config, http)?;
     if config.sinks.enabled().next().is_none() {
         let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
         return Err(Failure::Usage(format!(
@@ -299,6 +324,36 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         }
     }
     Ok((source, config))
+}
+
+/// Serves HTTP at this address, if there is one, in place of the configuration's.
+#[cfg(feature = "http")]
+fn serve_at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
+    let Some(listen) = listen else {
+        return Ok(());
+    };
+    let section = config.http.get_or_insert_with(|| HttpSection::new(listen));
+    section.listen = listen;
+    if let Some(token) = http_token_of_environment() {
+        section.token = Some(token);
+    }
+    section.check().map_err(|error| {
+        Failure::Usage(format!(
+            "the address that --http or KSTAR_HTTP names is not enough: {error}; the environment may have the token in {HTTP_TOKEN}"
+        ))
+    })
+}
+
+/// Says that this build has no HTTP, if it is asked for.
+#[cfg(not(feature = "http"))]
+fn serve_at(_config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
+    match listen {
+        None => Ok(()),
+        Some(_) => Err(Failure::Usage(format!(
+            "--http or KSTAR_HTTP: {}",
+            crate::config::HTTP_NOT_BUILT
+        ))),
+    }
 }
 
 /// The user at the broker that the environment names.
@@ -340,39 +395,6 @@ fn demo_config(inverter: &simulator::Running) -> Config {
     config
 }
 
-/// What sinks may know of a configuration.
-pub(super) fn context(config: &Config) -> Context {
-    Context {
-        inverters: config
-            .inverters()
-            .iter()
-            .map(|inverter| Arc::from(inverter.name.as_str()))
-            .collect(),
-        poll_interval: config.collector.poll_interval,
-        state_dir: config.state_dir(),
-        zone: config.zone(),
-        version: env!("CARGO_PKG_VERSION"),
-    }
-}
-
-/// How each inverter is polled.
-pub(super) fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
-    let collector = &config.collector;
-    let plan = |inverter: InverterSection| InverterPlan {
-        gate: config.gate(&inverter),
-        name: inverter.name.as_str().into(),
-        target: inverter.target(collector),
-        manners: Manners::new(
-            inverter.ap_address,
-            collector.timeout,
-            collector.tries.get(),
-            collector.allow_fast_polling,
-        ),
-        interval: collector.poll_interval,
-    };
-    config.inverters().into_iter().map(plan).collect()
-}
-
 /// Takes the lock of the state folder, on a thread that may block.
 async fn lock(state_dir: PathBuf) -> Result<Option<StateLock>, Failure> {
     match tokio::task::spawn_blocking(move || StateLock::take(&state_dir)).await {
@@ -394,25 +416,9 @@ async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
 }
 
 /// Opens every sink on a thread that may block.
-async fn open_sinks(
-    sections: SinkSections,
-    context: Context,
-    draining: Duration,
-    source: Source,
-) -> Result<Vec<SinkPlan>, Failure> {
-    for section in sections.enabled() {
-        tracing::info!(
-            sink = section.name(),
-            destination = section.destination(&context),
-            "opening"
-        );
-    }
-    let opened = tokio::task::spawn_blocking(move || sections.open(&context, draining)).await;
-    match opened {
-        Ok(Ok(sinks)) => Ok(sinks),
-        Ok(Err((name, error))) => Err(source
-            .sink_error(name, format!("the sink {name} cannot work: {error}"))
-            .into()),
+async fn open_sinks(setup: Arc<Setup>) -> Result<Vec<SinkPlan>, Failure> {
+    match tokio::task::spawn_blocking(move || supervisor::open_sinks(&setup)).await {
+        Ok(opened) => opened.map_err(Failure::Usage),
         Err(error) => Err(Failure::Runtime(format!(
             "opening the sinks has failed: {error}"
         ))),

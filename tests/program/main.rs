@@ -37,6 +37,8 @@ mod output;
 mod past;
 mod process;
 mod read;
+#[cfg(feature = "mqtt")]
+mod reload;
 mod run;
 mod spool;
 mod stop;

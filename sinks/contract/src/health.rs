@@ -1,6 +1,7 @@
 //! How a sink is: its state and its counts. Whoever asks gets a snapshot; only changes of state are logged.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,8 @@ pub struct Snapshot {
 pub struct Health {
     name: &'static str,
     snapshot: Mutex<Snapshot>,
+    /// Nothing will mend it.
+    broken: AtomicBool,
 }
 
 impl Health {
@@ -78,6 +81,7 @@ impl Health {
         Self {
             name,
             snapshot: Mutex::new(snapshot),
+            broken: AtomicBool::new(false),
         }
     }
 
@@ -146,9 +150,15 @@ impl Health {
 
     /// Marks the sink as broken for good.
     pub fn broken(&self, reason: &str) {
+        self.broken.store(true, Ordering::Relaxed);
         self.lock().state = State::Down {
             reason: reason.to_owned(),
         };
+    }
+
+    /// Whether it is broken for good.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {

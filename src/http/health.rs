@@ -1,0 +1,228 @@
+//! `/health`: whether somebody should look at the collector, and why.
+//!
+//! It is asked for years by programs that raise an alarm or start the collector anew, so it says no only for what does not
+//! pass by itself. Gaps of nine minutes are normal for the WiFi modules of these inverters, and a broker or a database may
+//! be started anew: neither is a reason. What is one stands at the constants.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kstar_sink::health::State as SinkState;
+use kstar_sink::reading::Reachability;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::board::{Board, InverterEntry};
+
+/// An inverter without a reading for so long: longer than the gaps that pass by themselves.
+pub const SILENT_TOO_LONG: Duration = Duration::from_secs(15 * 60);
+
+/// A sink that has not delivered for so long: longer than a far side takes to be started anew.
+pub const DOWN_TOO_LONG: Duration = Duration::from_secs(5 * 60);
+
+/// Polling that has not come on for so long, beyond two intervals. A silent inverter is still asked once a minute, so
+/// this is a fault of the program.
+pub const STUCK_TOO_LONG: Duration = Duration::from_secs(5 * 60);
+
+/// How often the watcher looks.
+const LOOKS: Duration = Duration::from_secs(5);
+
+/// Whether all is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether it is.
+    pub healthy: bool,
+    /// Why not; absent for whoever may not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<Vec<Reason>>,
+    /// The version of the collector; absent for whoever may not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// What is not well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What it is about: `inverter roof`, `sink mqtt`, `collector`.
+    pub part: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Remembers since when things are as they are, where the board does not tell.
+pub(super) struct Watcher {
+    board: Arc<Board>,
+    began: Instant,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// How far each inverter's polling has come, and since when it has not come further.
+    polls: BTreeMap<Arc<str>, (u64, Instant)>,
+    /// Since when each sink is down.
+    down: BTreeMap<&'static str, Instant>,
+}
+
+impl Watcher {
+    pub(super) fn new(board: Arc<Board>) -> Self {
+        Self {
+            board,
+            began: Instant::now(),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Looks now and then, for ever.
+    pub(super) async fn run(&self) {
+        let mut looks = interval(LOOKS);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            self.look();
+        }
+    }
+
+    fn look(&self) {
+        let now = Instant::now();
+        let inverters = self.board.inverters();
+        let sinks = self.board.sinks();
+        let mut seen = self.seen();
+        seen.polls
+            .retain(|name, _| inverters.iter().any(|entry| entry.name == *name));
+        for entry in &inverters {
+            let come = progress(entry);
+            let known = seen.polls.entry(entry.name.clone()).or_insert((come, now));
+            if known.0 != come {
+                *known = (come, now);
+            }
+        }
+        seen.down
+            .retain(|name, _| sinks.iter().any(|sink| sink.name() == *name));
+        for sink in &sinks {
+            if matches!(sink.snapshot().state, SinkState::Down { .. }) {
+                seen.down.entry(sink.name()).or_insert(now);
+            } else {
+                seen.down.remove(sink.name());
+            }
+        }
+    }
+
+    /// Whether all is well at this moment, and everything that is not.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.look();
+        let mut reasons = Vec::new();
+        let mut reason = |part: String, reason: String| reasons.push(Reason { part, reason });
+        let inverters = self.board.inverters();
+        if inverters.is_empty() && self.began.elapsed() > SILENT_TOO_LONG {
+            reason("collector".to_owned(), "no inverter is polled".to_owned());
+        }
+        let seen = self.seen();
+        for entry in &inverters {
+            let part = || format!("inverter {}", entry.name);
+            let stuck = STUCK_TOO_LONG.saturating_add(entry.interval.saturating_mul(2));
+            if let Some((_, since)) = seen.polls.get(&entry.name)
+                && since.elapsed() > stuck
+            {
+                let said = format!(
+                    "polling has not come on for {}; start the collector anew, and please report this",
+                    minutes(since.elapsed())
+                );
+                reason(part(), said);
+            } else if let Some(said) = silence(entry) {
+                reason(part(), said);
+            }
+        }
+        for sink in self.board.sinks() {
+            let part = || format!("sink {}", sink.name());
+            let down = seen.down.get(sink.name()).map(Instant::elapsed);
+            match sink.snapshot().state {
+                SinkState::Down { reason: why } if sink.is_broken() => reason(
+                    part(),
+                    format!("{why}; start the collector anew, and please report this"),
+                ),
+                SinkState::Down { reason: why } if down > Some(DOWN_TOO_LONG) => {
+                    let down = minutes(down.unwrap_or_default());
+                    reason(part(), format!("down for {down}: {why}"));
+                }
+                SinkState::Ended => reason(part(), "its far side has ended".to_owned()),
+                SinkState::Opening | SinkState::Up | SinkState::Down { .. } => {}
+            }
+        }
+        Verdict {
+            healthy: reasons.is_empty(),
+            reasons: Some(reasons),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // Nothing panics while it holds the lock.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Verdict {
+    /// What everybody may know.
+    pub(super) fn bare(self) -> Self {
+        Self {
+            healthy: self.healthy,
+            reasons: None,
+            version: None,
+        }
+    }
+}
+
+/// What there is to say of an inverter without readings.
+fn silence(entry: &InverterEntry) -> Option<String> {
+    let present = entry.present();
+    let without = match &present.newest {
+        Some((at, _)) => at.elapsed(),
+        // Nothing has changed since it was put up, or since it was called silent soon after.
+        None => present.since.elapsed(),
+    };
+    if without <= SILENT_TOO_LONG {
+        return None;
+    }
+    let without = minutes(without);
+    Some(match (present.reachability, &present.newest) {
+        (Some(Reachability::Online), _) => {
+            let refused = entry.gate.refused.load(Ordering::Relaxed);
+            format!(
+                "it answers, but for {without} no reading was believed ({refused} were refused so far), or this machine's clock is not set; see the log"
+            )
+        }
+        (_, Some(_)) => {
+            format!("it has not answered for {without}; `kstar check --connect` tells why")
+        }
+        (_, None) => {
+            format!("it has never answered in {without}; `kstar check --connect` tells why")
+        }
+    })
+}
+
+/// Grows with everything that polling does.
+fn progress(entry: &InverterEntry) -> u64 {
+    let polls = &entry.polls;
+    [
+        &polls.answered,
+        &polls.silent,
+        &polls.link.requests,
+        &polls.link.greetings,
+    ]
+    .into_iter()
+    .fold(0, |sum, count| {
+        sum.wrapping_add(count.load(Ordering::Relaxed))
+    })
+}
+
+fn minutes(time: Duration) -> String {
+    match time.as_secs() / 60 {
+        0 => "less than a minute".to_owned(),
+        1 => "a minute".to_owned(),
+        minutes @ ..120 => format!("{minutes} minutes"),
+        minutes => format!("{} hours", minutes / 60),
+    }
+}

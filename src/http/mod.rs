@@ -1,0 +1,186 @@
+//! Metrics, health and the API over HTTP: for reading only, and never in the way of polling.
+//!
+//! It reads the [board](crate::board), listens to events like a sink, and asks the history on threads of its own.
+//! Everything that somebody else may do to it has a bound: connections, the size of a request, the time it may take to
+//! send one and to take the answer, listeners of the stream, questions to the history, and how much one may ask for.
+//!
+//! - `server`: connections; `patience`: how long a client may take;
+//! - `guard`: who may ask what; `answer`: the form of answers and errors;
+//! - `api`: the paths and most answers; `questions`: those that the history gives; `stream`: events as they come;
+//! - `metrics` and `exposition`: `/metrics`; [`health`]: `/health`; `openapi.json`: the description of all of it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::reading::Event;
+use kstar_sink::setting::Secret;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::board::Board;
+use crate::tariff::Tariff;
+
+mod answer;
+mod api;
+mod exposition;
+mod guard;
+pub mod health;
+mod metrics;
+mod patience;
+#[cfg(feature = "history")]
+mod questions;
+mod server;
+mod stream;
+
+pub use api::ROUTES;
+pub(crate) use server::cannot_listen;
+
+/// How many listeners of the stream there may be.
+pub const LISTENERS: usize = 8;
+
+/// How many questions the history is asked at once. Each takes a thread and up to 2 MiB.
+#[cfg(feature = "history")]
+pub const QUESTIONS: usize = 2;
+
+/// How long connections may take to end in order.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What HTTP is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What whoever asks must know; everybody may ask without one.
+    pub token: Option<Secret>,
+}
+
+/// Where answers come from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// How every inverter and sink is.
+    pub board: Arc<Board>,
+    /// What happens.
+    pub events: broadcast::WeakSender<Event>,
+    /// The file with the history, if one is written.
+    pub history: Option<PathBuf>,
+    /// What electricity costs.
+    pub tariffs: Vec<Tariff>,
+}
+
+/// Why it cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct CannotStart {
+    /// The key of the section whose value is the reason.
+    pub key: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// What all answers are made from.
+#[derive(Clone)]
+struct State(Arc<Shared>);
+
+struct Shared {
+    sources: Sources,
+    watcher: health::Watcher,
+    listeners: Arc<Semaphore>,
+    #[cfg(feature = "history")]
+    questions: Arc<Semaphore>,
+    /// Changes when it is time to end.
+    stopping: watch::Receiver<bool>,
+}
+
+/// HTTP while it runs. Dropped without a stop, it ends at once.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// Starts to listen and to answer.
+pub async fn start(settings: Settings, sources: Sources) -> Result<Running, CannotStart> {
+    let Settings { listen, token } = settings;
+    let token = match token {
+        Some(secret) => Some(revealed(secret).await.map_err(|message| CannotStart {
+            key: "token",
+            message,
+        })?),
+        None => None,
+    };
+    let cannot_listen = |error: std::io::Error| CannotStart {
+        key: "listen",
+        message: cannot_listen(listen, &error),
+    };
+    let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
+    let address = listener.local_addr().map_err(cannot_listen)?;
+    let (stop, stopping) = watch::channel(false);
+    metrics::remember_start();
+    let state = State(Arc::new(Shared {
+        watcher: health::Watcher::new(sources.board.clone()),
+        sources,
+        listeners: Arc::new(Semaphore::new(LISTENERS)),
+        #[cfg(feature = "history")]
+        questions: Arc::new(Semaphore::new(QUESTIONS)),
+        stopping: stopping.clone(),
+    }));
+    let protected = token.is_some();
+    let guard = guard::Guard::new(address, token);
+    let service = Arc::new(server::Service::new(guard, api::router(state.clone())));
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            () = server::serve(listener, service, stopping) => {}
+            () = state.0.watcher.run() => {}
+        }
+    });
+    tracing::info!(%address, token = protected, "HTTP is listening");
+    Ok(Running {
+        address,
+        stop,
+        task,
+    })
+}
+
+impl Running {
+    /// Where it listens, with the port that the system chose if none was named.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: nobody new is let in, and answers that have begun are given a moment to end.
+    pub async fn stop(mut self) {
+        // Without anybody to hear it, it has ended.
+        let _ = self.stop.send(true);
+        if timeout(GRACE * 2, &mut self.task).await.is_err() {
+            tracing::warn!("HTTP did not stop in time");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The token, fetched on a thread that may block.
+pub(crate) async fn revealed(secret: Secret) -> Result<String, String> {
+    let token = tokio::task::spawn_blocking(move || secret.reveal()).await;
+    let token = token.map_err(|error| format!("the token cannot be read: {error}"))??;
+    if token.is_empty() {
+        return Err("the token is empty; write one, or leave the key out".to_owned());
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(
+            "the token holds a space or another character that a request cannot carry; write a word of ASCII letters, \
+             digits and signs, like the output of `openssl rand -hex 24`"
+                .to_owned(),
+        );
+    }
+    Ok(token)
+}
