@@ -697,19 +697,80 @@ fn metrics_are_the_newest_reading_in_both_forms() {
         let this = series.contains(&format!("state=\"{mode}\""));
         assert!(same(*value, f64::from(u8::from(this))), "{series}");
     }
+    let said = promtool(&["check", "metrics"], &plain.body);
+    assert_eq!(said, "", "what promtool says");
+    served.process.stop().expect_code(0);
+}
+
+/// What Prometheus' own checker says of a text, which it must find right.
+#[track_caller]
+fn promtool(args: &[&str], text: &str) -> String {
     let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
+        .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("prometheus is installed; tests/all.sh does that");
     let mut input = promtool.stdin.take().expect("a pipe");
-    input.write_all(plain.body.as_bytes()).expect("written");
+    input.write_all(text.as_bytes()).expect("written");
     drop(input);
-    let said = promtool.wait_with_output().expect("its end");
-    let said = [said.stdout, said.stderr].concat();
-    assert_eq!(String::from_utf8_lossy(&said), "", "what promtool says");
+    let ended = promtool.wait_with_output().expect("its end");
+    let said = String::from_utf8([ended.stdout, ended.stderr].concat()).expect("text");
+    assert!(ended.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn what_the_documentation_tells_prometheus_to_do_is_right() {
+    let page = include_str!("../../docs/prometheus.md");
+    let blocks = |language: &str| -> Vec<String> {
+        let begin = format!("```{language}\n");
+        let parts = page.split(&begin).skip(1);
+        let blocks = parts.map(|part| part.split("```").next().expect("a block").to_owned());
+        blocks.collect()
+    };
+    let folder = Folder::new();
+    let path = folder.join("checked.yml");
+    let path = path.to_str().expect("text");
+    let (mut configs, mut rules) = (0, 0);
+    for block in blocks("yaml") {
+        folder.write("checked.yml", &block);
+        if block.starts_with("groups:") {
+            let said = promtool(&["check", "rules", path], "");
+            assert!(said.contains("SUCCESS: 7 rules found"), "{said}");
+            rules += 1;
+        } else {
+            promtool(&["check", "config", "--syntax-only", path], "");
+            configs += 1;
+        }
+    }
+    assert_eq!((configs, rules), (2, 1));
+    let mut queries = "groups:\n  - name: queries\n    rules:\n".to_owned();
+    for (number, query) in blocks("promql")
+        .iter()
+        .flat_map(|block| block.lines())
+        .enumerate()
+    {
+        let query = query.split(" #").next().expect("a query").trim();
+        queries += &format!("      - record: query{number}\n        expr: '{query}'\n");
+    }
+    folder.write("checked.yml", queries);
+    promtool(&["check", "rules", path], "");
+    // Every series that is named there is one of the program's.
+    let roof = Roof::new(1);
+    let served = Served::once(&roof, SECTIONS);
+    let told = served.get("/metrics").body;
+    let names = regex_lite::Regex::new("kstar_[a-z0-9_]*[a-z0-9]").expect("a pattern");
+    let named: BTreeSet<&str> = names.find_iter(page).map(|found| found.as_str()).collect();
+    assert!(named.len() > 25, "{named:?}");
+    for name in named {
+        let is_told = told.lines().any(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        assert!(is_told, "{name} is not told");
+    }
     served.process.stop().expect_code(0);
 }
 
