@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kstar_sink::health::Health;
-use kstar_sink::reading::{Inverter, Reachability, Reading};
+use kstar_sink::reading::{Inverter, InverterStatus, Reachability, Reading};
 use tokio::time::Instant;
 
 use crate::gate::GateCounts;
-use crate::poll::{PollCounts, Target};
+use crate::poll::{PollCounts, Target, longest_pause};
 
 /// The inverters and sinks that run.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub struct InverterEntry {
     pub target: Target,
     /// How often it is asked.
     pub interval: Duration,
+    /// How long its polling may go without any of its counts moving before something is wrong with it.
+    pub patience: Duration,
     /// How polls went.
     pub polls: Arc<PollCounts>,
     /// What its gate has done.
@@ -100,10 +102,27 @@ impl InverterEntry {
             name: name.clone(),
             target,
             interval,
+            patience: longest_pause(interval),
             polls: Arc::default(),
             gate: Arc::default(),
             present: Mutex::new(present),
         }
+    }
+
+    /// The same, of which this is known already.
+    #[must_use]
+    pub fn known_as(self, inverter: Arc<Inverter>) -> Self {
+        lock(&self.present).inverter = inverter;
+        self
+    }
+
+    /// Whether it answers, in the form in which sinks are told; nothing before that is known.
+    pub fn status(&self) -> Option<Arc<InverterStatus>> {
+        let present = self.present();
+        Some(Arc::new(InverterStatus {
+            inverter: present.inverter,
+            reachability: present.reachability?,
+        }))
     }
 
     /// How it is.

@@ -3,20 +3,20 @@
 //! Data flows one way: an inverter's [station](crate::station) makes readings of polls, and they go over one broadcast
 //! channel to the drivers of the sinks. Nothing flows back. The channel's end is the sinks' order to stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kstar_sink::delivery::Policy;
-use kstar_sink::driver::{Driver, Ended};
+use kstar_sink::delivery::{Keep, Policy};
+use kstar_sink::driver::{Driver, Ended, Handover, Parting};
 use kstar_sink::health::Health;
-use kstar_sink::reading::Event;
+use kstar_sink::reading::{Event, Inverter};
 use kstar_sink::sink::Sink;
 use kstar_sink::spool::Spool;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::board::{Board, InverterEntry};
 use crate::clock::WallClock;
@@ -29,8 +29,20 @@ use crate::station::{Station, collect};
 /// How many events a sink's driver may lag behind: it does nothing but move them into its own queue.
 const CHANNEL: usize = 1024;
 
+/// How long the polling of an inverter may take to stop: a reading that has come is remembered and told.
+const STOPPING: Duration = Duration::from_secs(2);
+
+/// The wait before polling that has panicked begins again; it doubles with each further panic.
+const FIRST_RESTART: Duration = Duration::from_secs(1);
+
+/// The longest wait before polling that has panicked begins again.
+const LAST_RESTART: Duration = Duration::from_secs(60);
+
+/// A panic after so long a time has nothing to do with the one before.
+const LONG_LIVED: Duration = Duration::from_secs(10 * 60);
+
 /// What is needed to poll an inverter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct InverterPlan {
     /// What it is called.
     pub name: Arc<str>,
@@ -88,6 +100,18 @@ pub enum SinkEnding {
     CutOff,
 }
 
+/// A sink that was stopped.
+#[derive(Debug)]
+pub struct Parted {
+    /// Its name.
+    pub name: &'static str,
+    /// How it came to its end.
+    pub ending: SinkEnding,
+    /// What one that follows goes on with: what this one has left, if it was told to and could; else what was sent since
+    /// it was told.
+    pub handover: Handover,
+}
+
 /// The running program.
 pub struct Collector {
     events: broadcast::Sender<Event>,
@@ -100,6 +124,8 @@ pub struct Collector {
     report_ending: mpsc::Sender<SinkEnded>,
     /// How many sinks were started so far.
     starts: u64,
+    /// The polling of some inverter has panicked.
+    panicked: Arc<Notify>,
 }
 
 /// That a sink has ended.
@@ -108,18 +134,47 @@ struct SinkEnded {
     /// Which start of a sink of that name has come to its end: one that was cut off may end after the next began.
     start: u64,
     ending: SinkEnding,
+    /// What it has left, if it was told to hand over.
+    handover: Option<Handover>,
+}
+
+/// What happens without anybody's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A sink has ended. It stays on the board, so that everybody sees what became of it.
+    SinkEnded(&'static str, SinkEnding),
+    /// An inverter's polling has panicked some time ago and is now to be started again.
+    RestartDue(Arc<str>),
 }
 
 struct InverterUnit {
-    task: JoinHandle<()>,
+    plan: InverterPlan,
     entry: Arc<InverterEntry>,
+    /// Dropped to make the polling stop.
+    stop: oneshot::Sender<()>,
+    abort: AbortHandle,
+    /// Ends with the polling.
+    ended: JoinHandle<()>,
+    began: Instant,
+    panicked: Arc<AtomicBool>,
+    /// How often in a row it has panicked soon after it began.
+    panics: u32,
+    /// When it is to be started again after a panic.
+    restart: Option<Instant>,
+}
+
+/// What is left of an inverter's polling.
+struct StoppedUnit {
+    plan: InverterPlan,
+    entry: Arc<InverterEntry>,
+    panics: u32,
 }
 
 struct SinkUnit {
     start: u64,
     health: Arc<Health>,
-    /// Dropped to make the sink stop.
-    stop: oneshot::Sender<()>,
+    /// Says what is to become of what waits when the sink is to stop; dropped to have it delivered.
+    stop: oneshot::Sender<Parting>,
     abort: AbortHandle,
 }
 
@@ -138,17 +193,64 @@ impl Collector {
             endings,
             report_ending,
             starts: 0,
+            panicked: Arc::default(),
         }
     }
 
     /// Starts polling an inverter. One of the same name is stopped first.
     pub async fn start_inverter(&mut self, plan: InverterPlan) {
-        self.stop_inverter(&plan.name).await;
-        let entry = InverterEntry::new(&plan.name, plan.target.clone(), plan.interval);
+        self.change_inverters(&[], vec![plan]).await;
+    }
+
+    /// Stops polling an inverter; says whether there was one of that name.
+    pub async fn stop_inverter(&mut self, name: &str) -> bool {
+        let stopped = self.inverters.contains_key(name);
+        self.change_inverters(&[name.into()], Vec::new()).await;
+        stopped
+    }
+
+    /// Stops polling some inverters and starts polling others. One that is started in place of another of its name is
+    /// stopped first; and all are stopped before the first is started, so that they may change places.
+    pub async fn change_inverters(&mut self, stop: &[Arc<str>], start: Vec<InverterPlan>) {
+        let names: Vec<Arc<str>> = start.iter().map(|plan| plan.name.clone()).collect();
+        let stopped = self.stop_polling(stop.iter().chain(&names)).await;
+        for plan in start {
+            let before = stopped.iter().find(|unit| unit.plan.name == plan.name);
+            // At another place it may be another inverter.
+            let known = before
+                .filter(|unit| unit.plan.target == plan.target)
+                .map(|unit| unit.entry.present().inverter);
+            self.start_polling(plan, known, 0).await;
+        }
+    }
+
+    /// Starts the polling of an inverter again that has panicked, unless it was stopped meanwhile.
+    pub async fn restart_inverter(&mut self, name: &str) {
+        let due = |unit: &InverterUnit| unit.restart.is_some();
+        if !self.inverters.get(name).is_some_and(due) {
+            return;
+        }
+        for unit in self.stop_polling([&name.into()]).await {
+            let known = Some(unit.entry.present().inverter);
+            self.start_polling(unit.plan, known, unit.panics).await;
+        }
+    }
+
+    async fn start_polling(
+        &mut self,
+        plan: InverterPlan,
+        known: Option<Arc<Inverter>>,
+        panics: u32,
+    ) {
+        let mut entry = InverterEntry::new(&plan.name, plan.target.clone(), plan.interval);
+        entry.patience += plan.manners.timeout;
+        if let Some(known) = known {
+            entry = entry.known_as(known);
+        }
         let entry = Arc::new(entry);
         let poller = Poller::new(
-            plan.target,
-            plan.manners,
+            plan.target.clone(),
+            plan.manners.clone(),
             plan.interval,
             entry.polls.clone(),
         );
@@ -160,38 +262,96 @@ impl Collector {
             &self.metering,
         )
         .await;
-        self.board.put_inverter(entry.clone());
-        let task = tokio::spawn(collect(poller, station));
-        let unit = InverterUnit { task, entry };
-        self.inverters.insert(plan.name, unit);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let polling = collect(poller, station, async move {
+            // Nobody sends; the sender's end is the order.
+            let _ = stopped.await;
+        });
+        self.run_polling(plan, entry, stop, polling, panics);
     }
 
-    /// Stops polling an inverter; says whether there was one of that name.
-    pub async fn stop_inverter(&mut self, name: &str) -> bool {
-        let Some(InverterUnit { task, entry }) = self.inverters.remove(name) else {
-            return false;
+    /// Runs an inverter's polling, and notes if it panics.
+    fn run_polling(
+        &mut self,
+        plan: InverterPlan,
+        entry: Arc<InverterEntry>,
+        stop: oneshot::Sender<()>,
+        polling: impl Future<Output = ()> + Send + 'static,
+        panics: u32,
+    ) {
+        self.board.put_inverter(entry.clone());
+        let polling = tokio::spawn(polling);
+        let abort = polling.abort_handle();
+        let (panicked, news) = (Arc::new(AtomicBool::new(false)), self.panicked.clone());
+        let noted = panicked.clone();
+        let ended = tokio::spawn(async move {
+            if polling.await.is_err_and(|error| error.is_panic()) {
+                noted.store(true, Ordering::Relaxed);
+                news.notify_one();
+            }
+        });
+        let unit = InverterUnit {
+            plan,
+            entry,
+            stop,
+            abort,
+            ended,
+            began: Instant::now(),
+            panicked,
+            panics,
+            restart: None,
         };
-        self.board.take_inverter(name);
-        task.abort();
-        if let Err(error) = task.await
-            && error.is_panic()
-        {
-            tracing::error!(inverter = name, "polling has panicked; please report this");
+        self.inverters.insert(unit.plan.name.clone(), unit);
+    }
+
+    /// Stops the polling of these inverters; gives what was stopped. A poll that is answered is told to the end.
+    async fn stop_polling<'a>(
+        &mut self,
+        names: impl IntoIterator<Item = &'a Arc<str>>,
+    ) -> Vec<StoppedUnit> {
+        let mut stopping = Vec::new();
+        for name in names {
+            // Told to all before any is waited for.
+            if let Some(unit) = self.inverters.remove(name) {
+                self.board.take_inverter(name);
+                drop(unit.stop);
+                if unit.restart.is_none() && unit.panicked.load(Ordering::Relaxed) {
+                    tracing::error!(
+                        inverter = &**name,
+                        "polling has panicked; please report this"
+                    );
+                }
+                stopping.push((
+                    unit.abort,
+                    unit.ended,
+                    StoppedUnit {
+                        plan: unit.plan,
+                        entry: unit.entry,
+                        panics: unit.panics,
+                    },
+                ));
+            }
         }
-        let (polls, gate) = (&entry.polls, &entry.gate);
-        let refused = listed(polls.link.refused());
-        tracing::info!(
-            inverter = name,
-            answered = polls.answered.load(Ordering::Relaxed),
-            silent = polls.silent.load(Ordering::Relaxed),
-            skipped = polls.skipped.load(Ordering::Relaxed),
-            requests = polls.link.requests.load(Ordering::Relaxed),
-            refused,
-            quarantined = gate.refused.load(Ordering::Relaxed),
-            gate = listed(gate.struck()),
-            "polling has stopped"
-        );
-        true
+        let deadline = Instant::now() + STOPPING;
+        let mut stopped = Vec::new();
+        for (abort, mut ended, unit) in stopping {
+            if timeout_at(deadline, &mut ended).await.is_err() {
+                tracing::warn!(
+                    inverter = &*unit.plan.name,
+                    "polling does not stop in order and is cut off"
+                );
+                abort.abort();
+                let _ = ended.await;
+            }
+            report_inverter(&unit.entry);
+            stopped.push(unit);
+        }
+        stopped
+    }
+
+    /// From now on, for inverters that are started.
+    pub fn meter(&mut self, settings: MeterSettings) {
+        self.metering.settings = settings;
     }
 
     /// Everything that is told to sinks from now on, for whoever else wants to hear it.
@@ -206,43 +366,63 @@ impl Collector {
 
     /// Starts a sink. One of the same name must have been stopped before.
     pub fn start_sink(&mut self, plan: SinkPlan) {
+        let handover = Handover {
+            events: self.events.subscribe(),
+            waiting: Vec::new(),
+        };
+        self.start_sink_with(plan, handover);
+    }
+
+    /// Starts a sink that goes on with what the one before has left.
+    pub fn start_sink_with(&mut self, plan: SinkPlan, handover: Handover) {
         let name = plan.name;
         self.starts += 1;
         let start = self.starts;
         let health = Arc::new(Health::new(name));
         self.board.put_sink(health.clone());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let mut driver = Driver::new(plan.sink, plan.policy, health.clone());
+        let (stop, stopped) = oneshot::channel();
+        let Handover {
+            events,
+            mut waiting,
+        } = handover;
+        if plan.policy.keep == Keep::NewestPerInverter {
+            // An inverter that is gone is not to be shown once more.
+            waiting.retain(|reading| self.inverters.contains_key(&reading.inverter.name));
+        }
+        let entries = self.board.inverters();
+        let mut driver = Driver::new(plan.sink, plan.policy, health.clone())
+            .with_waiting(waiting)
+            .with_statuses(entries.iter().filter_map(|entry| entry.status()));
         if let Some(SpoolPlan { spool, draining }) = plan.spool {
             driver = driver.with_spool(spool, draining);
         }
-        let events = self.events.subscribe();
-        let task = tokio::spawn(driver.run(events, async move {
-            // Nobody sends; the sender's end is the order.
-            let _ = stopped.await;
+        let task = tokio::spawn(driver.run_until(events, async move {
+            // A sender that is gone is an order as well.
+            stopped.await.unwrap_or(Parting::Drain)
         }));
         let abort = task.abort_handle();
         let report = self.report_ending.clone();
         let observed = health.clone();
         tokio::spawn(async move {
-            let ending = match task.await {
-                Ok(Ended::Drained) => SinkEnding::Drained,
-                Ok(Ended::FarSideClosed) => SinkEnding::FarSideClosed,
+            let (ending, handover) = match task.await {
+                Ok((Ended::Drained, handover)) => (SinkEnding::Drained, handover),
+                Ok((Ended::FarSideClosed, handover)) => (SinkEnding::FarSideClosed, handover),
                 Err(error) if error.is_panic() => {
                     observed.broken("it has panicked");
                     tracing::error!(
                         sink = name,
                         "the sink has panicked; the others go on. Please report this"
                     );
-                    SinkEnding::Broken
+                    (SinkEnding::Broken, None)
                 }
-                Err(_) => SinkEnding::CutOff,
+                Err(_) => (SinkEnding::CutOff, None),
             };
             // Without a collector nobody needs to know.
             let ended = SinkEnded {
                 name,
                 start,
                 ending,
+                handover,
             };
             let _ = report.send(ended).await;
         });
@@ -259,40 +439,74 @@ impl Collector {
 
     /// Stops a sink within `grace`: what it has taken is delivered first. `None` if there is none of that name.
     pub async fn stop_sink(&mut self, name: &str, grace: Duration) -> Option<SinkEnding> {
-        let SinkUnit {
-            start,
-            health,
-            stop,
-            abort,
-        } = self.sinks.remove(name)?;
-        self.board.take_sink(name);
-        drop(stop);
+        self.part_with(&[name], Parting::Drain, grace)
+            .await
+            .pop()
+            .map(|parted| parted.ending)
+    }
+
+    /// Stops sinks within `grace`, all at the same time, and gives what became of those that there were. What they have
+    /// taken is delivered first, or handed over: then whoever follows loses nothing that was sent meanwhile, not even if
+    /// the one before has to be cut off.
+    pub async fn part_with(
+        &mut self,
+        names: &[&str],
+        parting: Parting,
+        grace: Duration,
+    ) -> Vec<Parted> {
+        let deadline = Instant::now() + grace;
+        let mut units = Vec::new();
+        for name in names {
+            let Some((name, unit)) = self.sinks.remove_entry(*name) else {
+                continue;
+            };
+            self.board.take_sink(name);
+            let events = self.events.subscribe();
+            // One that has ended already hears nothing.
+            let _ = unit.stop.send(parting);
+            units.push((name, unit.start, unit.health, unit.abort, events));
+        }
         let mut others = Vec::new();
-        let ending = self
-            .wait_for(start, Instant::now() + grace, &abort, &mut others)
-            .await;
+        let mut parted = Vec::new();
+        for (name, start, health, abort, events) in units {
+            let ended = self.wait_for(start, deadline, &abort, &mut others).await;
+            let (ending, handover) = ended.unwrap_or((SinkEnding::CutOff, None));
+            report_parted(&health, ending, parting);
+            let waiting = Vec::new();
+            parted.push(Parted {
+                name,
+                ending,
+                handover: handover.unwrap_or(Handover { events, waiting }),
+            });
+        }
         for other in others {
             // As many as there were before: they fit.
             let _ = self.report_ending.try_send(other);
         }
-        report_sink(&health, ending);
-        Some(ending)
+        parted
     }
 
+    /// Waits for the end of the sink that was started then, and cuts it off at the deadline.
     async fn wait_for(
         &mut self,
         start: u64,
         deadline: Instant,
         abort: &AbortHandle,
         others: &mut Vec<SinkEnded>,
-    ) -> SinkEnding {
+    ) -> Option<(SinkEnding, Option<Handover>)> {
+        if let Some(place) = others.iter().position(|other| other.start == start) {
+            let ended = others.swap_remove(place);
+            return Some((ended.ending, ended.handover));
+        }
         let mut aborted = false;
         loop {
             match timeout_at(deadline, self.endings.recv()).await {
-                Ok(Some(ended)) if ended.start == start => return ended.ending,
+                Ok(Some(ended)) if ended.start == start => {
+                    return Some((ended.ending, ended.handover));
+                }
                 Ok(Some(other)) => others.push(other),
-                Ok(None) => return SinkEnding::Broken,
-                Err(_) if aborted => return SinkEnding::CutOff,
+                Ok(None) => return None,
+                Err(_) if aborted => return None,
                 Err(_) => {
                     abort.abort();
                     aborted = true;
@@ -301,20 +515,57 @@ impl Collector {
         }
     }
 
-    /// The next sink that ends on its own. It stays on the board, so that everybody sees what became of it.
-    pub async fn sink_ended(&mut self) -> (&'static str, SinkEnding) {
+    /// The next thing that happens without anybody's order. Safe to drop at any time.
+    pub async fn happens(&mut self) -> Happening {
         loop {
-            if let Some(SinkEnded {
-                name,
-                start,
-                ending,
-            }) = self.endings.recv().await
-                && let Some(unit) = take_unit(&mut self.sinks, name, start)
-            {
-                report_sink(&unit.health, ending);
-                return (name, ending);
+            let restart = self
+                .inverters
+                .values()
+                .filter_map(|unit| Some((unit.restart?, unit.plan.name.clone())))
+                .min();
+            let due = restart.as_ref().map(|(due, _)| *due);
+            tokio::select! {
+                ended = self.endings.recv() => {
+                    if let Some(SinkEnded { name, start, ending, .. }) = ended
+                        && let Some(unit) = take_unit(&mut self.sinks, name, start)
+                    {
+                        report_sink(&unit.health, ending);
+                        return Happening::SinkEnded(name, ending);
+                    }
+                }
+                () = self.panicked.notified() => self.note_panics(),
+                () = at(due) => if let Some((_, name)) = restart {
+                    return Happening::RestartDue(name);
+                },
             }
         }
+    }
+
+    /// Decides when each inverter's polling that has panicked begins again: soon, unless it panics again and again.
+    fn note_panics(&mut self) {
+        for unit in self.inverters.values_mut() {
+            if unit.restart.is_some() || !unit.panicked.load(Ordering::Relaxed) {
+                continue;
+            }
+            if unit.began.elapsed() >= LONG_LIVED {
+                unit.panics = 0;
+            }
+            let delay = FIRST_RESTART
+                .saturating_mul(1 << unit.panics.min(16))
+                .min(LAST_RESTART);
+            unit.panics = unit.panics.saturating_add(1);
+            unit.restart = Some(Instant::now() + delay);
+            tracing::error!(
+                inverter = &*unit.plan.name,
+                again_in_seconds = delay.as_secs(),
+                "polling has panicked; it begins again. Please report this"
+            );
+        }
+    }
+
+    /// The sinks that run.
+    pub fn sink_names(&self) -> BTreeSet<&'static str> {
+        self.sinks.keys().copied().collect()
     }
 
     /// Whether any sink is left to collect for.
@@ -331,9 +582,7 @@ impl Collector {
     /// all of them did.
     pub async fn stop(mut self, grace: Duration) -> bool {
         let names: Vec<Arc<str>> = self.inverters.keys().cloned().collect();
-        for name in names {
-            self.stop_inverter(&name).await;
-        }
+        self.stop_polling(&names).await;
         let deadline = Instant::now() + grace;
         let Self {
             events,
@@ -360,6 +609,7 @@ impl Collector {
                     name,
                     start,
                     ending,
+                    ..
                 })) => {
                     let Some(unit) = take_unit(&mut left, name, start) else {
                         continue;
@@ -379,6 +629,31 @@ impl Collector {
         }
         all_well
     }
+}
+
+/// Ready at that time; never, if there is none.
+pub(crate) async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says what came of an inverter's polling.
+fn report_inverter(entry: &InverterEntry) {
+    let (polls, gate) = (&entry.polls, &entry.gate);
+    let refused = listed(polls.link.refused());
+    tracing::info!(
+        inverter = &*entry.name,
+        answered = polls.answered.load(Ordering::Relaxed),
+        silent = polls.silent.load(Ordering::Relaxed),
+        skipped = polls.skipped.load(Ordering::Relaxed),
+        requests = polls.link.requests.load(Ordering::Relaxed),
+        refused,
+        quarantined = gate.refused.load(Ordering::Relaxed),
+        gate = listed(gate.struck()),
+        "polling has stopped"
+    );
 }
 
 /// Counts by their names, as one text.
@@ -405,6 +680,17 @@ fn take_unit(
         .then(|| sinks.remove(name))?
 }
 
+/// Says what became of the readings of a sink that was told to stop.
+fn report_parted(health: &Health, ending: SinkEnding, parting: Parting) {
+    match (ending, parting) {
+        (SinkEnding::Drained, Parting::HandOver) => {
+            let counts = health.snapshot().counts;
+            tracing::info!(sink = health.name(), %counts, "stopped; what waits is handed over");
+        }
+        _ => report_sink(health, ending),
+    }
+}
+
 /// Says what became of a sink's readings.
 fn report_sink(health: &Health, ending: SinkEnding) {
     let snapshot = health.snapshot();
@@ -424,3 +710,6 @@ fn report_sink(health: &Health, ending: SinkEnding) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

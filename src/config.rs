@@ -353,7 +353,16 @@ impl Source {
             text: String::new(),
         };
         let bytes = std::fs::read(path).map_err(|error| {
-            source.error(None, format!("cannot read the configuration: {error}"))
+            let way_out = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    "; use sudo, or join the group that may read it"
+                }
+                _ => "",
+            };
+            source.error(
+                None,
+                format!("cannot read the configuration: {error}{way_out}"),
+            )
         })?;
         match String::from_utf8(bytes) {
             Ok(text) => {
@@ -385,6 +394,11 @@ impl Source {
     /// A mistake in the section of a sink.
     pub fn sink_error(&self, sink: &str, message: String) -> ConfigError {
         self.error_at(&[Step::Key("sinks"), Step::Key(sink)], message)
+    }
+
+    /// A mistake in the value of a key that stands in no section.
+    pub fn key_error(&self, key: &str, message: String) -> ConfigError {
+        self.error_at(&[Step::Key(key)], message)
     }
 
     /// A mistake in the section `[http]`, in the value of a key.
@@ -681,6 +695,9 @@ fn default_state_dir() -> PathBuf {
     base.map_or_else(|| PathBuf::from("."), |base| base.join("kstar"))
 }
 
+/// The configuration of the service.
+pub const SYSTEM_PLACE: &str = "/etc/kstar/config.toml";
+
 /// Where a configuration is looked for when none is named, in this order.
 pub fn usual_places() -> Vec<PathBuf> {
     let mut places = vec![PathBuf::from("kstar.toml")];
@@ -688,7 +705,7 @@ pub fn usual_places() -> Vec<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".config")));
     places.extend(home.map(|home| home.join("kstar/config.toml")));
-    places.push(PathBuf::from("/etc/kstar/config.toml"));
+    places.push(PathBuf::from(SYSTEM_PLACE));
     places
 }
 

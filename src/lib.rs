@@ -26,6 +26,10 @@
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
+//! | [`setup`] | a configuration as what is to run, and what changes between two | how that is done |
+//! | [`supervisor`] | runs a setup to the end, and puts another in its place | the command line, where a configuration stands |
+//! | [`serving`] | HTTP as a unit that starts, changes and stops with a setup | what is asked |
+//! | [`service`] | what the service manager is told, and whether polling makes progress | who decides what runs |
 //! | [`board`] | how every inverter and sink is at this moment | who looks at it |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | `backfill` | what of a history was pushed already | sinks, the history, clocks |
@@ -39,6 +43,7 @@
 //! | [`check`] | how this machine and an inverter are, for somebody who waits | configuration, the command line, sinks |
 //! | [`tariff`] | what electricity costs, and when | where energies come from |
 //! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
+//! | `watch` | the live page in the terminal | the command line, the configuration |
 //! | [`cli`] | one file per command | how anything is done |
 //!
 //! The crate `kstar-sink` (`sinks/contract`) holds what sinks and collector share: the catalogue of quantities, the
@@ -77,8 +82,14 @@ pub mod poll;
 pub mod report;
 #[cfg(feature = "history")]
 pub mod series;
+pub mod service;
+pub mod serving;
+pub mod setup;
 pub mod simulator;
 pub mod sinks;
 pub mod station;
+pub mod supervisor;
 pub mod tariff;
+#[cfg(feature = "watch")]
+pub mod watch;
 pub mod wire;

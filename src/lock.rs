@@ -3,6 +3,10 @@
 //!
 //! Whoever does it holds a file locked that holds the process id. The lock goes with the process, however that ends;
 //! the file goes with it too, unless the process was killed.
+//!
+//! A service and a person at a terminal have to meet, and neither may write everywhere. `/run/kstar` is the service's own
+//! (`RuntimeDirectory=` of its unit), where everybody may look; `/run/lock` is for everybody on Debian, and for root
+//! alone elsewhere. So a lock is one in each folder where it can be had.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -12,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// The lock of an inverter; dropping it gives it back.
 #[derive(Debug)]
 pub struct InverterLock {
-    _file: LockFile,
+    _files: Vec<LockFile>,
 }
 
 /// Another process polls the inverter.
@@ -29,18 +33,23 @@ impl InverterLock {
     /// Takes the lock of the inverter at this address. Where locks are not to be had at all (a read-only system),
     /// there is none to respect: that is logged, and `None`.
     pub fn take(address: SocketAddr) -> Result<Option<Self>, Held> {
-        Self::take_in(&shared_folder(), address)
+        Self::take_in(&shared_folders(), address)
     }
 
-    fn take_in(folder: &Path, address: SocketAddr) -> Result<Option<Self>, Held> {
-        let path = folder.join(format!(
+    /// In each of the folders in this order, so that of two who try at a time one gets it.
+    fn take_in(folders: &[PathBuf], address: SocketAddr) -> Result<Option<Self>, Held> {
+        let name = format!(
             "kstar-{}.lock",
             address.to_string().replace([':', '[', ']', '%'], "-")
-        ));
-        match LockFile::take(path) {
-            Ok(file) => Ok(file.map(|file| Self { _file: file })),
-            Err(Holder { pid }) => Err(Held { address, pid }),
+        );
+        let mut files = Vec::new();
+        for folder in folders {
+            match LockFile::take(folder.join(&name)) {
+                Ok(file) => files.extend(file),
+                Err(Holder { pid }) => return Err(Held { address, pid }),
+            }
         }
+        Ok((!files.is_empty()).then_some(Self { _files: files }))
     }
 }
 
@@ -130,6 +139,7 @@ impl LockFile {
                 }
             }
         };
+        let_everybody_look(&file);
         // Only for the message that others show; a file of another user holds the lock just as well.
         let written = file
             .set_len(0)
@@ -141,6 +151,18 @@ impl LockFile {
         Ok(Some(Self { file, path }))
     }
 }
+
+/// Who cannot open the file cannot see that it is locked, so it is for everybody to read, whatever the umask of a
+/// service keeps to itself.
+#[cfg(unix)]
+fn let_everybody_look(file: &File) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // A file of another user stays as that one has made it.
+    let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
+}
+
+#[cfg(not(unix))]
+fn let_everybody_look(_file: &File) {}
 
 /// Whether the file at that place is this one.
 #[cfg(unix)]
@@ -159,14 +181,14 @@ fn is_at(_file: &File, _path: &Path) -> bool {
     true
 }
 
-/// A folder that a service and a person at a terminal share.
-fn shared_folder() -> PathBuf {
-    let shared = PathBuf::from("/run/lock");
-    if shared.is_dir() {
-        shared
-    } else {
-        std::env::temp_dir()
+/// The folders that a service and a person at a terminal share.
+fn shared_folders() -> Vec<PathBuf> {
+    let mut shared: Vec<_> = ["/run/kstar", "/run/lock"].map(PathBuf::from).into();
+    shared.retain(|folder| folder.is_dir());
+    if shared.is_empty() {
+        shared.push(std::env::temp_dir());
     }
+    shared
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
@@ -187,14 +209,15 @@ mod tests {
     fn the_second_is_told_who_holds_the_lock_and_gets_it_afterwards() {
         let folder = tempfile::tempdir().expect("a folder");
         let address = ([127, 0, 0, 1], 8899).into();
-        let first = InverterLock::take_in(folder.path(), address)
+        let folders = [folder.path().to_owned()];
+        let first = InverterLock::take_in(&folders, address)
             .expect("free")
             .expect("locks work here");
-        let held = InverterLock::take_in(folder.path(), address).expect_err("held");
+        let held = InverterLock::take_in(&folders, address).expect_err("held");
         assert_eq!(held.pid, Some(std::process::id().to_string()));
-        assert!(InverterLock::take_in(folder.path(), ([127, 0, 0, 1], 8898).into()).is_ok());
+        assert!(InverterLock::take_in(&folders, ([127, 0, 0, 1], 8898).into()).is_ok());
         drop(first);
-        assert!(InverterLock::take_in(folder.path(), address).is_ok());
+        assert!(InverterLock::take_in(&folders, address).is_ok());
         let left = std::fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(left, 0);
     }
@@ -224,13 +247,14 @@ mod tests {
     fn however_many_compete_only_one_has_the_lock() {
         use std::sync::atomic::{AtomicUsize, Ordering};
         let folder = tempfile::tempdir().expect("a folder");
+        let folders = [folder.path().to_owned()];
         let address = ([127, 0, 0, 1], 8899).into();
         let (holders, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     while taken.load(Ordering::SeqCst) < 1000 {
-                        if let Ok(lock) = InverterLock::take_in(folder.path(), address) {
+                        if let Ok(lock) = InverterLock::take_in(&folders, address) {
                             assert!(lock.is_some());
                             assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
                             holders.fetch_sub(1, Ordering::SeqCst);
@@ -245,7 +269,45 @@ mod tests {
     #[test]
     fn without_a_place_for_locks_there_is_none() {
         let lock =
-            InverterLock::take_in(Path::new("/no/such/folder"), ([127, 0, 0, 1], 8899).into());
+            InverterLock::take_in(&["/no/such/folder".into()], ([127, 0, 0, 1], 8899).into());
         assert!(matches!(lock, Ok(None)));
+    }
+
+    #[test]
+    fn one_folder_in_common_is_enough_to_meet() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [service, everybody] = ["kstar", "lock"].map(|name| folder.path().join(name));
+        let address = ([127, 0, 0, 1], 8899).into();
+        for there in [&service, &everybody] {
+            std::fs::create_dir(there).expect("a folder");
+            let both = [service.clone(), everybody.clone()];
+            let lock = InverterLock::take_in(&both, address).expect("free");
+            assert!(lock.is_some());
+            let held = InverterLock::take_in(std::slice::from_ref(there), address);
+            assert!(held.is_err(), "{}", there.display());
+            drop(lock);
+            let lock = InverterLock::take_in(std::slice::from_ref(there), address).expect("free");
+            assert!(InverterLock::take_in(&both, address).is_err());
+            drop(lock);
+            let left = std::fs::read_dir(there).expect("a folder").count();
+            assert_eq!(left, 0);
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn everybody_may_see_the_lock_of_a_service_that_keeps_its_files_to_itself() {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = ([127, 0, 0, 1], 8899).into();
+        let place = folder.path().join("kstar-127.0.0.1-8899.lock");
+        // As with a umask, which is the whole process's and not this test's to set.
+        let mut private = OpenOptions::new();
+        private.write(true).create_new(true).mode(0o600);
+        drop(private.open(&place).expect("a file"));
+        let lock = InverterLock::take_in(&[folder.path().to_owned()], address).expect("free");
+        assert!(lock.is_some());
+        let mode = std::fs::metadata(&place).expect("a file").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o644);
     }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kstar_collector::cli::{Cli, Failure, kstar_sharp, logging, signals};
+use kstar_collector::supervisor::Reloads;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(kstar_sharp::translate(std::env::args_os()));
@@ -15,7 +16,11 @@ fn main() -> ExitCode {
         .build();
     let outcome = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(async { cli.run(signals::first_signal()).await });
+            let outcome = runtime.block_on(async {
+                let reloads = Reloads::default();
+                let shutdown = signals::first_signal(cli.hang_up(), reloads.clone());
+                cli.run(shutdown, &reloads).await
+            });
             // What still hangs in a system call at the end of the grace must not hold up the end.
             runtime.shutdown_background();
             outcome

@@ -69,7 +69,7 @@ impl std::fmt::Display for Target {
 }
 
 /// How an inverter is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manners {
     /// What we call ourselves.
     pub ap: ApAddress,
@@ -283,6 +283,15 @@ async fn resolve(host: &str, port: u16) -> Result<SocketAddr, NoReading> {
         .ok_or_else(|| unresolved("it has no address".to_owned()))
 }
 
+/// The longest time in which none of an inverter's counts moves while its polling is well: it waits for the next poll,
+/// backs off from a silent inverter, and then a name may be slow to resolve and a disk slow to remember.
+pub fn longest_pause(interval: Duration) -> Duration {
+    const SLOW: Duration = Duration::from_secs(60);
+    interval
+        .saturating_add(LONGEST_BACK_OFF)
+        .saturating_add(SLOW)
+}
+
 /// How polls went, counted since the start.
 #[derive(Debug, Default)]
 pub struct PollCounts {
@@ -294,6 +303,23 @@ pub struct PollCounts {
     pub silent: AtomicU64,
     /// Polls that were left out because the one before took too long.
     pub skipped: AtomicU64,
+}
+
+impl PollCounts {
+    /// A number that moves with whatever polling does.
+    pub fn pulse(&self) -> u64 {
+        let link = &self.link;
+        [
+            &self.answered,
+            &self.silent,
+            &link.requests,
+            &link.greetings,
+            &link.unanswered,
+        ]
+        .into_iter()
+        .map(|count| count.load(Ordering::Relaxed))
+        .fold(0, u64::wrapping_add)
+    }
 }
 
 /// What came of a poll.

@@ -2,9 +2,7 @@
 //!
 //! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
 
-use std::path::Path;
-#[cfg(feature = "history")]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kstar_sink::async_trait;
@@ -34,7 +32,7 @@ compile_error!(
 macro_rules! registry {
     ($($name:ident, $feature:literal: $config:path;)+) => {
         /// The table `[sinks]` of the configuration: each section that is present enables its sink.
-        #[derive(Debug, Default, Deserialize)]
+        #[derive(Debug, Default, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct SinkSections {
             $(
@@ -52,6 +50,14 @@ macro_rules! registry {
                 $feature,
             )+];
 
+            /// Whether the section of this name says the same in both.
+            pub fn agree_on(&self, other: &Self, name: &str) -> bool {
+                match name {
+                    $($feature => self.$name == other.$name,)+
+                    _ => true,
+                }
+            }
+
             /// The sections of the sinks that are enabled.
             pub fn enabled(&self) -> impl Iterator<Item = &dyn Section> {
                 let sections: [Option<&dyn Section>; _] = [$(
@@ -66,7 +72,7 @@ macro_rules! registry {
         mod not_built {
             $(
                 #[cfg(not(feature = $feature))]
-                #[derive(Debug)]
+                #[derive(Debug, PartialEq)]
                 #[expect(non_camel_case_types, reason = "a sink has one spelling everywhere")]
                 pub(super) enum $name {}
 
@@ -106,6 +112,20 @@ impl SinkSections {
                 ..Default::default()
             }),
             ..Self::default()
+        }
+    }
+
+    /// Whether readings are written to standard output.
+    pub fn writes_lines(&self) -> bool {
+        self.enabled().any(|section| section.name() == "stdout")
+    }
+
+    /// Writes nothing to standard output.
+    #[must_use]
+    pub fn without_lines(self) -> Self {
+        Self {
+            stdout: None,
+            ..self
         }
     }
 
@@ -158,31 +178,31 @@ impl SinkSections {
         Err("the sink `mqtt` is not part of this build; build with `--features mqtt`".to_owned())
     }
 
-    /// Opens every sink that is enabled, and its spool; the error names the one that cannot work. Blocks on files.
-    /// At a stop, sinks with a spool are delivered to for as long as `draining` says.
-    pub fn open(
-        &self,
-        context: &Context,
-        draining: Duration,
-    ) -> Result<Vec<SinkPlan>, (&'static str, Misconfigured)> {
-        let open = |section: &dyn Section| -> Result<SinkPlan, Misconfigured> {
-            let (name, policy) = (section.name(), section.policy());
-            let sink = section.open(context)?;
-            let spool = policy
-                .spool
-                .map(|bounds| Spool::open(&context.state_dir, name, bounds))
-                .transpose()?;
-            Ok(SinkPlan {
-                name,
-                policy,
-                sink,
-                spool: spool.map(|spool| SpoolPlan { spool, draining }),
-            })
-        };
-        self.enabled()
-            .map(|section| open(section).map_err(|error| (section.name(), error)))
-            .collect()
+    /// The section of this sink, if it is enabled.
+    pub fn section(&self, name: &str) -> Option<&dyn Section> {
+        self.enabled().find(|section| section.name() == name)
     }
+}
+
+/// Opens a sink, and its spool. Blocks on files. At a stop, a sink with a spool is delivered to for as long as `draining`
+/// says.
+pub fn open(
+    section: &dyn Section,
+    context: &Context,
+    draining: Duration,
+) -> Result<SinkPlan, Misconfigured> {
+    let (name, policy) = (section.name(), section.policy());
+    let sink = section.open(context)?;
+    let spool = policy
+        .spool
+        .map(|bounds| Spool::open(&context.state_dir, name, bounds))
+        .transpose()?;
+    Ok(SinkPlan {
+        name,
+        policy,
+        sink,
+        spool: spool.map(|spool| SpoolPlan { spool, draining }),
+    })
 }
 
 /// An MQTT broker that the command line or the environment names.
@@ -209,6 +229,12 @@ pub trait Section {
     fn destination(&self, context: &Context) -> String;
     /// Makes the sink.
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
+    /// Whether the sink would open.
+    fn check(&self, context: &Context) -> Result<(), Misconfigured>;
+    /// Whether an open sink must be opened anew because of what is around it.
+    fn heeds(&self, before: &Context, after: &Context) -> bool;
+    /// The files that are read when it is opened.
+    fn files(&self) -> Vec<PathBuf>;
     /// Looks at the far side.
     async fn probe(&self, context: &Context) -> Vec<Finding>;
 }
@@ -229,6 +255,18 @@ impl<T: SinkConfig> Section for T {
 
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
         SinkConfig::open(self, context)
+    }
+
+    fn check(&self, context: &Context) -> Result<(), Misconfigured> {
+        SinkConfig::check(self, context)
+    }
+
+    fn heeds(&self, before: &Context, after: &Context) -> bool {
+        SinkConfig::heeds(self, before, after)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        SinkConfig::files(self)
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {

@@ -46,10 +46,16 @@ enum Lock {
     Elsewhere,
 }
 
-/// Polls for ever.
-pub async fn collect(mut poller: Poller, mut station: Station) {
+/// Polls until `stop` is ready; what has come by then is told.
+pub async fn collect(mut poller: Poller, mut station: Station, stop: impl Future<Output = ()>) {
+    let mut stop = std::pin::pin!(stop);
     loop {
-        match poller.next().await {
+        let outcome = tokio::select! {
+            biased;
+            () = &mut stop => return,
+            outcome = poller.next() => outcome,
+        };
+        match outcome {
             Outcome::Values(reply) => {
                 let stamped: Vec<_> = station.stamper.stamp(reply.at, reply).collect();
                 for (time, reply) in stamped {
@@ -86,7 +92,7 @@ impl Station {
     ) -> Self {
         let account = metering.keeper.recall(&entry.name).await;
         Self {
-            inverter: Inverter::named(&entry.name),
+            inverter: entry.present().inverter,
             watch: Watch::new(account, gate.clone(), metering, entry.gate.clone()),
             entry,
             reachability: None,

@@ -10,7 +10,8 @@ say() { printf '\n== %s\n' "$*"; }
 export PATH="$PATH:/usr/sbin:/sbin"
 
 say "Debian packages"
-declare -A packages=([cc]=gcc [strace]=strace [ip]=iproute2 [mount]=mount
+declare -A packages=([cc]=gcc [strace]=strace [systemd-analyze]=systemd
+  [man]=man-db [mandoc]=mandoc [zsh]=zsh [fish]=fish [ip]=iproute2 [mount]=mount [tmux]=tmux
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
   [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics
   [prometheus]=prometheus)
@@ -51,6 +52,9 @@ done
 
 say "all tests"
 cargo test --workspace --locked
+
+say "the Home Assistant add-on"
+deploy/home-assistant/test.sh "${CARGO_TARGET_DIR:-target}/debug/kstar"
 
 say "the API against its description"
 tests/api.sh

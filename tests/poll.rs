@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kstar_collector::clock::WallClock;
-use kstar_collector::collector::{Collector, InverterPlan, SinkEnding, SinkPlan};
+use kstar_collector::collector::{Collector, Happening, InverterPlan, SinkEnding, SinkPlan};
 use kstar_collector::gate::GateSettings;
 use kstar_collector::link::Silence;
 use kstar_collector::poll::{Manners, NoReading, Outcome, PollCounts, Poller, Target};
@@ -573,15 +573,15 @@ async fn a_sink_that_panics_or_whose_far_side_ends_does_not_end_the_others() {
     .await;
     let mut ended = Vec::new();
     for _ in 0..2 {
-        let next = timeout(PATIENCE, collector.sink_ended()).await;
+        let next = timeout(PATIENCE, collector.happens()).await;
         ended.push(next.expect("both end"));
     }
-    ended.sort_unstable_by_key(|(name, _)| *name);
+    ended.sort_unstable_by_key(|happening| format!("{happening:?}"));
     assert_eq!(
         ended,
         [
-            ("closes", SinkEnding::FarSideClosed),
-            ("panics", SinkEnding::Broken)
+            Happening::SinkEnded("closes", SinkEnding::FarSideClosed),
+            Happening::SinkEnded("panics", SinkEnding::Broken)
         ]
     );
     more(&memory, "roof0", 10).await;
@@ -637,7 +637,7 @@ async fn a_sink_that_was_cut_off_can_be_started_again() {
     assert_eq!(ending, Some(SinkEnding::CutOff));
     collector.start_sink(memory.sink("sink"));
     tokio::select! {
-        ended = collector.sink_ended() => panic!("{ended:?} is not the one that runs"),
+        ended = collector.happens() => panic!("{ended:?} is not the one that runs"),
         () = more(&memory, "roof0", 10) => {}
     }
     assert!(collector.has_sinks());

@@ -174,6 +174,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/service",
+        &["crate::config", "crate::cli", "crate::collector", "clap"],
+    ),
+    (
         "src/simulator",
         &[
             "crate::wire",
@@ -226,6 +230,8 @@ fn each_part_knows_only_what_it_may() {
             ],
         ),
         ("src/collector.rs", &["crate::config", "crate::cli", "clap"]),
+        ("src/setup.rs", &["crate::cli", "tokio", "clap"]),
+        ("src/supervisor.rs", &["crate::cli", "clap"]),
         (
             "src/station.rs",
             &["crate::config", "crate::cli", "crate::sinks", "clap"],
@@ -245,8 +251,10 @@ fn each_part_knows_only_what_it_may() {
 #[test]
 fn datagrams_leave_the_program_in_one_place() {
     for (path, code) in sources("src") {
-        // The simulator is the other side.
-        let may = path == "src/link.rs" || path.starts_with("src/simulator");
+        // The simulator is the other side, and a test may be it.
+        let may = path == "src/link.rs"
+            || path.starts_with("src/simulator")
+            || path.ends_with("/tests.rs");
         for word in ["UdpSocket", ".send_to("] {
             assert!(may || !code.contains(word), "{path} must not send: {word}");
         }
@@ -266,7 +274,7 @@ fn datagrams_leave_the_program_in_one_place() {
 }
 
 #[test]
-fn the_readme_shows_the_catalogue() {
+fn the_page_of_readings_shows_the_catalogue() {
     let mut table = Vec::new();
     let args = kstar_collector::cli::fields::FieldsArgs {
         markdown: true,
@@ -275,7 +283,23 @@ fn the_readme_shows_the_catalogue() {
     kstar_collector::cli::fields::run(args, &mut table).expect("written to memory");
     let table = String::from_utf8(table).expect("text");
     assert!(
-        read("README.md").contains(&table),
-        "put the output of `kstar fields --markdown` into README.md"
+        read("docs/readings.md").contains(&table),
+        "put the output of `kstar fields --markdown` into docs/readings.md"
     );
+}
+
+#[test]
+fn the_readme_has_a_row_for_each_command() {
+    let readme = read("README.md");
+    let command = <kstar_collector::cli::Cli as clap::CommandFactory>::command();
+    for name in command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(clap::Command::get_name)
+    {
+        assert!(
+            readme.contains(&format!("\n| `{name}` | ")),
+            "{name} is not in the README's table of commands"
+        );
+    }
 }

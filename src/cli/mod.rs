@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 #[cfg(feature = "history")]
@@ -14,15 +14,17 @@ use clap::{Args, Parser, Subcommand};
 use kstar_sink::setting::Secret;
 
 use crate::config::{
-    Config, ConfigError, Host, InverterSection, ListenAddress, Source, usual_places,
+    Config, ConfigError, Host, InverterSection, ListenAddress, SYSTEM_PLACE, Source, usual_places,
 };
 use crate::poll::{Manners, Requester, Target};
+use crate::supervisor::Reloads;
 
 #[cfg(feature = "history")]
 pub mod backfill;
 #[cfg(feature = "history")]
 pub mod backup;
 pub mod check;
+pub mod completions;
 pub mod discover;
 pub mod explain;
 #[cfg(feature = "history")]
@@ -36,6 +38,7 @@ pub mod import;
 pub mod init;
 pub mod kstar_sharp;
 pub mod logging;
+pub mod man;
 pub mod meter;
 #[cfg(feature = "history")]
 pub mod output;
@@ -52,6 +55,8 @@ pub mod signals;
 pub mod simulate;
 #[cfg(feature = "history")]
 pub mod stored;
+#[cfg(feature = "watch")]
+pub mod watch;
 
 /// Collects readings from KSTAR hybrid inverters (and GoodWe ES/EM/BP) over the local network.
 ///
@@ -94,6 +99,9 @@ enum Command {
     Run(run::RunArgs),
     /// Poll an inverter once and show what it says
     Read(read::ReadArgs),
+    /// Show a live page in the terminal: power, energies, the last hours, faults
+    #[cfg(feature = "watch")]
+    Watch(watch::WatchArgs),
     /// Find inverters on the local network
     Discover(discover::DiscoverArgs),
     /// Check the configuration and show what would be done; --connect tries everything
@@ -111,6 +119,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
     Fields(fields::FieldsArgs),
+    /// Write what a shell completes after `kstar`
+    Completions(completions::CompletionsArgs),
+    /// Show the manual, or write all its pages into a folder
+    Man(man::ManArgs),
     /// Tell what a day, a month, a year or all years come to
     #[cfg(feature = "history")]
     Report(report::ReportArgs),
@@ -142,15 +154,33 @@ impl Cli {
         self.log_level.unwrap_or(usual)
     }
 
+    /// What SIGHUP means: only `run` has something to reload.
+    pub fn hang_up(&self) -> signals::HangUp {
+        match &self.command {
+            Command::Run(_) => signals::HangUp::of_this_process(),
+            _ => signals::HangUp::Stops,
+        }
+    }
+
     /// Runs the command; those that run for long end when `shutdown` does.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()>,
+        reloads: &Reloads,
+    ) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         match self.command {
             Command::Run(args) => {
                 // The sink for standard output has a thread of its own, which needs the lock.
                 drop(out);
                 let summary = move |message: &str| logging::say(self.log_format, "INFO", message);
-                run::run(args, summary, shutdown).await
+                run::run(args, summary, shutdown, reloads).await
+            }
+            #[cfg(feature = "watch")]
+            Command::Watch(args) => {
+                // The page is drawn by a thread of its own, which needs the lock.
+                drop(out);
+                watch::run(args, shutdown).await
             }
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
@@ -161,6 +191,8 @@ impl Cli {
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Meter(args) => meter::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
+            Command::Completions(args) => completions::run(args, &mut out),
+            Command::Man(args) => man::run(&args, &mut out),
             #[cfg(feature = "history")]
             Command::Report(args) => report::run(&args, &mut out),
             #[cfg(feature = "history")]
@@ -293,7 +325,7 @@ impl ConfigArgs {
             .config
             .clone()
             .or_else(|| environment("KSTAR_CONFIG").map(PathBuf::from));
-        named.or_else(|| usual_places().into_iter().find(|place| place.exists()))
+        named.or_else(|| usual_places().into_iter().find(|place| is_there(place)))
     }
 
     /// The configuration that is named, or the first that is found.
@@ -305,6 +337,14 @@ impl ConfigArgs {
         let config = Config::parse(&source)?;
         Ok(Some((source, config)))
     }
+}
+
+/// Whether there is a configuration. The service's may be in a folder that is not for everybody: then there is one, and
+/// that it cannot be read is to be said rather than to go on as if there were none.
+fn is_there(place: &Path) -> bool {
+    place
+        .try_exists()
+        .unwrap_or_else(|_| place == Path::new(SYSTEM_PLACE))
 }
 
 /// What a host on the command line is for.
@@ -440,7 +480,7 @@ fn write_columns<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> 
 }
 
 /// Breaks a text into lines of at most so many characters; a longer word stands alone.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

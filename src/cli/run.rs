@@ -8,23 +8,27 @@ use std::time::Duration;
 use clap::Args;
 use kstar_sink::reading::Event;
 use kstar_sink::setting::Secret;
-use kstar_sink::sink::Context;
 use tokio::sync::broadcast::{self, error::RecvError};
 
+#[cfg(feature = "watch")]
+use super::watch;
 use super::{
     ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, http_of_environment,
     kstar_sharp, serve,
 };
 use crate::clock::WallClock;
-use crate::collector::{Collector, InverterPlan, Metering, SinkEnding, SinkPlan};
+use crate::collector::{Collector, Metering, SinkPlan};
 use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::lock::StateLock;
-use crate::poll::Manners;
+use crate::service::Manager;
+use crate::setup::Setup;
+pub(super) use crate::setup::{context, inverter_plans};
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
+use crate::supervisor::{self, Read, Reloads, Supervisor};
 
 /// Where the history goes without a configuration.
 pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";
@@ -62,7 +66,7 @@ pub struct RunArgs {
     /// Publish the topics of kstar.sharp; set by its arguments --ip-…, --mqtt-… and by its environment
     #[arg(long, hide = true, action = clap::ArgAction::Count)]
     kstar_sharp: u8,
-    #[arg(long, help = SILENT_HELP)]
+    #[arg(long, visible_alias = "quiet", help = SILENT_HELP)]
     silent: bool,
     /// Read a simulated inverter, whose day takes minutes: JSON lines, and a history in ./kstar-demo.db
     #[arg(long, conflicts_with_all = ["config", "host", "mqtt"])]
@@ -76,6 +80,31 @@ impl RunArgs {
             || environment("KSTAR_SILENT").is_some()
             || (kstar_sharp::silent() && self.config.find().is_none())
     }
+
+    /// What is said in place of the configuration.
+    fn overrides(&self) -> Result<Overrides, Failure> {
+        let overrides = Overrides::new(self.host.clone(), self.mqtt.clone(), self.kstar_sharp > 0)?;
+        Ok(overrides.with_http(self.http))
+    }
+
+    /// What reads the configuration again, if it stands in a file: the same one, whatever is found elsewhere by then.
+    fn read_again(&self, source: &Source) -> Option<Read> {
+        if self.demo {
+            return None;
+        }
+        self.config.find()?;
+        let config = ConfigArgs {
+            config: Some(source.path().to_owned()),
+        };
+        let args = Self {
+            config,
+            ..self.clone()
+        };
+        Some(Arc::new(move || {
+            let read = || load(&args.config, args.overrides()?);
+            read().map_err(|failure| failure.to_string())
+        }))
+    }
 }
 
 /// What arguments and environment say in place of the configuration, in the order of their weight.
@@ -85,6 +114,8 @@ pub(super) struct Overrides {
     broker: Option<String>,
     kstar_sharp: bool,
     http: Option<ListenAddress>,
+    /// Where nothing is configured, no lines are written: a page is shown in their place.
+    page: bool,
 }
 
 impl Overrides {
@@ -104,6 +135,7 @@ impl Overrides {
             broker: broker.or_else(broker_of_environment),
             kstar_sharp,
             http: http_of_environment()?,
+            page: false,
         })
     }
 
@@ -113,6 +145,11 @@ impl Overrides {
             http: listen.or(self.http),
             ..self
         }
+    }
+
+    /// The same where a page may be shown.
+    fn with_page(self, page: bool) -> Self {
+        Self { page, ..self }
     }
 
     /// What the environment says as it did for kstar.sharp, which weighs least: only where there is no file.
@@ -138,11 +175,13 @@ impl Overrides {
     }
 }
 
-/// Collects until `shutdown` is ready. Where few words are wanted, each hundredth reading is told to `summary`.
+/// Collects until `shutdown` is ready, and reads the configuration again with each of `reloads`. Where few words are
+/// wanted, each hundredth reading is told to `summary`.
 pub async fn run(
     args: RunArgs,
     summary: impl Fn(&str) + Send + 'static,
     shutdown: impl Future<Output = ()>,
+    reloads: &Reloads,
 ) -> Result<(), Failure> {
     let demo = if args.demo {
         Some(start_demo().await?)
@@ -150,91 +189,74 @@ pub async fn run(
         None
     };
     let silent = args.silent();
+    let page = !args.demo && !silent && page_is_possible();
     let (source, config) = match &demo {
         Some(inverter) => {
             let mut config = demo_config(inverter);
             serve::at(&mut config, args.http.or(http_of_environment()?))?;
             (Source::new("demonstration", ""), config)
         }
-        None => load(
-            &args.config,
-            Overrides::new(args.host, args.mqtt, args.kstar_sharp > 0)?.with_http(args.http),
-        )?,
+        None => load(&args.config, args.overrides()?.with_page(page))?,
     };
+    #[cfg(feature = "watch")]
+    let page = page.then(|| watch::Plan::of_run(&config)).flatten();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
-    let grace = config.collector.grace;
-    let inverters = inverter_plans(&config);
-    let context = context(&config);
-    let settings = config.metering();
+    let read = args.read_again(&source);
+    let setup = Arc::new(Setup::new(source, config));
+    let state_dir = setup.context.state_dir.clone();
     // Held to the end. A demonstration keeps nothing.
     let _lock = if demo.is_none() {
-        lock(context.state_dir.clone()).await?
+        lock(state_dir.clone()).await?
     } else {
         None
     };
     let (keeper, closing) = if demo.is_none() {
-        open_ledger(context.state_dir.clone()).await?
+        open_ledger(state_dir).await?
     } else {
         (Keeper::default(), Closing::default())
     };
     let metering = Metering {
-        settings,
+        settings: setup.metering.clone(),
         keeper,
         closing,
     };
-    let http = serve::Plan::of(&config, &context, &source);
     let mut shutdown = std::pin::pin!(shutdown);
     let sinks = tokio::select! {
         // A locked history may take seconds to open.
         () = &mut shutdown => return Ok(()),
-        sinks = open_sinks(config.sinks, context, grace / 2, source) => sinks?,
+        sinks = open_sinks(setup.clone()) => sinks?,
     };
 
-    let mut collector = Collector::new(WallClock::default(), metering);
-    let http = http.start(&collector).await?;
-    for sink in sinks {
-        collector.start_sink(sink);
-    }
+    let collector = Collector::new(WallClock::default(), metering);
+    let mut supervisor = Supervisor::new(collector, setup, Manager::of_environment());
     if silent {
-        tokio::spawn(summarize(collector.subscribe(), summary));
+        tokio::spawn(summarize(supervisor.subscribe(), summary));
     }
-    for inverter in inverters {
-        tracing::info!(inverter = &*inverter.name, host = %inverter.target, "polling");
-        collector.start_inverter(inverter).await;
-    }
-    let all_well = collect(&mut collector, shutdown).await;
-    http.stop().await;
-    let drained = collector.stop(grace).await;
+    supervisor.start(sinks).await?;
+    #[cfg(feature = "watch")]
+    let shutdown = std::pin::pin!(watch::beside(
+        page,
+        supervisor.board().clone(),
+        supervisor.subscribe(),
+        shutdown
+    ));
+    let all_well = supervisor.run(shutdown, reloads, read).await;
     if let Some(inverter) = demo {
         inverter.stop().await;
     }
-    if all_well && drained {
+    if all_well {
         Ok(())
     } else {
         Err(Failure::Logged)
     }
 }
 
-/// Waits for the end: the order to stop, a far side that has ended in order, or no sink left. Says whether no sink
-/// has broken.
-async fn collect(
-    collector: &mut Collector,
-    mut shutdown: impl Future<Output = ()> + Unpin,
-) -> bool {
-    let mut all_well = true;
-    loop {
-        tokio::select! {
-            () = &mut shutdown => return all_well,
-            (_, ending) = collector.sink_ended() => match ending {
-                SinkEnding::FarSideClosed => return all_well,
-                _ => all_well = false,
-            },
-        }
-        if !collector.has_sinks() {
-            tracing::error!("no sink is left to collect for");
-            return false;
-        }
-    }
+/// Whether standard output is a terminal that can show the live page.
+fn page_is_possible() -> bool {
+    #[cfg(feature = "watch")]
+    return watch::is_possible();
+    #[cfg(not(feature = "watch"))]
+    false
 }
 
 /// Says one line for a hundred readings, for those who want few words.
@@ -271,13 +293,19 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         broker,
         kstar_sharp,
         http,
+        page,
     } = overrides.or_kstar_sharp(environment)?;
     let (source, mut config) = loaded.unwrap_or_else(|| {
         // kstar.sharp stored nothing, and its containers may have no place to.
         let sinks = if kstar_sharp {
             SinkSections::default()
         } else {
-            SinkSections::built_in(Path::new(BUILT_IN_DATABASE))
+            let built_in = SinkSections::built_in(Path::new(BUILT_IN_DATABASE));
+            if page {
+                built_in.without_lines()
+            } else {
+                built_in
+            }
         };
         (
             Source::new("built-in defaults", ""),
@@ -367,39 +395,6 @@ fn demo_config(inverter: &simulator::Running) -> Config {
     config
 }
 
-/// What sinks may know of a configuration.
-pub(super) fn context(config: &Config) -> Context {
-    Context {
-        inverters: config
-            .inverters()
-            .iter()
-            .map(|inverter| Arc::from(inverter.name.as_str()))
-            .collect(),
-        poll_interval: config.collector.poll_interval,
-        state_dir: config.state_dir(),
-        zone: config.zone(),
-        version: env!("CARGO_PKG_VERSION"),
-    }
-}
-
-/// How each inverter is polled.
-pub(super) fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
-    let collector = &config.collector;
-    let plan = |inverter: InverterSection| InverterPlan {
-        gate: config.gate(&inverter),
-        name: inverter.name.as_str().into(),
-        target: inverter.target(collector),
-        manners: Manners::new(
-            inverter.ap_address,
-            collector.timeout,
-            collector.tries.get(),
-            collector.allow_fast_polling,
-        ),
-        interval: collector.poll_interval,
-    };
-    config.inverters().into_iter().map(plan).collect()
-}
-
 /// Takes the lock of the state folder, on a thread that may block.
 async fn lock(state_dir: PathBuf) -> Result<Option<StateLock>, Failure> {
     match tokio::task::spawn_blocking(move || StateLock::take(&state_dir)).await {
@@ -421,25 +416,9 @@ async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
 }
 
 /// Opens every sink on a thread that may block.
-async fn open_sinks(
-    sections: SinkSections,
-    context: Context,
-    draining: Duration,
-    source: Source,
-) -> Result<Vec<SinkPlan>, Failure> {
-    for section in sections.enabled() {
-        tracing::info!(
-            sink = section.name(),
-            destination = section.destination(&context),
-            "opening"
-        );
-    }
-    let opened = tokio::task::spawn_blocking(move || sections.open(&context, draining)).await;
-    match opened {
-        Ok(Ok(sinks)) => Ok(sinks),
-        Ok(Err((name, error))) => Err(source
-            .sink_error(name, format!("the sink {name} cannot work: {error}"))
-            .into()),
+async fn open_sinks(setup: Arc<Setup>) -> Result<Vec<SinkPlan>, Failure> {
+    match tokio::task::spawn_blocking(move || supervisor::open_sinks(&setup)).await {
+        Ok(opened) => opened.map_err(Failure::Usage),
         Err(error) => Err(Failure::Runtime(format!(
             "opening the sinks has failed: {error}"
         ))),

@@ -20,7 +20,7 @@ use doubt::{Doubts, Standing};
 use rules::{BALANCE_WATTS, CounterLimit, MAX_POWER, MOST_DOUBTFUL, Range, Rule, counters, ranges};
 
 /// How strict a gate is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateSettings {
     /// The most power of the inverter, in watts.
     pub max_power: u32,

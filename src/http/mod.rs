@@ -50,7 +50,7 @@ pub const QUESTIONS: usize = 2;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What HTTP is to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,

@@ -25,7 +25,7 @@ use energy::{Sample, between, on_the_way};
 pub const MAX_GAP: Duration = Duration::from_secs(60);
 
 /// How a meter counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MeterSettings {
     /// The zone whose midnights part the days.
     pub zone: TimeZone,

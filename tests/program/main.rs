@@ -29,6 +29,7 @@ mod influxdb;
 mod init;
 mod kstar_sharp;
 mod logs;
+mod manual;
 mod meter;
 mod modules;
 #[cfg(feature = "mqtt")]
@@ -38,11 +39,16 @@ mod output;
 mod past;
 mod process;
 mod read;
+#[cfg(feature = "mqtt")]
+mod reload;
 mod run;
 #[cfg(all(feature = "http", feature = "history"))]
 mod schema;
+mod service;
 mod spool;
 mod stop;
 #[cfg(feature = "history")]
 mod takeover;
+#[cfg(feature = "watch")]
+mod watch;
 mod world;

@@ -113,7 +113,7 @@ impl Drop for Broker {
 }
 
 /// Messages by topic: quality of service, whether retained, payload.
-fn messages(lines: &[String]) -> BTreeMap<String, (String, String, String)> {
+pub(crate) fn messages(lines: &[String]) -> BTreeMap<String, (String, String, String)> {
     lines
         .iter()
         .map(|line| {

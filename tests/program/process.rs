@@ -17,6 +17,16 @@ pub(crate) fn kstar<S: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item
     program(Path::new(env!("CARGO_BIN_EXE_kstar")), folder, args)
 }
 
+/// As [`kstar`], without a terminal that could go away, as a service is started.
+pub(crate) fn service<S: AsRef<OsStr>>(
+    folder: &Path,
+    args: impl IntoIterator<Item = S>,
+) -> Command {
+    let mut command = program(Path::new("setsid"), folder, [env!("CARGO_BIN_EXE_kstar")]);
+    command.args(args);
+    command
+}
+
 /// As [`kstar`], from a binary that stands elsewhere.
 pub(crate) fn program<S: AsRef<OsStr>>(
     binary: &Path,
@@ -212,6 +222,32 @@ impl Process {
             .into_iter()
             .find(|line| line.contains(text))
             .expect("it was found")
+    }
+
+    /// Waits until so many lines of the log hold this.
+    #[track_caller]
+    pub(crate) fn wait_for_logs(&self, text: &str, count: usize) {
+        let (lines, _) = self.stderr.as_ref().expect("a pipe for its log");
+        lines.wait_until(text, |lines| {
+            lines.iter().filter(|line| line.contains(text)).count() >= count
+        });
+    }
+
+    /// Has the configuration read again, and waits until that is done or refused; gives what was said of it.
+    #[track_caller]
+    pub(crate) fn reload(&self) -> String {
+        let (lines, _) = self.stderr.as_ref().expect("a pipe for its log");
+        let said = |lines: &[String]| -> Vec<String> {
+            let outcome = |line: &&String| {
+                line.contains("the configuration is reloaded")
+                    || line.contains("the configuration is not reloaded")
+            };
+            lines.iter().filter(outcome).cloned().collect()
+        };
+        let before = said(&lines.all()).len();
+        self.signal("HUP");
+        let lines = lines.wait_until("reload", |lines| said(lines).len() > before);
+        said(&lines).pop().expect("it was found")
     }
 
     /// Sends a signal, by its name without SIG.

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kstar_collector::simulator::encode::Request;
 use kstar_collector::simulator::{self, Running};
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
@@ -70,6 +71,13 @@ impl Roof {
     /// How many requests the first one has had.
     pub(crate) fn requests(&self) -> u64 {
         self.inverters[0].counts().requests.values().sum()
+    }
+
+    /// How many polls the one of this number was asked, beginning with 1.
+    pub(crate) fn polls(&self, number: usize) -> u64 {
+        self.inverters[number - 1]
+            .counts()
+            .requests(Request::Running)
     }
 
     /// A configuration that polls all of them twenty times a second; the sections of sinks follow.

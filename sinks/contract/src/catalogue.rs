@@ -1,8 +1,8 @@
 //! The catalogue: each quantity named once, with its unit, resolution, label and meaning.
 //!
 //! From this one table come the struct of [`Values`], the keys of a JSON line, the columns of SQLite, the fields
-//! and topics of other sinks, `kstar fields` and the table in the README. A sink loops over [`Quantity::ALL`] and
-//! never names a quantity. A name never changes its meaning or unit; a new meaning is a new name.
+//! and topics of other sinks, `kstar fields` and the table in `docs/readings.md`. A sink loops over
+//! [`Quantity::ALL`] and never names a quantity. A name never changes its meaning or unit; a new meaning is a new name.
 //! `pv_power + grid_power = load_power + backup_power + battery_power` and losses: sources left, uses right.
 
 use std::fmt;

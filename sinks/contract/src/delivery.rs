@@ -62,7 +62,7 @@ const QUEUE_BEFORE_A_SPOOL: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The section `[sinks.NAME.delivery]`, the same for every sink; what it leaves out is the sink's own default.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeliverySettings {
     /// How many readings wait in memory while the far side is away; the oldest is dropped first.

@@ -1,7 +1,7 @@
 //! Kinds of settings that several sections of the configuration share: durations and sizes as text, and secrets.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -96,8 +96,12 @@ pub mod duration {
     }
 }
 
-/// A password or token: in the file itself, in an environment variable (`{ env = "NAME" }`), or in a file of its
-/// own (`{ file = "/run/secrets/mqtt" }`). It never shows in logs, errors or `Debug`.
+/// Where systemd puts what a unit's `LoadCredential=` names.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// A password or token: in the configuration itself, in an environment variable (`{ env = "NAME" }`), in a file of its
+/// own (`{ file = "/run/secrets/mqtt" }`), or in a credential that systemd passes on (`{ credential = "NAME" }`). It
+/// never shows in logs, errors or `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
     /// The secret itself.
@@ -106,9 +110,20 @@ pub enum Secret {
     Env(String),
     /// The file that holds it; a line break at its end is not part of it.
     File(PathBuf),
+    /// The name of the systemd credential that holds it; a line break at its end is not part of it.
+    Credential(String),
 }
 
 impl Secret {
+    /// The file that it stands in, if it stands in one that there is.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Literal(_) | Self::Env(_) => None,
+            Self::File(path) => Some(path.clone()),
+            Self::Credential(name) => credential(credentials().as_deref(), name).ok(),
+        }
+    }
+
     /// Fetches the secret. The error names the place and what is wrong with it, never the content.
     pub fn reveal(&self) -> Result<String, String> {
         match self {
@@ -122,11 +137,46 @@ impl Secret {
                     "the environment variable {name} holds something that is not UTF-8"
                 )),
             },
-            Self::File(path) => std::fs::read_to_string(path)
-                .map(|content| content.trim_end_matches(['\r', '\n']).to_owned())
+            Self::File(path) => read(path)
                 .map_err(|error| format!("cannot read the secret in {}: {error}", path.display())),
+            Self::Credential(name) => {
+                let path = credential(credentials().as_deref(), name)?;
+                read(&path).map_err(|error| {
+                    format!(
+                        "cannot read the credential `{name}` in {}: {error}; does the unit have a line LoadCredential={name}:PATH?",
+                        path.display()
+                    )
+                })
+            }
         }
     }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let content = std::fs::read_to_string(path)?;
+    Ok(content.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Where this process has its credentials, if it has any.
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os(CREDENTIALS)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The file of a credential in that folder.
+fn credential(folder: Option<&Path>, name: &str) -> Result<PathBuf, String> {
+    if matches!(name, "" | "." | "..") || name.contains(['/', '\\']) {
+        return Err(format!(
+            "`{name}` cannot name a credential; write its name alone, as in LoadCredential=NAME:PATH"
+        ));
+    }
+    let folder = folder.ok_or_else(|| {
+        format!(
+            "the credential `{name}` cannot be had: {CREDENTIALS} is not set, as it is in a systemd unit with LoadCredential={name}:PATH; outside of one use {{ file = \"PATH\" }} or {{ env = \"NAME\" }}"
+        )
+    })?;
+    Ok(folder.join(name))
 }
 
 impl fmt::Debug for Secret {
@@ -135,6 +185,7 @@ impl fmt::Debug for Secret {
             Self::Literal(_) => f.write_str("(secret)"),
             Self::Env(name) => write!(f, "(secret in the environment variable {name})"),
             Self::File(path) => write!(f, "(secret in {})", path.display()),
+            Self::Credential(name) => write!(f, "(secret in the credential {name})"),
         }
     }
 }
@@ -147,7 +198,9 @@ impl<'de> Deserialize<'de> for Secret {
             type Value = Secret;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, { env = \"NAME\" } or { file = \"PATH\" }")
+                f.write_str(
+                    "a text, { env = \"NAME\" }, { file = \"PATH\" } or { credential = \"NAME\" }",
+                )
             }
 
             fn visit_str<E: de::Error>(self, secret: &str) -> Result<Secret, E> {
@@ -167,13 +220,17 @@ impl<'de> Deserialize<'de> for Secret {
                 let secret = match map.next_key::<String>()?.as_deref() {
                     Some("env") => Secret::Env(map.next_value()?),
                     Some("file") => Secret::File(map.next_value()?),
-                    Some(other) => return Err(de::Error::unknown_field(other, &["env", "file"])),
-                    None => return Err(de::Error::missing_field("env` or `file")),
+                    Some("credential") => Secret::Credential(map.next_value()?),
+                    Some(other) => {
+                        let known = &["env", "file", "credential"];
+                        return Err(de::Error::unknown_field(other, known));
+                    }
+                    None => return Err(de::Error::missing_field("env`, `file` or `credential")),
                 };
                 match map.next_key::<String>()? {
                     None => Ok(secret),
                     Some(_) => Err(de::Error::custom(
-                        "a secret has one place: either `env` or `file`",
+                        "a secret has one place: `env`, `file` or `credential`",
                     )),
                 }
             }
@@ -258,6 +315,27 @@ mod tests {
         // Cargo sets this one for every test, so that the environment need not be changed.
         let env = section("password = { env = 'CARGO_PKG_NAME' }").expect("a variable");
         assert_eq!(env.reveal().as_deref(), Ok("kstar-sink"));
+    }
+
+    #[test]
+    fn a_credential_is_a_file_in_the_folder_that_systemd_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("mqtt"), "from systemd\n").expect("written");
+        let path = credential(Some(folder.path()), "mqtt").expect("a path");
+        assert_eq!(read(&path).expect("read"), "from systemd");
+        let nowhere = credential(None, "mqtt").unwrap_err();
+        assert!(
+            nowhere.contains("CREDENTIALS_DIRECTORY is not set") && nowhere.contains("mqtt"),
+            "{nowhere}"
+        );
+        for name in ["", "..", "../shadow", "/etc/shadow"] {
+            assert!(credential(Some(folder.path()), name).is_err(), "{name}");
+        }
+        // Cargo's tests are no unit.
+        let secret = section("password = { credential = 'mqtt' }").expect("a credential");
+        assert!(secret.reveal().unwrap_err().contains("LoadCredential"));
+        assert_eq!(secret.file(), None);
+        assert!(format!("{secret:?}").contains("mqtt"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::reading::{InverterStatus, Reading};
 /// Implementations derive `Deserialize` with `deny_unknown_fields`; the doc comments of the fields are the
 /// documentation that users read.
 #[async_trait]
-pub trait SinkConfig: DeserializeOwned + Send + Sync {
+pub trait SinkConfig: DeserializeOwned + PartialEq + Send + Sync {
     /// The name of the section, of the cargo feature and of the folder.
     const NAME: &'static str;
 
@@ -34,6 +34,24 @@ pub trait SinkConfig: DeserializeOwned + Send + Sync {
     /// away at start is an ordinary outage. It is called once, outside the async runtime's own threads.
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
 
+    /// Whether the sink would open: what [`open`](Self::open) refuses as it is configured, without changing anything,
+    /// and also while another sink of this section's name is open. It is called outside the async runtime's own threads.
+    fn check(&self, _context: &Context) -> Result<(), Misconfigured> {
+        Ok(())
+    }
+
+    /// Whether a sink that is open must be opened anew because the program around it has changed from one to the other.
+    /// A sink that heeds nothing of the context stays open.
+    fn heeds(&self, before: &Context, after: &Context) -> bool {
+        before != after
+    }
+
+    /// The files that are named in the section and read when the sink is opened: secrets, certificates. Where the
+    /// content of one has changed, a reload opens the sink anew.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Looks at the far side for somebody who waits: whether it is there, lets us in and would take readings, what is
     /// wrong and what mends it. It ends within some ten seconds, leaves nothing behind, and does not disturb a
     /// collector that runs. Far sides that cannot be missing have nothing to look at.
@@ -43,7 +61,7 @@ pub trait SinkConfig: DeserializeOwned + Send + Sync {
 }
 
 /// What a sink may need to know of the program around it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Context {
     /// The names of the configured inverters.
     pub inverters: Vec<Arc<str>>,

@@ -27,7 +27,7 @@ pub(crate) struct Section {
     /// The bucket: InfluxDB 2 and 3, and 1.8 (`DATABASE/RETENTION_POLICY`).
     #[serde(default)]
     bucket: Option<String>,
-    /// The token that may write there: a text, `{ env = "NAME" }` or `{ file = "PATH" }`.
+    /// The token that may write there: a text, `{ env = "NAME" }`, `{ file = "PATH" }` or `{ credential = "NAME" }`.
     #[serde(default)]
     token: Option<Secret>,
     /// The database: InfluxDB 1.
@@ -39,7 +39,7 @@ pub(crate) struct Section {
     /// The user who may write there, if the server wants one.
     #[serde(default)]
     username: Option<String>,
-    /// The user's password: a text, `{ env = "NAME" }` or `{ file = "PATH" }`.
+    /// The user's password: a text, `{ env = "NAME" }`, `{ file = "PATH" }` or `{ credential = "NAME" }`.
     #[serde(default)]
     password: Option<Secret>,
     /// The measurement that the points belong to.
@@ -67,7 +67,7 @@ fn default_measurement() -> String {
 }
 
 /// The section `[sinks.influxdb]`: points in InfluxDB, or in a server that speaks its line protocol.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Section")]
 pub struct InfluxdbConfig {
     pub(crate) address: Address,
@@ -81,7 +81,7 @@ pub struct InfluxdbConfig {
 }
 
 /// Where in the server the points go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
     /// Through `/api/v2/write`.
     Bucket { org: String, bucket: String },
@@ -93,7 +93,7 @@ pub(crate) enum Target {
 }
 
 /// Who we say we are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Credentials {
     Nobody,
     Token(Secret),

@@ -18,6 +18,7 @@ mod tls;
 mod verdict;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{Keep, Policy};
@@ -55,8 +56,7 @@ impl SinkConfig for InfluxdbConfig {
     }
 
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
-        // A secret that is missing now is a mistake; one that becomes wrong later is an outage.
-        server::reveal(&self.credentials).map_err(Misconfigured)?;
+        self.check(context)?;
         if self.is_exposed() {
             tracing::warn!(server = %self.address, "{EXPOSED}; use https://");
         }
@@ -64,6 +64,27 @@ impl SinkConfig for InfluxdbConfig {
             layout: self.layout.clone(),
             server: Server::new(self.settings(context).map_err(Misconfigured)?),
         }))
+    }
+
+    fn check(&self, context: &Context) -> Result<(), Misconfigured> {
+        // A secret that is missing now is a mistake; one that becomes wrong later is an outage.
+        server::reveal(&self.credentials).map_err(Misconfigured)?;
+        self.settings(context).map(drop).map_err(Misconfigured)
+    }
+
+    fn heeds(&self, before: &Context, after: &Context) -> bool {
+        before.version != after.version
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let secret = match &self.credentials {
+            Credentials::Nobody => None,
+            Credentials::Token(secret)
+            | Credentials::User {
+                password: secret, ..
+            } => secret.file(),
+        };
+        secret.into_iter().chain(self.ca.clone()).collect()
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {

@@ -17,7 +17,7 @@ const INVERTER: &str = "inverter";
 const USUAL_LINE: usize = 1600;
 
 /// What stands before the inverter's name and behind it in every line, escaped.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Layout {
     measurement: String,
     tags: String,

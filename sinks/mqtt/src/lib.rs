@@ -53,7 +53,7 @@ const EXPOSED: &str =
 const FAREWELL: std::time::Duration = std::time::Duration::from_millis(900);
 
 /// The section `[sinks.mqtt]`: topics at a broker.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MqttConfig {
     /// The broker: `mqtt://HOST:1883`, or `mqtts://HOST:8883` for TLS.
@@ -61,7 +61,7 @@ pub struct MqttConfig {
     /// The user, if the broker wants one.
     #[serde(default)]
     pub username: Option<String>,
-    /// The password: a text, `{ env = "NAME" }` or `{ file = "PATH" }`.
+    /// The password: a text, `{ env = "NAME" }`, `{ file = "PATH" }` or `{ credential = "NAME" }`.
     #[serde(default)]
     pub password: Option<Secret>,
     /// What the collector is called at the broker, where no two may have the same name; `kstar-` and the name of the
@@ -275,6 +275,33 @@ impl SinkConfig for MqttConfig {
             session: Arc::new(session),
             task: None,
         }))
+    }
+
+    fn check(&self, context: &Context) -> Result<(), Misconfigured> {
+        self.checked(context).map(drop).map_err(Misconfigured)
+    }
+
+    fn heeds(&self, before: &Context, after: &Context) -> bool {
+        let heeded = |context: &Context| {
+            let expire_after = self.home_assistant.expire_seconds(context.poll_interval);
+            let Context {
+                inverters,
+                state_dir,
+                version,
+                ..
+            } = context.clone();
+            (inverters, state_dir, version, expire_after)
+        };
+        heeded(before) != heeded(after)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let password = self.password.as_ref().and_then(Secret::file);
+        let certificates = [&self.ca, &self.client_certificate, &self.client_key];
+        password
+            .into_iter()
+            .chain(certificates.into_iter().flatten().cloned())
+            .collect()
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {

@@ -56,7 +56,7 @@ const BATCH: NonZeroUsize = NonZeroUsize::new(500).unwrap();
 const UPKEEP: Duration = Duration::from_secs(10);
 
 /// The section `[sinks.sqlite]`: a history in one file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqliteConfig {
     /// The file; `history.db` in the state folder where nothing is said. A folder that is missing is made.
@@ -133,6 +133,16 @@ impl SinkConfig for SqliteConfig {
         let worker = Worker::start("sqlite", store, Some(upkeep))
             .map_err(|error| Misconfigured(no_thread(&error)))?;
         Ok(Box::new(SqliteSink { worker }))
+    }
+
+    fn check(&self, context: &Context) -> Result<(), Misconfigured> {
+        Store::check(&self.file(context))
+    }
+
+    fn heeds(&self, before: &Context, after: &Context) -> bool {
+        let settings =
+            |context: &Context| Settings::new(context.zone.clone(), context.poll_interval);
+        settings(before) != settings(after) || self.file(before) != self.file(after)
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {

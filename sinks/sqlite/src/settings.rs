@@ -13,7 +13,7 @@ const LONGEST_GAP: Duration = Duration::from_secs(60);
 const INTERVALS: f64 = 2.5;
 
 /// What the buckets of a history depend on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     /// The zone whose midnights part the days.
     pub zone: TimeZone,

@@ -8,21 +8,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_sink::disk;
 use kstar_sink::reading::Reading;
 use kstar_sink::sink::{DeliveryError, Misconfigured};
-use rusqlite::OpenFlags;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::database::Database;
 use crate::failure::Failure;
 use crate::place::beside;
 use crate::retention::Retention;
 use crate::settings::Settings;
+use crate::widen::check_owner;
 
 /// How often what was written is put on the disk for good: what a power cut may cost.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// How often is looked for what need not be kept, unless there is more of it.
 const TIDYING: Duration = Duration::from_secs(60 * 60);
+
+/// How long a look at the file waits for others who write.
+const PATIENCE_AT_CHECK: Duration = Duration::from_millis(300);
 
 /// How long closing waits for others who read, within the second that a sink has.
 const PATIENCE_AT_CLOSE: Duration = Duration::from_millis(300);
@@ -60,19 +65,7 @@ impl Store {
         settings: Settings,
         retention: Retention,
     ) -> Result<Self, Misconfigured> {
-        // SQLite would take an empty path or `:memory:` for a database that is gone at the end.
-        let path = std::path::absolute(path).map_err(|error| {
-            Misconfigured(format!(
-                "`{}` is no path for a file: {error}",
-                path.display()
-            ))
-        })?;
-        if path.is_dir() {
-            return Err(Misconfigured(format!(
-                "{0} is a folder; name a file in it, like {0}/history.db",
-                path.display()
-            )));
-        }
+        let path = possible(path)?;
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| {
                 Misconfigured(format!(
@@ -104,6 +97,37 @@ impl Store {
                 Err(Misconfigured(failure.explain(&store.path)))
             }
             _ => Ok(store),
+        }
+    }
+
+    /// Whether the file would open, without making or changing anything.
+    pub(crate) fn check(path: &Path) -> Result<(), Misconfigured> {
+        let path = possible(path)?;
+        if !path.exists() {
+            return match path.parent().map(disk::try_write) {
+                Some(Err(error)) => Err(Misconfigured(format!(
+                    "{} cannot be made: {error}; let this user write to its folder, or set another `path`",
+                    path.display()
+                ))),
+                Some(Ok(())) | None => Ok(()),
+            };
+        }
+        let looked_at = || -> Result<(), Failure> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&path, flags)?;
+            connection.busy_timeout(PATIENCE_AT_CHECK)?;
+            check_owner(&connection)?;
+            if connection.is_readonly("main")? {
+                return Err(Failure::read_only());
+            }
+            Ok(())
+        };
+        match looked_at() {
+            // A damaged file is set aside when it is opened, and what passes is an outage.
+            Err(failure) if !failure.is_outage() && !failure.is_damage() => {
+                Err(Misconfigured(failure.explain(&path)))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -243,6 +267,24 @@ impl Store {
     }
 }
 
+/// The place of a file, made absolute: SQLite would take an empty path or `:memory:` for a database that is gone at the
+/// end.
+fn possible(path: &Path) -> Result<PathBuf, Misconfigured> {
+    let path = std::path::absolute(path).map_err(|error| {
+        Misconfigured(format!(
+            "`{}` is no path for a file: {error}",
+            path.display()
+        ))
+    })?;
+    if path.is_dir() {
+        return Err(Misconfigured(format!(
+            "{0} is a folder; name a file in it, like {0}/history.db",
+            path.display()
+        )));
+    }
+    Ok(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,6 +411,44 @@ mod tests {
                 Ok(())
             })
             .unwrap();
+    }
+
+    #[test]
+    fn a_look_finds_what_opening_would_refuse_and_leaves_everything_as_it_was() {
+        let place = Place::new();
+        Store::check(&place.path()).unwrap();
+        Store::check(&place.0.path().join("a/b/history.db")).unwrap();
+        assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 0);
+        let refusal = |path: &Path| Store::check(path).unwrap_err().0;
+        assert!(refusal(place.0.path()).contains("is a folder"));
+        let text = place.0.path().join("text");
+        std::fs::write(
+            &text,
+            "no database, but as long as the header of one has to be at the least: a hundred bytes",
+        )
+        .unwrap();
+        assert!(refusal(&text).contains("is no SQLite database"));
+        assert!(refusal(&text.join("history.db")).contains("cannot be made"));
+        let other = place.0.path().join("other.db");
+        let connection = Connection::open(&other).unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (a); PRAGMA application_id = 7")
+            .unwrap();
+        assert!(refusal(&other).contains("another program's database"));
+    }
+
+    #[test]
+    fn a_look_disturbs_no_store_that_is_open_and_waits_for_no_lock() {
+        let place = Place::new();
+        let mut store = place.store();
+        store.deliver(&readings("roof", 3)).unwrap();
+        Store::check(&place.path()).unwrap();
+        store.deliver(&readings("roof", 5)).unwrap();
+        let other = Connection::open(place.path()).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        Store::check(&place.path()).unwrap();
+        other.execute_batch("ROLLBACK").unwrap();
+        store.deliver(&readings("roof", 6)).unwrap();
     }
 
     #[test]

@@ -20,7 +20,7 @@ use serde::Deserialize;
 const BATCH: NonZeroUsize = NonZeroUsize::new(50).unwrap();
 
 /// The section `[sinks.stdout]`: JSON lines on standard output.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StdoutConfig {
     /// How readings are delivered.
@@ -36,6 +36,10 @@ impl SinkConfig for StdoutConfig {
 
     fn destination(&self, _context: &Context) -> String {
         "standard output".to_owned()
+    }
+
+    fn heeds(&self, _before: &Context, _after: &Context) -> bool {
+        false
     }
 
     fn open(&self, _context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {

@@ -1,12 +1,14 @@
 //! What goes into the configuration, as its text, and onto the disk: whole or not at all.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// What is to be in the file.
 pub(super) struct Plan {
+    /// The state folder, if not the usual one of whoever runs the program.
+    pub(super) state_dir: Option<&'static str>,
     pub(super) inverters: Vec<Inverter>,
     pub(super) sqlite: Option<History>,
     pub(super) mqtt: Option<Mqtt>,
@@ -76,12 +78,23 @@ impl Plan {
         let mut text = "\
 # Configuration of kstar-collector, made by `kstar init`. `kstar check --connect` tries whether it works.
 # What is not set here has a default; config.example.toml shows every key.
-
+"
+        .to_owned();
+        if let Some(folder) = self.state_dir {
+            let _ = write!(
+                text,
+                "
+# The folder of the service: named here, every command finds what the service has stored.
+state_dir = {}
+",
+                quoted(folder)
+            );
+        }
+        text += "
 # The time from one poll to the next: 5 s has proven itself, and nothing below 1 s is taken.
 #[collector]
 #poll_interval = \"5s\"
-"
-        .to_owned();
+";
         if self.inverters.is_empty() {
             text += "
 # An inverter is looked for at each start. Its address makes that quicker and works everywhere.
@@ -201,7 +214,8 @@ enum Readers {
     Usual,
 }
 
-/// Writes a file beside its place and puts it there when it is whole. A folder that is missing is made.
+/// Writes a file beside its place and puts it there when it is whole. A folder that is missing is made. What root writes
+/// for a group, as the service's folder has one, that group may read, and nobody else.
 fn write(path: &Path, content: &str, readers: Readers) -> io::Result<()> {
     let folder = path
         .parent()
@@ -221,12 +235,31 @@ fn write(path: &Path, content: &str, readers: Readers) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = readers;
     let mut file = options.open(&beside)?;
-    let written = file
-        .write_all(content.as_bytes())
+    let written = give_to_group(&file, folder)
+        .and_then(|()| file.write_all(content.as_bytes()))
         .and_then(|()| file.sync_all())
         .and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
     written
+}
+
+#[cfg(unix)]
+fn give_to_group(file: &File, folder: Option<&Path>) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let Some(folder) = folder.filter(|_| super::is_root()) else {
+        return Ok(());
+    };
+    let group = std::fs::metadata(folder)?.gid();
+    if group == 0 {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, None, Some(group))?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o640))
+}
+
+#[cfg(not(unix))]
+fn give_to_group(_file: &File, _folder: Option<&Path>) -> io::Result<()> {
+    Ok(())
 }

@@ -12,7 +12,9 @@ use clap::Args;
 use self::asking::{Asking, say};
 use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret};
 use super::{Failure, environment};
-use crate::config::{Config, DiscoveryAddress, Host, InverterName, Source, usual_places};
+use crate::config::{
+    Config, DiscoveryAddress, Host, InverterName, SYSTEM_PLACE, Source, usual_places,
+};
 use crate::discovery::{DATA_PORT, discover, everybody};
 use crate::link::LinkCounts;
 use crate::poll::DISCOVERY_PATIENCE;
@@ -20,6 +22,19 @@ use crate::sinks::SinkSections;
 
 mod asking;
 mod file;
+
+/// The folder of the service, which everybody who reads its configuration is to find.
+const SERVICE_STATE: &str = "/var/lib/kstar";
+
+/// The configuration that the Debian package brings; nobody's work, so it may be overwritten.
+const PACKAGED: &str = include_str!("../../../deploy/debian/config.toml");
+
+/// Where the unit of the service is, by a package or by hand.
+const UNIT_PLACES: [&str; 3] = [
+    "/etc/systemd/system/kstar.service",
+    "/usr/lib/systemd/system/kstar.service",
+    "/lib/systemd/system/kstar.service",
+];
 
 /// What `kstar init` can be told.
 #[derive(Args, Clone, Debug)]
@@ -134,7 +149,7 @@ pub async fn run(
     for secret in plan.typed() {
         writeln!(
             out,
-            "wrote {} (only for you to read)",
+            "wrote {} (not for others to read)",
             secret.path.display()
         )?;
     }
@@ -144,22 +159,33 @@ pub async fn run(
     } else {
         format!(" --config {}", path.display())
     };
-    writeln!(
-        out,
-        "next:\n  kstar check --connect{named}\n  kstar run{named}"
-    )?;
+    let go = if is_for_service(&path) && UNIT_PLACES.iter().any(|unit| Path::new(unit).exists()) {
+        "systemctl restart kstar".to_owned()
+    } else {
+        format!("kstar run{named}")
+    };
+    writeln!(out, "next:\n  kstar check --connect{named}\n  {go}")?;
     out.flush()?;
     Ok(())
 }
 
 fn refuse_to_overwrite(path: &Path, force: bool) -> Result<(), Failure> {
-    if !force && path.exists() {
+    if !force && path.exists() && !is_packaged(path) {
         return Err(Failure::Usage(format!(
             "{} is there already; use --force to overwrite it, or name another place: `kstar init PATH`",
             path.display()
         )));
     }
     Ok(())
+}
+
+/// Whether it is as the package has brought it.
+fn is_packaged(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| bytes == PACKAGED.as_bytes())
+}
+
+fn is_for_service(path: &Path) -> bool {
+    path == Path::new(SYSTEM_PLACE)
 }
 
 /// Where a configuration is found by every command: the user's own place, for root the system's.
@@ -208,6 +234,9 @@ async fn gather(args: &InitArgs, path: Option<&Path>) -> Result<Plan, Failure> {
         None
     };
     Ok(Plan {
+        state_dir: path
+            .filter(|path| is_for_service(path))
+            .map(|_| SERVICE_STATE),
         inverters,
         sqlite: sqlite.then(|| History {
             path: args.sqlite.clone(),

@@ -4,6 +4,8 @@
 //! the far side, so that a sink which hangs neither loses readings by lag nor holds up another. *Send* borrows a
 //! batch, delivers it under a time-out and settles it. The end of the channel is the order to stop: what waits is
 //! delivered, the sink is closed, and the driver returns. Whoever runs it ends it from outside if that takes too long.
+//! A sink may also be told to hand over: then it ends after the delivery under way, and what waits goes to the driver
+//! that follows, together with the place in the channel, so that nothing is lost or delivered twice between the two.
 //!
 //! A sink may have a spool. Then whatever waits for longer than a second waits on disk, new readings are delivered
 //! before those that waited, and at the order to stop what cannot be delivered stays in the spool.
@@ -25,8 +27,8 @@ use self::lanes::Lanes;
 use self::send::Sending;
 use crate::delivery::Policy;
 use crate::health::Health;
-use crate::queue::Queue;
-use crate::reading::{Event, InverterStatus};
+use crate::queue::{Lost, Queue};
+use crate::reading::{Event, InverterStatus, Reading};
 use crate::sink::{DeliveryError, Sink};
 use crate::spool::Spool;
 
@@ -40,6 +42,24 @@ pub enum Ended {
     Drained,
     /// The far side ended in order (a closed pipe); the program should end too.
     FarSideClosed,
+}
+
+/// What a sink is told to do with what waits when it is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// To deliver it.
+    Drain,
+    /// To leave it to the driver that follows.
+    HandOver,
+}
+
+/// What one driver leaves to the next.
+#[derive(Debug)]
+pub struct Handover {
+    /// The channel, at the place where the one has stopped taking.
+    pub events: broadcast::Receiver<Event>,
+    /// What was taken and is not delivered, oldest first. What waits in a spool is not among it.
+    pub waiting: Vec<Arc<Reading>>,
 }
 
 /// What runs a sink.
@@ -57,8 +77,15 @@ struct Shared {
     inbox: Mutex<Inbox>,
     /// Something came into the inbox, or the channel has ended.
     news: Notify,
-    /// Since when the channel has ended.
-    ended: watch::Sender<Option<Instant>>,
+    /// Since when the channel has ended, and what is to become of what waits.
+    ended: watch::Sender<Option<End>>,
+}
+
+/// The end of the channel.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    since: Instant,
+    parting: Parting,
 }
 
 struct Inbox {
@@ -102,12 +129,57 @@ impl Driver {
         }
     }
 
+    /// The same, going on with what the driver before has left.
+    #[must_use]
+    pub fn with_waiting(self, waiting: Vec<Arc<Reading>>) -> Self {
+        let mut lost = Lost::default();
+        let taken = waiting.len() as u64;
+        let mut inbox = self.shared.inbox();
+        for reading in waiting {
+            let Lost { dropped, replaced } = inbox.readings.push(reading);
+            lost.dropped += dropped;
+            lost.replaced += replaced;
+        }
+        drop(inbox);
+        self.health.count(|counts| {
+            counts.taken += taken;
+            counts.dropped += lost.dropped;
+            counts.replaced += lost.replaced;
+        });
+        self
+    }
+
+    /// The same, telling the sink first how the inverters are.
+    #[must_use]
+    pub fn with_statuses(self, statuses: impl IntoIterator<Item = Arc<InverterStatus>>) -> Self {
+        let named = |status: Arc<InverterStatus>| (status.inverter.name.clone(), status);
+        self.shared
+            .inbox()
+            .statuses
+            .extend(statuses.into_iter().map(named));
+        self
+    }
+
     /// Runs the sink until the channel ends or `stop` is ready, or the far side ends in order.
     pub async fn run(
         self,
         events: broadcast::Receiver<Event>,
         stop: impl Future<Output = ()>,
     ) -> Ended {
+        let drain = async {
+            stop.await;
+            Parting::Drain
+        };
+        self.run_until(events, drain).await.0
+    }
+
+    /// Runs the sink until the channel ends or `stop` says what is to become of what waits, or the far side ends in
+    /// order. Told to hand over, it gives what is left.
+    pub async fn run_until(
+        self,
+        events: broadcast::Receiver<Event>,
+        stop: impl Future<Output = Parting>,
+    ) -> (Ended, Option<Handover>) {
         let Self {
             sink,
             policy,
@@ -119,9 +191,10 @@ impl Driver {
         let draining = spool.is_some().then_some(draining);
         let lanes = Lanes::new(&shared, &health, spool, &policy);
         let mut sending = Sending::new(sink, policy.timeout, draining, lanes);
+        let mut left = None;
         let ended = tokio::select! {
             ended = sending.run() => ended,
-            never = take::take(events, stop, &health, &shared) => match never {},
+            never = take::take(events, stop, &mut left, &health, &shared) => match never {},
         };
         let (sink, lanes) = sending.into_parts();
         match timeout(CLOSING, sink.close()).await {
@@ -133,7 +206,11 @@ impl Driver {
         }
         lanes.close().await;
         health.ended();
-        ended
+        let handover = left.map(|events| Handover {
+            events,
+            waiting: shared.inbox().readings.hand_over().readings(),
+        });
+        (ended, handover)
     }
 }
 
@@ -143,12 +220,12 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the end of the channel; says since when it has ended.
-    async fn ended(&self) -> Instant {
+    /// Waits for the end of the channel.
+    async fn ended(&self) -> End {
         let mut ended = self.ended.subscribe();
         loop {
-            if let Some(since) = *ended.borrow_and_update() {
-                return since;
+            if let Some(end) = *ended.borrow_and_update() {
+                return end;
             }
             if ended.changed().await.is_err() {
                 // The sender is ours.
@@ -159,6 +236,13 @@ impl Shared {
 
     fn has_ended(&self) -> bool {
         self.ended.borrow().is_some()
+    }
+
+    /// Whether what waits is for the driver that follows.
+    fn is_handing_over(&self) -> bool {
+        self.ended
+            .borrow()
+            .is_some_and(|end| end.parting == Parting::HandOver)
     }
 }
 

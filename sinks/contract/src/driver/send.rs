@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::Ended;
 use super::lanes::Lanes;
+use super::{End, Ended, Parting};
 use crate::queue::Settlement;
 use crate::reading::{InverterStatus, Reading};
 use crate::sink::{Batch, DeliveryError, Sink};
@@ -107,6 +107,9 @@ impl<'a> Sending<'a> {
     async fn next(&mut self) -> Next {
         // Asked first: what was taken before the end is in the lanes by then.
         let ended = self.lanes.shared.has_ended();
+        if ended && self.lanes.shared.is_handing_over() {
+            return Next::End;
+        }
         if let Some((_, status)) = self.lanes.shared.inbox().statuses.pop_first() {
             return Next::Status(status);
         }
@@ -245,7 +248,7 @@ impl<'a> Sending<'a> {
         Stop::TryAgainAfter(spread(LONGEST_DELAY))
     }
 
-    /// Waits that long, or shorter once the channel has ended.
+    /// Waits that long, or shorter once the channel has ended, and not at all where the rest is handed over.
     async fn wait(&mut self, delay: Duration) -> Result<(), Stop> {
         let leave = leave(&self.lanes, self.draining, self.failures);
         let shared = self.lanes.shared;
@@ -253,7 +256,7 @@ impl<'a> Sending<'a> {
             let deadline = Instant::now() + delay;
             tokio::select! {
                 () = sleep_until(deadline) => {}
-                _ = shared.ended() => {
+                end = shared.ended() => if end.parting == Parting::Drain {
                     sleep_until(deadline.min(Instant::now() + LONGEST_DELAY_AT_STOP)).await;
                 }
             }
@@ -262,8 +265,8 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// Ready when it is time to leave the rest to the spool: at once at the end of the channel if the far side is known
-/// to be away, else after a while.
+/// Ready when it is time to leave the rest to the spool, or to the driver that follows: at once at the end of the channel
+/// if the far side is known to be away, else after a while.
 fn leave<'a>(
     lanes: &Lanes<'a>,
     draining: Option<Duration>,
@@ -271,12 +274,12 @@ fn leave<'a>(
 ) -> impl Future<Output = ()> + use<'a> {
     let shared = lanes.shared;
     async move {
-        let Some(draining) = draining else {
-            return std::future::pending().await;
-        };
-        let ended = shared.ended().await;
-        if failures == 0 {
-            sleep_until(ended + draining).await;
+        let End { since, parting } = shared.ended().await;
+        match (draining, parting) {
+            (Some(_), _) | (None, Parting::HandOver) if failures > 0 => {}
+            (Some(draining), _) => sleep_until(since + draining).await,
+            // The delivery under way has its time-out.
+            (None, _) => std::future::pending().await,
         }
     }
 }

@@ -6,22 +6,24 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
-use super::Shared;
+use super::{End, Parting, Shared};
 use crate::health::Health;
 use crate::queue::Lost;
 use crate::reading::Event;
 
-/// Empties the channel into the inbox until it ends or `stop` is ready, and then waits for ever.
+/// Empties the channel into the inbox until it ends or `stop` is ready, and then waits for ever. Where the rest is to be
+/// handed over, the channel is put into `left`, at the place where this has stopped.
 pub(super) async fn take(
     mut events: broadcast::Receiver<Event>,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = Parting>,
+    left: &mut Option<broadcast::Receiver<Event>>,
     health: &Health,
     shared: &Shared,
 ) -> Infallible {
     let mut stop = std::pin::pin!(stop);
-    let mut stopped = false;
+    let mut stopped = None;
     loop {
-        let event = if stopped {
+        let event = if stopped.is_some() {
             // What was sent before the order to stop still counts.
             events.try_recv().map_err(|error| match error {
                 TryRecvError::Lagged(missed) => RecvError::Lagged(missed),
@@ -31,8 +33,8 @@ pub(super) async fn take(
             tokio::select! {
                 biased;
                 event = events.recv() => event,
-                () = &mut stop => {
-                    stopped = true;
+                parting = &mut stop => {
+                    stopped = Some(parting);
                     continue;
                 }
             }
@@ -65,7 +67,14 @@ pub(super) async fn take(
         }
         shared.news.notify_one();
     }
-    shared.ended.send_replace(Some(Instant::now()));
+    let parting = stopped.unwrap_or(Parting::Drain);
+    if parting == Parting::HandOver {
+        *left = Some(events);
+    }
+    shared.ended.send_replace(Some(End {
+        since: Instant::now(),
+        parting,
+    }));
     shared.news.notify_one();
     std::future::pending().await
 }

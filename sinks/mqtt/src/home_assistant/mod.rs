@@ -89,7 +89,7 @@ impl HomeAssistantSettings {
     }
 
     /// In whole seconds, which is what Home Assistant takes.
-    fn expire_seconds(&self, poll_interval: Duration) -> u64 {
+    pub(crate) fn expire_seconds(&self, poll_interval: Duration) -> u64 {
         let expire_after = self
             .expire_after
             .unwrap_or_else(|| (poll_interval * MISSED_POLLS).max(SHORTEST_EXPIRY));

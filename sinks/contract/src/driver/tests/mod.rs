@@ -1,5 +1,6 @@
 //! The driver with a scripted sink, in paused time.
 
+mod handover;
 mod spool;
 
 use super::send::{

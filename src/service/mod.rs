@@ -1,0 +1,155 @@
+//! The program as a service: what its manager (systemd) is told, and whether polling makes progress.
+//!
+//! - `manager`: the socket that systemd listens on; the only part that knows it;
+//! - `vigil`: whether every inverter's polling goes on, which feeds the watchdog.
+//!
+//! Without a manager that listens nothing is told, and the vigil is kept all the same: what hangs is logged.
+
+mod manager;
+mod vigil;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::health::State;
+use kstar_sink::reading::Reachability;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+pub use self::manager::Manager;
+use self::vigil::Vigil;
+use crate::board::Board;
+
+/// How often the manager is told how things are, and how often polling is looked at.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+/// What is needed beyond the grace to come to an end.
+const BEYOND_THE_GRACE: Duration = Duration::from_secs(10);
+
+/// What tells the manager of this program how it is.
+pub struct Service {
+    manager: Manager,
+    board: Arc<Board>,
+    vigil: Vigil,
+    status: Interval,
+    watchdog: Interval,
+}
+
+/// What it is time for.
+enum Due {
+    Status,
+    Watchdog,
+}
+
+impl Service {
+    /// Tells this manager of what is on the board.
+    pub fn new(manager: Manager, board: Arc<Board>) -> Self {
+        let feeding = manager.watchdog().map(|time| time / 2);
+        Self {
+            manager,
+            board,
+            vigil: Vigil::default(),
+            status: every(STATUS_EVERY),
+            watchdog: every(
+                feeding
+                    .unwrap_or(STATUS_EVERY)
+                    .max(Duration::from_millis(1)),
+            ),
+        }
+    }
+
+    /// Everything has begun.
+    pub async fn ready(&mut self) {
+        let status = status(&self.board);
+        self.manager
+            .tell(&["READY=1", &format!("STATUS={status}")])
+            .await;
+    }
+
+    /// The configuration is read again; [`ready`](Self::ready) says when that is done.
+    pub async fn reloading(&mut self) {
+        let now = manager::monotonic();
+        self.manager
+            .tell(&["RELOADING=1", &now, "STATUS=reloading the configuration"])
+            .await;
+    }
+
+    /// The end has begun, and sinks may take this long to drain.
+    pub async fn stopping(&mut self, grace: Duration) {
+        let patience = (grace + BEYOND_THE_GRACE).as_micros();
+        self.manager
+            .tell(&[
+                "STOPPING=1",
+                "STATUS=delivering what waits",
+                &format!("EXTEND_TIMEOUT_USEC={patience}"),
+                "WATCHDOG=1",
+            ])
+            .await;
+    }
+
+    /// Does what is due at the next beat: tells the manager how things are, and that polling makes progress if it does.
+    /// Safe to drop at any time: then it is told at the beat after.
+    pub async fn beat(&mut self) {
+        let due = tokio::select! {
+            _ = self.watchdog.tick() => Due::Watchdog,
+            _ = self.status.tick() => Due::Status,
+        };
+        match due {
+            Due::Watchdog => {
+                if self.vigil.all_is_well(&self.board) {
+                    self.manager.feed().await;
+                }
+            }
+            Due::Status => {
+                let status = status(&self.board);
+                self.manager.tell(&[&format!("STATUS={status}")]).await;
+            }
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// How everything is, in one line.
+fn status(board: &Board) -> String {
+    let inverters = board.inverters();
+    let (mut online, mut silent, mut newest) = (0, Vec::new(), None::<Instant>);
+    for entry in &inverters {
+        let present = entry.present();
+        match present.reachability {
+            Some(Reachability::Online) => online += 1,
+            Some(Reachability::Silent) => silent.push(entry.name.to_string()),
+            None => {}
+        }
+        newest = newest.max(present.newest.map(|(at, _)| at));
+    }
+    let mut parts = vec![format!(
+        "{online} of {} {} online",
+        inverters.len(),
+        if inverters.len() == 1 {
+            "inverter"
+        } else {
+            "inverters"
+        }
+    )];
+    if !silent.is_empty() {
+        parts.push(format!("silent: {}", silent.join(", ")));
+    }
+    parts.push(match newest {
+        Some(at) => format!("last reading {} s ago", at.elapsed().as_secs()),
+        None => "no reading yet".to_owned(),
+    });
+    let sinks = board.sinks();
+    let down: Vec<&str> = sinks
+        .iter()
+        .filter(|health| matches!(health.snapshot().state, State::Down { .. }))
+        .map(|health| health.name())
+        .collect();
+    if !down.is_empty() {
+        parts.push(format!("sinks down: {}", down.join(", ")));
+    }
+    parts.join("; ")
+}

@@ -1,0 +1,428 @@
+//! A configuration as what is to run, and what changes between two of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_sink::sink::{Context, Misconfigured};
+
+use crate::collector::{InverterPlan, SinkPlan};
+use crate::config::{Config, ConfigError, InverterSection, Source};
+use crate::meter::MeterSettings;
+use crate::poll::Manners;
+use crate::serving::ServingPlan;
+use crate::sinks::{self, Section, SinkSections};
+
+/// What a configuration asks to run.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where it stands, for errors.
+    pub source: Source,
+    /// The inverters, by name.
+    pub inverters: BTreeMap<Arc<str>, InverterPlan>,
+    /// How energy is counted.
+    pub metering: MeterSettings,
+    /// Where readings go.
+    pub sinks: SinkSections,
+    /// What sinks may know.
+    pub context: Context,
+    /// Metrics, health and the API, if they are served.
+    pub serving: Option<ServingPlan>,
+    /// How long sinks may take to deliver what waits when they are stopped.
+    pub grace: Duration,
+    /// What is in the files that each sink reads when it is opened: only a hash, since they hold secrets.
+    files: BTreeMap<&'static str, u64>,
+}
+
+/// What becomes of an inverter or a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// It is new.
+    Started,
+    /// It is gone.
+    Stopped,
+    /// It is another one now.
+    Replaced,
+    /// It stays as it is.
+    Kept,
+}
+
+/// What becomes of everything that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The inverters, by name.
+    pub inverters: BTreeMap<Arc<str>, Change>,
+    /// The sinks, by name.
+    pub sinks: BTreeMap<&'static str, Change>,
+    /// HTTP, if it is or was served.
+    pub serving: Option<Change>,
+}
+
+/// What sinks may know of a configuration.
+pub fn context(config: &Config) -> Context {
+    Context {
+        inverters: config
+            .inverters()
+            .iter()
+            .map(|inverter| Arc::from(inverter.name.as_str()))
+            .collect(),
+        poll_interval: config.collector.poll_interval,
+        state_dir: config.state_dir(),
+        zone: config.zone(),
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+/// How each inverter is polled.
+pub fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
+    let collector = &config.collector;
+    let plan = |inverter: InverterSection| InverterPlan {
+        gate: config.gate(&inverter),
+        name: inverter.name.as_str().into(),
+        target: inverter.target(collector),
+        manners: Manners::new(
+            inverter.ap_address,
+            collector.timeout,
+            collector.tries.get(),
+            collector.allow_fast_polling,
+        ),
+        interval: collector.poll_interval,
+    };
+    config.inverters().into_iter().map(plan).collect()
+}
+
+impl Setup {
+    /// What this configuration asks to run. Reads the files that sinks read, so it blocks.
+    pub fn new(source: Source, config: Config) -> Self {
+        let plans = inverter_plans(&config);
+        let context = context(&config);
+        Self {
+            source,
+            inverters: plans
+                .into_iter()
+                .map(|plan| (plan.name.clone(), plan))
+                .collect(),
+            metering: config.metering(),
+            serving: ServingPlan::of(&config, &context),
+            context,
+            grace: config.collector.grace,
+            files: config
+                .sinks
+                .enabled()
+                .map(|section| (section.name(), content(section.files())))
+                .collect(),
+            sinks: config.sinks,
+        }
+    }
+
+    /// Opens a sink. Blocks on files.
+    pub fn open(&self, section: &dyn Section) -> Result<SinkPlan, ConfigError> {
+        tracing::info!(
+            sink = section.name(),
+            destination = section.destination(&self.context),
+            "opening"
+        );
+        sinks::open(section, &self.context, self.grace / 2)
+            .map_err(|error| self.sink_error(section, &error))
+    }
+
+    /// Whether a sink would open. Blocks on files.
+    pub fn check(&self, section: &dyn Section) -> Result<(), ConfigError> {
+        section
+            .check(&self.context)
+            .map_err(|error| self.sink_error(section, &error))
+    }
+
+    fn sink_error(&self, section: &dyn Section, error: &Misconfigured) -> ConfigError {
+        let name = section.name();
+        self.source
+            .sink_error(name, format!("the sink {name} cannot work: {error}"))
+    }
+
+    /// Takes a sink for another one than this setup asks for, so that the next reload replaces it.
+    pub fn doubt(&mut self, sink: &str) {
+        self.files.remove(sink);
+    }
+
+    fn sink_names(&self) -> BTreeSet<&'static str> {
+        self.sinks.enabled().map(Section::name).collect()
+    }
+
+    /// What changes from this setup to another, where only these of its sinks still run.
+    pub fn changes(&self, after: &Self, running: &BTreeSet<&'static str>) -> Changes {
+        let same_inverter = |name: &Arc<str>| {
+            self.metering == after.metering && self.inverters.get(name) == after.inverters.get(name)
+        };
+        let same_sink = |name: &&'static str| {
+            let heeds = |section: &dyn Section| section.heeds(&self.context, &after.context);
+            self.sinks.agree_on(&after.sinks, name)
+                && self.files.get(name) == after.files.get(name)
+                && !after.sinks.section(name).is_some_and(heeds)
+        };
+        let serving = match (&self.serving, &after.serving) {
+            (None, None) => None,
+            (None, Some(_)) => Some(Change::Started),
+            (Some(_), None) => Some(Change::Stopped),
+            (before, after) if before == after => Some(Change::Kept),
+            (Some(_), Some(_)) => Some(Change::Replaced),
+        };
+        let running = self.sink_names().intersection(running).copied().collect();
+        Changes {
+            inverters: changes(
+                &self.inverters.keys().cloned().collect(),
+                &after.inverters.keys().cloned().collect(),
+                same_inverter,
+            ),
+            sinks: changes(&running, &after.sink_names(), same_sink),
+            serving,
+        }
+    }
+}
+
+/// What becomes of each name on the way from one set of them to another.
+fn changes<T: Ord + Clone>(
+    before: &BTreeSet<T>,
+    after: &BTreeSet<T>,
+    same: impl Fn(&T) -> bool,
+) -> BTreeMap<T, Change> {
+    before
+        .union(after)
+        .map(|name| {
+            let change = match (before.contains(name), after.contains(name)) {
+                (true, false) => Change::Stopped,
+                (true, true) if same(name) => Change::Kept,
+                (true, true) => Change::Replaced,
+                (false, _) => Change::Started,
+            };
+            (name.clone(), change)
+        })
+        .collect()
+}
+
+/// What is in these files, as a hash.
+pub(crate) fn content(files: impl IntoIterator<Item = PathBuf>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        // One that cannot be read is refused when what needs it is checked.
+        std::fs::read(&file).ok().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+impl Changes {
+    /// The inverters that this becomes of.
+    pub fn inverters(&self, change: Change) -> Vec<Arc<str>> {
+        of(&self.inverters, change)
+    }
+
+    /// The sinks that this becomes of.
+    pub fn sinks(&self, change: Change) -> Vec<&'static str> {
+        of(&self.sinks, change)
+    }
+
+    /// All that this becomes of, in words.
+    pub fn listed(&self, change: Change) -> String {
+        let inverters = self.inverters(change);
+        let inverters = inverters.iter().map(|name| format!("inverter {name}"));
+        let sinks = self.sinks(change);
+        let sinks = sinks.iter().map(|name| format!("sink {name}"));
+        let serving = (self.serving == Some(change)).then(|| "HTTP".to_owned());
+        let all: Vec<String> = inverters.chain(sinks).chain(serving).collect();
+        if all.is_empty() {
+            "none".to_owned()
+        } else {
+            all.join(", ")
+        }
+    }
+}
+
+fn of<T: Clone>(changes: &BTreeMap<T, Change>, wanted: Change) -> Vec<T> {
+    changes
+        .iter()
+        .filter(|(_, change)| **change == wanted)
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "started: {}; stopped: {}; replaced: {}; kept: {}",
+            self.listed(Change::Started),
+            self.listed(Change::Stopped),
+            self.listed(Change::Replaced),
+            self.listed(Change::Kept)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Names with a number each, which stands for all that is said of them.
+        #[test]
+        fn what_changes_leads_from_the_one_to_the_other_and_touches_nothing_else(
+            before in prop::collection::btree_map(0..8_u8, 0..3_u8, 0..8),
+            after in prop::collection::btree_map(0..8_u8, 0..3_u8, 0..8),
+        ) {
+            let names = |all: &BTreeMap<u8, u8>| all.keys().copied().collect::<BTreeSet<_>>();
+            let all = changes(&names(&before), &names(&after), |name| before.get(name) == after.get(name));
+            let mut running = before.clone();
+            for (name, change) in &all {
+                match change {
+                    Change::Kept => {}
+                    Change::Stopped => prop_assert!(running.remove(name).is_some()),
+                    Change::Started => prop_assert!(running.insert(*name, after[name]).is_none()),
+                    Change::Replaced => {
+                        let old = running.insert(*name, after[name]);
+                        prop_assert!(old.is_some_and(|old| old != after[name]));
+                    }
+                }
+            }
+            prop_assert_eq!(&running, &after);
+            // The way back is the mirror of it.
+            let back = changes(&names(&after), &names(&before), |name| before.get(name) == after.get(name));
+            for (name, change) in &all {
+                let mirrored = match change {
+                    Change::Started => Change::Stopped,
+                    Change::Stopped => Change::Started,
+                    other => *other,
+                };
+                prop_assert_eq!(back[name], mirrored);
+            }
+            // What is so already stays.
+            let none = changes(&names(&after), &names(&after), |_| true);
+            prop_assert!(none.values().all(|change| *change == Change::Kept));
+        }
+    }
+
+    #[cfg(feature = "stdout")]
+    fn setup(text: &str) -> Setup {
+        let source = Source::new("kstar.toml", text);
+        let config = Config::parse(&source).expect("a configuration");
+        Setup::new(source, config)
+    }
+
+    #[cfg(all(feature = "stdout", feature = "sqlite"))]
+    fn all_changes(before: &str, after: &str) -> String {
+        let (before, after) = (setup(before), setup(after));
+        before.changes(&after, &before.sink_names()).to_string()
+    }
+
+    #[cfg(feature = "stdout")]
+    const ROOF: &str = "state_dir = '/s'\n[[inverter]]\nname = 'roof'\nhost = '192.0.2.1'\n";
+    #[cfg(feature = "stdout")]
+    const BARN: &str = "[[inverter]]\nname = 'barn'\nhost = '192.0.2.2'\n";
+
+    #[test]
+    #[cfg(all(feature = "stdout", feature = "sqlite"))]
+    fn only_what_is_said_otherwise_is_touched() {
+        let both = "[sinks.stdout]\n[sinks.sqlite]\n";
+        let base = format!("{ROOF}{both}");
+        for (before, after, expected) in [
+            (
+                base.clone(),
+                format!("{ROOF}{BARN}{both}"),
+                "started: inverter barn; stopped: none; replaced: none; kept: inverter roof, sink sqlite, sink stdout",
+            ),
+            (
+                format!("{ROOF}{BARN}{both}"),
+                base.clone(),
+                "started: none; stopped: inverter barn; replaced: none; kept: inverter roof, sink sqlite, sink stdout",
+            ),
+            (
+                base.clone(),
+                format!("{ROOF}[sinks.stdout]\n[sinks.sqlite]\nkeep_raw = '9d'\n"),
+                "started: none; stopped: none; replaced: sink sqlite; kept: inverter roof, sink stdout",
+            ),
+            (
+                base.clone(),
+                format!("{ROOF}[sinks.stdout]\n"),
+                "started: none; stopped: sink sqlite; replaced: none; kept: inverter roof, sink stdout",
+            ),
+            // The sums of the history do not depend on so small a difference.
+            (
+                base.clone(),
+                base.replace(
+                    "[[inverter]]",
+                    "[collector]\npoll_interval = '9s'\n[[inverter]]",
+                ),
+                "started: none; stopped: none; replaced: inverter roof; kept: sink sqlite, sink stdout",
+            ),
+            (
+                base.clone(),
+                base.replace(
+                    "[[inverter]]",
+                    "[collector]\npoll_interval = '5m'\n[[inverter]]",
+                ),
+                "started: none; stopped: none; replaced: inverter roof, sink sqlite; kept: sink stdout",
+            ),
+            (
+                base.clone(),
+                base.replace("[[inverter]]", "[collector]\ngrace = '9s'\n[[inverter]]"),
+                "started: none; stopped: none; replaced: none; kept: inverter roof, sink sqlite, sink stdout",
+            ),
+        ] {
+            assert_eq!(
+                all_changes(&before, &after),
+                expected,
+                "{before}\n->\n{after}"
+            );
+        }
+    }
+
+    #[test]
+    #[cfg(all(feature = "stdout", feature = "mqtt"))]
+    fn a_sink_that_shows_inverters_is_replaced_with_their_list_and_with_its_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "one").expect("written");
+        let sinks = format!(
+            "[sinks.stdout]\n[sinks.mqtt]\nurl = 'mqtt://b'\nusername = 'u'\npassword = {{ file = '{}' }}\n",
+            secret.display()
+        );
+        let before = setup(&format!("{ROOF}{sinks}"));
+        let running = before.sink_names();
+        let changes = |after: &str| before.changes(&setup(after), &running);
+        let more = changes(&format!("{ROOF}{BARN}{sinks}"));
+        assert_eq!(more.sinks(Change::Replaced), ["mqtt"]);
+        assert_eq!(more.sinks(Change::Kept), ["stdout"]);
+        std::fs::write(&secret, "two").expect("written");
+        let edited = changes(&format!("{ROOF}{sinks}"));
+        assert_eq!(edited.sinks(Change::Replaced), ["mqtt"]);
+        assert_eq!(edited.inverters(Change::Kept), [Arc::from("roof")]);
+    }
+
+    #[test]
+    #[cfg(feature = "stdout")]
+    fn a_sink_that_is_not_what_was_asked_for_is_replaced_by_the_next_reload() {
+        let text = format!("{ROOF}[sinks.stdout]\n");
+        let (mut before, after) = (setup(&text), setup(&text));
+        let running = before.sink_names();
+        assert_eq!(
+            before.changes(&after, &running).sinks(Change::Kept),
+            ["stdout"]
+        );
+        before.doubt("stdout");
+        assert_eq!(
+            before.changes(&after, &running).sinks(Change::Replaced),
+            ["stdout"]
+        );
+    }
+
+    #[test]
+    #[cfg(feature = "stdout")]
+    fn a_sink_that_has_ended_is_started_again() {
+        let text = format!("{ROOF}[sinks.stdout]\n");
+        let (before, after) = (setup(&text), setup(&text));
+        let changes = before.changes(&after, &BTreeSet::new());
+        assert_eq!(changes.sinks(Change::Started), ["stdout"]);
+    }
+}

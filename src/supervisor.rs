@@ -1,0 +1,410 @@
+//! What runs a setup until the end: starts it, puts another in its place when it is told to, ends it.
+//!
+//! A reload is prepared as a whole before anything is touched: the configuration is read and checked, every sink that
+//! is to change is asked whether it would open, and new ones are opened. Whatever is wrong up to there changes nothing.
+//! Then what differs is changed unit by unit, and what stays the same is not touched:
+//!
+//! - a sink that is replaced hands over to the one that follows what waits and its place in the channel, so that no
+//!   reading is lost or told twice; only between the end of the one and the beginning of the other are its files open
+//!   to neither;
+//! - an inverter that is replaced goes on from what is remembered under its name, as after a restart.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use kstar_sink::driver::{Handover, Parting};
+use kstar_sink::reading::Event;
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+
+use crate::board::Board;
+use crate::collector::{Collector, Happening, Parted, SinkEnding, SinkPlan, at};
+use crate::config::{Config, ConfigError, Source};
+use crate::service::{Manager, Service};
+use crate::serving::Serving;
+use crate::setup::{Change, Changes, Setup};
+use crate::sinks::Section;
+
+/// Orders to read the configuration again. Those that come while one is under way are one.
+#[derive(Clone, Debug, Default)]
+pub struct Reloads(Arc<Notify>);
+
+impl Reloads {
+    /// Orders one.
+    pub fn order(&self) {
+        self.0.notify_one();
+    }
+
+    /// The next one.
+    async fn ordered(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// Reads the configuration again, from where it was read at the start, with what is said in place of it. It may block;
+/// the error is for people.
+pub type Read = Arc<dyn Fn() -> Result<(Source, Config), String> + Send + Sync>;
+
+/// What runs a setup.
+pub struct Supervisor {
+    collector: Collector,
+    setup: Arc<Setup>,
+    service: Service,
+    serving: Serving,
+}
+
+/// A reload that may go ahead.
+struct Prepared {
+    setup: Setup,
+    changes: Changes,
+    /// The sinks that are new, open.
+    opened: Vec<SinkPlan>,
+}
+
+/// How a reload came to its end.
+enum Reloaded {
+    /// In one way or another.
+    Done,
+    /// The order to stop came, and then it did not end within the grace.
+    Abandoned,
+}
+
+/// Opens every sink of a setup. Blocks on files.
+pub fn open_sinks(setup: &Setup) -> Result<Vec<SinkPlan>, String> {
+    setup
+        .sinks
+        .enabled()
+        .map(|section| setup.open(section).map_err(|error| error.to_string()))
+        .collect()
+}
+
+impl Supervisor {
+    /// A supervisor of a collector that nothing runs in yet.
+    pub fn new(collector: Collector, setup: Arc<Setup>, manager: Manager) -> Self {
+        let service = Service::new(manager, collector.board().clone());
+        Self {
+            collector,
+            setup,
+            service,
+            serving: Serving::default(),
+        }
+    }
+
+    /// Everything that is told to sinks from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.collector.subscribe()
+    }
+
+    /// How every inverter and sink is, also while they are started and stopped.
+    pub fn board(&self) -> &Arc<Board> {
+        self.collector.board()
+    }
+
+    /// Starts the setup, whose sinks are open.
+    pub async fn start(&mut self, sinks: Vec<SinkPlan>) -> Result<(), ConfigError> {
+        let setup = &self.setup;
+        self.serving
+            .start(setup.serving.as_ref(), &self.collector, &setup.source)
+            .await?;
+        for sink in sinks {
+            self.collector.start_sink(sink);
+        }
+        start_inverters(&mut self.collector, &self.setup, &|_| true).await;
+        self.service.ready().await;
+        Ok(())
+    }
+
+    /// Runs until the end: the order to stop, a far side that has ended in order, or no sink left. Reads the
+    /// configuration again with each order to reload, if there is any to read. Then stops everything; says whether no sink
+    /// has broken and every one has delivered what it had.
+    pub async fn run(
+        mut self,
+        shutdown: impl Future<Output = ()>,
+        reloads: &Reloads,
+        read: Option<Read>,
+    ) -> bool {
+        let mut shutdown = pin!(shutdown);
+        let mut all_well = true;
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = self.service.beat() => {}
+                happening = self.collector.happens() => match happening {
+                    Happening::SinkEnded(_, SinkEnding::FarSideClosed) => break,
+                    Happening::SinkEnded(..) => all_well = false,
+                    Happening::RestartDue(name) => self.collector.restart_inverter(&name).await,
+                },
+                () = reloads.ordered() => match &read {
+                    None => tracing::info!("there is no configuration file, so there is nothing to reload"),
+                    Some(read) => {
+                        let (reloaded, stop) = self.reload(read, shutdown.as_mut()).await;
+                        all_well &= matches!(reloaded, Reloaded::Done);
+                        if stop {
+                            break;
+                        }
+                    }
+                },
+            }
+            if !self.collector.has_sinks() {
+                tracing::error!("no sink is left to collect for");
+                all_well = false;
+                break;
+            }
+        }
+        self.service.stopping(self.setup.grace).await;
+        self.serving.stop().await;
+        let drained = self.collector.stop(self.setup.grace).await;
+        all_well && drained
+    }
+
+    /// Reloads, while the manager is told that all goes on; says as well whether the order to stop came meanwhile.
+    async fn reload(
+        &mut self,
+        read: &Read,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) -> (Reloaded, bool) {
+        self.service.reloading().await;
+        let Self {
+            collector,
+            setup,
+            service,
+            serving,
+        } = self;
+        let grace = setup.grace;
+        // Polled no more once it is ready.
+        let mut stopping: Option<Instant> = None;
+        let reloaded = {
+            let mut reloading = pin!(reload(collector, serving, setup, read));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut reloading => break Reloaded::Done,
+                    () = shutdown.as_mut(), if stopping.is_none() => {
+                        stopping = Some(Instant::now() + grace);
+                    }
+                    () = at(stopping) => {
+                        tracing::error!("stopped in the middle of a reload; what a sink has handed over may be lost");
+                        break Reloaded::Abandoned;
+                    }
+                    () = service.beat() => {}
+                }
+            }
+        };
+        if stopping.is_none() {
+            service.ready().await;
+        }
+        (reloaded, stopping.is_some())
+    }
+}
+
+/// Reads the configuration again and changes what differs; or says why not, and changes nothing.
+async fn reload(
+    collector: &mut Collector,
+    serving: &mut Serving,
+    current: &mut Arc<Setup>,
+    read: &Read,
+) {
+    let (read, before) = (read.clone(), current.clone());
+    let running = collector.sink_names();
+    let preparing = tokio::task::spawn_blocking(move || prepare(&read, &before, &running));
+    let prepared = preparing.await.unwrap_or_else(|error| {
+        Err(format!(
+            "reading it has failed: {error}; please report this"
+        ))
+    });
+    let prepared = match prepared {
+        Ok(prepared) => {
+            let (before, after) = (&current.serving, &prepared.setup);
+            serving
+                .prepare(
+                    before.as_ref(),
+                    after.serving.as_ref(),
+                    collector,
+                    &after.source,
+                )
+                .await
+                .map(|next| (prepared, next))
+                .map_err(|error| error.to_string())
+        }
+        Err(reason) => Err(reason),
+    };
+    match prepared {
+        Ok((prepared, next)) => {
+            let before = std::mem::replace(current, Arc::new(prepared.setup));
+            serving.change(next, collector).await;
+            let as_before = apply(
+                collector,
+                &before,
+                current,
+                prepared.opened,
+                &prepared.changes,
+            )
+            .await;
+            // Nobody else holds it: what has opened sinks is done.
+            if let Some(setup) = Arc::get_mut(current) {
+                for sink in as_before {
+                    setup.doubt(sink);
+                }
+            }
+        }
+        Err(reason) => {
+            tracing::error!(
+                "the configuration is not reloaded, everything goes on as before\n{reason}"
+            );
+        }
+    }
+}
+
+/// Everything about a reload that can go wrong, but for HTTP: nothing that runs is touched. Blocks on files.
+fn prepare(
+    read: &Read,
+    before: &Setup,
+    running: &BTreeSet<&'static str>,
+) -> Result<Prepared, String> {
+    let (source, config) = read()?;
+    let setup = Setup::new(source, config);
+    let (old, new) = (&before.context.state_dir, &setup.context.state_dir);
+    if old != new {
+        let message = format!(
+            "the state folder cannot change from {} to {} while the program runs; restart it",
+            old.display(),
+            new.display()
+        );
+        return Err(setup.source.key_error("state_dir", message).to_string());
+    }
+    let changes = before.changes(&setup, running);
+    let touched = |section: &&dyn Section| changes.sinks.get(section.name()) != Some(&Change::Kept);
+    for section in setup.sinks.enabled().filter(touched) {
+        setup.check(section).map_err(|error| error.to_string())?;
+    }
+    let opened = setup
+        .sinks
+        .enabled()
+        .filter(|section| changes.sinks.get(section.name()) == Some(&Change::Started))
+        .map(|section| setup.open(section).map_err(|error| error.to_string()))
+        .collect::<Result<_, _>>()?;
+    Ok(Prepared {
+        setup,
+        changes,
+        opened,
+    })
+}
+
+/// Changes what differs. What goes wrong now is an outage of the one unit and is logged; gives the sinks that had to stay
+/// as they were.
+async fn apply(
+    collector: &mut Collector,
+    before: &Arc<Setup>,
+    after: &Arc<Setup>,
+    opened: Vec<SinkPlan>,
+    changes: &Changes,
+) -> Vec<&'static str> {
+    collector.meter(after.metering.clone());
+    // First those that are gone, so that no sink which follows is told of them again.
+    collector
+        .change_inverters(&changes.inverters(Change::Stopped), Vec::new())
+        .await;
+    let replaced = changes.sinks(Change::Replaced);
+    let parted = collector
+        .part_with(&replaced, Parting::HandOver, before.grace)
+        .await;
+    let mut as_before = Vec::new();
+    for Parted { name, handover, .. } in parted {
+        if !replace_sink(collector, before, after, name, handover).await {
+            as_before.push(name);
+        }
+    }
+    for sink in opened {
+        collector.start_sink(sink);
+    }
+    let stopped = changes.sinks(Change::Stopped);
+    collector
+        .part_with(&stopped, Parting::Drain, before.grace)
+        .await;
+    // One that had ended on its own stands there still.
+    for health in collector.board().sinks() {
+        if after.sinks.section(health.name()).is_none() {
+            collector.board().take_sink(health.name());
+        }
+    }
+    start_inverters(collector, after, &|name| {
+        matches!(
+            changes.inverters.get(name),
+            Some(Change::Started | Change::Replaced)
+        )
+    })
+    .await;
+    let listed = |change| changes.listed(change);
+    tracing::info!(
+        started = listed(Change::Started),
+        stopped = listed(Change::Stopped),
+        replaced = listed(Change::Replaced),
+        kept = listed(Change::Kept),
+        "the configuration is reloaded"
+    );
+    as_before
+}
+
+/// Opens a sink in place of another, which is closed. Where that fails, though it was asked before, the other comes back.
+/// Says whether it is the new one.
+async fn replace_sink(
+    collector: &mut Collector,
+    before: &Arc<Setup>,
+    after: &Arc<Setup>,
+    name: &'static str,
+    handover: Handover,
+) -> bool {
+    for (setup, comes_back) in [(after, false), (before, true)] {
+        match open_sink(setup, name).await {
+            Ok(plan) => {
+                if comes_back {
+                    tracing::warn!(sink = name, "goes on as it was before the reload");
+                }
+                collector.start_sink_with(plan, handover);
+                return !comes_back;
+            }
+            Err(reason) => tracing::error!("the sink {name} cannot be opened anew\n{reason}"),
+        }
+    }
+    tracing::error!(
+        sink = name,
+        lost = handover.waiting.len(),
+        "the sink has ended; reload again when what is wrong is mended"
+    );
+    false
+}
+
+/// Opens a sink on a thread that may block.
+async fn open_sink(setup: &Arc<Setup>, name: &'static str) -> Result<SinkPlan, String> {
+    let setup = setup.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let section = setup
+            .sinks
+            .section(name)
+            .ok_or_else(|| format!("there is no section for {name}"))?;
+        setup.open(section).map_err(|error| error.to_string())
+    });
+    opening
+        .await
+        .unwrap_or_else(|error| Err(format!("opening it has failed: {error}")))
+}
+
+/// Starts those inverters of a setup, in place of others of their names.
+async fn start_inverters(
+    collector: &mut Collector,
+    setup: &Setup,
+    which: &(dyn Fn(&str) -> bool + Sync),
+) {
+    let plans: Vec<_> = setup
+        .inverters
+        .values()
+        .filter(|plan| which(&plan.name))
+        .cloned()
+        .collect();
+    for plan in &plans {
+        tracing::info!(inverter = &*plan.name, host = %plan.target, "polling");
+    }
+    collector.change_inverters(&[], plans).await;
+}
