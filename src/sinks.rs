@@ -115,6 +115,20 @@ impl SinkSections {
         }
     }
 
+    /// Whether readings are written to standard output.
+    pub fn writes_lines(&self) -> bool {
+        self.enabled().any(|section| section.name() == "stdout")
+    }
+
+    /// Writes nothing to standard output.
+    #[must_use]
+    pub fn without_lines(self) -> Self {
+        Self {
+            stdout: None,
+            ..self
+        }
+    }
+
     /// The file with the history, if one is written.
     #[cfg(feature = "history")]
     pub fn history_file(&self, context: &Context) -> Option<PathBuf> {

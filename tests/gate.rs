@@ -401,7 +401,7 @@ async fn refused_readings_are_kept_with_their_bytes_and_counters_go_on_after_a_r
 async fn another_inverter_under_the_name_has_counters_of_its_own() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = LedgerFile::open(folder.path()).expect("a ledger");
-    let account = ledger.accounts_mut().entry("roof".to_owned()).or_default();
+    let account = ledger.account_mut("roof");
     account.identify("SOMEBODY ELSE");
     let flow = kstar_collector::meter::counters::Flow::GridImport;
     account.current.meter.set(flow, 5000);
@@ -423,7 +423,7 @@ async fn another_inverter_under_the_name_has_counters_of_its_own() {
     // One that never says who it is goes on with what there is.
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = LedgerFile::open(folder.path()).expect("a ledger");
-    let account = ledger.accounts_mut().entry("roof".to_owned()).or_default();
+    let account = ledger.account_mut("roof");
     account.identify("KNOWN BEFORE");
     account.current.meter.set(flow, 5000);
     ledger.write();

@@ -196,10 +196,7 @@ fn set(args: &SetArgs, out: &mut impl Write) -> Result<(), Failure> {
             names.join(", ")
         )));
     }
-    let account = ledger
-        .accounts_mut()
-        .entry(args.inverter.clone())
-        .or_default();
+    let account = ledger.account_mut(&args.inverter);
     let counters = &mut account.current.meter;
     let before = counters.totals.of(flow).published();
     counters.set(flow, thousandths);

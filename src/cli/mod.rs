@@ -50,10 +50,13 @@ pub mod read;
 #[cfg(feature = "history")]
 pub mod report;
 pub mod run;
+mod serve;
 pub mod signals;
 pub mod simulate;
 #[cfg(feature = "history")]
 pub mod stored;
+#[cfg(feature = "watch")]
+pub mod watch;
 
 /// Collects readings from KSTAR hybrid inverters (and GoodWe ES/EM/BP) over the local network.
 ///
@@ -96,6 +99,9 @@ enum Command {
     Run(run::RunArgs),
     /// Poll an inverter once and show what it says
     Read(read::ReadArgs),
+    /// Show a live page in the terminal: power, energies, the last hours, faults
+    #[cfg(feature = "watch")]
+    Watch(watch::WatchArgs),
     /// Find inverters on the local network
     Discover(discover::DiscoverArgs),
     /// Check the configuration and show what would be done; --connect tries everything
@@ -169,6 +175,12 @@ impl Cli {
                 drop(out);
                 let summary = move |message: &str| logging::say(self.log_format, "INFO", message);
                 run::run(args, summary, shutdown, reloads).await
+            }
+            #[cfg(feature = "watch")]
+            Command::Watch(args) => {
+                // The page is drawn by a thread of its own, which needs the lock.
+                drop(out);
+                watch::run(args, shutdown).await
             }
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
@@ -468,7 +480,7 @@ fn write_columns<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> 
 }
 
 /// Breaks a text into lines of at most so many characters; a longer word stands alone.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

@@ -12,7 +12,7 @@ use super::output::NewFile;
 use super::stored::{Stored, StoredArgs};
 use crate::period::Calendar;
 use crate::plot::day::{self, Day};
-use crate::plot::{Look, Size, Theme, bars, gather as samples, png};
+use crate::plot::{Look, Size, Theme, bars, gather as samples, png, svg};
 use crate::report::gather::{self, Question};
 use crate::report::{Report, Subject, show};
 
@@ -96,19 +96,19 @@ pub fn run(args: &PlotArgs, out: &mut impl Write) -> Result<(), Failure> {
         },
         size: args.size,
     };
-    let svg = if calendar == Calendar::Day {
+    let drawing = if calendar == Calendar::Day {
         day::draw(&day_of(&stored, report)?, look)
     } else {
         bars::draw(&report, look)
     };
     let Some(path) = &args.output else {
-        out.write_all(svg.as_bytes())?;
+        out.write_all(svg::write(&drawing).as_bytes())?;
         out.flush()?;
         return Ok(());
     };
     let bytes = match form {
-        Form::Svg => svg.into_bytes(),
-        Form::Png => png::render(&svg)
+        Form::Svg => svg::write(&drawing).into_bytes(),
+        Form::Png => png::render(&drawing)
             .map_err(|error| Failure::Runtime(format!("cannot draw the picture: {error}")))?,
     };
     let mut file = NewFile::create(path)?;

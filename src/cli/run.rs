@@ -10,16 +10,14 @@ use kstar_sink::reading::Event;
 use kstar_sink::setting::Secret;
 use tokio::sync::broadcast::{self, error::RecvError};
 
+#[cfg(feature = "watch")]
+use super::watch;
 use super::{
     ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, http_of_environment,
-    kstar_sharp,
+    kstar_sharp, serve,
 };
-#[cfg(feature = "http")]
-use super::{HTTP_TOKEN, http_token_of_environment};
 use crate::clock::WallClock;
 use crate::collector::{Collector, Metering, SinkPlan};
-#[cfg(feature = "http")]
-use crate::config::HttpSection;
 use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
@@ -68,7 +66,7 @@ pub struct RunArgs {
     /// Publish the topics of kstar.sharp; set by its arguments --ip-…, --mqtt-… and by its environment
     #[arg(long, hide = true, action = clap::ArgAction::Count)]
     kstar_sharp: u8,
-    #[arg(long, help = SILENT_HELP)]
+    #[arg(long, visible_alias = "quiet", help = SILENT_HELP)]
     silent: bool,
     /// Read a simulated inverter, whose day takes minutes: JSON lines, and a history in ./kstar-demo.db
     #[arg(long, conflicts_with_all = ["config", "host", "mqtt"])]
@@ -116,6 +114,8 @@ pub(super) struct Overrides {
     broker: Option<String>,
     kstar_sharp: bool,
     http: Option<ListenAddress>,
+    /// Where nothing is configured, no lines are written: a page is shown in their place.
+    page: bool,
 }
 
 impl Overrides {
@@ -135,6 +135,7 @@ impl Overrides {
             broker: broker.or_else(broker_of_environment),
             kstar_sharp,
             http: http_of_environment()?,
+            page: false,
         })
     }
 
@@ -144,6 +145,11 @@ impl Overrides {
             http: listen.or(self.http),
             ..self
         }
+    }
+
+    /// The same where a page may be shown.
+    fn with_page(self, page: bool) -> Self {
+        Self { page, ..self }
     }
 
     /// What the environment says as it did for kstar.sharp, which weighs least: only where there is no file.
@@ -183,14 +189,17 @@ pub async fn run(
         None
     };
     let silent = args.silent();
+    let page = !args.demo && !silent && page_is_possible();
     let (source, config) = match &demo {
         Some(inverter) => {
             let mut config = demo_config(inverter);
-            serve_at(&mut config, args.http.or(http_of_environment()?))?;
+            serve::at(&mut config, args.http.or(http_of_environment()?))?;
             (Source::new("demonstration", ""), config)
         }
-        None => load(&args.config, args.overrides()?)?,
+        None => load(&args.config, args.overrides()?.with_page(page))?,
     };
+    #[cfg(feature = "watch")]
+    let page = page.then(|| watch::Plan::of_run(&config)).flatten();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
     let read = args.read_again(&source);
     let setup = Arc::new(Setup::new(source, config));
@@ -224,6 +233,13 @@ pub async fn run(
         tokio::spawn(summarize(supervisor.subscribe(), summary));
     }
     supervisor.start(sinks).await?;
+    #[cfg(feature = "watch")]
+    let shutdown = std::pin::pin!(watch::beside(
+        page,
+        supervisor.board().clone(),
+        supervisor.subscribe(),
+        shutdown
+    ));
     let all_well = supervisor.run(shutdown, reloads, read).await;
     if let Some(inverter) = demo {
         inverter.stop().await;
@@ -233,6 +249,14 @@ pub async fn run(
     } else {
         Err(Failure::Logged)
     }
+}
+
+/// Whether standard output is a terminal that can show the live page.
+fn page_is_possible() -> bool {
+    #[cfg(feature = "watch")]
+    return watch::is_possible();
+    #[cfg(not(feature = "watch"))]
+    false
 }
 
 /// Says one line for a hundred readings, for those who want few words.
@@ -269,13 +293,19 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         broker,
         kstar_sharp,
         http,
+        page,
     } = overrides.or_kstar_sharp(environment)?;
     let (source, mut config) = loaded.unwrap_or_else(|| {
         // kstar.sharp stored nothing, and its containers may have no place to.
         let sinks = if kstar_sharp {
             SinkSections::default()
         } else {
-            SinkSections::built_in(Path::new(BUILT_IN_DATABASE))
+            let built_in = SinkSections::built_in(Path::new(BUILT_IN_DATABASE));
+            if page {
+                built_in.without_lines()
+            } else {
+                built_in
+            }
         };
         (
             Source::new("built-in defaults", ""),
@@ -298,7 +328,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
             ))
         })?;
     }
-    serve_at(&mut config, http)?;
+    serve::at(&mut config, http)?;
     if config.sinks.enabled().next().is_none() {
         let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
         return Err(Failure::Usage(format!(
@@ -324,36 +354,6 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         }
     }
     Ok((source, config))
-}
-
-/// Serves HTTP at this address, if there is one, in place of the configuration's.
-#[cfg(feature = "http")]
-fn serve_at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
-    let Some(listen) = listen else {
-        return Ok(());
-    };
-    let section = config.http.get_or_insert_with(|| HttpSection::new(listen));
-    section.listen = listen;
-    if let Some(token) = http_token_of_environment() {
-        section.token = Some(token);
-    }
-    section.check().map_err(|error| {
-        Failure::Usage(format!(
-            "the address that --http or KSTAR_HTTP names is not enough: {error}; the environment may have the token in {HTTP_TOKEN}"
-        ))
-    })
-}
-
-/// Says that this build has no HTTP, if it is asked for.
-#[cfg(not(feature = "http"))]
-fn serve_at(_config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
-    match listen {
-        None => Ok(()),
-        Some(_) => Err(Failure::Usage(format!(
-            "--http or KSTAR_HTTP: {}",
-            crate::config::HTTP_NOT_BUILT
-        ))),
-    }
 }
 
 /// The user at the broker that the environment names.

@@ -1,25 +1,43 @@
-//! The ledger's file: written whole each time and put in place by renaming, with a sum over its content.
+//! The ledger's files: a base with everything, twice, and a log of what has changed since, line by line.
 //!
-//! Renaming is safe from a process that is killed, but not from a power cut. So once a minute, and at the end, a second
-//! file is written and synced: it is what the next start falls back to.
+//! What is written goes to the end of the log, which takes no new file and hardly wears a memory card. A process that is
+//! killed loses nothing of it; once a minute, and at the end, it is synced, for the power may be cut. When the log has
+//! become long, both copies of the base are written anew, one after the other and synced, and only then is it emptied.
+//!
+//! Each line and each copy has a number that rises, and a sum over its content. For every inverter what is right and has
+//! the highest number counts, wherever it stands: so a torn end, a damaged copy or an old log that comes back costs what
+//! was in it and nothing else.
 
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Accounts;
 use super::quarantine::{self, Refused};
+use super::{Account, Accounts};
 
-/// The version of the file's form. It rises only when an older program must not write it.
-const VERSION: u32 = 1;
+/// The version of the files' form. It rises only when an older program must not write them: one that knew of no log would
+/// take an old base for the newest.
+const VERSION: u32 = 2;
 
-const FILE: &str = "meter.json";
-const FALLBACK: &str = "meter.fallback.json";
+/// The form before: two files without a log, written whole each time.
+const WITHOUT_LOG: u32 = 1;
 
-/// The form of the file. The sum is over the text of `content`, whatever its form.
+/// The base, and its copy.
+const BASES: [&str; 2] = ["meter.json", "meter.fallback.json"];
+
+const LOG: &str = "meter.log";
+
+/// From which length on the log is put into the base when it is synced: some hundred lines.
+const LONG_LOG: u64 = 64 * 1024;
+
+/// At which length it is not waited for that. Only fast polling comes so far in a minute.
+const LONGEST_LOG: u64 = 1024 * 1024;
+
+/// The form of a base, and of a line of the log. The sum is over the version and the text of `content`, whatever its form.
 #[derive(Deserialize, Serialize)]
 struct Envelope<'a> {
     version: u32,
@@ -28,12 +46,12 @@ struct Envelope<'a> {
     content: &'a RawValue,
 }
 
-/// What is in the file: who wrote last has the higher number.
+/// What is in it: who wrote last has the higher number. In a line of the log are only the inverters that have changed.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Content {
+struct Content<A> {
     written: u64,
-    inverters: Accounts,
+    inverters: A,
 }
 
 /// Why a ledger cannot be used. What is in it would be lost if it were begun anew.
@@ -61,7 +79,7 @@ pub enum LedgerError {
     },
 }
 
-/// Why one of the two files does not count.
+/// Why a copy of the base or a line of the log does not count.
 enum Unusable {
     Missing,
     Damaged(String),
@@ -73,26 +91,40 @@ enum Unusable {
 pub struct LedgerFile {
     folder: PathBuf,
     accounts: Accounts,
+    /// Whose accounts are not written yet.
+    changed: BTreeSet<String>,
     written: u64,
-    /// What the fallback holds, by its number.
+    /// How far the log was synced, by the number of its last line.
     synced: u64,
+    /// How long the log is, if it can be gone on with. Otherwise something is missing, damaged or of an old form, and the
+    /// base is written first.
+    log: Option<u64>,
     /// What is wrong with the folder, since that was said.
     trouble: Option<String>,
 }
 
 impl LedgerFile {
-    /// Opens the ledger of a folder, or begins one. A damaged file is said and kept aside, and the fallback used.
+    /// Opens the ledger of a folder, or begins one. It changes nothing there, but for a damaged copy of the base, which is
+    /// said and kept aside.
     pub fn open(folder: &Path) -> Result<Self, LedgerError> {
-        let mut found: Vec<Content> = Vec::new();
+        // The log first: what a running collector moves from there to the base meanwhile is found in the base then.
+        let Log { lines, mut length } = read_log(&folder.join(LOG))?;
+        let mut found: Vec<Content<Accounts>> = Vec::new();
         let mut lost = false;
-        for name in [FILE, FALLBACK] {
+        for name in BASES {
             let path = folder.join(name);
-            match read(&path) {
-                Ok(content) => found.push(content),
-                Err(Unusable::Missing) => {}
+            match read_base(&path) {
+                Ok((version, content)) => {
+                    found.push(content);
+                    if version < VERSION {
+                        length = None;
+                    }
+                }
+                Err(Unusable::Missing) => length = None,
                 Err(Unusable::Fatal(error)) => return Err(error),
                 Err(Unusable::Damaged(reason)) => {
                     lost = true;
+                    length = None;
                     let aside = path.with_extension("damaged");
                     // If it cannot be moved it is overwritten, which is no worse.
                     let kept =
@@ -104,25 +136,38 @@ impl LedgerFile {
         let latest = found.into_iter().max_by_key(|content| content.written);
         match &latest {
             Some(_) if lost => {
-                tracing::warn!(
-                    "going on with the other copy of the energy counters; they miss a minute at most"
-                );
+                tracing::warn!("going on with the other copy of the energy counters");
             }
-            None if lost => {
+            None if lost && lines.is_empty() => {
                 tracing::error!(
                     "no copy of the energy counters is left, they begin at 0; `kstar meter set` sets them"
                 );
             }
+            None if lost => {
+                tracing::error!(
+                    "no copy of the energy counters is left but what was written last; inverters that were silent then begin at 0"
+                );
+            }
             _ => {}
         }
-        let (written, accounts) = latest.map_or_else(Default::default, |content| {
+        let (base, mut accounts) = latest.map_or_else(Default::default, |content| {
             (content.written, content.inverters)
         });
+        let mut written = base;
+        for line in lines {
+            // An older one was put into the base before, or is a part of the file that was emptied.
+            if line.written > written {
+                written = line.written;
+                accounts.extend(line.inverters);
+            }
+        }
         Ok(Self {
             folder: folder.to_owned(),
             accounts,
+            changed: BTreeSet::new(),
             written,
             synced: 0,
+            log: length,
             trouble: None,
         })
     }
@@ -132,19 +177,20 @@ impl LedgerFile {
         &self.accounts
     }
 
-    /// What is remembered, to be changed; [`write`](Self::write) makes it last.
-    pub fn accounts_mut(&mut self) -> &mut Accounts {
-        &mut self.accounts
+    /// What is remembered under a name, to be changed; [`write`](Self::write) makes it last.
+    pub fn account_mut(&mut self, inverter: &str) -> &mut Account {
+        self.changed.insert(inverter.to_owned());
+        self.accounts.entry(inverter.to_owned()).or_default()
     }
 
-    /// Writes what is remembered. A folder that cannot be written to is said once, and when it can be again; the
+    /// Writes what has changed. A folder that cannot be written to is said once, and when it can be again; the
     /// counters go on in memory meanwhile.
     pub fn write(&mut self) {
         self.written += 1;
-        let outcome = self.text().and_then(|text| {
-            fs::create_dir_all(&self.folder)?;
-            replace(&self.folder.join(FILE), &text, false)
-        });
+        let outcome = match self.log {
+            Some(length) if length < LONGEST_LOG => self.append(length),
+            _ => self.rebase(),
+        };
         self.report(outcome);
     }
 
@@ -153,13 +199,60 @@ impl LedgerFile {
         if self.synced == self.written {
             return;
         }
-        let outcome = self
-            .text()
-            .and_then(|text| replace(&self.folder.join(FALLBACK), &text, true));
-        if outcome.is_ok() {
-            self.synced = self.written;
-        }
+        let outcome = match self.log {
+            Some(length) if length < LONG_LOG => self.sync_log(),
+            _ => self.rebase(),
+        };
         self.report(outcome);
+    }
+
+    /// Writes what has changed to the end of the log.
+    fn append(&mut self, length: u64) -> io::Result<()> {
+        // Whatever goes wrong, nothing is written behind half a line.
+        self.log = None;
+        let accounts = &self.accounts;
+        let changed: BTreeMap<&str, &Account> = self
+            .changed
+            .iter()
+            .filter_map(|name| Some((name.as_str(), accounts.get(name)?)))
+            .collect();
+        let line = self.text(&changed)?;
+        let path = self.folder.join(LOG);
+        // By its name each time: in a file that somebody has removed nothing would be found again.
+        let mut log = match OpenOptions::new().append(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return self.rebase(),
+            other => other?,
+        };
+        log.write_all(line.as_bytes())?;
+        let written = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        self.log = Some(length.saturating_add(written));
+        self.changed.clear();
+        Ok(())
+    }
+
+    fn sync_log(&mut self) -> io::Result<()> {
+        let log = OpenOptions::new()
+            .append(true)
+            .open(self.folder.join(LOG))?;
+        log.sync_data()?;
+        self.synced = self.written;
+        Ok(())
+    }
+
+    /// Writes everything to both copies of the base, and empties the log.
+    fn rebase(&mut self) -> io::Result<()> {
+        self.log = None;
+        let text = self.text(&self.accounts)?;
+        fs::create_dir_all(&self.folder)?;
+        for name in BASES {
+            replace(&self.folder.join(name), &text, true)?;
+        }
+        File::create(self.folder.join(LOG))?;
+        sync_folder(&self.folder)?;
+        self.log = Some(0);
+        self.synced = self.written;
+        self.changed.clear();
+        Ok(())
     }
 
     /// Why what was written last did not reach the disk, if it did not.
@@ -173,15 +266,14 @@ impl LedgerFile {
         self.report(outcome);
     }
 
-    fn text(&self) -> io::Result<String> {
-        let content = Content {
+    fn text(&self, inverters: impl Serialize) -> io::Result<String> {
+        let content = serde_json::value::to_raw_value(&Content {
             written: self.written,
-            inverters: self.accounts.clone(),
-        };
-        let content = serde_json::value::to_raw_value(&content)?;
+            inverters,
+        })?;
         let envelope = Envelope {
             version: VERSION,
-            crc32: sum(&content),
+            crc32: sum(VERSION, &content),
             content: &content,
         };
         Ok(serde_json::to_string(&envelope)? + "\n")
@@ -234,45 +326,98 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn sum(content: &RawValue) -> String {
-    format!("{:08x}", crc32fast::hash(content.get().as_bytes()))
+/// The sum in an envelope. It covers the version, so that one byte that is wrong does not make a later form of this one.
+fn sum(version: u32, content: &RawValue) -> String {
+    let mut sum = crc32fast::Hasher::new();
+    if version > WITHOUT_LOG {
+        sum.update(&version.to_be_bytes());
+    }
+    sum.update(content.get().as_bytes());
+    format!("{:08x}", sum.finalize())
 }
 
-fn read(path: &Path) -> Result<Content, Unusable> {
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Unusable::Missing,
-        _ => Unusable::Fatal(LedgerError::Unreadable {
+/// The bytes of a file, if it is there.
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LedgerError::Unreadable {
             path: path.to_owned(),
             error,
         }),
-    })?;
+    }
+}
+
+fn read_base(path: &Path) -> Result<(u32, Content<Accounts>), Unusable> {
+    let bytes = bytes(path).map_err(Unusable::Fatal)?;
+    content(path, &bytes.ok_or(Unusable::Missing)?)
+}
+
+/// What the log holds.
+struct Log {
+    /// The lines that are whole, in the order in which they were written.
+    lines: Vec<Content<Accounts>>,
+    /// Its length, if every line is whole.
+    length: Option<u64>,
+}
+
+fn read_log(path: &Path) -> Result<Log, LedgerError> {
+    let Some(bytes) = bytes(path)? else {
+        let (lines, length) = (Vec::new(), None);
+        return Ok(Log { lines, length });
+    };
+    let mut lines = Vec::new();
+    let (mut damaged, mut torn) = (0_usize, false);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        match content(path, line) {
+            Ok((_, content)) if line.ends_with(b"\n") => lines.push(content),
+            Err(Unusable::Fatal(error)) => return Err(error),
+            // A power cut or a full disk has torn it, or it is being written just now.
+            _ if !line.ends_with(b"\n") => torn = true,
+            _ => damaged += 1,
+        }
+    }
+    if damaged > 0 {
+        tracing::warn!(path = %path.display(), damaged, whole = lines.len(), "lines of the energy counters are damaged and passed over");
+    }
+    let whole = damaged == 0 && !torn;
+    let length = u64::try_from(bytes.len()).ok().filter(|_| whole);
+    Ok(Log { lines, length })
+}
+
+/// What is in an envelope, if it is whole.
+fn content(path: &Path, text: &[u8]) -> Result<(u32, Content<Accounts>), Unusable> {
     let damaged = |error: serde_json::Error| Unusable::Damaged(error.to_string());
-    let envelope: Envelope = serde_json::from_slice(&bytes).map_err(damaged)?;
-    if envelope.version > VERSION {
+    let envelope: Envelope = serde_json::from_slice(text).map_err(damaged)?;
+    let Envelope {
+        version,
+        crc32,
+        content,
+    } = &envelope;
+    let expected = |version: u32| sum(version, content) == *crc32;
+    if *version > VERSION && !expected(VERSION) && !expected(WITHOUT_LOG) {
         return Err(Unusable::Fatal(LedgerError::TooNew {
             path: path.to_owned(),
-            version: envelope.version,
+            version: *version,
         }));
     }
-    if envelope.version < VERSION {
-        let reason = format!("form {}, which there never was", envelope.version);
-        return Err(Unusable::Damaged(reason));
-    }
-    let found = sum(envelope.content);
-    if found != envelope.crc32 {
+    if !(WITHOUT_LOG..=VERSION).contains(version) || !expected(*version) {
         return Err(Unusable::Damaged(format!(
-            "checksum {found}, expected {}",
-            envelope.crc32
+            "its checksum is {crc32}, which is not that of its content in form {version}"
         )));
     }
-    serde_json::from_str(envelope.content.get()).map_err(damaged)
+    let content = serde_json::from_str(content.get()).map_err(damaged)?;
+    Ok((*version, content))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Account;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::meter::counters::Flow;
+
+    const NAMES: [&str; 2] = ["roof", "garage"];
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().expect("a folder")
@@ -282,17 +427,43 @@ mod tests {
         LedgerFile::open(folder.path()).expect("a ledger")
     }
 
-    fn count(ledger: &mut LedgerFile, thousandths: u64) {
+    fn account(thousandths: u64) -> Account {
         let mut account = Account::default();
         account.current.meter.set(Flow::Pv, thousandths);
-        ledger.accounts_mut().insert("roof".to_owned(), account);
+        account
+    }
+
+    fn count_of(ledger: &mut LedgerFile, name: &str, thousandths: u64) {
+        *ledger.account_mut(name) = account(thousandths);
         ledger.write();
+        assert_eq!(ledger.trouble(), None);
+    }
+
+    fn count(ledger: &mut LedgerFile, thousandths: u64) {
+        count_of(ledger, "roof", thousandths);
     }
 
     fn counted(folder: &tempfile::TempDir) -> Option<i64> {
         let ledger = open(folder);
         let account = ledger.accounts().get("roof")?;
         Some(account.current.meter.totals.of(Flow::Pv).published())
+    }
+
+    fn bytes_of(folder: &tempfile::TempDir, name: &str) -> Vec<u8> {
+        fs::read(folder.path().join(name)).expect("a file")
+    }
+
+    fn put(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) {
+        fs::write(folder.path().join(name), bytes).expect("written");
+    }
+
+    /// A file as it was written before there was a log.
+    fn without_log(written: u64, thousandths: u64) -> String {
+        let inverters = Accounts::from([("roof".to_owned(), account(thousandths))]);
+        let content = serde_json::value::to_raw_value(&Content { written, inverters });
+        let content = content.expect("JSON");
+        let crc32 = crc32fast::hash(content.get().as_bytes());
+        format!("{{\"version\":1,\"crc32\":\"{crc32:08x}\",\"content\":{content}}}\n")
     }
 
     #[test]
@@ -309,61 +480,185 @@ mod tests {
         }
         count(&mut open(&folder), 4);
         assert_eq!(counted(&folder), Some(4));
+        assert_eq!(
+            bytes_of(&folder, LOG).split(|byte| *byte == b'\n').count(),
+            4
+        );
     }
 
     #[test]
-    fn whatever_is_damaged_the_fallback_takes_its_place_and_nothing_is_thrown_away() {
+    fn whatever_is_damaged_of_a_base_the_other_takes_its_place_and_nothing_is_thrown_away() {
+        for (damaged_one, aside) in BASES.into_iter().zip(["meter", "meter.fallback"]) {
+            let folder = folder();
+            let mut ledger = open(&folder);
+            count(&mut ledger, 5);
+            // Another one is in the log, so that this one comes from a base.
+            count_of(&mut ledger, "garage", 7);
+            let whole = bytes_of(&folder, damaged_one);
+            for place in 0..whole.len() - 1 {
+                for bit in [1, 2, 4] {
+                    let mut damaged = whole.clone();
+                    damaged[place] ^= bit;
+                    put(&folder, damaged_one, &damaged);
+                    assert_eq!(counted(&folder), Some(5), "byte {place}");
+                    assert_eq!(bytes_of(&folder, &format!("{aside}.damaged")), damaged);
+                }
+            }
+            for length in [0, 1, whole.len() / 2, whole.len() - 3] {
+                put(&folder, damaged_one, &whole[..length]);
+                assert_eq!(counted(&folder), Some(5), "cut to {length}");
+            }
+            // The next to write mends it.
+            count_of(&mut open(&folder), "garage", 8);
+            assert_eq!(bytes_of(&folder, BASES[0]), bytes_of(&folder, BASES[1]));
+            assert_eq!(bytes_of(&folder, LOG), b"");
+        }
+    }
+
+    #[test]
+    fn without_any_base_what_is_in_the_log_still_counts() {
         let folder = folder();
         let mut ledger = open(&folder);
         count(&mut ledger, 5);
-        ledger.sync();
         count(&mut ledger, 6);
-        let path = folder.path().join(FILE);
-        let whole = fs::read(&path).expect("a file");
-        for place in 0..whole.len() - 1 {
-            let mut damaged = whole.clone();
-            damaged[place] ^= 1;
-            fs::write(&path, &damaged).expect("written");
-            assert_eq!(counted(&folder), Some(5), "byte {place}");
-            let aside = fs::read(folder.path().join("meter.damaged")).expect("kept aside");
-            assert_eq!(aside, damaged);
+        for base in BASES {
+            put(&folder, base, b"{");
         }
-        for length in [0, 1, whole.len() / 2, whole.len() - 3] {
-            fs::write(&path, &whole[..length]).expect("written");
-            assert_eq!(counted(&folder), Some(5), "cut to {length}");
-        }
-        fs::write(&path, &whole).expect("written");
-        fs::write(folder.path().join(FALLBACK), "").expect("written");
         assert_eq!(counted(&folder), Some(6));
-        fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn a_log_that_is_cut_anywhere_costs_what_was_cut_off_and_is_gone_on_from() {
+        let folder = folder();
+        let mut ledger = open(&folder);
+        for thousandths in 1..=4 {
+            count(&mut ledger, thousandths);
+        }
+        // The first made the base.
+        let whole = bytes_of(&folder, LOG);
+        let base = bytes_of(&folder, BASES[0]);
+        // Around the end of each line, and here and there.
+        let lengths = (0..=whole.len()).filter(|length| {
+            length % 61 == 0
+                || (length.saturating_sub(1)..length + 2)
+                    .any(|place| whole.get(place) == Some(&b'\n'))
+        });
+        for length in lengths {
+            for end in [&b""[..], b"\0\0\0", b"{\"version\""] {
+                put(&folder, LOG, &[&whole[..length], end].concat());
+                for name in BASES {
+                    put(&folder, name, &base);
+                }
+                let lines = whole[..length].split(|byte| *byte == b'\n').count() - 1;
+                let left = 1 + i64::try_from(lines).expect("small");
+                assert_eq!(counted(&folder), Some(left), "cut to {length}");
+                count(&mut open(&folder), 9);
+                assert_eq!(counted(&folder), Some(9), "cut to {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_from_before_that_comes_back_changes_nothing() {
+        let folder = folder();
+        let mut ledger = open(&folder);
+        for thousandths in [5, 6, 7] {
+            count(&mut ledger, thousandths);
+        }
+        let old = bytes_of(&folder, LOG);
+        count(&mut ledger, 8);
+        ledger.rebase().expect("written");
+        // Its being emptied was not on the disk yet.
+        put(&folder, LOG, &old);
+        assert_eq!(counted(&folder), Some(8));
+        count(&mut open(&folder), 9);
+        assert_eq!(counted(&folder), Some(9));
+    }
+
+    #[test]
+    fn a_log_that_is_long_is_put_into_the_base() {
+        let folder = folder();
+        let mut ledger = open(&folder);
+        let length = || fs::metadata(folder.path().join(LOG)).expect("a log").len();
+        let mut thousandths = 0;
+        let mut count_until = |ledger: &mut LedgerFile, least: u64| {
+            loop {
+                thousandths += 1;
+                count(ledger, thousandths);
+                if length() >= least {
+                    break;
+                }
+            }
+        };
+        count_until(&mut ledger, LONG_LOG / 2);
+        ledger.sync();
+        assert!(length() >= LONG_LOG / 2);
+        count_until(&mut ledger, LONG_LOG);
+        ledger.sync();
+        assert_eq!(length(), 0);
+        count_until(&mut ledger, LONGEST_LOG);
+        count(&mut ledger, 1_000_000);
+        assert_eq!(length(), 0);
+        assert_eq!(counted(&folder), Some(1_000_000));
+    }
+
+    #[test]
+    fn a_log_that_somebody_removes_is_begun_anew_and_nothing_is_lost() {
+        let folder = folder();
+        let mut ledger = open(&folder);
+        for thousandths in [5, 6, 7] {
+            count(&mut ledger, thousandths);
+            fs::remove_file(folder.path().join(LOG)).expect("removed");
+        }
+        assert_eq!(counted(&folder), Some(7));
+        for name in BASES {
+            fs::remove_file(folder.path().join(name)).expect("removed");
+        }
         assert_eq!(counted(&folder), None);
     }
 
     #[test]
-    fn after_a_power_cut_the_later_of_the_two_counts() {
-        let folder = folder();
-        let mut ledger = open(&folder);
-        count(&mut ledger, 5);
-        let old = fs::read(folder.path().join(FILE)).expect("a file");
-        count(&mut ledger, 6);
-        ledger.sync();
-        // The renaming was not on the disk yet.
-        fs::write(folder.path().join(FILE), old).expect("written");
-        assert_eq!(counted(&folder), Some(6));
+    fn files_without_a_log_are_taken_over_the_later_of_the_two() {
+        for (base, fallback, found) in [
+            (Some((3, 6)), Some((2, 5)), 6),
+            // A power cut before the renaming was on the disk.
+            (Some((2, 5)), Some((3, 6)), 6),
+            (Some((3, 6)), None, 6),
+            (None, Some((2, 5)), 5),
+        ] {
+            let folder = folder();
+            for (name, content) in BASES.into_iter().zip([base, fallback]) {
+                if let Some((written, thousandths)) = content {
+                    put(&folder, name, without_log(written, thousandths).as_bytes());
+                }
+            }
+            assert_eq!(counted(&folder), Some(found));
+            count(&mut open(&folder), 8);
+            assert_eq!(counted(&folder), Some(8));
+            // The program that wrote them knows nothing of the log, and must refuse.
+            for name in BASES {
+                assert!(bytes_of(&folder, name).starts_with(b"{\"version\":2,"));
+            }
+        }
     }
 
     #[test]
     fn a_later_versions_file_is_refused_and_left_alone() {
-        let folder = folder();
-        count(&mut open(&folder), 5);
-        let path = folder.path().join(FILE);
-        let text = fs::read_to_string(&path).expect("a file");
-        let later = text.replace("\"version\":1", "\"version\":2");
-        assert_ne!(text, later);
-        fs::write(&path, &later).expect("written");
-        let error = LedgerFile::open(folder.path()).expect_err("too new");
-        assert!(error.to_string().contains("later version"), "{error}");
-        assert_eq!(fs::read_to_string(&path).expect("a file"), later);
+        for name in [BASES[0], BASES[1], LOG] {
+            let folder = folder();
+            let mut ledger = open(&folder);
+            count(&mut ledger, 5);
+            count(&mut ledger, 6);
+            let text = String::from_utf8(bytes_of(&folder, name)).expect("text");
+            let envelope: Envelope = serde_json::from_str(&text).expect("an envelope");
+            let later = text
+                .replace("\"version\":2", "\"version\":3")
+                .replace(&envelope.crc32, &sum(3, envelope.content));
+            put(&folder, name, later.as_bytes());
+            let error = LedgerFile::open(folder.path()).expect_err("too new");
+            assert!(error.to_string().contains("later version"), "{error}");
+            assert_eq!(bytes_of(&folder, name), later.as_bytes());
+        }
     }
 
     #[test]
@@ -377,12 +672,115 @@ mod tests {
         };
         fs::remove_file(&place).expect("removed");
         let mut ledger = LedgerFile::open(&place).expect("a ledger");
-        fs::write(&place, "a file in its place").expect("written");
-        count(&mut ledger, 7);
-        assert!(ledger.trouble.is_some());
-        fs::remove_file(&place).expect("removed");
-        ledger.write();
-        assert_eq!(ledger.trouble, None);
-        assert!(place.join(FILE).is_file());
+        for thousandths in [7, 8] {
+            // Once before there was a folder, and once after.
+            let _ = fs::remove_dir_all(&place);
+            fs::write(&place, "a file in its place").expect("written");
+            *ledger.account_mut("roof") = account(thousandths);
+            ledger.write();
+            assert!(ledger.trouble.is_some());
+            fs::remove_file(&place).expect("removed");
+            ledger.write();
+            assert_eq!(ledger.trouble, None);
+            let again = LedgerFile::open(&place).expect("a ledger");
+            assert_eq!(again.accounts()["roof"], account(thousandths));
+        }
+    }
+
+    /// What happens to a ledger.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Write(usize),
+        Sync,
+        Rebase,
+        Reopen,
+    }
+
+    /// What happens to a file of it.
+    #[derive(Clone, Copy, Debug)]
+    enum Damage {
+        Cut(prop::sample::Index),
+        Flip(prop::sample::Index, u8),
+        Gone,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..NAMES.len()).prop_map(Step::Write),
+            1 => Just(Step::Sync),
+            1 => Just(Step::Rebase),
+            1 => Just(Step::Reopen),
+        ]
+    }
+
+    fn damage() -> impl Strategy<Value = Damage> {
+        prop_oneof![
+            4 => any::<prop::sample::Index>().prop_map(Damage::Cut),
+            4 => (any::<prop::sample::Index>(), 0..8_u8).prop_map(|(place, bit)| Damage::Flip(place, bit)),
+            1 => Just(Damage::Gone),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whichever_file_is_damaged_what_is_found_was_written_and_a_base_costs_nothing(
+            steps in prop::collection::vec(step(), 1..40),
+            file in 0..3_usize,
+            damage in damage(),
+        ) {
+            let folder = folder();
+            let mut ledger = open(&folder);
+            // All that was written under each name, and how much of it is in the base.
+            let mut written = [vec![], vec![]];
+            let mut in_base = [0, 0];
+            let mut next = 1;
+            for step in steps {
+                match step {
+                    Step::Write(name) => {
+                        count_of(&mut ledger, NAMES[name], next);
+                        written[name].push(account(next));
+                        next += 1;
+                    }
+                    Step::Sync => ledger.sync(),
+                    Step::Rebase => ledger.rebase().expect("written"),
+                    Step::Reopen => ledger = open(&folder),
+                }
+                if ledger.log == Some(0) {
+                    in_base = [0, 1].map(|name: usize| written[name].len());
+                }
+            }
+            drop(ledger);
+            let name = [BASES[0], BASES[1], LOG][file];
+            let path = folder.path().join(name);
+            if let Ok(mut bytes) = fs::read(&path) {
+                match damage {
+                    Damage::Cut(length) => bytes.truncate(length.index(bytes.len() + 1)),
+                    Damage::Flip(place, bit) if !bytes.is_empty() => {
+                        let place = place.index(bytes.len());
+                        bytes[place] ^= 1 << bit;
+                    }
+                    Damage::Flip(..) | Damage::Gone => {}
+                }
+                if let Damage::Gone = damage {
+                    fs::remove_file(&path).expect("removed");
+                } else {
+                    put(&folder, name, &bytes);
+                }
+            }
+            let found = open(&folder);
+            for ((name, written), in_base) in NAMES.into_iter().zip(&written).zip(in_base) {
+                let place = match found.accounts().get(name) {
+                    None => 0,
+                    Some(account) => {
+                        let place = written.iter().position(|one| one == account);
+                        1 + place.expect("what was written once")
+                    }
+                };
+                prop_assert!(place >= in_base, "{name}: {place} of {}", written.len());
+                if file < 2 {
+                    prop_assert_eq!(place, written.len(), "{}", name);
+                }
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger: what the meter and the gate must not forget, in one file for all inverters.
+//! The ledger: what the meter and the gate must not forget, kept together for all inverters.
 //!
 //! A total is written here before anybody hears of it, so that none that was published ever falls: not after SIGKILL,
 //! which loses nothing that was handed to the system, and by a minute at most after a power cut.

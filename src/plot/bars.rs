@@ -1,7 +1,7 @@
 //! A week, a month or a year: for each part a bar of what was made and one of what was used.
 
+use super::drawing::{Anchor, Drawing, Frame, Type};
 use super::scale::{Scale, label, step, ticks};
-use super::svg::{Anchor, Drawing, Frame, Type};
 use super::{Ink, Legend, Look, energy, percent};
 use crate::period::{Calendar, day_of};
 use crate::report::{Flows, Report, show};
@@ -42,8 +42,8 @@ impl Split {
     }
 }
 
-/// The chart as SVG.
-pub fn draw(report: &Report, look: Look) -> String {
+/// The chart.
+pub fn draw(report: &Report, look: Look) -> Drawing {
     let title = show::title(report.subject, report.days.start);
     let subtitle = report.inverters.join(", ");
     let mut drawing = Drawing::new(look, &format!("{title}, {subtitle}"));
@@ -58,7 +58,7 @@ pub fn draw(report: &Report, look: Look) -> String {
         height: height - 11.4 * unit,
     };
     draw_bars(&mut drawing, frame, report);
-    drawing.finish()
+    drawing
 }
 
 fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
@@ -198,7 +198,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::plot::svg::tests::assert_sound;
+    use crate::plot::svg::{self, tests::assert_sound};
     use crate::plot::{Size, Theme};
     use crate::report::{Energy, Figures, Origin, Part, Subject};
 
@@ -303,10 +303,10 @@ mod tests {
 
     #[test]
     fn a_part_without_readings_stays_open() {
-        let svg = draw(
+        let svg = svg::write(&draw(
             &report(Calendar::Week, date(2026, 10, 19), 10.0),
             look("1200x675"),
-        );
+        ));
         // Four days and the legend.
         assert_eq!(svg.matches(Theme::Light.colours().grid.fill).count(), 5);
     }

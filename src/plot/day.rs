@@ -9,8 +9,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use kstar_sink::reading::UnixMillis;
 
+use super::drawing::{Anchor, Drawing, Frame, Type};
 use super::scale::{Scale, label, step, ticks};
-use super::svg::{Anchor, Drawing, Frame, Type};
 use super::{Ink, Look, energy, percent};
 use crate::period::local;
 use crate::report::Flows;
@@ -74,8 +74,8 @@ pub struct Day {
     pub sums: Flows,
 }
 
-/// The chart as SVG.
-pub fn draw(day: &Day, look: Look) -> String {
+/// The chart.
+pub fn draw(day: &Day, look: Look) -> Drawing {
     let mut drawing = Drawing::new(look, &format!("{}, {}", day.title, day.subtitle));
     let (width, height) = (f64::from(look.size.width), f64::from(look.size.height));
     let unit = super::unit(look);
@@ -115,7 +115,7 @@ pub fn draw(day: &Day, look: Look) -> String {
         draw_charge(&mut drawing, frame, &time, &runs);
     }
     write_hours(&mut drawing, day, &time, bottom);
-    drawing.finish()
+    drawing
 }
 
 /// A moment as a number to be scaled.
@@ -359,7 +359,7 @@ mod tests {
 
     use super::*;
     use crate::period::Calendar;
-    use crate::plot::svg::tests::assert_sound;
+    use crate::plot::svg::{self, tests::assert_sound};
     use crate::plot::{Size, Theme};
 
     const FIVE_MINUTES: i64 = 300_000;
@@ -429,7 +429,7 @@ mod tests {
     fn what_no_reading_covers_stays_open() {
         let mut day = day(date(2026, 6, 21), 1000.0);
         let areas = |day: &Day| {
-            let svg = draw(day, look("1200x675"));
+            let svg = svg::write(&draw(day, look("1200x675")));
             svg.matches(Theme::Dark.colours().charge).count()
         };
         assert_eq!(areas(&day), 2, "one before the gap and one behind it");
@@ -447,6 +447,7 @@ mod tests {
         for (_, sample) in &mut day.samples {
             sample.charge = None;
         }
-        assert!(!draw(&day, look("1200x675")).contains("state of charge"));
+        let svg = svg::write(&draw(&day, look("1200x675")));
+        assert!(!svg.contains("state of charge"));
     }
 }

@@ -1,22 +1,25 @@
 //! Charts of a history: power over a day, energies by days and months.
 //!
-//! A chart is a pure function from figures to the text of an SVG. The same text makes the PNG, with a font that is built
-//! in, so that a picture looks the same on every machine.
+//! A chart is a pure function from figures to a drawing, and so are the SVG and the PNG that are made from it. The PNG has
+//! letters that are built in, so that a picture looks the same on every machine.
 //!
-//! - [`svg`]: shapes and text as SVG; what every chart is drawn with;
+//! - [`drawing`]: shapes and text; what every chart is drawn with;
 //! - [`scale`]: where a value stands, and which values are worth a line;
 //! - [`day`] and [`bars`]: the charts;
 //! - [`gather`]: a history's buckets as a day's figures;
-//! - [`png`]: an SVG as pixels.
+//! - [`svg`]: a drawing as the text of an SVG;
+//! - [`png`]: a drawing as pixels, with the [`letters`].
 
 use std::fmt;
 use std::str::FromStr;
 
-use svg::{Anchor, Drawing, Type};
+use drawing::{Anchor, Drawing, Frame, Type};
 
 pub mod bars;
 pub mod day;
+pub mod drawing;
 pub mod gather;
+pub mod letters;
 pub mod png;
 pub mod scale;
 pub mod svg;
@@ -240,7 +243,7 @@ fn write_legend(drawing: &mut Drawing, rows: &[Legend]) {
         let column = (column * unit).min((right - (10.5 + first) * unit) / columns);
         let mut left = first * unit;
         for (ink, meaning, sum) in &row.entries {
-            let swatch = svg::Frame {
+            let swatch = Frame {
                 left,
                 top: baseline - 0.8 * unit,
                 width: 0.9 * unit,

@@ -1,64 +1,125 @@
-//! Shapes and text as SVG.
+//! A drawing as the text of an SVG.
 
 use std::fmt::{self, Display, Write as _};
 
-use super::{Ink, Look};
+use super::drawing::{Anchor, Drawing, Frame, Point, Shape};
 
-/// The font that is built in for PNG, then what other machines have.
+/// The font that a PNG is written with, then what other machines have.
 const FONTS: &str = "'DejaVu Sans', Verdana, sans-serif";
 
-/// A drawing in the making. Lengths are in pixels, from the upper left corner.
-pub struct Drawing {
-    look: Look,
-    body: String,
+/// The text of the file.
+pub fn write(drawing: &Drawing) -> String {
+    let mut text = String::new();
+    // Writing to a `String` cannot fail.
+    let _ = try_write(&mut text, drawing);
+    text
 }
 
-/// On which side of its place a text stands.
-#[derive(Clone, Copy, Debug)]
-pub enum Anchor {
-    /// It begins there.
-    Start,
-    /// It is centred there.
-    Middle,
-    /// It ends there.
-    End,
-}
-
-/// How a text looks.
-#[derive(Clone, Copy, Debug)]
-pub struct Type {
-    /// Its height.
-    pub size: f64,
-    /// Its colour.
-    pub colour: &'static str,
-    /// Whether it is bold.
-    pub bold: bool,
-    /// On which side of its place it stands.
-    pub anchor: Anchor,
-}
-
-/// A rectangle.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Frame {
-    /// Its left edge.
-    pub left: f64,
-    /// Its upper edge.
-    pub top: f64,
-    /// From left to right.
-    pub width: f64,
-    /// From top to bottom.
-    pub height: f64,
-}
-
-impl Frame {
-    /// Its right edge.
-    pub fn right(&self) -> f64 {
-        self.left + self.width
+fn try_write(text: &mut String, drawing: &Drawing) -> fmt::Result {
+    let (width, height) = (drawing.look().size.width, drawing.look().size.height);
+    writeln!(
+        text,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"{FONTS}\">\n<title>{}</title>",
+        Escaped(drawing.title())
+    )?;
+    for shape in drawing.shapes() {
+        write_shape(text, shape)?;
     }
+    text.write_str("</svg>\n")
+}
 
-    /// Its lower edge.
-    pub fn bottom(&self) -> f64 {
-        self.top + self.height
+fn write_shape(text: &mut String, shape: &Shape) -> fmt::Result {
+    match shape {
+        Shape::Rectangle { frame, fill, edge } => {
+            let Frame {
+                left,
+                top,
+                width,
+                height,
+            } = *frame;
+            write!(
+                text,
+                "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{fill}\"",
+                Short(left),
+                Short(top),
+                Short(width),
+                Short(height)
+            )?;
+            if let Some((colour, width)) = edge {
+                write!(
+                    text,
+                    " stroke=\"{colour}\" stroke-width=\"{}\"",
+                    Short(*width)
+                )?;
+            }
+            writeln!(text, "/>")
+        }
+        Shape::Line {
+            from,
+            to,
+            colour,
+            width,
+        } => writeln!(
+            text,
+            "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{colour}\" stroke-width=\"{}\"/>",
+            Short(from.0),
+            Short(from.1),
+            Short(to.0),
+            Short(to.1),
+            Short(*width)
+        ),
+        Shape::Area { points, fill } => {
+            writeln!(text, "<path d=\"{}Z\" fill=\"{fill}\"/>", Path(points))
+        }
+        Shape::Curve {
+            points,
+            colour,
+            width,
+        } => writeln!(
+            text,
+            "<path d=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{}\" stroke-linejoin=\"round\" stroke-linecap=\"round\"/>",
+            Path(points),
+            Short(*width)
+        ),
+        Shape::Text {
+            at,
+            look,
+            text: words,
+        } => {
+            let anchor = match look.anchor {
+                Anchor::Start => "start",
+                Anchor::Middle => "middle",
+                Anchor::End => "end",
+            };
+            let weight = if look.bold {
+                " font-weight=\"bold\""
+            } else {
+                ""
+            };
+            writeln!(
+                text,
+                "<text x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\" text-anchor=\"{anchor}\"{weight}>{}</text>",
+                Short(at.0),
+                Short(at.1),
+                Short(look.size),
+                look.colour,
+                Escaped(words)
+            )
+        }
+    }
+}
+
+/// Points as the path from the first to the last.
+struct Path<'a>(&'a [Point]);
+
+impl Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (x, y)) in self.0.iter().enumerate() {
+            let command = if place == 0 { 'M' } else { 'L' };
+            write!(f, "{command}{} {}", Short(*x), Short(*y))?;
+        }
+        Ok(())
     }
 }
 
@@ -96,156 +157,17 @@ impl Display for Escaped<'_> {
     }
 }
 
-impl Drawing {
-    /// An empty ground. The title is for those who hear it read.
-    pub fn new(look: Look, title: &str) -> Self {
-        let mut drawing = Self {
-            look,
-            body: String::new(),
-        };
-        let (width, height) = (look.size.width, look.size.height);
-        drawing.write(format_args!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-             viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"{FONTS}\">\n<title>{}</title>",
-            Escaped(title)
-        ));
-        drawing.rectangle(
-            Frame {
-                left: 0.0,
-                top: 0.0,
-                width: f64::from(width),
-                height: f64::from(height),
-            },
-            look.theme.colours().ground,
-        );
-        drawing
-    }
-
-    /// The text of the file.
-    pub fn finish(mut self) -> String {
-        self.body += "</svg>\n";
-        self.body
-    }
-
-    /// A filled rectangle.
-    pub fn rectangle(&mut self, frame: Frame, fill: &str) {
-        let Frame {
-            left,
-            top,
-            width,
-            height,
-        } = frame;
-        self.write(format_args!(
-            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{fill}\"/>",
-            Short(left),
-            Short(top),
-            Short(width),
-            Short(height)
-        ));
-    }
-
-    /// A rectangle of an ink with its edge.
-    pub fn block(&mut self, frame: Frame, ink: Ink) {
-        let Frame {
-            left,
-            top,
-            width,
-            height,
-        } = frame;
-        let (fill, edge) = (ink.fill, ink.edge);
-        self.write(format_args!(
-            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{fill}\" stroke=\"{edge}\" stroke-width=\"0.8\"/>",
-            Short(left),
-            Short(top),
-            Short(width),
-            Short(height)
-        ));
-    }
-
-    /// A straight line.
-    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: &str, width: f64) {
-        self.write(format_args!(
-            "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{colour}\" stroke-width=\"{}\"/>",
-            Short(from.0),
-            Short(from.1),
-            Short(to.0),
-            Short(to.1),
-            Short(width)
-        ));
-    }
-
-    /// An area without an edge, between its points.
-    pub fn area(&mut self, points: impl IntoIterator<Item = (f64, f64)>, fill: &str) {
-        let path = path(points);
-        self.write(format_args!("<path d=\"{path}Z\" fill=\"{fill}\"/>"));
-    }
-
-    /// A line through points.
-    pub fn curve(
-        &mut self,
-        points: impl IntoIterator<Item = (f64, f64)>,
-        colour: &str,
-        width: f64,
-    ) {
-        let path = path(points);
-        self.write(format_args!(
-            "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{}\" stroke-linejoin=\"round\" stroke-linecap=\"round\"/>",
-            Short(width)
-        ));
-    }
-
-    /// A text on its base line.
-    pub fn text(&mut self, at: (f64, f64), look: Type, text: &str) {
-        let anchor = match look.anchor {
-            Anchor::Start => "start",
-            Anchor::Middle => "middle",
-            Anchor::End => "end",
-        };
-        let weight = if look.bold {
-            " font-weight=\"bold\""
-        } else {
-            ""
-        };
-        self.write(format_args!(
-            "<text x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\" text-anchor=\"{anchor}\"{weight}>{}</text>",
-            Short(at.0),
-            Short(at.1),
-            Short(look.size),
-            look.colour,
-            Escaped(text)
-        ));
-    }
-
-    /// How the drawing looks.
-    pub fn look(&self) -> Look {
-        self.look
-    }
-
-    fn write(&mut self, element: fmt::Arguments<'_>) {
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(self.body, "{element}");
-    }
-}
-
-fn path(points: impl IntoIterator<Item = (f64, f64)>) -> String {
-    let mut path = String::new();
-    for (x, y) in points {
-        let command = if path.is_empty() { 'M' } else { 'L' };
-        // Writing to a `String` cannot fail.
-        let _ = write!(path, "{command}{} {}", Short(x), Short(y));
-    }
-    path
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::plot::{Size, Theme};
+    use crate::plot::drawing::Type;
+    use crate::plot::{Look, Size, Theme};
 
     /// Whether a chart is well-formed and nothing of it stands outside; gives its texts.
     #[track_caller]
-    pub(in crate::plot) fn assert_sound(svg: &str) -> Vec<String> {
-        let document = roxmltree::Document::parse(svg).expect("well-formed");
+    pub(in crate::plot) fn assert_sound(drawing: &Drawing) -> Vec<String> {
+        let svg = write(drawing);
+        let document = roxmltree::Document::parse(&svg).expect("well-formed");
         let root = document.root_element();
         let number = |text: &str| text.parse::<f64>().expect("a number");
         let [width, height] =
@@ -310,7 +232,7 @@ pub(super) mod tests {
             anchor: Anchor::End,
         };
         drawing.text((1.0, 2.0), font, "</text><script>&amp;");
-        let svg = drawing.finish();
+        let svg = write(&drawing);
         let document = roxmltree::Document::parse(&svg).expect("well-formed");
         let texts: Vec<_> = document
             .descendants()

@@ -1,0 +1,335 @@
+//! `kstar watch`: a live page in the terminal. `kstar run` shows the same one where nobody wants lines instead.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use kstar_sink::reading::{Event, UnixMillis};
+use kstar_sink::setting::Secret;
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+
+use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, run};
+use crate::board::Board;
+use crate::client::{Client, ClientError, Url};
+use crate::clock::WallClock;
+use crate::collector::{Collector, InverterPlan, Metering};
+use crate::config::{Config, Host, InverterSection};
+use crate::ledger::keeper::{Closing, Keeper};
+use crate::lock::InverterLock;
+use crate::poll::Requester;
+use crate::watch::board;
+use crate::watch::look::Look;
+use crate::watch::remote::{self, Remote};
+use crate::watch::screen::{NoScreen, Screen, Shared, look};
+
+/// Where the token of a collector's API comes from.
+const TOKEN_HELP: &str =
+    "The file with the token of that collector [env: KSTAR_HTTP_TOKEN, the token itself]";
+
+/// What holds the token of a collector's API.
+const TOKEN: &str = "KSTAR_HTTP_TOKEN";
+
+/// What `kstar watch` can be told.
+#[derive(Args, Clone, Debug)]
+pub struct WatchArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
+    host: Option<Host>,
+    /// Poll even though a running collector polls the inverter
+    #[arg(long)]
+    force: bool,
+    /// Show what a running collector says through its HTTP API, and poll nothing
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["config", "host", "force"])]
+    url: Option<Url>,
+    #[arg(long, value_name = "FILE", requires = "url", help = TOKEN_HELP)]
+    token_file: Option<PathBuf>,
+}
+
+/// Shows the page until somebody quits or `shutdown` is ready.
+pub async fn run(args: WatchArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    let look = look().map_err(no_screen)?;
+    match args.url {
+        Some(url) => ask_and_show(url, args.token_file, look, shutdown).await,
+        None => poll_and_show(args, look, shutdown).await,
+    }
+}
+
+/// Asks a running collector.
+async fn ask_and_show(
+    url: Url,
+    token_file: Option<PathBuf>,
+    look: Look,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let secret = match token_file {
+        Some(file) => Some(Secret::File(file)),
+        None => environment(TOKEN).map(|_| Secret::Env(TOKEN.to_owned())),
+    };
+    let token = secret.map(|secret| secret.reveal()).transpose();
+    let token = token.map_err(Failure::Usage)?;
+    let failed = |error: ClientError| Failure::Runtime(error.to_string());
+    let client = Client::new(url, token.as_deref()).map_err(failed)?;
+    // Times are those of whoever looks: the collector may be far away.
+    let zone = Config::default().zone();
+    let shared = Shared::new(client.url().to_string());
+    // What is wrong from the beginning is said at once, and not on a page that waits.
+    let remote = tokio::select! {
+        () = &mut shutdown => return Ok(()),
+        remote = Remote::connect(&client, &shared) => remote.map_err(failed)?,
+    };
+    let mut feeds = JoinSet::new();
+    feeds.spawn(remote::feed(shared.clone(), remote));
+    let page = Shown {
+        screen: Screen::open(shared, look, zone).map_err(broken)?,
+        _feeds: feeds,
+    };
+    page.until(shutdown).await.map(|_| ()).map_err(broken)
+}
+
+/// Polls by itself, without any sink.
+async fn poll_and_show(
+    args: WatchArgs,
+    look: Look,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let loaded = args.config.load()?;
+    let mut config = loaded.map(|(_, config)| config).unwrap_or_default();
+    let host = match args.host {
+        Some(host) => Some(host),
+        None => host_of_environment()?,
+    };
+    if let Some(host) = host {
+        config.inverters = vec![InverterSection {
+            host: Some(host),
+            ..match &config.inverters[..] {
+                [only] => only.clone(),
+                _ => InverterSection::default(),
+            }
+        }];
+    }
+    let plans = run::inverter_plans(&config);
+    if !args.force {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            free = is_free(&plans) => free?,
+        }
+    }
+    let (zone, history) = (config.zone(), history_file(&config));
+    let metering = Metering {
+        settings: config.metering(),
+        keeper: Keeper::default(),
+        closing: Closing::default(),
+    };
+    let mut collector = Collector::new(WallClock::default(), metering);
+    let shared = Shared::new("polling by itself".to_owned());
+    shared.change(|page| page.counted_since = Some(now()));
+    let plan = Plan {
+        look,
+        zone,
+        history,
+    };
+    let page = plan.show(shared, &collector)?;
+    for plan in plans {
+        collector.start_inverter(plan).await;
+    }
+    let outcome = page.until(shutdown).await;
+    collector.stop(config.collector.grace).await;
+    outcome.map(|_| ()).map_err(broken)
+}
+
+/// Sees to it that nobody else polls these inverters. One that cannot be found now is asked for later.
+async fn is_free(plans: &[InverterPlan]) -> Result<(), Failure> {
+    for plan in plans {
+        let mut requester =
+            Requester::new(plan.target.clone(), plan.manners.clone(), Arc::default());
+        let Ok(address) = requester.locate().await else {
+            continue;
+        };
+        // Given back at once: whoever polls takes it.
+        InverterLock::take(address).map_err(|held| {
+            let message = format!(
+                "{held}; watch that one through its HTTP API with --url, or use --force to poll all the same"
+            );
+            Failure::Runtime(message)
+        })?;
+    }
+    Ok(())
+}
+
+fn no_screen(why: NoScreen) -> Failure {
+    let why = match why {
+        NoScreen::NoTerminal => "standard output is no terminal",
+        NoScreen::OnlyPrints => {
+            "this terminal can only print (TERM is `dumb` or not set), and a page needs one that can draw"
+        }
+    };
+    let instead = "use `kstar read` for one reading, or `kstar run` with a section [sinks.stdout] for JSON lines";
+    Failure::Usage(format!("{why}; {instead}"))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what errors are mapped with"
+)]
+fn broken(error: io::Error) -> Failure {
+    Failure::Runtime(format!("cannot show the page: {error}"))
+}
+
+fn now() -> UnixMillis {
+    SystemTime::now().into()
+}
+
+#[cfg(feature = "history")]
+fn history_file(config: &Config) -> Option<PathBuf> {
+    config.sinks.history_file(&run::context(config))
+}
+
+#[cfg(not(feature = "history"))]
+fn history_file(_config: &Config) -> Option<PathBuf> {
+    None
+}
+
+/// What a page of a collector in this process needs to know.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    look: Look,
+    zone: TimeZone,
+    history: Option<PathBuf>,
+}
+
+impl Plan {
+    /// The page of `kstar run`, if its output is a terminal that can show one and no sink writes there.
+    pub(super) fn of_run(config: &Config) -> Option<Self> {
+        if config.sinks.writes_lines() {
+            return None;
+        }
+        Some(Self {
+            look: look().ok()?,
+            zone: config.zone(),
+            history: history_file(config),
+        })
+    }
+
+    /// Shows it.
+    fn show(self, shared: Arc<Shared>, collector: &Collector) -> Result<Shown, Failure> {
+        let (board, events) = (collector.board().clone(), collector.subscribe());
+        self.show_board(shared, board, events).map_err(broken)
+    }
+
+    fn show_board(
+        self,
+        shared: Arc<Shared>,
+        board: Arc<Board>,
+        events: broadcast::Receiver<Event>,
+    ) -> io::Result<Shown> {
+        let mut feeds = JoinSet::new();
+        feeds.spawn(board::feed(shared.clone(), board, events));
+        #[cfg(feature = "history")]
+        if let Some(file) = self.history {
+            feeds.spawn(fill(shared.clone(), file));
+        }
+        Ok(Shown {
+            screen: Screen::open(shared, self.look, self.zone)?,
+            _feeds: feeds,
+        })
+    }
+}
+
+/// Whether `kstar run` may show a page at all.
+pub(super) fn is_possible() -> bool {
+    look().is_ok()
+}
+
+/// What to wait for while `kstar run` collects: the order to stop, from whoever looks at its page as well.
+pub(super) async fn beside(
+    plan: Option<Plan>,
+    board: Arc<Board>,
+    events: broadcast::Receiver<Event>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let Some(plan) = plan else {
+        return shutdown.await;
+    };
+    let shared = Shared::new("collecting".to_owned());
+    let mut shutdown = std::pin::pin!(shutdown);
+    let outcome = match plan.show_board(shared, board, events) {
+        Ok(page) => page.until(&mut shutdown).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(Ended::Shutdown) => {}
+        Ok(Ended::Quit) => {
+            if interrupt_ourselves() {
+                shutdown.await;
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot show the page; collecting goes on without it");
+            shutdown.await;
+        }
+    }
+}
+
+/// Asks this process to stop as a signal does, so that a second one stops it at once; says whether that could be done.
+#[cfg(unix)]
+fn interrupt_ourselves() -> bool {
+    use rustix::process::{Signal, getpid, kill_process};
+    kill_process(getpid(), Signal::INT).is_ok()
+}
+
+#[cfg(not(unix))]
+fn interrupt_ourselves() -> bool {
+    false
+}
+
+/// A page that is up.
+struct Shown {
+    screen: Screen,
+    /// They end with the page.
+    _feeds: JoinSet<()>,
+}
+
+/// Why the page is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Somebody has quit.
+    Quit,
+    /// The program is to end.
+    Shutdown,
+}
+
+impl Shown {
+    /// Shows it until somebody quits or `shutdown` is ready.
+    async fn until(mut self, shutdown: impl Future<Output = ()>) -> io::Result<Ended> {
+        tokio::select! {
+            quit = self.screen.quit() => quit.map(|()| Ended::Quit),
+            () = shutdown => self.screen.close().await.map(|()| Ended::Shutdown),
+        }
+    }
+}
+
+/// Puts the last hours of a history on the page.
+#[cfg(feature = "history")]
+async fn fill(shared: Arc<Shared>, file: PathBuf) {
+    let loaded = tokio::task::spawn_blocking(move || crate::watch::past::load(&file, now())).await;
+    match loaded {
+        Ok(Ok(inverters)) => shared.change(|page| {
+            for (name, pieces) in inverters {
+                if let Some(watched) = page.inverter(&name) {
+                    watched.curve.fill(pieces);
+                }
+            }
+        }),
+        // A history that begins today.
+        Ok(Err(error)) => tracing::debug!(%error, "no history to show"),
+        Err(error) => tracing::debug!(%error, "reading the history has failed"),
+    }
+}

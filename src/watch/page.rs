@@ -1,0 +1,152 @@
+//! What the page knows of inverters and sinks, wherever that comes from.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kstar_sink::reading::{Reading, UnixMillis};
+
+use super::curve::Curve;
+use crate::overview::{InverterOverview, InverterState, SinkOverview};
+
+/// Everything that is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Where it comes from, in a few words.
+    pub origin: String,
+    /// The inverters, by name.
+    pub inverters: Vec<Watched>,
+    /// The sinks, by name; none where the page polls by itself.
+    pub sinks: Vec<SinkOverview>,
+    /// Why nothing new comes at present.
+    pub trouble: Option<String>,
+    /// Since when energy is counted, if that was not midnight: a page that polls by itself counts from its start.
+    pub counted_since: Option<UnixMillis>,
+}
+
+/// One inverter.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// How it was at the moment `at`.
+    pub overview: InverterOverview,
+    /// When the overview was made.
+    pub at: Instant,
+    /// Its newest reading.
+    pub reading: Option<Arc<Reading>>,
+    /// Its last hours.
+    pub curve: Curve,
+}
+
+impl Watched {
+    /// An inverter as it is now.
+    pub fn new(overview: InverterOverview, now: Instant) -> Self {
+        let interval = Duration::from_millis(overview.poll_interval_ms);
+        Self {
+            curve: Curve::new(interval),
+            overview,
+            at: now,
+            reading: None,
+        }
+    }
+
+    /// How long it has been as it is.
+    pub fn state_age(&self, now: Instant) -> Duration {
+        self.age(self.overview.state_age_ms, now)
+    }
+
+    /// How old its newest reading is.
+    pub fn reading_age(&self, now: Instant) -> Option<Duration> {
+        self.overview.reading_age_ms.map(|age| self.age(age, now))
+    }
+
+    /// Whether what it said last is no longer how things are.
+    fn is_stale(&self, now: Instant) -> bool {
+        // Two polls may fail in a row and the third still be answered.
+        let patience = Duration::from_millis(self.overview.poll_interval_ms)
+            .saturating_mul(3)
+            .saturating_add(Duration::from_secs(5));
+        self.overview.state == InverterState::Silent
+            || self.reading_age(now).is_some_and(|age| age > patience)
+    }
+
+    fn age(&self, millis_before: u64, now: Instant) -> Duration {
+        now.saturating_duration_since(self.at)
+            .saturating_add(Duration::from_millis(millis_before))
+    }
+}
+
+impl Page {
+    /// Whether what an inverter said last is no longer how things are, or nobody knows.
+    pub fn is_stale(&self, watched: &Watched, now: Instant) -> bool {
+        self.trouble.is_some() || watched.is_stale(now)
+    }
+
+    /// Takes a list of inverters as they are now, and keeps what is known of those that stay.
+    pub fn set_inverters(&mut self, overviews: Vec<InverterOverview>, now: Instant) {
+        let mut before = std::mem::take(&mut self.inverters);
+        for overview in overviews {
+            let known = before
+                .iter()
+                .position(|watched| watched.overview.name == overview.name);
+            let watched = match known {
+                Some(index) => {
+                    let mut watched = before.swap_remove(index);
+                    watched.overview = overview;
+                    watched.at = now;
+                    watched
+                }
+                None => Watched::new(overview, now),
+            };
+            self.inverters.push(watched);
+        }
+        self.inverters
+            .sort_by(|one, other| one.overview.name.cmp(&other.overview.name));
+    }
+
+    /// Takes how one inverter is now.
+    pub fn set_inverter(&mut self, overview: InverterOverview, now: Instant) {
+        if let Some(watched) = self.inverter(&overview.name) {
+            watched.overview = overview;
+            watched.at = now;
+        } else {
+            let all = self.inverters.iter().map(|one| one.overview.clone());
+            let all = all.chain([overview]).collect();
+            self.set_inverters(all, now);
+        }
+    }
+
+    /// Takes a reading that has come now.
+    pub fn read(&mut self, reading: Arc<Reading>, now: Instant) {
+        let name = reading.inverter.name.clone();
+        if !self.know(reading) {
+            return;
+        }
+        if let Some(watched) = self.inverter(&name) {
+            let state_age = watched.state_age(now).as_millis();
+            watched.overview.state_age_ms = u64::try_from(state_age).unwrap_or(u64::MAX);
+            watched.overview.reading_age_ms = Some(0);
+            watched.at = now;
+        }
+    }
+
+    /// Takes the newest reading, whose age is known already; says whether it is another one than before.
+    pub fn know(&mut self, reading: Arc<Reading>) -> bool {
+        let Some(watched) = self.inverter(&reading.inverter.name) else {
+            return false;
+        };
+        let known = watched.reading.as_ref().map(|known| known.time);
+        if known == Some(reading.time) {
+            return false;
+        }
+        let sample = super::curve::sample(&reading.values);
+        watched.curve.push(reading.time, sample);
+        watched.reading = Some(reading);
+        true
+    }
+
+    /// The inverter of this name.
+    pub fn inverter(&mut self, name: &str) -> Option<&mut Watched> {
+        self.inverters
+            .iter_mut()
+            .find(|watched| watched.overview.name == name)
+    }
+}

@@ -1,0 +1,420 @@
+//! The live page in a real terminal: `kstar watch`, and `kstar run` where nobody wants lines. The terminal is tmux, which
+//! keeps a screen that can be read, and types what it is told to.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::process::{PATIENCE, Process, ended, kstar};
+use crate::world::{Folder, Roof, open, rows};
+
+/// A terminal with a shell in it, in a folder. It ends with this.
+struct Terminal {
+    folder: PathBuf,
+    /// Where its server listens: it is nobody else's.
+    socket: PathBuf,
+}
+
+impl Terminal {
+    /// Without tmux this says so and there is none, unless a test must not be left out.
+    fn open(folder: &Folder, width: u16, height: u16) -> Option<Self> {
+        if Command::new("tmux").arg("-V").output().is_err() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "there is no tmux, and CI must not leave this test out"
+            );
+            // Not by a macro, whose output a test that passes does not show.
+            let loud = b"NOT TRIED: this test needs tmux\n";
+            std::io::Write::write_all(&mut std::io::stderr(), loud).expect("written");
+            return None;
+        }
+        let terminal = Self {
+            folder: folder.path().to_owned(),
+            socket: folder.join("tmux"),
+        };
+        let mut command = terminal.tmux();
+        command
+            .args(["-f", "/dev/null", "new-session", "-d", "-s", "page"])
+            .args(["-x", &width.to_string(), "-y", &height.to_string()])
+            .arg("PS1='$ ' sh");
+        assert!(command.status().expect("tmux").success());
+        terminal.ask(&["set", "-g", "status", "off"]);
+        terminal.resize(width, height);
+        terminal.wait_for("$");
+        Some(terminal)
+    }
+
+    fn tmux(&self) -> Command {
+        let mut command = Command::new("tmux");
+        command
+            .arg("-S")
+            .arg(&self.socket)
+            .current_dir(&self.folder)
+            .env_clear()
+            .env("HOME", &self.folder)
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("SHELL", "/bin/sh")
+            .env("LC_ALL", "C.UTF-8")
+            .env("TMPDIR", &self.folder);
+        command
+    }
+
+    #[track_caller]
+    fn ask(&self, args: &[&str]) -> String {
+        let output = self.tmux().args(args).output().expect("tmux");
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn resize(&self, width: u16, height: u16) {
+        let (width, height) = (width.to_string(), height.to_string());
+        self.ask(&["resize-window", "-t", "page", "-x", &width, "-y", &height]);
+    }
+
+    /// Presses keys, by the names that tmux has for them.
+    fn press(&self, keys: &[&str]) {
+        self.ask(&[&["send-keys", "-t", "page"], keys].concat());
+    }
+
+    /// Types a command into the shell. What it is to end with is written so that the typed line does not hold it.
+    fn type_command(&self, command: &str) {
+        self.ask(&["send-keys", "-t", "page", "-l", command]);
+        self.press(&["Enter"]);
+    }
+
+    /// Makes the screen empty.
+    fn clear(&self) {
+        self.type_command("clear");
+        self.wait_until("an empty screen", |screen| screen.trim() == "$");
+    }
+
+    /// What is on the screen.
+    fn screen(&self) -> String {
+        self.ask(&["capture-pane", "-p", "-t", "page"])
+    }
+
+    /// What tmux knows of the screen: whether another one lies over it, whether there is a cursor.
+    fn state(&self) -> String {
+        let format = "#{alternate_on} #{cursor_flag}";
+        let state = self.ask(&["display-message", "-p", "-t", "page", format]);
+        state.trim().to_owned()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) -> String {
+        self.wait_until(text, |screen| screen.contains(text))
+    }
+
+    #[track_caller]
+    fn wait_until(&self, what: &str, right: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let screen = self.screen();
+            if right(&screen) {
+                return screen;
+            }
+            assert!(Instant::now() < deadline, "no {what} in\n{screen}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// The process that a command in this terminal has written the id of.
+    fn pid(&self) -> String {
+        std::fs::read_to_string(self.folder.join("pid"))
+            .expect("a process id")
+            .trim()
+            .to_owned()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.tmux().arg("kill-server").output();
+    }
+}
+
+/// The program's command line, with the exit code on the screen behind it, and the terminal's settings in files.
+fn watched(args: &str) -> String {
+    let kstar = env!("CARGO_BIN_EXE_kstar");
+    format!(
+        "stty -a > before; echo said before; {kstar} {args}; echo code=$?=; stty -a > after; echo the en''d"
+    )
+}
+
+fn assert_left_as_it_was(folder: &Folder) {
+    let settings = |name| std::fs::read_to_string(folder.join(name)).expect("settings");
+    assert_eq!(settings("before"), settings("after"));
+}
+
+/// A screen without its right ends, which a shorter line leaves.
+fn has_page(screen: &str) -> bool {
+    screen.starts_with("kstar") && screen.contains("producing") || screen.contains("no power")
+}
+
+#[test]
+fn the_page_comes_and_goes_and_the_terminal_is_as_it_was() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config(""));
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    for keys in [&["q"][..], &["C-c"], &["Escape"], &["?", "Escape", "q"]] {
+        terminal.type_command(&watched("watch"));
+        terminal.wait_until("a page", has_page);
+        assert_eq!(terminal.state(), "1 0");
+        terminal.press(keys);
+        let screen = terminal.wait_for("the end");
+        assert!(screen.contains("said before"), "{screen}");
+        assert!(screen.contains("code=0="), "{screen}");
+        assert!(!screen.contains("House"), "{screen}");
+        assert_eq!(terminal.state(), "0 1");
+        assert_left_as_it_was(&folder);
+        terminal.clear();
+    }
+    // It kept nothing.
+    assert!(!folder.join("state").exists());
+}
+
+#[test]
+fn a_signal_leaves_the_terminal_as_it_was() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config(""));
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    let kstar = env!("CARGO_BIN_EXE_kstar");
+    for signal in ["TERM", "INT", "HUP"] {
+        // The shell becomes the program, so that its process id is known.
+        terminal.type_command(&format!(
+            "stty -a > before; sh -c 'echo $$ > pid; exec {kstar} watch'; echo code=$?=; stty -a > after; echo the en''d"
+        ));
+        terminal.wait_until("a page", has_page);
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), &terminal.pid()])
+            .status();
+        assert!(sent.expect("a shell tool `kill`").success());
+        let screen = terminal.wait_for("the end");
+        assert!(screen.contains("code=0="), "{screen}");
+        assert_eq!(terminal.state(), "0 1");
+        assert_left_as_it_was(&folder);
+        terminal.clear();
+    }
+}
+
+#[test]
+fn a_page_that_was_stopped_for_a_while_comes_back() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config(""));
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    terminal.type_command(&format!("set -m; {} watch", env!("CARGO_BIN_EXE_kstar")));
+    terminal.wait_until("a page", has_page);
+    for _ in 0..2 {
+        terminal.press(&["C-z"]);
+        terminal.wait_until("a shell", |screen| !has_page(screen));
+        assert_eq!(terminal.state(), "0 1");
+        terminal.type_command("echo still 'he're");
+        terminal.wait_for("still here");
+        terminal.type_command("fg");
+        terminal.wait_until("a page", has_page);
+        assert_eq!(terminal.state(), "1 0");
+    }
+    terminal.press(&["q"]);
+    terminal.wait_for("still here");
+    assert_eq!(terminal.state(), "0 1");
+}
+
+#[test]
+fn the_page_follows_the_size_of_the_terminal_at_once() {
+    let roof = Roof::new(3);
+    let folder = Folder::with_config(&roof.config(""));
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    terminal.type_command(&watched("watch"));
+    terminal.wait_for("roof3");
+    terminal.resize(200, 60);
+    terminal.wait_for("Operating hours");
+    terminal.resize(40, 10);
+    terminal.wait_for("This terminal is 40 by 10");
+    terminal.resize(80, 24);
+    let screen = terminal.wait_for("q quit");
+    assert_eq!(screen.lines().count(), 24, "{screen}");
+    // From one to the next and to one by its number.
+    terminal.press(&["Down"]);
+    terminal.wait_for("▶ ● roof2");
+    terminal.press(&["3"]);
+    terminal.wait_for("▶ ● roof3");
+    terminal.press(&["+"]);
+    terminal.wait_for("Last hour");
+    terminal.press(&["q"]);
+    terminal.wait_for("code=0=");
+}
+
+#[test]
+fn an_inverter_that_falls_silent_is_said_to_be() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config(""));
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    terminal.type_command(&watched("watch"));
+    terminal.wait_until("a page", has_page);
+    drop(roof);
+    let screen = terminal.wait_for("silent for");
+    assert!(screen.contains("the inverter is silent"), "{screen}");
+    terminal.press(&["q"]);
+    terminal.wait_for("code=0=");
+}
+
+#[test]
+fn colours_and_characters_are_those_that_the_terminal_has() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config(""));
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    let kstar = env!("CARGO_BIN_EXE_kstar");
+    let coloured = "38;5;3m";
+    for (variables, colours, ascii) in [
+        ("", true, false),
+        ("NO_COLOR=1", false, false),
+        ("LC_ALL=C", true, true),
+    ] {
+        terminal.type_command(&format!("clear; {variables} {kstar} watch"));
+        let screen = terminal.wait_until("a page", has_page);
+        assert_eq!(screen.is_ascii(), ascii, "{variables}: {screen}");
+        let painted = terminal.ask(&["capture-pane", "-p", "-e", "-t", "page"]);
+        assert_eq!(painted.contains(coloured), colours, "{variables}");
+        terminal.press(&["q"]);
+        terminal.wait_until("a shell", |screen| !has_page(screen));
+    }
+    terminal.type_command(&format!("TERM=dumb {kstar} watch; echo code=$?="));
+    let screen = terminal.wait_for("code=2=");
+    assert!(screen.contains("can only print"), "{screen}");
+    assert!(screen.contains("`kstar read`"), "{screen}");
+}
+
+#[test]
+fn what_is_no_terminal_gets_no_page() {
+    let folder = Folder::new();
+    let refused = ended(&mut kstar(folder.path(), ["watch", "--host", "192.0.2.1"])).expect_code(2);
+    for words in ["is no terminal", "`kstar read`", "[sinks.stdout]"] {
+        assert!(refused.err().contains(words), "{refused:#?}");
+    }
+    assert_eq!(refused.out(), "");
+}
+
+#[test]
+fn a_second_poller_is_not_started_by_accident() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config("[sinks.sqlite]\npath = \"history.db\"\n"));
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    run.wait_for_log("the inverter answers");
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    terminal.type_command(&watched("watch"));
+    let screen = terminal.wait_for("code=1=");
+    let screen = screen.replace('\n', "");
+    for words in [
+        &format!("process {} polls {}", run.pid(), roof.host()),
+        "--url",
+        "--force",
+    ] {
+        assert!(screen.contains(words), "{words}: {screen}");
+    }
+    terminal.type_command(&watched("watch --force"));
+    terminal.wait_until("a page", has_page);
+    terminal.press(&["q"]);
+    terminal.wait_for("code=0=");
+    run.stop().expect_code(0);
+}
+
+/// Starts `kstar run` in a terminal; its log goes where it likes.
+fn run_in(terminal: &Terminal, arguments: &str) {
+    terminal.type_command(&watched(&format!("run {arguments}")));
+}
+
+#[test]
+fn a_run_on_a_terminal_shows_the_page_and_collects() {
+    let roof = Roof::new(1);
+    let folder = Folder::new();
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    run_in(&terminal, &format!("--host {}", roof.host()));
+    let screen = terminal.wait_until("a page", has_page);
+    assert!(screen.contains("collecting"), "{screen}");
+    assert!(!screen.contains("schema"), "{screen}");
+    terminal.wait_for("● sqlite");
+    terminal.press(&["q"]);
+    let screen = terminal.wait_for("the end");
+    assert!(screen.contains("code=0="), "{screen}");
+    assert!(screen.contains("stopping; a second signal"), "{screen}");
+    assert!(screen.replace('\n', "").contains("0 waiting"), "{screen}");
+    assert_left_as_it_was(&folder);
+    assert!(!rows(&open(&folder.join("kstar.db"))).is_empty());
+}
+
+#[test]
+fn the_log_of_a_run_stands_on_the_page_and_where_it_is_sent() {
+    let roof = Roof::new(1);
+    let sinks = "[sinks.sqlite]\npath = \"history.db\"\n[sinks.influxdb]\nurl = \"http://127.0.0.1:1\"\norg = \"o\"\nbucket = \"b\"\ntoken = \"t\"\n";
+    let folder = Folder::with_config(&roof.config(sinks));
+    let Some(terminal) = Terminal::open(&folder, 100, 40) else {
+        return;
+    };
+    run_in(&terminal, "2> log");
+    terminal.wait_for("▲ cannot deliver");
+    terminal.wait_for("✗ influxdb");
+    terminal.press(&["q"]);
+    let screen = terminal.wait_for("the end");
+    assert!(!screen.contains("cannot deliver"), "{screen}");
+    let log = std::fs::read_to_string(folder.join("log")).expect("a log");
+    assert!(
+        log.contains("starting") && log.contains("cannot deliver"),
+        "{log}"
+    );
+    // Without a place of its own, what matters is said again when the page is gone.
+    run_in(&terminal, "");
+    terminal.wait_for("▲ cannot deliver");
+    terminal.press(&["q"]);
+    let screen = terminal.wait_until("the end", |screen| screen.matches("the end").count() == 2);
+    assert!(screen.contains("WARN cannot deliver"), "{screen}");
+}
+
+#[test]
+fn who_wants_lines_or_few_words_gets_no_page() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
+    let Some(terminal) = Terminal::open(&folder, 200, 50) else {
+        return;
+    };
+    let lines = "{\"schema\":1";
+    run_in(&terminal, "");
+    terminal.wait_for(lines);
+    terminal.press(&["C-c"]);
+    terminal.wait_for("code=0=");
+    terminal.clear();
+    run_in(&terminal, "--demo");
+    terminal.wait_for(lines);
+    terminal.press(&["C-c"]);
+    terminal.wait_for("code=0=");
+    assert!(Path::exists(&folder.join("kstar-demo.db")));
+    let quiet = roof.config("[sinks.sqlite]\npath = \"history.db\"\n");
+    folder.write("quiet.toml", quiet);
+    for arguments in [
+        "--config quiet.toml --quiet",
+        "--config quiet.toml --silent",
+    ] {
+        terminal.clear();
+        run_in(&terminal, arguments);
+        terminal.wait_for("100 readings, the last of roof1");
+        assert_eq!(terminal.state(), "0 1");
+        terminal.press(&["C-c"]);
+        terminal.wait_for("code=0=");
+    }
+}
