@@ -1,13 +1,16 @@
 //! HTTP: what it answers, to whom, and that nobody who asks can disturb polling.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use kstar_collector::http::{LISTENERS, ROUTES};
+use kstar_collector::http::{LISTENERS, QUESTIONS, ROUTES};
 use serde_json::Value;
 
+use crate::past::Past;
 use crate::process::{PATIENCE, Process, ended, kstar, wait_until};
 use crate::schema::mistake;
 use crate::world::{Folder, Roof};
@@ -60,6 +63,17 @@ impl Served {
             path,
             &[&[host.as_str()], headers].concat(),
         )
+    }
+
+    /// How much memory of its own the process has, in KiB.
+    fn heap(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.pid());
+        let status = std::fs::read_to_string(status).expect("a process");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.expect("its memory").parse().expect("a number")
     }
 
     /// Waits until an answer is as it should be.
@@ -340,6 +354,63 @@ fn readings_are_those_that_were_printed() {
             assert!(known.contains(&key.as_str()), "{reading}");
         }
     }
+}
+
+#[test]
+fn a_day_is_sent_as_it_is_read_and_whoever_does_not_take_it_holds_up_nobody_for_long() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config(SECTIONS));
+    let day = Past {
+        zone: "UTC",
+        every: Duration::from_secs(10),
+        inverters: &["shed", "barn"],
+        ..Past::default()
+    };
+    day.write(&folder.join("history.db"));
+    let args = ["export", "--history", "history.db", "--format", "json"];
+    let args = [&args[..], &["--from", "2026-06-12", "--to", "2026-06-12"]].concat();
+    let exported = ended(&mut kstar(folder.path(), args)).expect_code(0).stdout;
+    assert_eq!(exported.len(), 2 * 8640);
+    let served = Served::in_folder(folder);
+    served.process.wait_for_printed(1);
+    let question = "/api/v1/readings?from=2026-06-12&to=2026-06-12";
+    let before = served.heap();
+    let answer = served.get(question);
+    assert!(
+        answer.body == format!("[{}]\n", exported.join(",")),
+        "not what is exported"
+    );
+    // It has some ten megabytes, and none of them was kept.
+    let growth = served.heap().saturating_sub(before);
+    assert!(
+        growth < 8 * 1024 && answer.body.len() > 8 * 1024 * 1024,
+        "{growth} KiB"
+    );
+    let head = format!(
+        "GET {question} HTTP/1.1\r\nHost: {}\r\n\r\n",
+        served.address
+    );
+    let hanging: Vec<TcpStream> = (0..QUESTIONS)
+        .map(|_| {
+            let mut stream = connect(served.address);
+            stream.write_all(head.as_bytes()).expect("written");
+            // It has begun, and is not read any further.
+            stream.read_exact(&mut [0; 12]).expect("a beginning");
+            stream
+        })
+        .collect();
+    let refused = served.get(question);
+    assert!(
+        refused.error(503).contains("ask again in a moment"),
+        "{refused:?}"
+    );
+    assert_eq!(refused.headers["retry-after"], "5");
+    assert_eq!(served.get("/api/v1/readings/latest").status, 200);
+    drop(hanging);
+    let answer = served.wait_for(question, |answer| answer.status == 200);
+    assert!(answer.body.ends_with("]\n"), "not whole");
+    let log = served.process.stop().expect_code(0);
+    assert_eq!(log.logged("ERROR"), 0, "{log:#?}");
 }
 
 #[test]
@@ -753,7 +824,11 @@ fn what_the_documentation_tells_prometheus_to_do_is_right() {
         .enumerate()
     {
         let query = query.split(" #").next().expect("a query").trim();
-        queries += &format!("      - record: query{number}\n        expr: '{query}'\n");
+        writeln!(
+            queries,
+            "      - record: query{number}\n        expr: '{query}'"
+        )
+        .expect("text");
     }
     folder.write("checked.yml", queries);
     promtool(&["check", "rules", path], "");
@@ -761,8 +836,11 @@ fn what_the_documentation_tells_prometheus_to_do_is_right() {
     let roof = Roof::new(1);
     let served = Served::once(&roof, SECTIONS);
     let told = served.get("/metrics").body;
-    let names = regex_lite::Regex::new("kstar_[a-z0-9_]*[a-z0-9]").expect("a pattern");
-    let named: BTreeSet<&str> = names.find_iter(page).map(|found| found.as_str()).collect();
+    let pattern = regex_lite::Regex::new("kstar_[a-z0-9_]*[a-z0-9]").expect("a pattern");
+    let named: BTreeSet<&str> = pattern
+        .find_iter(page)
+        .map(|found| found.as_str())
+        .collect();
     assert!(named.len() > 25, "{named:?}");
     for name in named {
         let is_told = told.lines().any(|line| {
