@@ -30,6 +30,9 @@ fi
 say "format"
 cargo fmt --all --check
 
+say "dashboards"
+python3 deploy/grafana/dashboards.py --check
+
 say "clippy"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 

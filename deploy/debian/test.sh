@@ -115,6 +115,8 @@ service_ends_with() {
   kill "$notified"
   wait "$notified" 2>/dev/null || true
   service=
+  # As systemd does it.
+  rm -rf "$root/run/kstar"
   [ "$status" = "$1" ] || fail "the service ended with $status instead of $1"
   printf 'ok: the service ended with %s\n' "$1"
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the dashboards for Grafana: `python3 deploy/grafana/dashboards.py`.
+"""Writes the dashboards for Grafana: `python3 deploy/grafana/dashboards.py`; with `--check` only looks whether that was
+done.
 
 Both show the same panels; what differs is how a server is asked, and what it knows. Each way of asking is a class, the
 panels are a list, and the JSON follows from the two.
@@ -7,6 +8,7 @@ panels are a list, and the JSON follows from the two.
 
 import json
 import pathlib
+import sys
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -794,7 +796,11 @@ SERVERS = (InfluxQL(), PromQL())
 def main():
     for server in SERVERS:
         path = FOLDER / f"kstar-{server.kind}.json"
-        path.write_text(json.dumps(dashboard(server), indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(dashboard(server), indent=2, ensure_ascii=False) + "\n"
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text)
+        elif path.read_text() != text:
+            sys.exit(f"{path} is not what dashboards.py writes; run it")
 
 
 if __name__ == "__main__":

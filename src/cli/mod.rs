@@ -376,11 +376,11 @@ fn http_of_environment() -> Result<Option<ListenAddress>, Failure> {
 }
 
 /// The variable that may hold the token of HTTP.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "watch"))]
 const HTTP_TOKEN: &str = "KSTAR_HTTP_TOKEN";
 
 /// The token of HTTP that the environment holds.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "watch"))]
 fn http_token_of_environment() -> Option<Secret> {
     environment(HTTP_TOKEN).map(|_| Secret::Env(HTTP_TOKEN.to_owned()))
 }

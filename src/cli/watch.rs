@@ -13,7 +13,7 @@ use kstar_sink::setting::Secret;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::{ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, run};
+use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment, http_token_of_environment, run};
 use crate::board::Board;
 use crate::client::{Client, ClientError, Url};
 use crate::clock::WallClock;
@@ -30,9 +30,6 @@ use crate::watch::screen::{NoScreen, Screen, Shared, look};
 /// Where the token of a collector's API comes from.
 const TOKEN_HELP: &str =
     "The file with the token of that collector [env: KSTAR_HTTP_TOKEN, the token itself]";
-
-/// What holds the token of a collector's API.
-const TOKEN: &str = "KSTAR_HTTP_TOKEN";
 
 /// What `kstar watch` can be told.
 #[derive(Args, Clone, Debug)]
@@ -68,13 +65,18 @@ async fn ask_and_show(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let mut shutdown = std::pin::pin!(shutdown);
-    let secret = match token_file {
-        Some(file) => Some(Secret::File(file)),
-        None => environment(TOKEN).map(|_| Secret::Env(TOKEN.to_owned())),
-    };
+    let secret = token_file
+        .map(Secret::File)
+        .or_else(http_token_of_environment);
     let token = secret.map(|secret| secret.reveal()).transpose();
     let token = token.map_err(Failure::Usage)?;
-    let failed = |error: ClientError| Failure::Runtime(error.to_string());
+    let failed = |error: ClientError| match error {
+        // The collector is not to blame for a wrong token.
+        ClientError::Refused { status: 401, .. } | ClientError::Token => {
+            Failure::Usage(format!("{error}; see --token-file"))
+        }
+        error => Failure::Runtime(error.to_string()),
+    };
     let client = Client::new(url, token.as_deref()).map_err(failed)?;
     // Times are those of whoever looks: the collector may be far away.
     let zone = Config::default().zone();
@@ -117,9 +119,10 @@ async fn poll_and_show(
     }
     let plans = run::inverter_plans(&config);
     if !args.force {
+        let argument = ready_argument(&config);
         tokio::select! {
             () = &mut shutdown => return Ok(()),
-            free = is_free(&plans) => free?,
+            free = is_free(&plans, &argument) => free?,
         }
     }
     let (zone, history) = (config.zone(), history_file(&config));
@@ -146,7 +149,8 @@ async fn poll_and_show(
 }
 
 /// Sees to it that nobody else polls these inverters. One that cannot be found now is asked for later.
-async fn is_free(plans: &[InverterPlan]) -> Result<(), Failure> {
+/// What is said otherwise has the argument that shows what the other one says.
+async fn is_free(plans: &[InverterPlan], argument: &str) -> Result<(), Failure> {
     for plan in plans {
         let mut requester =
             Requester::new(plan.target.clone(), plan.manners.clone(), Arc::default());
@@ -156,13 +160,35 @@ async fn is_free(plans: &[InverterPlan]) -> Result<(), Failure> {
         // Given back at once: whoever polls takes it.
         InverterLock::take(address).map_err(|held| {
             let message = format!(
-                "{held}; watch that one through its HTTP API with --url, or use --force to poll all the same"
+                "{held}; see what that one says with `kstar watch {argument}`, if it has a section [http], or use --force to poll all the same"
             );
             Failure::Runtime(message)
         })?;
     }
     Ok(())
 }
+
+/// The argument with which a collector that runs with this configuration is asked.
+#[cfg(feature = "http")]
+fn ready_argument(config: &Config) -> String {
+    let Some(section) = &config.http else {
+        return NO_URL.to_owned();
+    };
+    let url = Url::of_listener(section.listen.0);
+    match &section.token {
+        None => format!("--url {url}"),
+        Some(Secret::File(file)) => format!("--url {url} --token-file {}", file.display()),
+        Some(_) => format!("--url {url} --token-file FILE"),
+    }
+}
+
+#[cfg(not(feature = "http"))]
+fn ready_argument(_config: &Config) -> String {
+    NO_URL.to_owned()
+}
+
+/// Where nobody knows whether it serves HTTP: the address that it would have by our example.
+const NO_URL: &str = "--url http://127.0.0.1:8099";
 
 fn no_screen(why: NoScreen) -> Failure {
     let why = match why {

@@ -333,6 +333,68 @@ fn a_second_poller_is_not_started_by_accident() {
     run.stop().expect_code(0);
 }
 
+/// A port of this machine that nobody has now.
+#[cfg(feature = "http")]
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+#[test]
+#[cfg(feature = "http")]
+fn a_running_collector_is_shown_through_its_http_api_also_when_it_comes_back() {
+    let roof = Roof::new(2);
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let folder = Folder::with_config(&roof.config(&format!(
+        "[sinks.sqlite]\npath = \"history.db\"\n[http]\nlisten = \"{}\"\ntoken = {{ file = \"token\" }}\n",
+        url.trim_start_matches("http://")
+    )));
+    folder.write("token", "open-sesame\n");
+    folder.write("wrong", "open-barley\n");
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    run.wait_for_log("delivering");
+    let Some(terminal) = Terminal::open(&folder, 100, 40) else {
+        return;
+    };
+    // The command that would show it is said, ready to be typed.
+    terminal.type_command(&watched("watch"));
+    let screen = terminal.wait_for("code=1=").replace('\n', "");
+    let ready = format!("watch --url {url} --token-file token");
+    assert!(screen.contains(&ready), "{screen}");
+    for (arguments, words) in [
+        (
+            format!("watch --url {url} --token-file wrong"),
+            "the token is wrong",
+        ),
+        (format!("watch --url {url}"), "a token is needed"),
+    ] {
+        terminal.clear();
+        terminal.type_command(&watched(&arguments));
+        let screen = terminal.wait_for("code=2=").replace('\n', "");
+        assert!(
+            screen.contains(words) && screen.contains("--token-file"),
+            "{screen}"
+        );
+    }
+    terminal.clear();
+    terminal.type_command(&watched(&ready));
+    let screen = terminal.wait_until("a page", has_page);
+    for words in [&url, "roof1", "roof2", "● sqlite"] {
+        assert!(screen.contains(words), "{words}: {screen}");
+    }
+    run.signal("KILL");
+    assert_eq!(run.end().status.code(), None);
+    terminal.wait_for("✗ trying again: cannot reach");
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    terminal.wait_until("the present", |screen| {
+        has_page(screen) && !screen.contains("trying again") && screen.contains("● online")
+    });
+    terminal.press(&["q"]);
+    terminal.wait_for("code=0=");
+    assert_left_as_it_was(&folder);
+    run.stop().expect_code(0);
+}
+
 /// Starts `kstar run` in a terminal; its log goes where it likes.
 fn run_in(terminal: &Terminal, arguments: &str) {
     terminal.type_command(&watched(&format!("run {arguments}")));
