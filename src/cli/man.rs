@@ -153,6 +153,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "The address that HTTP is served at, as --http names it, and the token that it asks for.",
     ),
     (
+        "KSTAR_HTTP_TOKEN",
+        "The token that is wanted there, and the one that health and watch send.",
+    ),
+    (
         "KSTAR_SILENT",
         "Log only errors, and one line for a hundred readings, as --silent does.",
     ),

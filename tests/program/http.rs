@@ -11,7 +11,7 @@ use kstar_collector::http::{LISTENERS, QUESTIONS, ROUTES};
 use serde_json::Value;
 
 use crate::past::Past;
-use crate::process::{PATIENCE, Process, ended, kstar, wait_until};
+use crate::process::{PATIENCE, Process, ended, kstar, service, wait_until};
 use crate::schema::mistake;
 use crate::world::{Folder, Roof};
 
@@ -683,6 +683,49 @@ fn the_environment_and_the_argument_switch_it_on() {
             .out()
             .contains("http: 127.0.0.1:8099; ")
     );
+}
+
+#[test]
+fn a_reload_changes_http_and_a_wrong_one_leaves_it_as_it_was() {
+    let roof = Roof::new(1);
+    let free = || {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        (listener, address)
+    };
+    // Let go at once for the collector to take.
+    let (first, second) = (free().1, free().1);
+    let config = |http: &str| roof.config(&format!("[sinks.stdout]\n{http}"));
+    let at = |address, more: &str| config(&format!("[http]\nlisten = \"{address}\"\n{more}"));
+    let folder = Folder::with_config(&at(first, ""));
+    let run = Process::start(&mut service(folder.path(), ["run"]));
+    run.wait_for_printed(1);
+    let status = |address: SocketAddr| {
+        let host = format!("Host: {address}");
+        Answer::to(address, "GET", "/metrics", &[&host]).status
+    };
+    assert_eq!(status(first), 200);
+    folder.write("kstar.toml", at(first, "token = \"correct-horse\"\n"));
+    run.reload();
+    assert_eq!(status(first), 401);
+    let (taken, address) = free();
+    folder.write("kstar.toml", at(address, ""));
+    let refused = run.reload();
+    assert!(
+        refused.contains("everything goes on as before"),
+        "{refused}"
+    );
+    run.wait_for_log("another program listens there");
+    assert_eq!(status(first), 401);
+    drop(taken);
+    folder.write("kstar.toml", at(second, ""));
+    run.reload();
+    assert_eq!(status(second), 200);
+    assert!(TcpStream::connect(first).is_err(), "{first} is left");
+    folder.write("kstar.toml", config(""));
+    run.reload();
+    assert!(TcpStream::connect(second).is_err(), "{second} is left");
+    run.stop().expect_code(0);
 }
 
 #[test]
