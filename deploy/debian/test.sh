@@ -3,7 +3,7 @@
 #
 # Debian is made by debootstrap in a folder that is gone afterwards; the service runs in it under the limits of its unit
 # (deploy/systemd/confined.py) and polls a simulated inverter over a cable between two network namespaces. Nothing
-# leaves them. It takes two minutes, most of it Debian's, or less with DEBIAN_ROOT=FOLDER, a Debian of debootstrap that is
+# leaves them. It takes two to four minutes, and less with DEBIAN_ROOT=FOLDER, a Debian of debootstrap that is
 # copied; CI does not run it.
 set -euo pipefail
 
