@@ -170,10 +170,20 @@ async fn accept(
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    // Answers are written at once, and somebody waits for them.
-    stream.set_nodelay(true)?;
-    Ok((TokioIo::new(stream), slot))
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are written at once, and somebody waits for them; whoever has gone already does not.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection has broken");
+                }
+                return Ok((TokioIo::new(stream), slot));
+            }
+            // Whoever it was has gone again, which says nothing of the next.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Answers what one client asks, until it has enough or it is time to stop.
