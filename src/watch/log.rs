@@ -35,13 +35,14 @@ pub struct Line {
     pub text: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Log {
     up: bool,
     lines: VecDeque<Line>,
     /// What would have been written, of the graver lines.
     unwritten: VecDeque<String>,
     version: u64,
+    zone: TimeZone,
 }
 
 static LOG: Mutex<Log> = Mutex::new(Log {
@@ -49,6 +50,7 @@ static LOG: Mutex<Log> = Mutex::new(Log {
     lines: VecDeque::new(),
     unwritten: VecDeque::new(),
     version: 0,
+    zone: TimeZone::UTC,
 });
 
 fn lock() -> MutexGuard<'static, Log> {
@@ -56,9 +58,11 @@ fn lock() -> MutexGuard<'static, Log> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The page is up: lines go to it.
-pub fn begin() {
-    lock().up = true;
+/// The page is up: lines go to it, with the time of its zone.
+pub fn begin(zone: &TimeZone) {
+    let mut log = lock();
+    log.up = true;
+    log.zone = zone.clone();
 }
 
 /// The page is gone: lines go to standard error again, first those that only the page has shown and that matter.
@@ -91,17 +95,19 @@ pub fn panicked(message: &str) -> bool {
     if hidden {
         log.leave_unwritten(format!("{text}\n"));
     }
+    let time = clock(jiff::Timestamp::now(), &log.zone);
     log.push(Line {
-        time: now(),
+        time,
         gravity: Gravity::Error,
         text,
     });
     hidden
 }
 
-/// The time by the clock on the wall.
-fn now() -> String {
-    jiff::Zoned::now().strftime("%H:%M:%S").to_string()
+/// A moment by the clock on the wall.
+fn clock(moment: jiff::Timestamp, zone: &TimeZone) -> String {
+    let moment = moment.to_zoned(zone.clone());
+    moment.strftime("%H:%M:%S").to_string()
 }
 
 impl Log {
@@ -131,7 +137,7 @@ impl Write for Writer {
         if log.up {
             let text = String::from_utf8_lossy(bytes);
             for line in text.lines() {
-                let line = parse(line, &TimeZone::system());
+                let line = parse(line, &log.zone);
                 let hidden = io::stderr().is_terminal();
                 if hidden && line.gravity != Gravity::Note {
                     log.leave_unwritten(text.clone().into_owned());
@@ -168,10 +174,7 @@ fn parse(line: &str, zone: &TimeZone) -> Line {
     };
     match time.parse::<jiff::Timestamp>() {
         Ok(moment) => Line {
-            time: moment
-                .to_zoned(zone.clone())
-                .strftime("%H:%M:%S")
-                .to_string(),
+            time: clock(moment, zone),
             gravity,
             text,
         },

@@ -166,10 +166,10 @@ struct Taken {
 }
 
 impl Taken {
-    fn take() -> io::Result<Self> {
+    fn take(zone: &TimeZone) -> io::Result<Self> {
         catch_panics();
         enable_raw_mode()?;
-        log::begin();
+        log::begin(zone);
         let taken = Self {
             terminal: Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| {
                 give_back();
@@ -210,14 +210,14 @@ fn catch_panics() {
 
 /// Shows the page until somebody quits or it is to end.
 fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<()> {
-    let mut taken = Taken::take()?;
+    let mut taken = Taken::take(zone)?;
     let mut view = View::default();
     let mut drawn = Drawn::default();
     while !shared.ending.load(Ordering::Acquire) {
         if shared.continued.swap(false, Ordering::AcqRel) {
             // Whoever had the terminal meanwhile may have left it in any state.
             drop(taken);
-            taken = Taken::take()?;
+            taken = Taken::take(zone)?;
             drawn = Drawn::default();
         }
         drawn.draw_if_new(&mut taken, shared, &view, look, zone)?;
@@ -231,7 +231,7 @@ fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<()> {
                     Wish::Suspend => {
                         drop(taken);
                         suspend(shared);
-                        taken = Taken::take()?;
+                        taken = Taken::take(zone)?;
                         drawn = Drawn::default();
                     }
                     Wish::Anew => {
