@@ -37,6 +37,8 @@ pub struct Line {
 
 #[derive(Debug)]
 struct Log {
+    /// Whether there is a page, or will be one.
+    kept: bool,
     up: bool,
     lines: VecDeque<Line>,
     /// What would have been written, of the graver lines.
@@ -46,6 +48,7 @@ struct Log {
 }
 
 static LOG: Mutex<Log> = Mutex::new(Log {
+    kept: false,
     up: false,
     lines: VecDeque::new(),
     unwritten: VecDeque::new(),
@@ -58,11 +61,16 @@ fn lock() -> MutexGuard<'static, Log> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The page is up: lines go to it, with the time of its zone.
-pub fn begin(zone: &TimeZone) {
+/// There will be a page: what is said from now on will stand on it, with the time of its zone.
+pub fn keep(zone: &TimeZone) {
     let mut log = lock();
-    log.up = true;
+    log.kept = true;
     log.zone = zone.clone();
+}
+
+/// The page is up: lines go to it only, unless standard error is elsewhere.
+pub fn begin() {
+    lock().up = true;
 }
 
 /// The page is gone: lines go to standard error again, first those that only the page has shown and that matter.
@@ -134,17 +142,17 @@ pub struct Writer;
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut log = lock();
-        if log.up {
+        if log.kept {
+            let hidden = log.up && io::stderr().is_terminal();
             let text = String::from_utf8_lossy(bytes);
             for line in text.lines() {
                 let line = parse(line, &log.zone);
-                let hidden = io::stderr().is_terminal();
                 if hidden && line.gravity != Gravity::Note {
                     log.leave_unwritten(text.clone().into_owned());
                 }
                 log.push(line);
             }
-            if io::stderr().is_terminal() {
+            if hidden {
                 return Ok(bytes.len());
             }
         }

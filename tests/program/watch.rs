@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::process::{PATIENCE, Process, ended, kstar};
+use crate::process::{PATIENCE, Process, ended, kstar, wait_until};
 use crate::world::{Folder, Roof, open, rows};
 
 /// A terminal with a shell in it, in a folder. It ends with this.
@@ -419,6 +419,23 @@ fn a_run_on_a_terminal_shows_the_page_and_collects() {
     assert!(screen.replace('\n', "").contains("0 waiting"), "{screen}");
     assert_left_as_it_was(&folder);
     assert!(!rows(&open(&folder.join("kstar.db"))).is_empty());
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_run_in_order() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config("[sinks.sqlite]\npath = \"history.db\"\n"));
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    run_in(&terminal, "2> log");
+    terminal.wait_until("a page", has_page);
+    terminal.wait_for("● sqlite");
+    drop(terminal);
+    wait_until("the end", || {
+        let log = std::fs::read_to_string(folder.join("log")).expect("a log");
+        log.contains("stopped sink=\"sqlite\"")
+    });
 }
 
 #[test]
