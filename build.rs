@@ -1,6 +1,7 @@
 //! How the program is linked.
 
 use std::env;
+use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -11,7 +12,23 @@ fn main() {
         && is("CARGO_CFG_TARGET_OS", "linux")
         && is("CARGO_CFG_TARGET_ENV", "gnu")
         && is("CARGO_CFG_TARGET_ARCH", "x86_64")
+        && env::var("TARGET").ok() == env::var("HOST").ok()
+        && loader_knows()
     {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
+}
+
+/// Whether this machine's loader knows the short form; of another machine's nothing is known.
+fn loader_knows() -> bool {
+    let asked = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let Some(version) = asked
+        .ok()
+        .and_then(|answer| String::from_utf8(answer.stdout).ok())
+    else {
+        return false;
+    };
+    let mut numbers = version.trim().trim_start_matches("glibc ").split('.');
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    next().zip(next()).is_some_and(|version| version >= (2, 36))
 }

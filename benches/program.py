@@ -301,6 +301,5 @@ def measure_all(arguments, sections: str):
         print(f"{key:26} {statistics.median(figures):8.2f}   ({figures[0]:.2f} to {figures[-1]:.2f})")
 
 
-
 if __name__ == "__main__":
     main()

@@ -710,3 +710,6 @@ fn report_sink(health: &Health, ending: SinkEnding) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

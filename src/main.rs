@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(runtime) => {
             let outcome = runtime.block_on(async {
                 let reloads = Reloads::default();
-                let shutdown = signals::listen(cli.hang_up(), reloads.clone());
+                let shutdown = signals::first_signal(cli.hang_up(), reloads.clone());
                 cli.run(shutdown, &reloads).await
             });
             // What still hangs in a system call at the end of the grace must not hold up the end.

@@ -142,6 +142,11 @@ impl Setup {
             .sink_error(name, format!("the sink {name} cannot work: {error}"))
     }
 
+    /// Takes a sink for another one than this setup asks for, so that the next reload replaces it.
+    pub fn doubt(&mut self, sink: &str) {
+        self.files.remove(sink);
+    }
+
     fn sink_names(&self) -> BTreeSet<&'static str> {
         self.sinks.enabled().map(Section::name).collect()
     }
@@ -298,18 +303,22 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "stdout")]
     fn setup(text: &str) -> Setup {
         let source = Source::new("kstar.toml", text);
         let config = Config::parse(&source).expect("a configuration");
         Setup::new(source, config)
     }
 
+    #[cfg(all(feature = "stdout", feature = "sqlite"))]
     fn all_changes(before: &str, after: &str) -> String {
         let (before, after) = (setup(before), setup(after));
         before.changes(&after, &before.sink_names()).to_string()
     }
 
+    #[cfg(feature = "stdout")]
     const ROOF: &str = "state_dir = '/s'\n[[inverter]]\nname = 'roof'\nhost = '192.0.2.1'\n";
+    #[cfg(feature = "stdout")]
     const BARN: &str = "[[inverter]]\nname = 'barn'\nhost = '192.0.2.2'\n";
 
     #[test]
@@ -386,9 +395,26 @@ mod tests {
         assert_eq!(more.sinks(Change::Replaced), ["mqtt"]);
         assert_eq!(more.sinks(Change::Kept), ["stdout"]);
         std::fs::write(&secret, "two").expect("written");
-        let changed = changes(&format!("{ROOF}{sinks}"));
-        assert_eq!(changed.sinks(Change::Replaced), ["mqtt"]);
-        assert_eq!(changed.inverters(Change::Replaced), Vec::<Arc<str>>::new());
+        let edited = changes(&format!("{ROOF}{sinks}"));
+        assert_eq!(edited.sinks(Change::Replaced), ["mqtt"]);
+        assert_eq!(edited.inverters(Change::Kept), [Arc::from("roof")]);
+    }
+
+    #[test]
+    #[cfg(feature = "stdout")]
+    fn a_sink_that_is_not_what_was_asked_for_is_replaced_by_the_next_reload() {
+        let text = format!("{ROOF}[sinks.stdout]\n");
+        let (mut before, after) = (setup(&text), setup(&text));
+        let running = before.sink_names();
+        assert_eq!(
+            before.changes(&after, &running).sinks(Change::Kept),
+            ["stdout"]
+        );
+        before.doubt("stdout");
+        assert_eq!(
+            before.changes(&after, &running).sinks(Change::Replaced),
+            ["stdout"]
+        );
     }
 
     #[test]

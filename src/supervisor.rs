@@ -234,7 +234,7 @@ async fn reload(
         Ok((prepared, next)) => {
             let before = std::mem::replace(current, Arc::new(prepared.setup));
             serving.change(next, collector).await;
-            apply(
+            let as_before = apply(
                 collector,
                 &before,
                 current,
@@ -242,6 +242,12 @@ async fn reload(
                 &prepared.changes,
             )
             .await;
+            // Nobody else holds it: what has opened sinks is done.
+            if let Some(setup) = Arc::get_mut(current) {
+                for sink in as_before {
+                    setup.doubt(sink);
+                }
+            }
         }
         Err(reason) => {
             tracing::error!(
@@ -286,14 +292,15 @@ fn prepare(
     })
 }
 
-/// Changes what differs. What goes wrong now is an outage of the one unit and is logged.
+/// Changes what differs. What goes wrong now is an outage of the one unit and is logged; gives the sinks that had to stay
+/// as they were.
 async fn apply(
     collector: &mut Collector,
     before: &Arc<Setup>,
     after: &Arc<Setup>,
     opened: Vec<SinkPlan>,
     changes: &Changes,
-) {
+) -> Vec<&'static str> {
     collector.meter(after.metering.clone());
     // First those that are gone, so that no sink which follows is told of them again.
     collector
@@ -303,8 +310,11 @@ async fn apply(
     let parted = collector
         .part_with(&replaced, Parting::HandOver, before.grace)
         .await;
+    let mut as_before = Vec::new();
     for Parted { name, handover, .. } in parted {
-        replace_sink(collector, before, after, name, handover).await;
+        if !replace_sink(collector, before, after, name, handover).await {
+            as_before.push(name);
+        }
     }
     for sink in opened {
         collector.start_sink(sink);
@@ -313,6 +323,12 @@ async fn apply(
     collector
         .part_with(&stopped, Parting::Drain, before.grace)
         .await;
+    // One that had ended on its own stands there still.
+    for health in collector.board().sinks() {
+        if after.sinks.section(health.name()).is_none() {
+            collector.board().take_sink(health.name());
+        }
+    }
     start_inverters(collector, after, &|name| {
         matches!(
             changes.inverters.get(name),
@@ -328,16 +344,18 @@ async fn apply(
         kept = listed(Change::Kept),
         "the configuration is reloaded"
     );
+    as_before
 }
 
 /// Opens a sink in place of another, which is closed. Where that fails, though it was asked before, the other comes back.
+/// Says whether it is the new one.
 async fn replace_sink(
     collector: &mut Collector,
     before: &Arc<Setup>,
     after: &Arc<Setup>,
     name: &'static str,
     handover: Handover,
-) {
+) -> bool {
     for (setup, comes_back) in [(after, false), (before, true)] {
         match open_sink(setup, name).await {
             Ok(plan) => {
@@ -345,9 +363,9 @@ async fn replace_sink(
                     tracing::warn!(sink = name, "goes on as it was before the reload");
                 }
                 collector.start_sink_with(plan, handover);
-                return;
+                return !comes_back;
             }
-            Err(reason) => tracing::error!(sink = name, "cannot be opened anew\n{reason}"),
+            Err(reason) => tracing::error!("the sink {name} cannot be opened anew\n{reason}"),
         }
     }
     tracing::error!(
@@ -355,6 +373,7 @@ async fn replace_sink(
         lost = handover.waiting.len(),
         "the sink has ended; reload again when what is wrong is mended"
     );
+    false
 }
 
 /// Opens a sink on a thread that may block.

@@ -13,11 +13,14 @@ say "Debian packages"
 declare -A packages=([cc]=gcc [strace]=strace [systemd-analyze]=systemd
   [man]=man-db [mandoc]=mandoc [zsh]=zsh [fish]=fish [ip]=iproute2 [mount]=mount [tmux]=tmux
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
-  [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics)
+  [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics
+  [prometheus]=prometheus)
 missing=()
 for command in "${!packages[@]}"; do
   command -v "$command" >/dev/null || missing+=("${packages[$command]}")
 done
+# A package without a command of its own.
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if ((${#missing[@]})); then
   sudo=$([ "$(id -u)" = 0 ] || echo sudo)
   $sudo apt-get update -q
@@ -26,6 +29,9 @@ fi
 
 say "format"
 cargo fmt --all --check
+
+say "dashboards"
+python3 deploy/grafana/dashboards.py --check
 
 say "clippy"
 cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -52,3 +58,6 @@ cargo test --workspace --locked
 
 say "the Home Assistant add-on"
 deploy/home-assistant/test.sh "${CARGO_TARGET_DIR:-target}/debug/kstar"
+
+say "the API against its description"
+tests/api.sh

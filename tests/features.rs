@@ -36,6 +36,42 @@ fn expect(section: &str, keys: &str, built: bool) {
 }
 
 #[test]
+fn http_works_if_it_is_built_and_says_so_otherwise() {
+    let sink = ["stdout", "sqlite", "mqtt", "influxdb"]
+        .into_iter()
+        .zip([
+            cfg!(feature = "stdout"),
+            cfg!(feature = "sqlite"),
+            cfg!(feature = "mqtt"),
+            cfg!(feature = "influxdb"),
+        ])
+        .find_map(|(sink, built)| built.then_some(sink))
+        .expect("some sink is built");
+    let keys = match sink {
+        "mqtt" => "url = \"mqtt://localhost\"",
+        "influxdb" => "url = \"http://localhost:8086\"\ndatabase = \"solar\"",
+        _ => "",
+    };
+    let keys = format!("{keys}\n[http]\nlisten = \"127.0.0.1:8099\"");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = check(sink, &keys);
+    let [said, wrong] = [stdout, stderr].map(|text| String::from_utf8(text).expect("text"));
+    if cfg!(feature = "http") {
+        assert_eq!(status.code(), Some(0), "{wrong}");
+        assert!(
+            said.contains("http: 127.0.0.1:8099; this machine"),
+            "{said}"
+        );
+    } else {
+        assert_eq!(status.code(), Some(2), "{said}");
+        assert!(wrong.contains("HTTP is not part of this build"), "{wrong}");
+    }
+}
+
+#[test]
 fn a_section_works_if_its_sink_is_built_and_says_so_otherwise() {
     expect("stdout", "", cfg!(feature = "stdout"));
     expect("sqlite", "", cfg!(feature = "sqlite"));

@@ -149,8 +149,12 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "The user at that broker and its password.",
     ),
     (
-        "KSTAR_HTTP",
-        "The address that HTTP is served at, as --http names it.",
+        "KSTAR_HTTP, KSTAR_HTTP_TOKEN",
+        "The address that HTTP is served at, as --http names it, and the token that it asks for.",
+    ),
+    (
+        "KSTAR_HTTP_TOKEN",
+        "The token that is wanted there, and the one that health and watch send.",
     ),
     (
         "KSTAR_SILENT",

@@ -50,6 +50,7 @@ pub mod read;
 #[cfg(feature = "history")]
 pub mod report;
 pub mod run;
+mod serve;
 pub mod signals;
 pub mod simulate;
 #[cfg(feature = "history")]

@@ -14,14 +14,10 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::watch;
 use super::{
     ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, http_of_environment,
-    kstar_sharp,
+    kstar_sharp, serve,
 };
-#[cfg(feature = "http")]
-use super::{HTTP_TOKEN, http_token_of_environment};
 use crate::clock::WallClock;
 use crate::collector::{Collector, Metering, SinkPlan};
-#[cfg(feature = "http")]
-use crate::config::HttpSection;
 use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
@@ -197,7 +193,7 @@ pub async fn run(
     let (source, config) = match &demo {
         Some(inverter) => {
             let mut config = demo_config(inverter);
-            serve_at(&mut config, args.http.or(http_of_environment()?))?;
+            serve::at(&mut config, args.http.or(http_of_environment()?))?;
             (Source::new("demonstration", ""), config)
         }
         None => load(&args.config, args.overrides()?.with_page(page))?,
@@ -332,7 +328,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
             ))
         })?;
     }
-    serve_at(&mut config, http)?;
+    serve::at(&mut config, http)?;
     if config.sinks.enabled().next().is_none() {
         let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
         return Err(Failure::Usage(format!(
@@ -358,36 +354,6 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
         }
     }
     Ok((source, config))
-}
-
-/// Serves HTTP at this address, if there is one, in place of the configuration's.
-#[cfg(feature = "http")]
-fn serve_at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
-    let Some(listen) = listen else {
-        return Ok(());
-    };
-    let section = config.http.get_or_insert_with(|| HttpSection::new(listen));
-    section.listen = listen;
-    if let Some(token) = http_token_of_environment() {
-        section.token = Some(token);
-    }
-    section.check().map_err(|error| {
-        Failure::Usage(format!(
-            "the address that --http or KSTAR_HTTP names is not enough: {error}; the environment may have the token in {HTTP_TOKEN}"
-        ))
-    })
-}
-
-/// Says that this build has no HTTP, if it is asked for.
-#[cfg(not(feature = "http"))]
-fn serve_at(_config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
-    match listen {
-        None => Ok(()),
-        Some(_) => Err(Failure::Usage(format!(
-            "--http or KSTAR_HTTP: {}",
-            crate::config::HTTP_NOT_BUILT
-        ))),
-    }
 }
 
 /// The user at the broker that the environment names.

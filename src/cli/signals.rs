@@ -7,7 +7,6 @@
 //! `setsid`, in a container without `-t`) it is an order to reload. What was started by `nohup` is to survive its
 //! terminal, so that there SIGHUP reloads as well.
 
-use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -65,30 +64,30 @@ fn is_ignored() -> bool {
     false
 }
 
-/// Listens from now on. What is given is ready when the program is asked to end; a further signal after that ends the
-/// process with 128 and its number. Where SIGHUP reloads it is an order to `reloads`.
-pub fn listen(hang_up: HangUp, reloads: Reloads) -> impl Future<Output = ()> {
+/// Ready when the program is asked to end. A further signal after that ends the process with 128 and its number. Where
+/// SIGHUP reloads it is an order to `reloads`.
+///
+/// Signals are listened to once this is waited for: commands that never wait for it end at once, as without us.
+pub async fn first_signal(hang_up: HangUp, reloads: Reloads) {
     let (heard, mut signals) = mpsc::channel(2);
-    listen_to_all(&heard, hang_up, reloads);
+    listen(&heard, hang_up, reloads);
     drop(heard);
-    async move {
-        if signals.recv().await.is_none() {
-            // Where no signals are to be had, nobody asks.
-            std::future::pending::<()>().await;
-        }
-        tracing::info!("stopping; a second signal stops at once");
-        tokio::spawn(async move {
-            tokio::time::sleep(SAME_SIGNAL).await;
-            while signals.try_recv().is_ok() {}
-            if let Some(number) = signals.recv().await {
-                std::process::exit(128 + number);
-            }
-        });
+    if signals.recv().await.is_none() {
+        // Where no signals are to be had, nobody asks.
+        std::future::pending::<()>().await;
     }
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::spawn(async move {
+        tokio::time::sleep(SAME_SIGNAL).await;
+        while signals.try_recv().is_ok() {}
+        if let Some(number) = signals.recv().await {
+            std::process::exit(128 + number);
+        }
+    });
 }
 
 #[cfg(unix)]
-fn listen_to_all(heard: &mpsc::Sender<i32>, hang_up: HangUp, reloads: Reloads) {
+fn listen(heard: &mpsc::Sender<i32>, hang_up: HangUp, reloads: Reloads) {
     use tokio::signal::unix::SignalKind;
 
     let stop = |kind: SignalKind| {
@@ -125,7 +124,7 @@ fn on(kind: tokio::signal::unix::SignalKind, act: impl Fn() + Send + 'static) {
 }
 
 #[cfg(not(unix))]
-fn listen_to_all(heard: &mpsc::Sender<i32>, _hang_up: HangUp, _reloads: Reloads) {
+fn listen(heard: &mpsc::Sender<i32>, _hang_up: HangUp, _reloads: Reloads) {
     const INTERRUPT: i32 = 2;
     let heard = heard.clone();
     tokio::spawn(async move {

@@ -34,6 +34,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// What is asked for is not there.
+    pub(super) fn nothing(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
     /// Something has failed here; the log says what.
     pub(super) fn internal() -> Self {
         Self::new(

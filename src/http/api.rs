@@ -111,18 +111,15 @@ fn nothing_else(uri: &Uri) -> Result<(), Problem> {
 }
 
 async fn nowhere(uri: Uri) -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        format!("there is nothing at {}; / lists what there is", uri.path()),
-    )
+    Problem::nothing(format!(
+        "there is nothing at {}; / lists what there is",
+        uri.path()
+    ))
 }
 
 #[cfg(not(feature = "history"))]
 async fn no_history() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "this build has no history; build with `--features history`",
-    )
+    Problem::nothing("this build has no history; build with `--features history`")
 }
 
 async fn index() -> Response<Body> {

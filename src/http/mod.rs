@@ -95,6 +95,19 @@ struct Shared {
     stopping: watch::Receiver<bool>,
 }
 
+impl State {
+    fn new(sources: Sources, stopping: watch::Receiver<bool>) -> Self {
+        Self(Arc::new(Shared {
+            watcher: health::Watcher::new(sources.board.clone()),
+            sources,
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+            #[cfg(feature = "history")]
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
+            stopping,
+        }))
+    }
+}
+
 /// HTTP while it runs. Dropped without a stop, it ends at once.
 #[derive(Debug)]
 pub struct Running {
@@ -121,14 +134,7 @@ pub async fn start(settings: Settings, sources: Sources) -> Result<Running, Cann
     let address = listener.local_addr().map_err(cannot_listen)?;
     let (stop, stopping) = watch::channel(false);
     metrics::remember_start();
-    let state = State(Arc::new(Shared {
-        watcher: health::Watcher::new(sources.board.clone()),
-        sources,
-        listeners: Arc::new(Semaphore::new(LISTENERS)),
-        #[cfg(feature = "history")]
-        questions: Arc::new(Semaphore::new(QUESTIONS)),
-        stopping: stopping.clone(),
-    }));
+    let state = State::new(sources, stopping.clone());
     let protected = token.is_some();
     let guard = guard::Guard::new(address, token);
     let service = Arc::new(server::Service::new(guard, api::router(state.clone())));

@@ -142,8 +142,7 @@ pub(super) async fn report(
 /// The file with the history, if there is one.
 fn file(state: &State) -> Result<PathBuf, Problem> {
     state.0.sources.history.clone().ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
+        Problem::nothing(
             "this collector writes no history, so there is nothing to ask; add the section [sinks.sqlite] to its \
              configuration. /api/v1/readings/latest needs none",
         )
@@ -168,7 +167,7 @@ fn open(file: &Path, inverter: Option<&str>) -> Result<(History, Vec<StoredInver
         let known: Vec<String> = inverters.iter().map(|one| one.name.clone()).collect();
         inverters.retain(|inverter| inverter.name == name);
         if inverters.is_empty() {
-            return Err(Problem::wrong(format!(
+            return Err(Problem::nothing(format!(
                 "the history knows no inverter `{name}`, only: {}",
                 known.join(", ")
             )));
@@ -365,10 +364,10 @@ fn add_up(file: &Path, wanted: &Wanted, tariffs: &[Tariff]) -> Result<Vec<u8>, P
     };
     let report = gather::report(&history, &question).map_err(|error| unasked(&error))?;
     let Some(report) = report else {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            format!("there is no reading in {}", show::title(subject, date)),
-        ));
+        return Err(Problem::nothing(format!(
+            "there is no reading in {}",
+            show::title(subject, date)
+        )));
     };
     let mut text = Vec::new();
     match show::json(&report, &mut text) {

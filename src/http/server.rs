@@ -236,8 +236,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_answer_that_tells_nothing_of_it() {
         async fn broken() -> &'static str {
-            let nothing: Option<&str> = None;
-            nothing.expect("the secret of this test")
+            panic!("the secret of this test")
         }
         let guard = Guard::new("127.0.0.1:0".parse().expect("an address"), None);
         let service = Service::new(guard, Router::new().route("/", get(broken)));

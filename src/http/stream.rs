@@ -111,3 +111,91 @@ fn event<T: Serialize>(name: &str, value: &T) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use hyper::body::Body as _;
+    use kstar_sink::catalogue::Values;
+    use kstar_sink::reading::{Inverter, UnixMillis};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::board::Board;
+    use crate::http::Sources;
+
+    /// A stream's beginning, whoever tells events to it, and whoever may end it.
+    fn started() -> (Body, broadcast::Sender<Event>, watch::Sender<bool>) {
+        let events = broadcast::Sender::new(1024);
+        let (stop, stopping) = watch::channel(false);
+        let sources = Sources {
+            board: Arc::new(Board::default()),
+            events: events.downgrade(),
+            history: None,
+            tariffs: Vec::new(),
+        };
+        let response = begin(&State::new(sources, stopping)).expect("room");
+        (response.into_body(), events, stop)
+    }
+
+    fn reading(time: i64) -> Event {
+        Event::Reading(Arc::new(Reading {
+            time: UnixMillis(time),
+            inverter: Inverter::named("roof"),
+            values: Values::default(),
+        }))
+    }
+
+    /// What is told next; nothing at the end.
+    async fn next(body: &mut Body) -> Option<String> {
+        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
+        let bytes = frame.expect("a part").into_data().expect("data");
+        Some(String::from_utf8(bytes.to_vec()).expect("text"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_is_too_slow_is_told_how_much_it_missed() {
+        let (mut body, events, _stop) = started();
+        for time in 0..100 {
+            events.send(reading(time)).expect("a listener");
+        }
+        // The events are taken from the channel, though nobody takes them from there.
+        while !events.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(next(&mut body).await.expect("a hello").starts_with(": "));
+        let kept = WAITING - 1;
+        for time in 0..kept {
+            let told = next(&mut body).await.expect("an event");
+            assert!(told.starts_with("event: reading\n"), "{told}");
+            assert!(told.contains(&format!(".{time:03}Z")), "{told}");
+        }
+        events.send(reading(100)).expect("a listener");
+        let told = next(&mut body).await.expect("an event");
+        let missed = 100 - kept;
+        assert!(
+            told.starts_with(&format!(": {missed} events were left out")),
+            "{told}"
+        );
+        assert!(told.contains(".100Z"), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_without_news_shows_that_it_lives_and_ends_in_order() {
+        let (mut body, events, stop) = started();
+        next(&mut body).await.expect("a hello");
+        let before = Instant::now();
+        assert_eq!(next(&mut body).await.as_deref(), Some(": still here\n\n"));
+        assert_eq!(before.elapsed(), KEEP_ALIVE);
+        stop.send(true).expect("it runs");
+        assert_eq!(next(&mut body).await, None);
+        let (mut body, other, _stop) = started();
+        next(&mut body).await.expect("a hello");
+        drop((events, other));
+        // With the collector the channel ends, which no listener keeps open.
+        assert_eq!(next(&mut body).await, None);
+    }
+}

@@ -87,22 +87,25 @@ impl Picture {
             let left = short(x) + (place - behind) * scale;
             // Letters are drawn upwards, pictures downwards.
             let transform = Transform::new(scale, 0.0, 0.0, -scale, left, short(y));
-            let mut mask = Mask::new(outline);
-            mask.transform(Some(transform));
-            self.paint(&mask, look.colour);
+            let outline: Vec<Command> = outline.commands().collect();
+            self.paint(&outline, Fill::NonZero.into(), Some(transform), look.colour);
         }
     }
 
     fn fill<'a>(&mut self, path: &[Command], style: impl Into<Style<'a>>, colour: &str) {
-        let mut mask = Mask::new(path);
-        mask.style(style);
-        self.paint(&mask, colour);
+        self.paint(path, style.into(), None, colour);
     }
 
-    /// Lays a colour over the pixels, as far as the mask covers each.
-    fn paint(&mut self, mask: &Mask<'_, '_, impl PathData>, colour: &str) {
+    /// Lays a colour over the pixels, as far as the path covers each.
+    fn paint(
+        &mut self,
+        path: &[Command],
+        style: Style<'_>,
+        transform: Option<Transform>,
+        colour: &str,
+    ) {
         let ink = rgb(colour);
-        let (coverage, place) = mask.render();
+        let (coverage, place) = Mask::new(path).style(style).transform(transform).render();
         let (Ok(row), Ok(width)) = (
             usize::try_from(place.width.max(1)),
             usize::try_from(self.width),

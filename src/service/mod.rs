@@ -153,6 +153,3 @@ fn status(board: &Board) -> String {
     }
     parts.join("; ")
 }
-
-#[cfg(test)]
-mod tests;

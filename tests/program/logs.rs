@@ -1,11 +1,12 @@
 //! The log: on standard error, for people or for machines, and never what ends the program.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::process::{Ended, Process, ended, kstar};
+use crate::process::{Ended, Process, ended, kstar, service, wait_until};
 use crate::world::{BOTH_SINKS, Folder, Roof};
 
 fn run_for_a_while(args: &[&str], environment: &[(&str, &str)]) -> Ended {
@@ -78,6 +79,93 @@ fn there_are_no_colours_where_nobody_sees_them() {
         );
         assert!(ran.logged(" INFO ") > 0);
     }
+}
+
+/// Runs for a while, is told to reload a broken file, and is stopped; gives the log, which is where `JOURNAL_STREAM`
+/// says, or with another inode not.
+fn log_of_a_service(args: &[&str], inode: u64) -> Vec<String> {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config(BOTH_SINKS));
+    let log = File::create(folder.join("log")).expect("a file");
+    let place = log.metadata().expect("a file");
+    let stream = format!("{}:{}", place.dev(), place.ino() + inode);
+    let mut command = service(folder.path(), args);
+    command.env("JOURNAL_STREAM", stream);
+    let run = Process::with_log(&mut command, log);
+    run.wait_for_printed(2);
+    folder.write("kstar.toml", "[sinks.stdoutt]\n");
+    run.signal("HUP");
+    let logged = || std::fs::read_to_string(folder.join("log")).expect("a log");
+    wait_until("the refusal", || logged().contains("is not reloaded"));
+    run.stop().expect_code(0);
+    logged().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn in_the_journal_every_line_has_its_priority_and_no_time_of_its_own() {
+    let lines = log_of_a_service(&["run", "--log-level", "debug"], 0);
+    assert!(
+        lines
+            .iter()
+            .all(|line| matches!(line.get(..3), Some("<3>" | "<4>" | "<6>" | "<7>"))),
+        "{lines:#?}"
+    );
+    assert!(
+        lines[0].starts_with("<6>INFO starting version="),
+        "{lines:#?}"
+    );
+    let refusal = lines
+        .iter()
+        .position(|line| line.starts_with("<3>ERROR the configuration is not reloaded"))
+        .expect("the refusal");
+    let rest: Vec<&str> = lines[refusal + 1..refusal + 5]
+        .iter()
+        .map(String::as_str)
+        .collect();
+    assert!(
+        rest[0].starts_with("<3>kstar.toml:1:8: unknown field"),
+        "{rest:#?}"
+    );
+    assert_eq!(
+        rest[1..],
+        ["<3>  |", "<3>1 | [sinks.stdoutt]", "<3>  |        ^^^^^^^"]
+    );
+    assert!(!lines.concat().contains('\x1b'));
+}
+
+#[test]
+fn a_log_for_machines_keeps_its_form_behind_the_priority() {
+    for line in log_of_a_service(&["run", "--log-format", "json"], 0) {
+        let entry: Value = serde_json::from_str(&line[3..]).expect(&line);
+        let priority = match entry["level"].as_str() {
+            Some("ERROR") => "<3>",
+            Some("WARN") => "<4>",
+            _ => "<6>",
+        };
+        assert_eq!(&line[..3], priority);
+    }
+}
+
+#[test]
+fn a_log_that_was_led_away_from_the_journal_is_as_ever() {
+    let lines = log_of_a_service(&["run"], 1);
+    assert!(lines[0].contains("Z  INFO starting version="), "{lines:#?}");
+}
+
+#[test]
+fn what_refuses_to_start_says_so_in_the_journal_too() {
+    let folder = Folder::with_config("[sinks.stdoutt]\n");
+    let log = File::create(folder.join("log")).expect("a file");
+    let place = log.metadata().expect("a file");
+    let mut command = service(folder.path(), ["run"]);
+    command.env("JOURNAL_STREAM", format!("{}:{}", place.dev(), place.ino()));
+    Process::with_log(&mut command, log).end().expect_code(2);
+    let logged = std::fs::read_to_string(folder.join("log")).expect("a log");
+    assert!(logged.starts_with("<3>error: kstar.toml:1:8: "), "{logged}");
+    assert!(
+        logged.lines().all(|line| line.starts_with("<3>")),
+        "{logged}"
+    );
 }
 
 #[test]

@@ -21,6 +21,8 @@ mod faraway;
 mod history;
 #[cfg(feature = "history")]
 mod history_commands;
+#[cfg(all(feature = "http", feature = "history"))]
+mod http;
 #[cfg(all(feature = "influxdb", feature = "mqtt"))]
 mod influxdb;
 #[cfg(all(feature = "influxdb", feature = "mqtt"))]
@@ -40,6 +42,9 @@ mod read;
 #[cfg(feature = "mqtt")]
 mod reload;
 mod run;
+#[cfg(all(feature = "http", feature = "history"))]
+mod schema;
+mod service;
 mod spool;
 mod stop;
 #[cfg(feature = "history")]

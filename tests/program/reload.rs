@@ -9,7 +9,7 @@ use kstar_collector::simulator::encode::{Figures, Request, running};
 use kstar_collector::simulator::replay::Replay;
 
 use crate::mqtt::{Broker, messages};
-use crate::process::{Process, program, service, wait_until};
+use crate::process::{Process, ended, kstar, program, service, wait_until};
 use crate::world::{BOTH_SINKS, Folder, Roof, Row, assert_same, key, readings, rows};
 
 /// The readings of an inverter by their keys; none is there twice.
@@ -159,15 +159,12 @@ fn a_changed_interval_restarts_the_polling_and_its_energy_neither_falls_nor_doub
     };
     let totals = numbers("pv_energy_total");
     assert!(totals.is_sorted(), "{totals:?}");
-    let time = |reading: &Row| -> f64 {
-        let time: jiff::Timestamp = reading["time"]
-            .as_str()
-            .expect("a time")
-            .parse()
-            .expect("a time");
-        time.as_millisecond() as f64 / 3_600_000.0
+    let time = |reading: &Row| -> jiff::Timestamp {
+        let time = reading["time"].as_str().expect("a time");
+        time.parse().expect("a time")
     };
-    let hours = time(printed.last().expect("readings")) - time(&printed[0]);
+    let took = time(&printed[0]).duration_until(time(printed.last().expect("readings")));
+    let hours = took.as_secs_f64() / 3600.0;
     let counted = totals.last().expect("readings") - totals[0];
     let possible = numbers("pv_power")[0] / 1000.0 * hours;
     assert!(
@@ -337,6 +334,65 @@ fn what_a_sink_could_not_deliver_goes_to_the_one_that_follows() {
     assert!(second.len() > 40, "{}", second.len());
     kept.extend(second);
     assert!(printed.keys().eq(kept.keys()));
+}
+
+#[test]
+fn a_sink_that_cannot_be_opened_anew_goes_on_as_it_was_until_it_can() {
+    let roof = Roof::new(1);
+    let config = roof.config(BOTH_SINKS);
+    let folder = Folder::with_config(&config);
+    let run = Process::start(&mut service(folder.path(), ["run"]));
+    run.wait_for_printed(5);
+    // In the place of the spool's file, which is looked at only when it is opened.
+    let in_the_way = folder.join("state/spool-sqlite.db");
+    std::fs::create_dir_all(&in_the_way).expect("a folder");
+    let spooled = format!("{config}delivery.spool = true\n");
+    folder.write("kstar.toml", &spooled);
+    run.reload();
+    run.wait_for_log("the sink sqlite cannot be opened anew");
+    run.wait_for_log("goes on as it was before the reload");
+    run.wait_for_printed(run.printed().len() + 10);
+    // The same file once more is not taken for what runs.
+    std::fs::remove_dir(&in_the_way).expect("removed");
+    let said = run.reload();
+    assert!(said.contains("replaced=\"sink sqlite\""), "{said}");
+    let said = run.reload();
+    assert!(said.contains("replaced=\"none\""), "{said}");
+    let ended = run.stop().expect_code(0);
+    let printed = of("roof1", &readings(&ended.stdout));
+    assert!(
+        printed
+            .keys()
+            .eq(of("roof1", &rows(&folder.history())).keys())
+    );
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_reload_is_heeded_within_the_grace() {
+    let roof = Roof::new(1);
+    let config = roof.config(BOTH_SINKS).replace("\"8s\"", "\"2s\"").replace(
+        "[sinks.stdout]\n",
+        "[sinks.stdout]\ndelivery.timeout = \"500ms\"\n",
+    );
+    let folder = Folder::with_config(&config);
+    let run = Process::start(&mut service(folder.path(), ["run"]));
+    run.wait_for_log("delivering sink=\"sqlite\"");
+    let other = folder.history();
+    other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    run.wait_for_log("cannot deliver");
+    // The history is to go, and cannot deliver what waits; beside it another sink is replaced before that.
+    let (others, _) = config.split_once("[sinks.sqlite]").expect("it is there");
+    folder.write("kstar.toml", format!("{others}delivery.queue = 99\n"));
+    run.signal("HUP");
+    run.wait_for_logs("opening sink=\"stdout\"", 2);
+    let ended = run.stop();
+    assert!(
+        ended.logged("stopped without having delivered what was waiting") == 1,
+        "{ended:#?}"
+    );
+    assert_eq!(ended.counts("stdout").of("waiting"), 0);
+    let printed = of("roof1", &readings(&ended.stdout)).len() as u64;
+    assert!((printed..=printed + 1).contains(&roof.polls(1)));
 }
 
 #[test]
@@ -543,7 +599,12 @@ fn other_commands_end_with_their_session() {
         folder.path(),
         ["simulate", "--listen", "127.0.0.1:0"],
     ));
-    simulate.wait_for_printed(1);
+    simulate.wait_for_line("a host", |line| line.starts_with("host = "));
+    let printed = simulate.printed().join("\n");
+    let (_, host) = printed.split_once("host = \"").expect("a host");
+    let (host, _) = host.split_once('"').expect("a host");
+    // It answers once it waits for its end.
+    ended(&mut kstar(folder.path(), ["read", "--host", host])).expect_code(0);
     simulate.signal("HUP");
     simulate.end().expect_code(0);
 }

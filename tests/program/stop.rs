@@ -1,11 +1,12 @@
 //! Signals: the first one drains, the second one ends at once; what the grace did not suffice for is counted.
 
 use std::io::{PipeReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{Process, kstar, wait_until};
-use crate::world::{BOTH_SINKS, Folder, Roof, rows};
+use crate::process::{Process, kstar, service, wait_until};
+use crate::world::{BOTH_SINKS, Folder, Peer, Roof, rows};
 
 /// Starts the program with its output into a pipe that is full and that nobody reads.
 fn into_a_full_pipe(command: &mut Command) -> (Process, PipeReader) {
@@ -46,6 +47,20 @@ fn a_signal_that_comes_twice_at_once_is_one() {
     let sent = Command::new("sh").args(["-c", &twice]).status();
     assert!(sent.expect("a shell").success());
     run.end().expect_code(0);
+}
+
+#[test]
+fn a_command_that_only_asks_ends_at_the_first_signal() {
+    let silent = Peer::new(None);
+    let folder = Folder::new();
+    for signal in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+        let asked = silent.asked();
+        let args = ["read", "--host", &silent.address.to_string()];
+        let read = Process::start(&mut service(folder.path(), args));
+        wait_until("it asks", || silent.asked() > asked);
+        read.signal(signal.0);
+        assert_eq!(read.end().status.signal(), Some(signal.1));
+    }
 }
 
 /// Sends a signal as an impatient person does, until the program is gone.

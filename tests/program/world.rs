@@ -51,6 +51,12 @@ impl Roof {
         self.inverters.push(inverter.expect("an inverter"));
     }
 
+    /// Takes the first one away.
+    pub(crate) fn take_first(&mut self) {
+        let inverter = self.inverters.remove(0);
+        self.runtime.block_on(inverter.stop());
+    }
+
     /// Where the first one answers requests.
     pub(crate) fn host(&self) -> String {
         self.inverters[0].data_address().to_string()

@@ -414,6 +414,44 @@ mod tests {
     }
 
     #[test]
+    fn a_look_finds_what_opening_would_refuse_and_leaves_everything_as_it_was() {
+        let place = Place::new();
+        Store::check(&place.path()).unwrap();
+        Store::check(&place.0.path().join("a/b/history.db")).unwrap();
+        assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 0);
+        let refusal = |path: &Path| Store::check(path).unwrap_err().0;
+        assert!(refusal(place.0.path()).contains("is a folder"));
+        let text = place.0.path().join("text");
+        std::fs::write(
+            &text,
+            "no database, but as long as the header of one has to be at the least: a hundred bytes",
+        )
+        .unwrap();
+        assert!(refusal(&text).contains("is no SQLite database"));
+        assert!(refusal(&text.join("history.db")).contains("cannot be made"));
+        let other = place.0.path().join("other.db");
+        let connection = Connection::open(&other).unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (a); PRAGMA application_id = 7")
+            .unwrap();
+        assert!(refusal(&other).contains("another program's database"));
+    }
+
+    #[test]
+    fn a_look_disturbs_no_store_that_is_open_and_waits_for_no_lock() {
+        let place = Place::new();
+        let mut store = place.store();
+        store.deliver(&readings("roof", 3)).unwrap();
+        Store::check(&place.path()).unwrap();
+        store.deliver(&readings("roof", 5)).unwrap();
+        let other = Connection::open(place.path()).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        Store::check(&place.path()).unwrap();
+        other.execute_batch("ROLLBACK").unwrap();
+        store.deliver(&readings("roof", 6)).unwrap();
+    }
+
+    #[test]
     fn the_view_shows_every_value_as_the_reading_has_it() {
         let place = Place::new();
         let readings = readings("roof", 2000);
