@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "watch"))]
 use kstar_sink::setting::Secret;
 
 use crate::config::{

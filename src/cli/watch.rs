@@ -23,6 +23,7 @@ use crate::ledger::keeper::{Closing, Keeper};
 use crate::lock::InverterLock;
 use crate::poll::Requester;
 use crate::watch::board;
+use crate::watch::log;
 use crate::watch::look::Look;
 use crate::watch::remote::{self, Remote};
 use crate::watch::screen::{NoScreen, Screen, Shared, look};
@@ -237,9 +238,11 @@ impl Plan {
         if config.sinks.writes_lines() {
             return None;
         }
+        let (look, zone) = (look().ok()?, config.zone());
+        log::keep(&zone);
         Some(Self {
-            look: look().ok()?,
-            zone: config.zone(),
+            look,
+            zone,
             history: history_file(config),
         })
     }

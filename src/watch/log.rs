@@ -35,20 +35,25 @@ pub struct Line {
     pub text: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Log {
+    /// Whether there is a page, or will be one.
+    kept: bool,
     up: bool,
     lines: VecDeque<Line>,
     /// What would have been written, of the graver lines.
     unwritten: VecDeque<String>,
     version: u64,
+    zone: TimeZone,
 }
 
 static LOG: Mutex<Log> = Mutex::new(Log {
+    kept: false,
     up: false,
     lines: VecDeque::new(),
     unwritten: VecDeque::new(),
     version: 0,
+    zone: TimeZone::UTC,
 });
 
 fn lock() -> MutexGuard<'static, Log> {
@@ -56,7 +61,14 @@ fn lock() -> MutexGuard<'static, Log> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The page is up: lines go to it.
+/// There will be a page: what is said from now on will stand on it, with the time of its zone.
+pub fn keep(zone: &TimeZone) {
+    let mut log = lock();
+    log.kept = true;
+    log.zone = zone.clone();
+}
+
+/// The page is up: lines go to it only, unless standard error is elsewhere.
 pub fn begin() {
     lock().up = true;
 }
@@ -91,17 +103,19 @@ pub fn panicked(message: &str) -> bool {
     if hidden {
         log.leave_unwritten(format!("{text}\n"));
     }
+    let time = clock(jiff::Timestamp::now(), &log.zone);
     log.push(Line {
-        time: now(),
+        time,
         gravity: Gravity::Error,
         text,
     });
     hidden
 }
 
-/// The time by the clock on the wall.
-fn now() -> String {
-    jiff::Zoned::now().strftime("%H:%M:%S").to_string()
+/// A moment by the clock on the wall.
+fn clock(moment: jiff::Timestamp, zone: &TimeZone) -> String {
+    let moment = moment.to_zoned(zone.clone());
+    moment.strftime("%H:%M:%S").to_string()
 }
 
 impl Log {
@@ -128,17 +142,17 @@ pub struct Writer;
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut log = lock();
-        if log.up {
+        if log.kept {
+            let hidden = log.up && io::stderr().is_terminal();
             let text = String::from_utf8_lossy(bytes);
             for line in text.lines() {
-                let line = parse(line, &TimeZone::system());
-                let hidden = io::stderr().is_terminal();
+                let line = parse(line, &log.zone);
                 if hidden && line.gravity != Gravity::Note {
                     log.leave_unwritten(text.clone().into_owned());
                 }
                 log.push(line);
             }
-            if io::stderr().is_terminal() {
+            if hidden {
                 return Ok(bytes.len());
             }
         }
@@ -168,10 +182,7 @@ fn parse(line: &str, zone: &TimeZone) -> Line {
     };
     match time.parse::<jiff::Timestamp>() {
         Ok(moment) => Line {
-            time: moment
-                .to_zoned(zone.clone())
-                .strftime("%H:%M:%S")
-                .to_string(),
+            time: clock(moment, zone),
             gravity,
             text,
         },

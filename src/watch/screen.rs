@@ -22,8 +22,8 @@ use super::log;
 use super::look::Look;
 use super::page::Page;
 
-/// How long a key is waited for before it is looked whether there is something new to draw.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often it is looked for keys and for something new to draw.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How long the terminal may take to be given back: one at the end of a dead line takes for ever.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -111,6 +111,7 @@ pub struct Screen {
 impl Screen {
     /// Takes the terminal and shows the page until somebody quits or this is closed.
     pub fn open(shared: Arc<Shared>, look: Look, zone: TimeZone) -> io::Result<Self> {
+        log::keep(&zone);
         let (ended, quit) = oneshot::channel();
         let (still_taken, given_back) = std::sync::mpsc::channel();
         let drawn = shared.clone();
@@ -221,7 +222,12 @@ fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<()> {
             drawn = Drawn::default();
         }
         drawn.draw_if_new(&mut taken, shared, &view, look, zone)?;
-        if !event::poll(LOOK)? {
+        // Waiting is done here: while crossterm waits, a terminal that goes away would keep it reading for ever.
+        if !is_there() {
+            return Err(io::Error::other("the terminal is gone"));
+        }
+        if !event::poll(Duration::ZERO)? {
+            std::thread::sleep(LOOK);
             continue;
         }
         match event::read()? {
@@ -247,6 +253,17 @@ fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether there is still somebody at the other end of the terminal.
+#[cfg(unix)]
+fn is_there() -> bool {
+    rustix::termios::tcgetattr(io::stdout()).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_there() -> bool {
+    true
 }
 
 /// What the terminal shows already.

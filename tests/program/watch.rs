@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::process::{PATIENCE, Process, ended, kstar};
+use crate::process::{PATIENCE, Process, ended, kstar, wait_until};
 use crate::world::{Folder, Roof, open, rows};
 
 /// A terminal with a shell in it, in a folder. It ends with this.
@@ -91,6 +91,11 @@ impl Terminal {
     /// What is on the screen.
     fn screen(&self) -> String {
         self.ask(&["capture-pane", "-p", "-t", "page"])
+    }
+
+    /// The same with lines that were too long for it in one piece.
+    fn unwrapped(&self) -> String {
+        self.ask(&["capture-pane", "-p", "-J", "-t", "page"])
     }
 
     /// What tmux knows of the screen: whether another one lies over it, whether there is a cursor.
@@ -317,8 +322,8 @@ fn a_second_poller_is_not_started_by_accident() {
         return;
     };
     terminal.type_command(&watched("watch"));
-    let screen = terminal.wait_for("code=1=");
-    let screen = screen.replace('\n', "");
+    terminal.wait_for("code=1=");
+    let screen = terminal.unwrapped();
     for words in [
         &format!("process {} polls {}", run.pid(), roof.host()),
         "--url",
@@ -358,7 +363,8 @@ fn a_running_collector_is_shown_through_its_http_api_also_when_it_comes_back() {
     };
     // The command that would show it is said, ready to be typed.
     terminal.type_command(&watched("watch"));
-    let screen = terminal.wait_for("code=1=").replace('\n', "");
+    terminal.wait_for("code=1=");
+    let screen = terminal.unwrapped();
     let ready = format!("watch --url {url} --token-file token");
     assert!(screen.contains(&ready), "{screen}");
     for (arguments, words) in [
@@ -370,7 +376,8 @@ fn a_running_collector_is_shown_through_its_http_api_also_when_it_comes_back() {
     ] {
         terminal.clear();
         terminal.type_command(&watched(&arguments));
-        let screen = terminal.wait_for("code=2=").replace('\n', "");
+        terminal.wait_for("code=2=");
+        let screen = terminal.unwrapped();
         assert!(
             screen.contains(words) && screen.contains("--token-file"),
             "{screen}"
@@ -416,9 +423,27 @@ fn a_run_on_a_terminal_shows_the_page_and_collects() {
     let screen = terminal.wait_for("the end");
     assert!(screen.contains("code=0="), "{screen}");
     assert!(screen.contains("stopping; a second signal"), "{screen}");
-    assert!(screen.replace('\n', "").contains("0 waiting"), "{screen}");
+    let screen = terminal.unwrapped();
+    assert!(screen.contains("0 waiting"), "{screen}");
     assert_left_as_it_was(&folder);
     assert!(!rows(&open(&folder.join("kstar.db"))).is_empty());
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_run_in_order() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config("[sinks.sqlite]\npath = \"history.db\"\n"));
+    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
+        return;
+    };
+    run_in(&terminal, "2> log");
+    terminal.wait_until("a page", has_page);
+    terminal.wait_for("● sqlite");
+    drop(terminal);
+    wait_until("the end", || {
+        let log = std::fs::read_to_string(folder.join("log")).expect("a log");
+        log.contains("stopped sink=\"sqlite\"")
+    });
 }
 
 #[test]

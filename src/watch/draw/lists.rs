@@ -38,7 +38,7 @@ pub(super) fn draw_inverters(
         ("house", 46),
         ("grid", 59),
         ("battery", 72),
-        ("", 78),
+        ("", 79),
     ];
     pen.rule(area, 0, "Inverters");
     // Over the numbers below, as far as they are there.
