@@ -43,7 +43,7 @@
 //! | [`check`] | how this machine and an inverter are, for somebody who waits | configuration, the command line, sinks |
 //! | [`tariff`] | what electricity costs, and when | where energies come from |
 //! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
-//! | `watch` | the live page in the terminal | the command line, the configuration |
+//! | `watch` | the live page in the terminal | the configuration; its drawing no terminal either |
 //! | [`cli`] | one file per command | how anything is done |
 //!
 //! The crate `kstar-sink` (`sinks/contract`) holds what sinks and collector share: the catalogue of quantities, the

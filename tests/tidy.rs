@@ -190,6 +190,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "src/report",
         &["crate::cli", "crate::config", "clap", "::now()"],
     ),
+    ("src/watch", &["crate::config", "clap"]),
+    ("src/watch/draw", &["tokio", "crossterm", "tracing"]),
     (
         "src/plot",
         &["crate::cli", "crate::config", "clap", "::now()"],
