@@ -162,9 +162,11 @@ class Run:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return {key: int(line.split()[1]) / 1024 for line in lines for key in ("VmRSS", "VmHWM") if line.startswith(key)}
 
-    def ask(self):
+    def ask(self, past: bool = False):
         """Asks the program's own server what its users ask it for."""
-        for path in ("/metrics", "/health", "/api/v1/readings/latest", "/api/v1/inverters", "/api/v1/sinks"):
+        now = ["/metrics", "/health", "/api/v1/readings/latest", "/api/v1/inverters", "/api/v1/sinks"]
+        past_paths = ["/api/v1/readings?from=1h", "/api/v1/readings?from=1d&resolution=5min", "/api/v1/report?period=month"]
+        for path in now + (past_paths if past else []) + ["/metrics"]:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=20) as answer:
                 answer.read()
 
@@ -258,6 +260,9 @@ def show_memory(program: Path, polls: int, sections: str, http: bool, interval: 
         if http:
             run.ask()
         mappings = run.mappings()
+        if http:
+            run.ask(past=True)
+        later = run.memory()["VmRSS"]
         threads = len(list(Path(f"/proc/{run.process.pid}/task").iterdir()))
         run.stop()
     print(f"{polls} polls every {interval}, {threads} threads")
@@ -266,6 +271,8 @@ def show_memory(program: Path, polls: int, sections: str, http: bool, interval: 
         print(f"{kind:34} {resident:9} {written:14}")
     resident, written = (sum(column) for column in zip(*mappings.values()))
     print(f"{'all':34} {resident:9} {written:14}")
+    if http:
+        print(f"after questions about the past: {later:.1f} MiB")
 
 
 def main():

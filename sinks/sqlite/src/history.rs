@@ -25,6 +25,9 @@ use crate::widen::check_owner;
 /// How long to wait while the file is being made or recovered; ordinary writing keeps no reader waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The page cache, in KiB: rows are read once and in their order, and the collector itself may be the one that asks.
+const CACHE_KIB: i32 = 512;
+
 /// How many pages are copied at once: a megabyte.
 const COPIED_AT_ONCE: i32 = 256;
 
@@ -118,6 +121,7 @@ impl History {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(PATIENCE)?;
+            connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
             if check_owner(&connection)? < schema::VERSION {
                 return Err(Failure::Unfit(
                     "is new or of an earlier version, and no collector has written to it since; start `kstar run`"
