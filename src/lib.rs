@@ -38,6 +38,7 @@
 //! | [`overview`] | the board as data, for the HTTP API and the live page | where it goes |
 //! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | `report` | what a day, month or year comes to: definitions, and a history's buckets made into figures | the command line, the configuration |
+//! | [`schema`] | the JSON Schema of a reading | where it is shown |
 //! | `series` | rows of a history as files and the HTTP API have them | where they go |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
 //! | [`check`] | how this machine and an inverter are, for somebody who waits | configuration, the command line, sinks |
@@ -45,6 +46,7 @@
 //! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
 //! | `watch` | the live page in the terminal | the configuration; its drawing no terminal either |
 //! | [`cli`] | one file per command | how anything is done |
+//! | [`wrapping`] | text in lines of a width | where it is shown |
 //!
 //! The crate `kstar-sink` (`sinks/contract`) holds what sinks and collector share: the catalogue of quantities, the
 //! reading, the `Sink` trait, the driver, and the spool for what waits on disk. Sinks are crates of their own and know nothing but that one.
@@ -80,6 +82,7 @@ pub mod plot;
 pub mod poll;
 #[cfg(feature = "history")]
 pub mod report;
+pub mod schema;
 #[cfg(feature = "history")]
 pub mod series;
 pub mod service;
@@ -93,3 +96,4 @@ pub mod tariff;
 #[cfg(feature = "watch")]
 pub mod watch;
 pub mod wire;
+pub mod wrapping;

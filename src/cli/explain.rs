@@ -10,13 +10,14 @@ use kstar_sink::catalogue::{Group, Quantity, Values};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{ConfigArgs, Failure, wrapped};
+use super::{ConfigArgs, Failure};
 use crate::ledger::quarantine;
 use crate::wire::discovery::{self, NoAnswer};
 use crate::wire::frame::{Frame, HEADER_LENGTH, OVERHEAD, Refusal};
 use crate::wire::record::{EntryField, Record};
 use crate::wire::running::{self, LAYOUT, Meaning};
 use crate::wire::{ApAddress, GREETING, Outgoing, Request, device_info, reply, settings};
+use crate::wrapping::wrapped;
 
 /// Terminals are at least that wide.
 const WIDTH: usize = 100;

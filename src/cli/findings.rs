@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal as _, Write};
 use kstar_sink::finding::{Finding, Verdict};
 use serde_json::json;
 
-use super::{Failure, logging, wrapped};
+use super::{Failure, logging};
+use crate::wrapping::wrapped;
 
 /// As many columns as every terminal has.
 const WIDTH: usize = 80;

@@ -23,8 +23,8 @@ use super::answer::{self, Problem};
 use super::exposition::Form;
 use super::guard::Access;
 use super::{State, metrics, stream};
-use crate::cli::fields;
 use crate::overview::{InverterOverview, SinkOverview};
+use crate::schema::json_schema;
 
 /// What there is, with what it is for.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -198,7 +198,7 @@ async fn openapi() -> Response<Body> {
 /// The description, with the schemas that follow from the catalogue.
 fn description() -> serde_json::Result<Value> {
     let mut description: Value = serde_json::from_str(DESCRIPTION)?;
-    let mut reading = fields::json_schema();
+    let mut reading = json_schema();
     if let Some(reading) = reading.as_object_mut() {
         // The document says which one it is for all of its schemas.
         reading.remove("$schema");

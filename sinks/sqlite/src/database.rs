@@ -24,8 +24,9 @@ use crate::settings::Settings;
 use crate::sums::{Source, Sums, mark_stale};
 use crate::widen::{add_missing, check_owner, inverters, refresh_views, widen};
 
-/// The page cache, in KiB: all that appending touches, and little of the memory of a small machine.
-const CACHE_KIB: i32 = 256;
+/// The page cache, in KiB: all that appending touches, and little of the memory of a small machine. Enough for reading too,
+/// where rows are read once and in their order.
+pub(crate) const CACHE_KIB: i32 = 256;
 
 /// What the write-ahead log may keep of the disk after it was longer once.
 const LOG_LIMIT: i32 = 4 << 20;

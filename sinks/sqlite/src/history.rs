@@ -13,6 +13,7 @@ use rusqlite::backup::StepResult;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::columns::Columns;
+use crate::database::CACHE_KIB;
 use crate::failure::Failure;
 pub use crate::importer::{Imported, Importer};
 pub use crate::level::Level;
@@ -24,9 +25,6 @@ use crate::widen::check_owner;
 
 /// How long to wait while the file is being made or recovered; ordinary writing keeps no reader waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The page cache, in KiB: rows are read once and in their order, and the collector itself may be the one that asks.
-const CACHE_KIB: i32 = 512;
 
 /// How many pages are copied at once: a megabyte.
 const COPIED_AT_ONCE: i32 = 256;

@@ -145,7 +145,10 @@ fn draw_tiny(pen: &mut Pen<'_>, area: Rect) {
 }
 
 fn draw_wrapped(pen: &mut Pen<'_>, area: Rect, text: &str) {
-    for (line, y) in crate::cli::wrapped(text, area.width.into()).iter().zip(0..) {
+    for (line, y) in crate::wrapping::wrapped(text, area.width.into())
+        .iter()
+        .zip(0..)
+    {
         pen.put(area, 0, y, line, Ink::Plain);
     }
 }
