@@ -15,6 +15,7 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -261,6 +262,22 @@ impl Client {
             self.read(response).await
         };
         self.in_time(PATIENCE_FOR_ALL, ask).await?
+    }
+
+    /// Asks for a path, and reads what the answer says as JSON; anything but success is an error.
+    pub async fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let answer = self.get(path).await?;
+        if answer.status != 200 {
+            return Err(ClientError::Refused {
+                url: self.url.clone(),
+                status: answer.status,
+                reason: answer.error(),
+            });
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| ClientError::Garbled {
+            url: self.url.clone(),
+            reason: error.to_string(),
+        })
     }
 
     /// Asks for a stream of server-sent events; anything but one is an error.

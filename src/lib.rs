@@ -23,6 +23,7 @@
 //! | [`ledger`] | what gate and meter must not forget, in a file | inverters, sinks |
 //! | [`station`] | one inverter's way from poll to event, through the four before | configuration, sinks |
 //! | `client` | asks the API of a running collector | what the answers mean |
+//! | `line` | a JSON line as the reading that it was written from | where it comes from |
 //! | [`clock`] | the time of a reading, also before the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
@@ -69,6 +70,8 @@ pub mod gate;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod ledger;
+#[cfg(any(feature = "http", feature = "watch"))]
+pub mod line;
 pub mod link;
 pub mod lock;
 pub mod meter;

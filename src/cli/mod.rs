@@ -47,6 +47,8 @@ pub mod plot;
 #[cfg(feature = "history")]
 pub mod progress;
 pub mod read;
+#[cfg(any(feature = "http", feature = "watch"))]
+pub mod remote;
 #[cfg(feature = "history")]
 pub mod report;
 pub mod run;

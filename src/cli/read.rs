@@ -31,17 +31,26 @@ pub struct ReadArgs {
     json: bool,
     /// Ask who the inverter is, instead of what it measures
     #[arg(long)]
+    #[cfg_attr(any(feature = "http", feature = "watch"), arg(conflicts_with = "url"))]
     device: bool,
     /// Ask how the inverter is set, instead of what it measures
     #[arg(long)]
+    #[cfg_attr(any(feature = "http", feature = "watch"), arg(conflicts_with = "url"))]
     settings: bool,
     /// Ask even though a running collector polls the inverter
     #[arg(long)]
     force: bool,
+    #[cfg(any(feature = "http", feature = "watch"))]
+    #[command(flatten)]
+    remote: super::remote::RemoteArgs,
 }
 
 /// Asks and shows.
 pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
+    #[cfg(any(feature = "http", feature = "watch"))]
+    if let Some(client) = args.remote.client()? {
+        return show_latest(&client, &args, out).await;
+    }
     let (name, mut requester) = args.inverter.requester()?;
     let failed = |reason: NoReading| Failure::Runtime(reason.to_string());
     let address = requester.locate().await.map_err(failed)?;
@@ -72,9 +81,55 @@ pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Shows the newest reading of each inverter of a running collector, or of the one that is named.
+#[cfg(any(feature = "http", feature = "watch"))]
+async fn show_latest(
+    client: &crate::client::Client,
+    args: &ReadArgs,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    use serde_json::{Map, Value};
+
+    let latest: Vec<Map<String, Value>> = client
+        .fetch("/api/v1/readings/latest")
+        .await
+        .map_err(super::remote::failed)?;
+    let wanted = args.inverter.inverter.as_deref();
+    let readings: Vec<Reading> = latest
+        .iter()
+        .filter_map(crate::line::reading)
+        .filter(|reading| wanted.is_none_or(|name| *reading.inverter.name == *name))
+        .collect();
+    if readings.is_empty() {
+        let of = wanted
+            .map(|name| format!(" of `{name}`"))
+            .unwrap_or_default();
+        return Err(Failure::Runtime(format!(
+            "{} has no reading{of} yet; `kstar watch --url {0}` shows how its inverters are",
+            client.url()
+        )));
+    }
+    for (reading, number) in readings.iter().zip(0..) {
+        if args.json {
+            write_json(out, reading)?;
+        } else {
+            if number > 0 {
+                writeln!(out)?;
+            }
+            show_reading(out, reading, client.url())?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
 fn lock(address: SocketAddr) -> Result<Option<InverterLock>, Failure> {
-    InverterLock::take(address)
-        .map_err(|held| Failure::Runtime(format!("{held}; use --force to ask all the same")))
+    let instead = if cfg!(any(feature = "http", feature = "watch")) {
+        "use --url to see what that one has read (with its section [http]), or --force to ask all the same"
+    } else {
+        "use --force to ask all the same"
+    };
+    InverterLock::take(address).map_err(|held| Failure::Runtime(format!("{held}; {instead}")))
 }
 
 async fn reading(name: Arc<str>, requester: &mut Requester) -> Result<Reading, NoReading> {
@@ -99,11 +154,11 @@ fn write_json(out: &mut impl Write, content: &impl Serialize) -> std::io::Result
 fn show_reading(
     out: &mut impl Write,
     reading: &Reading,
-    address: SocketAddr,
+    place: impl std::fmt::Display,
 ) -> std::io::Result<()> {
     writeln!(
         out,
-        "{} at {address}, {}",
+        "{} at {place}, {}",
         reading.inverter.name, reading.time
     )?;
     let mut rows = Vec::new();

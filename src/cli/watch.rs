@@ -13,9 +13,10 @@ use kstar_sink::setting::Secret;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment, http_token_of_environment, run};
+use super::remote::{RemoteArgs, failed};
+use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment, run};
 use crate::board::Board;
-use crate::client::{Client, ClientError, Url};
+use crate::client::{Client, Url};
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, Metering};
 use crate::config::{Config, Host, InverterSection};
@@ -28,10 +29,6 @@ use crate::watch::look::Look;
 use crate::watch::remote::{self, Remote};
 use crate::watch::screen::{NoScreen, Screen, Shared, look};
 
-/// Where the token of a collector's API comes from.
-const TOKEN_HELP: &str =
-    "The file with the token of that collector [env: KSTAR_HTTP_TOKEN, the token itself]";
-
 /// What `kstar watch` can be told.
 #[derive(Args, Clone, Debug)]
 pub struct WatchArgs {
@@ -42,43 +39,26 @@ pub struct WatchArgs {
     /// Poll even though a running collector polls the inverter
     #[arg(long)]
     force: bool,
-    /// Show what a running collector says through its HTTP API, and poll nothing
-    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["config", "host", "force"])]
-    url: Option<Url>,
-    #[arg(long, value_name = "FILE", requires = "url", help = TOKEN_HELP)]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 /// Shows the page until somebody quits or `shutdown` is ready.
 pub async fn run(args: WatchArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
     let look = look().map_err(no_screen)?;
-    match args.url {
-        Some(url) => ask_and_show(url, args.token_file, look, shutdown).await,
+    match args.remote.client()? {
+        Some(client) => ask_and_show(client, look, shutdown).await,
         None => poll_and_show(args, look, shutdown).await,
     }
 }
 
 /// Asks a running collector.
 async fn ask_and_show(
-    url: Url,
-    token_file: Option<PathBuf>,
+    client: Client,
     look: Look,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let mut shutdown = std::pin::pin!(shutdown);
-    let secret = token_file
-        .map(Secret::File)
-        .or_else(http_token_of_environment);
-    let token = secret.map(|secret| secret.reveal()).transpose();
-    let token = token.map_err(Failure::Usage)?;
-    let failed = |error: ClientError| match error {
-        // The collector is not to blame for a wrong token.
-        ClientError::Refused { status: 401, .. } | ClientError::Token => {
-            Failure::Usage(format!("{error}; see --token-file"))
-        }
-        error => Failure::Runtime(error.to_string()),
-    };
-    let client = Client::new(url, token.as_deref()).map_err(failed)?;
     // Times are those of whoever looks: the collector may be far away.
     let zone = Config::default().zone();
     let shared = Shared::new(client.url().to_string());

@@ -1,6 +1,6 @@
 //! A drawing as pixels, in a PNG.
 //!
-//! Only what charts consist of is drawn: areas and lines without transparency, and the letters of [`letters`]. A whole
+//! Only what charts consist of is drawn: areas and lines without transparency, and the letters of `letters`. A whole
 //! renderer of SVG with its shaping of scripts was a tenth of the program.
 
 use std::io::Write as _;

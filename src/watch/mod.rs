@@ -6,8 +6,7 @@
 //! - [`screen`]: the terminal: taken, drawn on, asked for keys, and given back as it was;
 //! - [`log`]: what is logged while the page is up, which must not be written across it;
 //! - [`board`], [`remote`]: the two sources, a collector in this process and one behind its HTTP API;
-//! - `past`: the last hours from a history;
-//! - [`line`]: a JSON line as a reading.
+//! - `past`: the last hours from a history.
 //!
 //! Whoever draws has a thread of its own: a terminal at the end of a slow line may block for long, and that must hold
 //! up neither a poll nor a sink.
@@ -15,7 +14,6 @@
 pub mod board;
 pub mod curve;
 pub mod draw;
-pub mod line;
 pub mod log;
 pub mod look;
 pub mod page;

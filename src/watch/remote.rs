@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kstar_sink::reading::UnixMillis;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::curve::{Piece, Sample};
-use super::line;
 use super::page::Page;
 use super::screen::Shared;
 use crate::client::{Client, ClientError, Events, ServerEvent};
+use crate::line;
 use crate::overview::{InverterOverview, SinkOverview};
 
 /// How often counts are asked for that no event tells of.
@@ -38,7 +37,7 @@ impl Remote {
         // From here on nothing is missed, whatever is asked for meanwhile.
         let events = client.events("/api/v1/stream").await?;
         look(client, shared).await?;
-        let latest: Vec<Map<String, Value>> = ask(client, "/api/v1/readings/latest").await?;
+        let latest: Vec<Map<String, Value>> = client.fetch("/api/v1/readings/latest").await?;
         shared.change(|page| {
             for reading in latest.iter().filter_map(line::reading) {
                 page.know(Arc::new(reading));
@@ -115,8 +114,8 @@ fn take(page: &mut Page, event: &ServerEvent) {
 
 /// Asks how every inverter and sink is.
 async fn look(client: &Client, shared: &Shared) -> Result<(), ClientError> {
-    let inverters: Vec<InverterOverview> = ask(client, "/api/v1/inverters").await?;
-    let sinks: Vec<SinkOverview> = ask(client, "/api/v1/sinks").await?;
+    let inverters: Vec<InverterOverview> = client.fetch("/api/v1/inverters").await?;
+    let sinks: Vec<SinkOverview> = client.fetch("/api/v1/sinks").await?;
     shared.change(|page| {
         page.set_inverters(inverters, Instant::now());
         page.sinks = sinks;
@@ -126,7 +125,7 @@ async fn look(client: &Client, shared: &Shared) -> Result<(), ClientError> {
 
 /// Asks for the last hours, which a collector without a history does not have.
 async fn past(client: &Client, shared: &Shared) -> Result<(), ClientError> {
-    let rows: Vec<Map<String, Value>> = match ask(client, PAST).await {
+    let rows: Vec<Map<String, Value>> = match client.fetch(PAST).await {
         Ok(rows) => rows,
         Err(ClientError::Refused { status, reason, .. }) => {
             tracing::debug!(status, reason, "the collector shows no history");
@@ -167,20 +166,4 @@ fn piece(row: &Map<String, Value>) -> Option<Piece> {
         mean("battery_soc"),
     ];
     Some(Piece::of_means(&span, means))
-}
-
-/// Asks for something that is JSON.
-async fn ask<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, ClientError> {
-    let answer = client.get(path).await?;
-    if answer.status != 200 {
-        return Err(ClientError::Refused {
-            url: client.url().clone(),
-            status: answer.status,
-            reason: answer.error(),
-        });
-    }
-    serde_json::from_slice(&answer.body).map_err(|error| ClientError::Garbled {
-        url: client.url().clone(),
-        reason: error.to_string(),
-    })
 }

@@ -923,6 +923,43 @@ fn health_is_told_in_one_line_and_by_the_exit_code() {
 }
 
 #[test]
+fn read_shows_what_a_running_collector_has_read_and_polls_nothing() {
+    let roof = Roof::new(2);
+    let served = Served::by(&roof, SECTIONS);
+    served.process.wait_for_printed(2);
+    wait_until("both have answered", || {
+        let both = ["roof1", "roof2"].map(|name| format!("\"inverter\":\"{name}\""));
+        let printed = served.process.printed().join("\n");
+        both.iter().all(|name| printed.contains(name))
+    });
+    let folder = Folder::new();
+    let url = format!("http://{}", served.address);
+    let read = |more: &[&str], code| {
+        let args = [&["read", "--url", &url], more].concat();
+        ended(&mut kstar(folder.path(), args)).expect_code(code)
+    };
+    let lines = read(&["--json"], 0).stdout;
+    assert_eq!(lines.len(), 2);
+    // As the collector itself has written them, sooner or later.
+    wait_until("the lines", || {
+        let printed = served.process.printed();
+        lines.iter().all(|line| printed.contains(line))
+    });
+    let table = read(&["--inverter", "roof2"], 0).out();
+    assert!(table.starts_with(&format!("roof2 at {url}, ")), "{table}");
+    assert!(table.contains("pv_power"), "{table}");
+    let unknown = read(&["--inverter", "cellar"], 1).err();
+    assert!(unknown.contains("no reading of `cellar`"), "{unknown}");
+    for impossible in ["--force", "--device", "--settings"] {
+        let refused = read(&[impossible], 2).err();
+        assert!(refused.contains("cannot be used with"), "{refused}");
+    }
+    served.process.stop().expect_code(0);
+    let gone = read(&[], 1).err();
+    assert!(gone.contains("cannot reach"), "{gone}");
+}
+
+#[test]
 fn check_tells_whether_the_port_is_free_ours_or_somebody_elses() {
     let roof = Roof::new(1);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -123,6 +123,8 @@ fn while_a_collector_polls_the_inverter_nobody_else_does_unless_forced() {
         let pid = format!("process {} polls {}", run.pid(), roof.host());
         assert!(refused.err().contains(&pid), "{refused:#?}");
         assert!(refused.err().contains("--force"), "{refused:#?}");
+        let offers = cfg!(any(feature = "http", feature = "watch"));
+        assert_eq!(refused.err().contains("--url"), offers, "{refused:#?}");
         assert_eq!(refused.out(), "");
         let forced = [&args[..], &["--force"]].concat();
         let forced = ended(&mut kstar(folder.path(), forced)).expect_code(0);
