@@ -318,7 +318,7 @@ mod tests {
 
     #[cfg(feature = "stdout")]
     const ROOF: &str = "state_dir = '/s'\n[[inverter]]\nname = 'roof'\nhost = '192.0.2.1'\n";
-    #[cfg(feature = "stdout")]
+    #[cfg(all(feature = "stdout", any(feature = "sqlite", feature = "mqtt")))]
     const BARN: &str = "[[inverter]]\nname = 'barn'\nhost = '192.0.2.2'\n";
 
     #[test]

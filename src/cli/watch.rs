@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use clap::Args;
 use jiff::tz::TimeZone;
 use kstar_sink::reading::{Event, UnixMillis};
+#[cfg(feature = "http")]
 use kstar_sink::setting::Secret;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
@@ -16,7 +17,9 @@ use tokio::task::JoinSet;
 use super::remote::{RemoteArgs, failed};
 use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment, run};
 use crate::board::Board;
-use crate::client::{Client, Url};
+use crate::client::Client;
+#[cfg(feature = "http")]
+use crate::client::Url;
 use crate::clock::WallClock;
 use crate::collector::{Collector, InverterPlan, Metering};
 use crate::config::{Config, Host, InverterSection};
@@ -209,6 +212,10 @@ fn history_file(_config: &Config) -> Option<PathBuf> {
 pub(super) struct Plan {
     look: Look,
     zone: TimeZone,
+    #[cfg_attr(
+        not(feature = "history"),
+        expect(dead_code, reason = "a build that asks no history")
+    )]
     history: Option<PathBuf>,
 }
 
