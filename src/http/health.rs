@@ -93,7 +93,7 @@ impl Watcher {
         seen.polls
             .retain(|name, _| inverters.iter().any(|entry| entry.name == *name));
         for entry in &inverters {
-            let come = progress(entry);
+            let come = entry.polls.pulse();
             let known = seen.polls.entry(entry.name.clone()).or_insert((come, now));
             if known.0 != come {
                 *known = (come, now);
@@ -200,21 +200,6 @@ fn silence(entry: &InverterEntry) -> Option<String> {
         (_, None) => {
             format!("it has never answered in {without}; `kstar check --connect` tells why")
         }
-    })
-}
-
-/// Grows with everything that polling does.
-fn progress(entry: &InverterEntry) -> u64 {
-    let polls = &entry.polls;
-    [
-        &polls.answered,
-        &polls.silent,
-        &polls.link.requests,
-        &polls.link.greetings,
-    ]
-    .into_iter()
-    .fold(0, |sum, count| {
-        sum.wrapping_add(count.load(Ordering::Relaxed))
     })
 }
 
