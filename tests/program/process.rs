@@ -17,15 +17,16 @@ pub(crate) fn kstar<S: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item
     program(Path::new(env!("CARGO_BIN_EXE_kstar")), folder, args)
 }
 
-/// What has the next word heed SIGHUP, also where whoever runs the tests ignores it, as `nohup` does.
-pub(crate) const HEEDS_HANG_UP: [&str; 2] = ["env", "--default-signal=HUP"];
+/// What has the next word heed signals, also where whoever runs the tests ignores some: `nohup` does SIGHUP, and a shell
+/// without a terminal SIGINT for what it runs in the background.
+pub(crate) const HEEDS_SIGNALS: [&str; 2] = ["env", "--default-signal"];
 
 /// As [`kstar`], without a terminal that could go away, as a service is started.
 pub(crate) fn service<S: AsRef<OsStr>>(
     folder: &Path,
     args: impl IntoIterator<Item = S>,
 ) -> Command {
-    let [env, heeds] = HEEDS_HANG_UP;
+    let [env, heeds] = HEEDS_SIGNALS;
     let words = [heeds, "setsid", env!("CARGO_BIN_EXE_kstar")];
     let mut command = program(Path::new(env), folder, words);
     command.args(args);

@@ -9,7 +9,7 @@ use kstar_collector::simulator::encode::{Figures, Request, running};
 use kstar_collector::simulator::replay::Replay;
 
 use crate::mqtt::{Broker, messages};
-use crate::process::{HEEDS_HANG_UP, Process, ended, kstar, program, service, wait_until};
+use crate::process::{HEEDS_SIGNALS, Process, ended, kstar, program, service, wait_until};
 use crate::world::{BOTH_SINKS, Folder, Roof, Row, assert_same, key, readings, rows};
 
 /// The readings of an inverter by their keys; none is there twice.
@@ -563,7 +563,7 @@ fn a_terminal_that_goes_away_ends_the_program_in_order() {
         "echo $$ > pid; exec {} run 2> log",
         env!("CARGO_BIN_EXE_kstar")
     );
-    let [env, heeds] = HEEDS_HANG_UP;
+    let [env, heeds] = HEEDS_SIGNALS;
     let mut terminal = program(
         env.as_ref(),
         folder.path(),
