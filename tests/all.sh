@@ -10,7 +10,7 @@ say() { printf '\n== %s\n' "$*"; }
 export PATH="$PATH:/usr/sbin:/sbin"
 
 say "Debian packages"
-declare -A packages=([cc]=gcc [strace]=strace [systemd-analyze]=systemd
+declare -A packages=([cc]=gcc [python3]=python3 [strace]=strace [systemd-analyze]=systemd
   [man]=man-db [mandoc]=mandoc [zsh]=zsh [fish]=fish [ip]=iproute2 [mount]=mount [tmux]=tmux
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
   [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics
