@@ -53,11 +53,13 @@ for feature in stdout sqlite mqtt influxdb; do
   cargo test --locked --no-default-features --features "$feature"
 done
 
-say "all tests"
-cargo test --workspace --locked
+cargo build --locked
 
 say "the Home Assistant add-on"
 deploy/home-assistant/test.sh "${CARGO_TARGET_DIR:-target}/debug/kstar"
 
 say "the API against its description"
 tests/api.sh
+
+say "all tests"
+cargo test --workspace --locked
