@@ -3,7 +3,7 @@
 //! What the sink does with brokers that die, refuse and misbehave is tested in `sinks/mqtt`.
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -18,19 +18,23 @@ use kstar_sink::units::Kind;
 use kstar_sink_mqtt::MqttConfig;
 use serde_json::Value;
 
+use crate::modules::free_ip;
 use crate::process::{Process, kstar, wait_until};
 use crate::world::{Folder, Roof};
 
 /// A Mosquitto on a free port, with nothing to remember.
 pub(crate) struct Broker {
     child: Child,
+    ip: Ipv4Addr,
     port: u16,
     folder: Folder,
 }
 
 impl Broker {
     pub(crate) fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        // At an address of its own: a port of 127.0.0.1 may be one that another test has closed, whose collector tries it on.
+        let ip = free_ip();
+        let free = TcpListener::bind((ip, 0)).expect("a port");
         let port = free.local_addr().expect("an address").port();
         drop(free);
         let folder = Folder::new();
@@ -46,7 +50,7 @@ impl Broker {
         };
         folder.write(
             "conf",
-            format!("{user}listener {port} 127.0.0.1\nallow_anonymous true\n"),
+            format!("{user}listener {port} {ip}\nallow_anonymous true\n"),
         );
         // Debian keeps it where only root looks.
         let path = format!("{}:/usr/sbin", std::env::var("PATH").expect("a path"));
@@ -60,17 +64,18 @@ impl Broker {
             .expect("mosquitto is installed; tests/all.sh does that");
         let broker = Self {
             child,
+            ip,
             port,
             folder,
         };
         wait_until("the broker listens", || {
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
+            TcpStream::connect((ip, port)).is_ok()
         });
         broker
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        format!("mqtt://{}:{}", self.ip, self.port)
     }
 
     /// Someone who listens to everything: a line for each message with its quality of service, whether it was
@@ -78,7 +83,7 @@ impl Broker {
     pub(crate) fn listen(&self) -> Process {
         let listener = Process::start(
             Command::new("mosquitto_sub")
-                .args(["-h", "127.0.0.1", "-q", "2", "-t", "#", "-p"])
+                .args(["-h", &self.ip.to_string(), "-q", "2", "-t", "#", "-p"])
                 .arg(self.port.to_string())
                 .args(["-F", "%q %r %t %p"])
                 .stdin(Stdio::null()),
@@ -98,7 +103,7 @@ impl Broker {
 
     pub(crate) fn say(&self, topic: &str, payload: &str) {
         let said = Command::new("mosquitto_pub")
-            .args(["-h", "127.0.0.1", "-t", topic, "-m", payload, "-p"])
+            .args(["-h", &self.ip.to_string(), "-t", topic, "-m", payload, "-p"])
             .arg(self.port.to_string())
             .status();
         assert!(said.expect("mosquitto-clients is installed").success());
@@ -287,7 +292,7 @@ fn a_stop_in_an_outage_ends_within_the_grace_and_other_sinks_never_notice() {
     run.wait_for_log("delivering sink=\"mqtt\"");
     broker.child.kill().expect("killed");
     let reason = run.wait_for_log("cannot deliver");
-    assert!(reason.contains("mqtt://127.0.0.1:"), "{reason}");
+    assert!(reason.contains("mqtt://127."), "{reason}");
     let printed = run.printed().len();
     run.wait_for_printed(printed + 40);
     let begun = Instant::now();
