@@ -1,7 +1,6 @@
 //! A configuration as what is to run, and what changes between two of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -247,19 +246,6 @@ fn of<T: Clone>(changes: &BTreeMap<T, Change>, wanted: Change) -> Vec<T> {
         .collect()
 }
 
-impl fmt::Display for Changes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "started: {}; stopped: {}; replaced: {}; kept: {}",
-            self.listed(Change::Started),
-            self.listed(Change::Stopped),
-            self.listed(Change::Replaced),
-            self.listed(Change::Kept)
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,7 +299,15 @@ mod tests {
     #[cfg(all(feature = "stdout", feature = "sqlite"))]
     fn all_changes(before: &str, after: &str) -> String {
         let (before, after) = (setup(before), setup(after));
-        before.changes(&after, &before.sink_names()).to_string()
+        let changes = before.changes(&after, &before.sink_names());
+        let [started, stopped, replaced, kept] = [
+            Change::Started,
+            Change::Stopped,
+            Change::Replaced,
+            Change::Kept,
+        ]
+        .map(|change| changes.listed(change));
+        format!("started: {started}; stopped: {stopped}; replaced: {replaced}; kept: {kept}")
     }
 
     #[cfg(feature = "stdout")]
