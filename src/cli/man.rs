@@ -52,7 +52,9 @@ fn find<'a>(root: &'a Command, words: &[String]) -> Result<&'a Command, Failure>
                     [] => "it has no commands of its own".to_owned(),
                     names => format!("there are: {}", names.join(", ")),
                 };
-                let of = command.get_bin_name().unwrap_or_default();
+                // The program itself has a name, but nothing before it that it was called by.
+                let called = command.get_bin_name().filter(|name| !name.is_empty());
+                let of = called.unwrap_or(command.get_name());
                 Failure::Usage(format!("`{of}` has no command `{word}`; {there}"))
             })?;
     }

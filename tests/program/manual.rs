@@ -104,6 +104,9 @@ fn one_page_is_shown_by_the_name_of_its_command() {
     let inner = shown(&["man", "meter", "set"]).expect_code(0).out();
     assert!(inner.contains("\n.TH KSTAR-METER-SET 1 "), "{inner}");
     assert!(!inner.contains("\n.SH FILES"), "{inner}");
+    let refused = shown(&["man", "nonsense"]).expect_code(2);
+    let words = "`kstar` has no command `nonsense`; there are: run, ";
+    assert!(refused.err().contains(words), "{refused:#?}");
     let refused = shown(&["man", "meter", "reset"]).expect_code(2);
     assert!(refused.err().contains("there are: set"), "{refused:#?}");
     folder.write("file", "");
