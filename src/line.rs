@@ -29,6 +29,7 @@ pub fn reading(line: &Map<String, Value>) -> Option<Reading> {
         time: UnixMillis(time.as_millisecond()),
         inverter: Arc::new(inverter),
         values,
+        counted: None,
     })
 }
 
@@ -89,6 +90,7 @@ mod tests {
                 time: UnixMillis(1_795_342_530_120),
                 inverter: Arc::new(Inverter { name: "roof".into(), serial: Some("1".into()), model: None }),
                 values,
+                counted: None,
             };
             prop_assert_eq!(again(&reading), reading);
         }

@@ -108,6 +108,7 @@ impl Station {
             time,
             inverter: self.inverter.clone(),
             values,
+            counted: None,
         });
         self.entry.read(reading.clone());
         self.send(Event::Reading(reading));

@@ -439,6 +439,7 @@ fn expected_record(inverter: &str, values: &Values) -> Record {
         time: UnixMillis(0),
         inverter: Inverter::named(inverter),
         values: values.clone(),
+        counted: None,
     }))
 }
 

@@ -258,6 +258,7 @@ mod tests {
                 model: None,
             }),
             values,
+            counted: None,
         };
         let text = serde_json::to_string(&reading).expect("plain data");
         serde_json::from_str(&text).expect("JSON")

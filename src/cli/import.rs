@@ -93,6 +93,7 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
             time,
             inverter: Arc::clone(&inverter),
             values,
+            counted: None,
         }));
         done += 1;
         if written.is_err() || stop.load(Ordering::Relaxed) {

@@ -143,6 +143,7 @@ async fn reading(name: Arc<str>, requester: &mut Requester) -> Result<Reading, N
         time: UnixMillis::from(SystemTime::now()),
         inverter,
         values: reply.content,
+        counted: None,
     })
 }
 

@@ -236,6 +236,7 @@ mod tests {
             time: UnixMillis(0),
             inverter: Inverter::named("roof"),
             values: Values::default(),
+            counted: None,
         })
     }
 

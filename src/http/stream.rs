@@ -146,6 +146,7 @@ mod tests {
             time: UnixMillis(time),
             inverter: Inverter::named("roof"),
             values: Values::default(),
+            counted: None,
         }))
     }
 

@@ -165,6 +165,7 @@ fn captures() -> Vec<(String, Arc<Reading>, Option<Value>)> {
             time: UnixMillis(1_795_305_600_000),
             inverter: Inverter::named("roof"),
             values,
+            counted: None,
         };
         let sharp = std::fs::read_to_string(path.with_extension("kstarsharp.json"));
         let sharp = sharp

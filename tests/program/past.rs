@@ -113,6 +113,7 @@ impl Past<'_> {
                     time: UnixMillis(moment.as_millisecond()),
                     inverter: Arc::clone(&inverter),
                     values,
+                    counted: None,
                 }));
             }
             moment += self.every;

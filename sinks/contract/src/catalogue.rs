@@ -339,6 +339,10 @@ catalogue! {
         battery_discharge_energy_today: KilowattHours<3>, "Battery discharge energy today", Role::Today { of: Quantity::battery_discharge_energy_total };
         /// Energy out of the battery since the meter began.
         battery_discharge_energy_total: KilowattHours<3>, "Battery discharge energy total";
+        /// Energy that the house used today, its back-up output included, by the collector's clock and zone.
+        consumption_energy_today: KilowattHours<3>, "Consumption energy today", Role::Today { of: Quantity::consumption_energy_total };
+        /// Energy that the house has used since the meter began, its back-up output included.
+        consumption_energy_total: KilowattHours<3>, "Consumption energy total";
     }
     Link {
         /// Time from the request to its reply.
@@ -630,6 +634,6 @@ mod tests {
 
     #[test]
     fn a_reading_stays_a_few_hundred_bytes() {
-        assert!(size_of::<Values>() <= 704, "{} bytes", size_of::<Values>());
+        assert!(size_of::<Values>() <= 736, "{} bytes", size_of::<Values>());
     }
 }

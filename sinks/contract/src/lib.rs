@@ -4,6 +4,7 @@
 //!
 //! - [`units`], [`labels`]: values as types;
 //! - [`catalogue`]: every quantity, named once;
+//! - [`counted`]: what was counted from one reading to the next;
 //! - [`reading`]: one poll of one inverter, and what goes over the channel;
 //! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set;
 //! - [`host`]: which hosts are in the user's own network;
@@ -15,6 +16,7 @@
 //! This crate knows no sink, no inverter protocol and no socket.
 
 pub mod catalogue;
+pub mod counted;
 pub mod delivery;
 pub mod disk;
 pub mod driver;

@@ -8,6 +8,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::catalogue::Values;
+use crate::counted::Counted;
 
 /// The version of the form of a JSON line. It rises only when something must break for those who read it.
 pub const SCHEMA: u32 = 1;
@@ -68,6 +69,8 @@ pub struct Reading {
     pub inverter: Arc<Inverter>,
     /// What it said.
     pub values: Values,
+    /// What was counted since the reading before; not shown with the values. Absent where nobody counts.
+    pub counted: Option<Counted>,
 }
 
 /// As one flat JSON object: schema, time, inverter, serial and model where known, then each value that is present.
@@ -143,6 +146,7 @@ mod tests {
                 inverter_clock: Clock::new([2026, 11, 22, 10, 15, 29]),
                 ..Values::default()
             },
+            counted: None,
         };
         assert_eq!(
             serde_json::to_string(&reading).expect("a reading is plain data"),
@@ -156,6 +160,7 @@ mod tests {
             time: UnixMillis(0),
             inverter: Inverter::named("a"),
             values: Values::default(),
+            counted: None,
         };
         assert_eq!(
             serde_json::to_string(&reading).expect("a reading is plain data"),

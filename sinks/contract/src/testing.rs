@@ -67,6 +67,7 @@ fn with_values(
         time: UnixMillis(time),
         inverter: Inverter::named(inverter),
         values,
+        counted: None,
     })
 }
 

@@ -93,6 +93,7 @@ impl Machine {
             time: UnixMillis(time + self.random.i64(0..40)),
             inverter: Arc::clone(&self.inverter),
             values,
+            counted: None,
         })
     }
 }

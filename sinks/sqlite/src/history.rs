@@ -183,6 +183,7 @@ impl History {
                     time: UnixMillis(time),
                     inverter: Arc::clone(&inverter),
                     values,
+                    counted: None,
                 };
                 if each(reading).is_break() {
                     break;

@@ -368,6 +368,7 @@ fn reading(time: i64, [load, grid, today, total]: [Option<i64>; 4]) -> Arc<Readi
         time: UnixMillis(time),
         inverter: Inverter::named("roof"),
         values,
+        counted: None,
     })
 }
 

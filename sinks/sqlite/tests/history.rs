@@ -76,6 +76,7 @@ fn reading(seconds: i64, values: &[(Quantity, i64)]) -> Arc<Reading> {
         time: UnixMillis(BEGIN + seconds * 1000),
         inverter: Inverter::named("roof"),
         values: kstar_sink::catalogue::Values::default(),
+        counted: None,
     };
     for (quantity, raw) in values {
         reading.values.set_raw(*quantity, Some(*raw));

@@ -92,6 +92,7 @@ fn reading(time: i64, values: &[(Quantity, i64)]) -> Arc<Reading> {
         time: UnixMillis(time),
         inverter: Inverter::named("roof"),
         values: Values::default(),
+        counted: None,
     };
     for (quantity, raw) in values {
         reading.values.set_raw(*quantity, Some(*raw));

@@ -129,6 +129,7 @@ fn kse(
         time: UnixMillis(time),
         inverter: Arc::clone(inverter),
         values,
+        counted: None,
     })
 }
 

@@ -213,6 +213,7 @@ fn reading(name: &str, time: UnixMillis) -> Reading {
         time,
         inverter: Inverter::named(name),
         values,
+        counted: None,
     }
 }
 

@@ -292,6 +292,7 @@ impl File {
                     time,
                     inverter,
                     values,
+                    counted: None,
                 })),
                 _ => unreadable.push(last),
             }

@@ -61,5 +61,6 @@ fn reading(inverter: &str, after: i64, quantities: &[Quantity]) -> Reading {
         time: UnixMillis(BEGIN + after),
         inverter: Inverter::named(inverter),
         values,
+        counted: None,
     }
 }

@@ -1,0 +1,183 @@
+//! What was counted from one reading of an inverter to the next.
+//!
+//! Whoever counted says how much; nobody finds it out by comparing two readings. So a counter that is set, a clock that
+//! is set, another inverter under the same name, and readings that overlap or come again add no energy. Only sinks that
+//! keep sums read this; it is not among the values of a reading.
+
+use std::time::Duration;
+
+use crate::catalogue::{Quantity, Role};
+use crate::units::Kind;
+
+/// The counters whose growth is told: every one that does not start anew each day.
+pub const COUNTERS: [Quantity; COUNT] = {
+    let mut counters = [Quantity::ALL[0]; COUNT];
+    let (mut index, mut found) = (0, 0);
+    while index < Quantity::ALL.len() {
+        if is_counted(Quantity::ALL[index]) {
+            counters[found] = Quantity::ALL[index];
+            found += 1;
+        }
+        index += 1;
+    }
+    counters
+};
+
+const COUNT: usize = {
+    let (mut index, mut count) = (0, 0);
+    while index < Quantity::ALL.len() {
+        if is_counted(Quantity::ALL[index]) {
+            count += 1;
+        }
+        index += 1;
+    }
+    count
+};
+
+/// Whether the growth of a quantity is told: it is a counter, and does not start anew each day.
+pub const fn is_counted(quantity: Quantity) -> bool {
+    let description = quantity.description();
+    matches!(description.kind, Kind::Counter) && !matches!(description.role, Role::Today { .. })
+}
+
+/// How much was counted of each counter, in the counter's resolution. Absent for a counter that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts([Option<i64>; COUNT]);
+
+impl Amounts {
+    /// The amount of a counter; never negative. Absent for what is no counter.
+    pub fn of(&self, counter: Quantity) -> Option<i64> {
+        self.iter().find(|(known, _)| *known == counter)?.1
+    }
+
+    /// Sets the amount of a counter; what is no counter has none.
+    pub fn set(&mut self, counter: Quantity, amount: Option<i64>) {
+        for (known, place) in COUNTERS.into_iter().zip(&mut self.0) {
+            if known == counter {
+                *place = amount;
+            }
+        }
+    }
+
+    /// Every counter with its amount, in the catalogue's order.
+    pub fn iter(&self) -> impl Iterator<Item = (Quantity, Option<i64>)> {
+        COUNTERS.into_iter().zip(self.0)
+    }
+
+    /// Adds what was counted at another time. What only one of both knows is taken from that one.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum = match (*sum, more) {
+                (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
+                (sum, more) => sum.or(more),
+            };
+        }
+    }
+}
+
+/// Which account of energy has counted: a random number that is made with it. Amounts of two accounts that cover the
+/// same time of one inverter are the same energy counted twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(pub i64);
+
+/// What was counted since the reading before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Who has counted.
+    pub account: AccountId,
+    /// The number of the reading among those of its account. It rises by time as it really passed, whatever the clock
+    /// says; it may leave out numbers.
+    pub sequence: u64,
+    /// How long that took, up to the reading, by a clock that only runs forwards.
+    pub covers: Duration,
+    /// What was counted, less what [`earlier`](Self::earlier) holds.
+    pub amounts: Amounts,
+    /// What of it belongs to the day before, if a local midnight lies in between.
+    pub earlier: Option<Earlier>,
+}
+
+/// What was counted before a local midnight that lies between two readings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// How long before the reading the midnight was.
+    pub ago: Duration,
+    /// What was counted before.
+    pub amounts: Amounts,
+}
+
+impl Counted {
+    /// Takes over what a reading of the same inverter before this one has counted, since that one is dropped: no energy
+    /// is lost with it. `apart` is the time between the two.
+    pub fn take_over(&mut self, dropped: &Self, apart: Duration) {
+        self.covers = self.covers.saturating_add(dropped.covers);
+        self.amounts.add(&dropped.amounts);
+        let Some(before) = &dropped.earlier else {
+            return;
+        };
+        match &mut self.earlier {
+            Some(earlier) => earlier.amounts.add(&before.amounts),
+            None => {
+                self.earlier = Some(Earlier {
+                    ago: before.ago.saturating_add(apart),
+                    amounts: before.amounts,
+                });
+            }
+        }
+    }
+
+    /// All that was counted, whichever day it belongs to.
+    pub fn all(&self) -> Amounts {
+        let mut all = self.amounts;
+        if let Some(earlier) = &self.earlier {
+            all.add(&earlier.amounts);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn counted(amount: i64, earlier: Option<Earlier>) -> Counted {
+        let mut amounts = Amounts::default();
+        amounts.set(Quantity::pv_energy_total, Some(amount));
+        Counted {
+            account: AccountId(1),
+            sequence: 7,
+            covers: 5 * SECOND,
+            amounts,
+            earlier,
+        }
+    }
+
+    #[test]
+    fn counters_are_what_counts_and_does_not_start_anew_each_day() {
+        assert!(COUNTERS.contains(&Quantity::energy_total));
+        assert!(COUNTERS.contains(&Quantity::pv_energy_total));
+        assert!(!COUNTERS.contains(&Quantity::pv_energy_today));
+        assert!(!COUNTERS.contains(&Quantity::pv_power));
+    }
+
+    #[test]
+    fn what_a_dropped_reading_has_counted_goes_to_the_next_one_and_keeps_its_day() {
+        let earlier = Earlier {
+            ago: SECOND,
+            amounts: counted(3, None).amounts,
+        };
+        let mut next = counted(4, None);
+        next.take_over(&counted(2, Some(earlier.clone())), 5 * SECOND);
+        assert_eq!(next.covers, 10 * SECOND);
+        assert_eq!(next.amounts.of(Quantity::pv_energy_total), Some(6));
+        assert_eq!(
+            next.earlier.as_ref().map(|earlier| earlier.ago),
+            Some(6 * SECOND)
+        );
+        assert_eq!(next.all().of(Quantity::pv_energy_total), Some(9));
+        next.take_over(&counted(2, Some(earlier)), 5 * SECOND);
+        assert_eq!(next.all().of(Quantity::pv_energy_total), Some(14));
+        assert_eq!(next.amounts.of(Quantity::energy_total), None);
+    }
+}
