@@ -10,6 +10,10 @@ use crate::catalogue::{Quantity, Role};
 use crate::units::Kind;
 
 /// The counters whose growth is told: every one that does not start anew each day.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "below the length; evaluated by the compiler"
+)]
 pub const COUNTERS: [Quantity; COUNT] = {
     let mut counters = [Quantity::ALL[0]; COUNT];
     let (mut index, mut found) = (0, 0);
@@ -23,6 +27,10 @@ pub const COUNTERS: [Quantity; COUNT] = {
     counters
 };
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "below the length; evaluated by the compiler"
+)]
 const COUNT: usize = {
     let (mut index, mut count) = (0, 0);
     while index < Quantity::ALL.len() {
