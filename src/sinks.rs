@@ -140,8 +140,10 @@ impl SinkSections {
     pub fn importer(
         &self,
         context: &Context,
+        longest_gap: Option<Duration>,
     ) -> Option<Result<history::Importer, history::HistoryError>> {
-        Some(history::Importer::open(self.sqlite.as_ref()?, context))
+        let sqlite = self.sqlite.as_ref()?;
+        Some(history::Importer::open(sqlite, context, longest_gap))
     }
 
     /// Publishes to an MQTT broker: in place of the configuration's, or as a sink of its own. The error never shows the

@@ -63,7 +63,7 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let rows = old.rows()?;
     let mut importer = config
         .sinks
-        .importer(&context)
+        .importer(&context, None)
         .ok_or_else(|| no_history("and import again"))??;
     let into = importer.path().display().to_string();
 
@@ -76,7 +76,8 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
         let part = importer.add(batch)?;
         all.new += part.new;
         all.there += part.there;
-        all.different += part.different;
+        all.moved += part.moved;
+        all.dropped += part.dropped;
         batch.clear();
         std::thread::sleep(PAUSE);
         Ok::<_, Failure>(())
@@ -160,17 +161,24 @@ fn show(
     let Imported {
         new,
         there,
-        different,
+        moved,
+        dropped,
     } = imported;
     writeln!(
         out,
         "{}: {new} readings of {inverter} written to {into}, {there} were there already",
         args.old.display()
     )?;
-    if different > 0 {
+    if moved > 0 {
         writeln!(
             out,
-            "{different} left out: another reading of the same time was there"
+            "{moved} of them stand some milliseconds later: another reading of their time was there"
+        )?;
+    }
+    if dropped > 0 {
+        writeln!(
+            out,
+            "{dropped} left out: a thousand other readings of their time were there"
         )?;
     }
     for LeftOut {

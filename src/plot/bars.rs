@@ -246,6 +246,7 @@ mod tests {
             zone,
             inverters: vec![Arc::from("roof"), Arc::from("garage")],
             currency: None,
+            unknown: Vec::new(),
             peaks: Vec::new(),
         }
     }

@@ -1,5 +1,8 @@
 //! From a history's buckets to a report.
 //!
+//! An energy is what was counted in its time, as those told who did; nothing is found out by comparing readings. Only where
+//! nobody has counted, power times the time in which it is known stands for it.
+//!
 //! Buckets are as long as the report allows: days for all but a day itself, shorter ones only where a tariff has prices
 //! by the hour. So a report over ten years reads some thousand rows, and never a reading.
 
@@ -11,22 +14,18 @@ use jiff::tz::TimeZone;
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::reading::UnixMillis;
 
-use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject};
+use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject, TimeUnknown};
 use crate::period::{Calendar, day_of, local, midnight, timestamp};
-use crate::sinks::history::{Aggregate, Bucket, History, HistoryError, Level, StoredInverter};
+use crate::sinks::history::{
+    Aggregate, Bucket, History, HistoryError, Level, SetApart, StoredInverter,
+};
 use crate::tariff::{Step, Tariff};
 
 const HOUR: i64 = 3_600_000;
 const SECONDS_PER_HOUR: f64 = 3600.0;
 
-/// A counter adds up the very readings that the power is known from, so it cannot have grown by less, roundings apart.
-/// Where it has, it was not there for all of the time: a meter that was new on that day.
-fn falls_short(counted: f64, added_up: f64) -> bool {
-    added_up > counted * 1.05 + 0.01
-}
-
 /// What a bucket is asked for. [`figures`] takes them in this order.
-const QUANTITIES: [Quantity; 12] = [
+const QUANTITIES: [Quantity; 13] = [
     Quantity::pv_power,
     Quantity::load_power,
     Quantity::backup_power,
@@ -34,7 +33,18 @@ const QUANTITIES: [Quantity; 12] = [
     Quantity::grid_export_power,
     Quantity::battery_charge_power,
     Quantity::battery_discharge_power,
+    COUNTERS[0],
+    COUNTERS[1],
+    COUNTERS[2],
+    COUNTERS[3],
+    COUNTERS[4],
+    COUNTERS[5],
+];
+
+/// The counters that energies are taken from.
+const COUNTERS: [Quantity; 6] = [
     Quantity::pv_energy_total,
+    Quantity::consumption_energy_total,
     Quantity::grid_import_energy_total,
     Quantity::grid_export_energy_total,
     Quantity::battery_charge_energy_total,
@@ -86,7 +96,11 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
     let level = level(question);
     let mut peaks = Vec::new();
     let mut has_samples = false;
+    let mut unknown = Vec::new();
     for inverter in question.inverters {
+        if let Some(apart) = history.set_apart(&inverter.name, &COUNTERS)? {
+            unknown.push(TimeUnknown::of(&inverter.name, apart));
+        }
         let mut highest: Option<(f64, Range<UnixMillis>)> = None;
         // Buckets come in the order of time, so the part of one is that of the one before or a later one.
         let mut later = parts.iter_mut().peekable();
@@ -162,6 +176,7 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
             .collect(),
         sum: part(span, sum),
         peaks,
+        unknown,
     }))
 }
 
@@ -233,6 +248,31 @@ fn time_of_peak(
     Ok(highest.1)
 }
 
+impl TimeUnknown {
+    fn of(inverter: &str, apart: SetApart) -> Self {
+        let mut energies = apart.counted.into_iter().map(|kwh| {
+            kwh.map(|kwh| Energy {
+                kwh,
+                origin: Origin::Counter,
+            })
+        });
+        let mut next = || energies.next().flatten();
+        Self {
+            inverter: Arc::from(inverter),
+            readings: apart.readings,
+            span: apart.first..apart.last,
+            flows: Flows {
+                production: next(),
+                consumption: next(),
+                import: next(),
+                export: next(),
+                stored: next(),
+                drawn: next(),
+            },
+        }
+    }
+}
+
 /// What a bucket with [`QUANTITIES`] comes to, without money.
 fn figures(bucket: &Bucket) -> Figures {
     let covered = bucket.covered.as_secs_f64();
@@ -251,6 +291,7 @@ fn figures(bucket: &Bucket) -> Figures {
     };
     let [
         pv_counter,
+        consumption_counter,
         import_counter,
         export_counter,
         charge_counter,
@@ -260,30 +301,23 @@ fn figures(bucket: &Bucket) -> Figures {
         return Figures::default();
     };
     let energy = |counter, power| {
-        let (kwh, origin) = match (counted(counter), added_up(power, covered)) {
-            (Some(counted), Some(added_up)) if falls_short(counted, added_up) => {
-                (added_up, Origin::Power)
-            }
-            (Some(counted), _) => (counted, Origin::Counter),
-            (None, added_up) => (added_up?, Origin::Power),
+        let (kwh, origin) = match counted(counter) {
+            Some(counted) => (counted, Origin::Counter),
+            None => (power?, Origin::Power),
         };
         Some(Energy { kwh, origin })
     };
+    let power = |power| added_up(power, covered);
     // An inverter without a back-up output has the load alone.
-    let consumption = added_up(load, covered)
-        .map(|load| load + added_up(backup, covered).unwrap_or_default())
-        .map(|kwh| Energy {
-            kwh,
-            origin: Origin::Power,
-        });
+    let used = power(load).map(|load| load + power(backup).unwrap_or_default());
     Figures {
         flows: Flows {
-            production: energy(pv_counter, pv),
-            consumption,
-            import: energy(import_counter, import),
-            export: energy(export_counter, export),
-            stored: energy(charge_counter, charge),
-            drawn: energy(discharge_counter, discharge),
+            production: energy(pv_counter, power(pv)),
+            consumption: energy(consumption_counter, used),
+            import: energy(import_counter, power(import)),
+            export: energy(export_counter, power(export)),
+            stored: energy(charge_counter, power(charge)),
+            drawn: energy(discharge_counter, power(discharge)),
         },
         money: Money::default(),
         peak_watts: match pv {
@@ -380,6 +414,7 @@ mod tests {
         let mut values = vec![measured(1000.0); 7];
         values.extend([
             Some(Aggregate::Counted { grown: 0.75 }),
+            None,
             Some(Aggregate::Counted { grown: 0.2 }),
             None,
             None,
@@ -390,8 +425,8 @@ mod tests {
         assert_eq!(flows.production, of(0.75, Origin::Counter));
         assert_eq!(
             flows.import,
-            of(0.5, Origin::Power),
-            "a counter that began later"
+            of(0.2, Origin::Counter),
+            "what was counted, whatever power and time come to: a clock may be wrong"
         );
         assert_eq!(flows.export, of(0.5, Origin::Power));
         assert_eq!(flows.consumption, of(1.0, Origin::Power));
@@ -399,7 +434,7 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_absent() {
-        let mut values = vec![None; 12];
+        let mut values = vec![None; 13];
         values[1] = measured(600.0);
         let figures = figures(&bucket(values));
         assert_eq!(figures.flows.production, None);

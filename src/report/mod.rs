@@ -2,12 +2,12 @@
 //!
 //! All energies are in kWh and positive. Where they come from:
 //!
-//! - production is what the panels gave (`pv_energy_total`, else the integral of `pv_power`);
+//! - production is what the panels gave (counted as `pv_energy_total`, else the integral of `pv_power`);
 //! - import and export are what crossed the grid connection (`grid_import_energy_total`, `grid_export_energy_total`, else
 //!   the integrals of `grid_import_power` and `grid_export_power`);
 //! - stored and drawn are what went into the battery and came out of it (`battery_charge_energy_total`,
 //!   `battery_discharge_energy_total`, else the integrals of `battery_charge_power` and `battery_discharge_power`);
-//! - consumption is what the house used: the integral of `load_power + backup_power`.
+//! - consumption is what the house used (`consumption_energy_total`, else the integral of `load_power + backup_power`).
 //!
 //! What follows from them:
 //!
@@ -294,6 +294,21 @@ pub struct Report {
     pub sum: Part,
     /// The highest power of each inverter's panels.
     pub peaks: Vec<Peak>,
+    /// What was counted at times that nobody knows, since the clock was wrong; it is in no part and not in the sum.
+    pub unknown: Vec<TimeUnknown>,
+}
+
+/// What an inverter's readings have counted that are set apart.
+#[derive(Clone, Debug)]
+pub struct TimeUnknown {
+    /// Which inverter.
+    pub inverter: Arc<str>,
+    /// How many readings.
+    pub readings: u64,
+    /// The times that the first and the last of them have.
+    pub span: Range<UnixMillis>,
+    /// What they have counted.
+    pub flows: Flows,
 }
 
 #[cfg(test)]

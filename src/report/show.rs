@@ -137,6 +137,27 @@ fn remarks(report: &Report) -> Vec<String> {
             time.strftime("%Y-%m-%d %H:%M")
         ));
     }
+    for unknown in &report.unknown {
+        let energies: Vec<String> = unknown
+            .flows
+            .named()
+            .into_iter()
+            .filter_map(|(name, energy)| Some(format!("{name} {} kWh", number(energy?.kwh, 2))))
+            .collect();
+        let energies = match &energies[..] {
+            [] => "no energy".to_owned(),
+            energies => energies.join(", "),
+        };
+        let date = |moment| local(moment, &report.zone).strftime("%Y-%m-%d").to_string();
+        remarks.push(format!(
+            "Time unknown: {} readings of {} from when the clock was wrong ({} to {}), not in the sums: {energies}. \
+             `kstar history repair` shows what can be done",
+            unknown.readings,
+            unknown.inverter,
+            date(unknown.span.start),
+            date(unknown.span.end),
+        ));
+    }
     let flows = &report.sum.figures.flows;
     if let Some(losses) = flows.losses() {
         remarks.push(format!("Losses    {} kWh", number(losses, 2)));
@@ -209,7 +230,18 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
         currency: Option<&'a str>,
         sum: PartAsJson<'a>,
         peaks: Vec<Peak<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        time_unknown: Vec<Unknown<'a>>,
         parts: Vec<PartAsJson<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Unknown<'a> {
+        inverter: &'a str,
+        readings: u64,
+        first: String,
+        last: String,
+        #[serde(flatten)]
+        energies: BTreeMap<&'static str, Plain>,
     }
     #[derive(Serialize)]
     struct Peak<'a> {
@@ -233,6 +265,22 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
                 inverter: &peak.inverter,
                 power: rounded(peak.watts, 2),
                 time: peak.time.to_string(),
+            })
+            .collect(),
+        time_unknown: report
+            .unknown
+            .iter()
+            .map(|unknown| Unknown {
+                inverter: &unknown.inverter,
+                readings: unknown.readings,
+                first: unknown.span.start.to_string(),
+                last: unknown.span.end.to_string(),
+                energies: unknown
+                    .flows
+                    .named()
+                    .into_iter()
+                    .filter_map(|(name, energy)| Some((name, rounded(energy?.kwh, 3))))
+                    .collect(),
             })
             .collect(),
         parts: report.parts.iter().map(PartAsJson).collect(),
@@ -383,6 +431,7 @@ mod tests {
                 coverage: Some(0.665),
             },
             parts,
+            unknown: Vec::new(),
             peaks: vec![Peak {
                 watts: 3947.49,
                 inverter: Arc::from("roof"),

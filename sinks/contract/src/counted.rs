@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::catalogue::{Quantity, Role};
+use crate::catalogue::{Quantity, Role, Values};
 use crate::units::Kind;
 
 /// The counters whose growth is told: every one that does not start anew each day.
@@ -47,6 +47,44 @@ pub const fn is_counted(quantity: Quantity) -> bool {
     let description = quantity.description();
     matches!(description.kind, Kind::Counter) && !matches!(description.role, Role::Today { .. })
 }
+
+/// The power whose energy a counter counts, in hundredths of a watt and never negative, as far as a reading tells it. The
+/// inverter's own counters count what no single power tells. The house's consumption is that of its back-up output too,
+/// where there is one.
+pub fn power(counter: Quantity, values: &Values) -> Option<i64> {
+    let hundredths = |quantity: Quantity| {
+        let raw = values.raw(quantity)?;
+        match quantity.description().decimals {
+            0 => raw.checked_mul(100),
+            1 => raw.checked_mul(10),
+            _ => Some(raw),
+        }
+    };
+    let power = match counter {
+        Quantity::pv_energy_total => hundredths(Quantity::pv_power),
+        Quantity::grid_import_energy_total => hundredths(Quantity::grid_import_power),
+        Quantity::grid_export_energy_total => hundredths(Quantity::grid_export_power),
+        Quantity::battery_charge_energy_total => hundredths(Quantity::battery_charge_power),
+        Quantity::battery_discharge_energy_total => hundredths(Quantity::battery_discharge_power),
+        Quantity::consumption_energy_total => {
+            let backup = hundredths(Quantity::backup_power).unwrap_or(0);
+            hundredths(Quantity::load_power)?.checked_add(backup)
+        }
+        _ => None,
+    };
+    Some(power?.max(0))
+}
+
+/// The powers that [`power`] asks for.
+pub const POWERS: [Quantity; 7] = [
+    Quantity::pv_power,
+    Quantity::grid_import_power,
+    Quantity::grid_export_power,
+    Quantity::battery_charge_power,
+    Quantity::battery_discharge_power,
+    Quantity::load_power,
+    Quantity::backup_power,
+];
 
 /// How much was counted of each counter, in the counter's resolution. Absent for a counter that is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

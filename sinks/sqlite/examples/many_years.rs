@@ -110,7 +110,7 @@ fn importer(path: &Path) -> Importer {
         path: Some(path.to_owned()),
         ..SqliteConfig::default()
     };
-    Importer::open(&config, &context).unwrap()
+    Importer::open(&config, &context, None).unwrap()
 }
 
 /// The median time that one reading in a transaction of its own takes.

@@ -1,6 +1,7 @@
 //! The columns of a table of samples that some quantities need, and rows as values.
 
 use kstar_sink::catalogue::{Derivation, Quantity, Values};
+use kstar_sink::counted::{Amounts, COUNTERS};
 use rusqlite::{Connection, Row, Statement};
 
 use crate::schema;
@@ -8,7 +9,11 @@ use crate::schema;
 /// The columns that some quantities need, of those that the file has.
 pub(crate) struct Columns {
     id: i64,
+    /// What the file has.
+    there: Vec<String>,
     quantities: Vec<Quantity>,
+    /// The counters of which is read how much was counted.
+    counters: Vec<Quantity>,
 }
 
 impl Columns {
@@ -22,11 +27,25 @@ impl Columns {
         for quantity in quantities {
             sources(*quantity, &mut needed);
         }
-        needed.retain(|quantity| there.iter().any(|column| column == quantity.name()));
+        needed.retain(|quantity| schema::sample_value(id, *quantity, &there).is_some());
         Ok(Self {
             id,
+            there,
             quantities: needed,
+            counters: Vec::new(),
         })
+    }
+
+    /// The same, and what was counted of these counters: for [`counted`](Self::counted).
+    pub(crate) fn with_counted(self, wanted: impl Fn(Quantity) -> bool) -> Self {
+        let counters = COUNTERS.into_iter().filter(|counter| {
+            let column = schema::counted(*counter);
+            wanted(*counter) && self.there.contains(&column)
+        });
+        Self {
+            counters: counters.collect(),
+            ..self
+        }
     }
 
     /// Asks for samples: the rows are for [`read`](Self::read).
@@ -43,8 +62,18 @@ impl Columns {
         let mut values = "time".to_owned();
         for quantity in &self.quantities {
             values += ", ";
-            values += &schema::sample_value(self.id, *quantity);
+            values += &schema::sample_value(self.id, *quantity, &self.there)
+                .unwrap_or_else(|| "NULL".to_owned());
         }
+        for counter in &self.counters {
+            values += ", ";
+            values += &schema::quoted(&schema::counted(*counter));
+        }
+        values += if self.there.iter().any(|column| column == schema::ACCOUNT) {
+            ", account"
+        } else {
+            ", NULL"
+        };
         format!(
             "SELECT {values} FROM {} {condition}",
             schema::samples(self.id)
@@ -59,6 +88,16 @@ impl Columns {
         }
         values.derive_absent();
         Ok((row.get(0)?, values))
+    }
+
+    /// What was counted since the reading before, and by which account where that is told.
+    pub(crate) fn counted(&self, row: &Row<'_>) -> rusqlite::Result<(Amounts, Option<i64>)> {
+        let mut amounts = Amounts::default();
+        let first = 1 + self.quantities.len();
+        for (index, counter) in (first..).zip(&self.counters) {
+            amounts.set(*counter, row.get(index)?);
+        }
+        Ok((amounts, row.get(first + self.counters.len())?))
     }
 }
 

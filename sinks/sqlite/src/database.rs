@@ -5,23 +5,26 @@ use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::Reading;
+use kstar_sink::counted::AccountId;
+use kstar_sink::reading::{Reading, UnixMillis};
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };
 
+use crate::accounts::Origin;
 use crate::columns::given;
 use crate::failure::Failure;
-use crate::known::KnownInverter;
+use crate::known::{Inserted, KnownInverter};
 use crate::level::Level;
+use crate::moments::{self, Moments, SetBack};
 use crate::place::{FileId, files, log_of};
-use crate::retention::Retention;
+use crate::recount;
+use crate::retention::{KeepFor, Retention};
 use crate::schema;
 use crate::settings::Settings;
-use crate::sums::{Source, Sums, mark_stale};
+use crate::sums::{Source, Sums, mark_stale, newest as newest_before};
 use crate::widen::{add_missing, check_owner, inverters, refresh_views, widen};
 
 /// The page cache, in KiB: all that appending touches, and little of the memory of a small machine. Enough for reading too,
@@ -50,10 +53,15 @@ pub(crate) struct Database {
     settings: Settings,
     /// Which files these are, to notice when others stand at their place.
     files: [FileId; 2],
-    columns: Vec<String>,
     inverters: HashMap<Arc<str>, KnownInverter>,
     /// Changes when another program has written to the file.
     version: i64,
+    origin: Origin,
+    moments: Moments,
+    /// The number of the last reading of each account: a lower one is late.
+    sequences: HashMap<AccountId, u64>,
+    /// What another collector has written last of an inverter, and since when that is so.
+    rivals: HashMap<Arc<str>, (Option<i64>, Instant)>,
 }
 
 /// What became of readings.
@@ -61,8 +69,19 @@ pub(crate) struct Database {
 pub(crate) struct Written<'a> {
     /// How many were not there yet.
     pub(crate) new: usize,
-    /// Those whose key has other values already.
-    pub(crate) conflicts: Vec<&'a Reading>,
+    /// Those whose time other readings had, and the time that each was written with; none if there was no free one near.
+    pub(crate) moved: Vec<(&'a Reading, Option<UnixMillis>)>,
+    /// Readings that are set apart since the clock has gone back.
+    pub(crate) apart: Vec<SetApart>,
+}
+
+/// Readings of one inverter that came when the clock was wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetApart {
+    pub(crate) inverter: Arc<str>,
+    pub(crate) readings: u64,
+    /// The time of the first and of the last.
+    pub(crate) span: (UnixMillis, UnixMillis),
 }
 
 impl Database {
@@ -71,6 +90,7 @@ impl Database {
         patience: Duration,
         create: OpenFlags,
         settings: &Settings,
+        origin: Origin,
     ) -> Result<Self, Failure> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
         let mut connection = Connection::open_with_flags(path, flags)?;
@@ -90,15 +110,34 @@ impl Database {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
-        let columns = widen(&mut connection, settings)?;
+        let moments = if connection.table_exists(None, "setting")? {
+            Moments::read(&connection)?
+        } else {
+            Moments::default()
+        };
+        // What is brought from elsewhere says nothing of the present, and is judged when all of it is there.
+        let apart = if origin.imported {
+            i64::MAX
+        } else {
+            moments.apart()
+        };
+        let settings = Settings {
+            apart,
+            ..settings.clone()
+        };
+        widen(&mut connection, &settings)?;
+        let moments = moments.or_trusted(shown_time(&connection)?);
         Ok(Self {
             path: path.to_owned(),
             connection,
-            settings: settings.clone(),
+            settings,
             files: files(path).ok_or(Failure::Replaced)?,
-            columns,
             inverters: HashMap::new(),
             version: 0,
+            origin,
+            moments,
+            sequences: HashMap::new(),
+            rivals: HashMap::new(),
         })
     }
 
@@ -115,60 +154,177 @@ impl Database {
     pub(crate) fn write<'a>(
         &mut self,
         readings: &'a [Arc<Reading>],
-    ) -> rusqlite::Result<Written<'a>> {
+    ) -> Result<Written<'a>, Failure> {
+        let (moments, apart) = (self.moments.clone(), self.settings.apart);
         let written = self.try_write(readings);
         if written.is_err() {
             // What was learnt in a transaction that did not happen.
             self.inverters.clear();
+            (self.moments, self.settings.apart) = (moments, apart);
+        } else {
+            for counted in readings
+                .iter()
+                .filter_map(|reading| reading.counted.as_ref())
+            {
+                let last = self.sequences.entry(counted.account).or_default();
+                *last = counted.sequence.max(*last);
+            }
         }
         written
     }
 
-    fn try_write<'a>(&mut self, readings: &'a [Arc<Reading>]) -> rusqlite::Result<Written<'a>> {
+    /// Writes down what time it is, for those who ask the file and for the next start.
+    pub(crate) fn keep_moments(&self) -> rusqlite::Result<()> {
+        if self.origin.imported {
+            return Ok(());
+        }
+        self.moments.write(&self.connection)
+    }
+
+    /// Notes how long samples are kept. If that is less than before, the newest sample that is not after the clock is taken
+    /// for the present: somebody wants room.
+    pub(crate) fn heed(
+        &mut self,
+        retention: &Retention,
+        clock: UnixMillis,
+    ) -> rusqlite::Result<()> {
+        let keep = match retention.samples {
+            KeepFor::Forever => i64::MAX,
+            KeepFor::Span(span) => i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
+        };
+        let before: Option<i64> = self
+            .connection
+            .query_row(
+                "SELECT value FROM setting WHERE name = 'keep_raw'",
+                [],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if before == Some(keep) {
+            return Ok(());
+        }
+        self.connection.execute(
+            "INSERT INTO setting (name, value) VALUES ('keep_raw', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1",
+            [keep],
+        )?;
+        if before.is_some_and(|before| keep < before) {
+            self.trust_newest(clock)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the newest sample that is not after the clock for the present.
+    pub(crate) fn trust_newest(&mut self, clock: UnixMillis) -> rusqlite::Result<()> {
+        let mut newest: Option<i64> = None;
+        for id in inverters(&self.connection)? {
+            let of_this = newest_before(&self.connection, id, clock.0.saturating_add(1))?;
+            newest = newest.max(of_this);
+        }
+        let mut moments = Moments::read(&self.connection)?;
+        if let Some(newest) = newest {
+            moments.trust(newest);
+            moments.write(&self.connection)?;
+        }
+        if !self.origin.imported {
+            self.settings.apart = moments.apart();
+            self.inverters.clear();
+        }
+        self.moments = moments;
+        Ok(())
+    }
+
+    fn try_write<'a>(&mut self, readings: &'a [Arc<Reading>]) -> Result<Written<'a>, Failure> {
         let Self {
             connection,
             settings,
-            columns,
             inverters,
             version,
+            origin,
+            moments,
+            sequences,
+            rivals,
             ..
         } = self;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let now = transaction.query_row("PRAGMA data_version", [], |row| row.get(0))?;
-        if now != *version {
-            *version = now;
+        let data_version = transaction.query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        if data_version != *version {
+            *version = data_version;
             inverters.clear();
         }
         let mut written = Written::default();
         let mut changed: HashMap<i64, Vec<Range<i64>>> = HashMap::new();
         for reading in readings {
-            let given = given(&reading.values);
-            let missing = |(quantity, _): &&(Quantity, i64)| {
-                !columns.iter().any(|column| column == quantity.name())
-            };
-            let missing: Vec<String> = given
-                .iter()
-                .filter(missing)
-                .map(|(quantity, _)| quantity.name().to_owned())
-                .collect();
-            if !missing.is_empty() {
-                columns.extend(missing);
-                *columns = add_columns(&transaction, columns)?;
-                inverters.clear();
-            }
-            let known = match inverters.entry(Arc::clone(&reading.inverter.name)) {
-                Entry::Occupied(known) if known.get().covers(&reading.inverter) => known.into_mut(),
-                entry => {
-                    let known = KnownInverter::register(&transaction, &reading.inverter, columns)?;
-                    entry.insert_entry(known).into_mut()
+            let is_late = reading.counted.as_ref().is_some_and(|counted| {
+                sequences
+                    .get(&counted.account)
+                    .is_some_and(|last| counted.sequence <= *last)
+            });
+            if !origin.imported && !is_late {
+                let before = settings.apart;
+                let set_back = moments.follow(reading.time.0, Instant::now());
+                settings.apart = moments.apart();
+                if let Some(set_back) = set_back {
+                    written.apart =
+                        set_apart(&transaction, settings.apart, reading.time, set_back)?;
+                    moments.write(&transaction)?;
                 }
-            };
-            let spans = changed.entry(known.id).or_default();
-            if known.insert(&transaction, reading, &given)? {
-                written.new += 1;
-                known.note(&transaction, reading, settings, spans)?;
-            } else if !known.has_same(&transaction, reading, &given)? {
-                written.conflicts.push(&**reading);
+                // What is the newest sample may be another one then.
+                if settings.apart.abs_diff(before) > moments::A_DAY.unsigned_abs() {
+                    for (_, known) in inverters.drain() {
+                        if let Some(newest) = known.newest() {
+                            let open = Level::FiveMinutes.around(newest, &settings.zone);
+                            mark_stale(&transaction, known.id, Source::Samples, open)?;
+                        }
+                    }
+                }
+            }
+            let given = given(&reading.values);
+            loop {
+                let known = match inverters.entry(Arc::clone(&reading.inverter.name)) {
+                    Entry::Occupied(known) if known.get().covers(&reading.inverter) => {
+                        known.into_mut()
+                    }
+                    entry => {
+                        let known =
+                            KnownInverter::register(&transaction, &reading.inverter, settings)?;
+                        entry.insert_entry(known).into_mut()
+                    }
+                };
+                if !origin.imported
+                    && let Some(counted) = &reading.counted
+                    && known.accounts.rival_of(counted.account)
+                {
+                    let newest = known.newest();
+                    let seen = rivals
+                        .entry(Arc::clone(&reading.inverter.name))
+                        .and_modify(|seen| {
+                            if seen.0 != newest {
+                                *seen = (newest, Instant::now());
+                            }
+                        })
+                        .or_insert_with(|| (newest, Instant::now()));
+                    if seen.1.elapsed() < settings.patience_with_rivals() {
+                        return Err(Failure::Rival(Arc::clone(&reading.inverter.name)));
+                    }
+                }
+                let spans = changed.entry(known.id).or_default();
+                match known.insert(&transaction, reading, &given, settings, *origin, spans)? {
+                    Inserted::Needs(columns) => {
+                        add_missing(&transaction, &schema::samples(known.id), &columns)?;
+                        refresh_views(&transaction)?;
+                        inverters.remove(&reading.inverter.name);
+                        continue;
+                    }
+                    Inserted::There => {}
+                    Inserted::Crowded => written.moved.push((&**reading, None)),
+                    Inserted::At(time) => {
+                        written.new += 1;
+                        if time != reading.time.0 {
+                            written.moved.push((&**reading, Some(UnixMillis(time))));
+                        }
+                    }
+                }
+                break;
             }
         }
         for (id, spans) in changed {
@@ -202,14 +358,10 @@ impl Database {
         let Some((id, source, begin, end)) = next else {
             return Ok(false);
         };
-        let source = if source == Source::Samples.name() {
-            Source::Samples
-        } else {
-            Source::FiveMinutes
-        };
+        let source = Source::named(&source);
         // What is empty is passed over at once.
         let (table, key, step) = match source {
-            Source::Samples => (schema::samples(id), "time", STEP),
+            Source::Uncounted | Source::Samples => (schema::samples(id), "time", STEP),
             Source::FiveMinutes => (
                 schema::buckets(Level::FiveMinutes, id),
                 "\"begin\"",
@@ -221,9 +373,19 @@ impl Database {
             [begin],
             |row| row.get(0),
         )?;
+        // What was counted elsewhere belongs to buckets without a sample, too.
+        let spread: Option<i64> = match source {
+            Source::Samples => transaction.query_row(
+                "SELECT min(max(\"begin\", ?2)) FROM spread WHERE inverter = ?1 AND \"end\" > ?2",
+                (id, begin),
+                |row| row.get(0),
+            )?,
+            Source::Uncounted | Source::FiveMinutes => None,
+        };
+        let first = first.into_iter().chain(spread).min();
         let from = first.map(|first| {
             let level = match source {
-                Source::Samples => Level::FiveMinutes,
+                Source::Uncounted | Source::Samples => Level::FiveMinutes,
                 Source::FiveMinutes => Level::Day,
             };
             level.around(first, &self.settings.zone).start.max(begin)
@@ -231,14 +393,19 @@ impl Database {
         let until = from.map_or(end, |from| {
             let until = from.saturating_add(step).min(end);
             match source {
-                Source::Samples => until,
+                Source::Uncounted | Source::Samples => until,
                 Source::FiveMinutes => Level::Day
                     .around(until, &self.settings.zone)
                     .start
                     .max(Level::Day.around(from, &self.settings.zone).end),
             }
         });
-        if let Some(from) = from.filter(|from| *from < end)
+        if source == Source::Uncounted {
+            if let Some(from) = from.filter(|from| *from < end) {
+                recount::count(&transaction, &self.settings, id, &(from..until))?;
+                mark_stale(&transaction, id, Source::Samples, from..until)?;
+            }
+        } else if let Some(from) = from.filter(|from| *from < end)
             && let Some(sums) = Sums::load(&transaction, &self.settings, id)?
         {
             // Before the first five minutes there may be a day of another zone that holds them.
@@ -256,6 +423,8 @@ impl Database {
             .execute(params![id, source.name(), begin])?;
         if until < end && from.is_some_and(|from| from < end) {
             mark_stale(&transaction, id, source, until..end)?;
+        } else if source == Source::Uncounted {
+            recount::finish(&transaction, id)?;
         }
         transaction.commit()?;
         Ok(true)
@@ -276,7 +445,10 @@ impl Database {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let more = retention.delete_some(&transaction, &self.settings.zone)?;
+        let more = match self.moments.trusted() {
+            Some(trusted) => retention.delete_some(&transaction, &self.settings.zone, trusted)?,
+            None => false,
+        };
         transaction.commit()?;
         Ok(more)
     }
@@ -301,15 +473,70 @@ impl Database {
     }
 }
 
-/// Gives every table of samples the columns that it has not; gives the columns that all have then.
-fn add_columns(transaction: &Transaction<'_>, columns: &[String]) -> rusqlite::Result<Vec<String>> {
-    let ids = inverters(transaction)?;
-    for id in &ids {
-        let table = schema::samples(*id);
-        add_missing(transaction, &table, columns)?;
+/// The time that a file of an earlier version shows, which knows of no trusted moment: some samples that a wrong clock has
+/// stamped do not change it.
+fn shown_time(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    const NEWER: u32 = 1000;
+    let mut shown: Option<i64> = None;
+    for id in inverters(connection)? {
+        let of_this = connection
+            .query_row(
+                &format!(
+                    "SELECT time FROM {} ORDER BY time DESC LIMIT 1 OFFSET {NEWER}",
+                    schema::samples(id)
+                ),
+                [],
+                |row| row.get(0),
+            )
+            .optional()?;
+        shown = shown.max(of_this);
     }
-    refresh_views(transaction, &ids, columns)?;
-    Ok(columns.to_vec())
+    Ok(shown)
+}
+
+/// Sets samples apart that come from a time when the clock was wrong, now that it has gone back: nothing is changed in them.
+fn set_apart(
+    transaction: &Transaction<'_>,
+    apart: i64,
+    since: UnixMillis,
+    set_back: SetBack,
+) -> rusqlite::Result<Vec<SetApart>> {
+    let mut all = Vec::new();
+    for id in inverters(transaction)? {
+        let table = schema::samples(id);
+        let (readings, first, last): (i64, Option<i64>, Option<i64>) = transaction.query_row(
+            &format!("SELECT count(*), min(time), max(time) FROM {table} WHERE time >= ?"),
+            [apart],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        let (Some(first), Some(last)) = (first, last) else {
+            continue;
+        };
+        // Totals before them may begin anew from now on, and theirs must not change.
+        transaction.execute(
+            "INSERT OR IGNORE INTO base (inverter, quantity, since, base)
+             SELECT inverter, quantity, ?2, base FROM base AS latest WHERE inverter = ?1 AND since =
+             (SELECT max(since) FROM base WHERE inverter = ?1 AND quantity = latest.quantity AND since <= ?2)",
+            (id, first),
+        )?;
+        let passed = set_back
+            .passed
+            .map(|passed| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX));
+        transaction.execute(
+            "INSERT OR REPLACE INTO step (inverter, since, \"from\", passed) VALUES (?, ?, ?, ?)",
+            (id, since.0, set_back.from, passed),
+        )?;
+        let name: String =
+            transaction.query_row("SELECT name FROM inverter WHERE id = ?", [id], |row| {
+                row.get(0)
+            })?;
+        all.push(SetApart {
+            inverter: name.into(),
+            readings: readings.unsigned_abs(),
+            span: (UnixMillis(first), UnixMillis(last)),
+        });
+    }
+    Ok(all)
 }
 
 /// Sums up what has changed, or notes that it is to be done where that is too much for now.

@@ -1,11 +1,13 @@
 //! Why the file cannot be used, and what to do about it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 /// Why the file cannot be used.
+#[derive(Debug)]
 pub(crate) enum Failure {
     /// SQLite says so.
     Sqlite(rusqlite::Error),
@@ -13,6 +15,8 @@ pub(crate) enum Failure {
     Unfit(String),
     /// Another file stands at its place, or none.
     Replaced,
+    /// Another collector writes readings of the inverter of this name.
+    Rival(Arc<str>),
 }
 
 impl From<rusqlite::Error> for Failure {
@@ -29,7 +33,7 @@ impl Failure {
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Sqlite(error) => error.sqlite_error_code(),
-            Self::Unfit(_) | Self::Replaced => None,
+            Self::Unfit(_) | Self::Replaced | Self::Rival(_) => None,
         }
     }
 
@@ -49,7 +53,7 @@ impl Failure {
 
     /// Whether it is over once another program lets go of the file, or there is room again.
     pub(crate) fn passes(&self) -> bool {
-        self.is_lock() || self.is_full()
+        self.is_lock() || self.is_full() || matches!(self, Self::Rival(_))
     }
 
     pub(crate) fn is_lock(&self) -> bool {
@@ -77,6 +81,11 @@ impl Failure {
             Self::Replaced => {
                 return format!(
                     "{file} is gone or was replaced; put it back, or restart to begin a new one"
+                );
+            }
+            Self::Rival(inverter) => {
+                return format!(
+                    "another collector writes readings of {inverter} into {file}; stop one of the two, or give its inverter another name"
                 );
             }
             Self::Sqlite(error) => error,

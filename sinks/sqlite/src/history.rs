@@ -12,7 +12,7 @@ use kstar_sink::units::Decimal;
 use rusqlite::backup::StepResult;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::columns::Columns;
+use crate::columns::{Columns, names};
 use crate::database::CACHE_KIB;
 use crate::failure::Failure;
 pub use crate::importer::{Imported, Importer};
@@ -90,6 +90,19 @@ pub struct Bucket {
     pub values: Vec<Option<Aggregate>>,
 }
 
+/// Readings that came when the clock was wrong, more than a day ahead of what it says now: they are in no bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetApart {
+    /// How many.
+    pub readings: u64,
+    /// The time that the first of them has.
+    pub first: UnixMillis,
+    /// The time that the last of them has.
+    pub last: UnixMillis,
+    /// What they have counted of each counter that was asked for, in its unit; absent where nobody has.
+    pub counted: Vec<Option<f64>>,
+}
+
 /// What the values of one quantity come to, in its unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aggregate {
@@ -104,7 +117,7 @@ pub enum Aggregate {
     },
     /// A counter.
     Counted {
-        /// By how much it grew since the last value before the bucket; never negative.
+        /// How much was counted, as those told who did; never negative.
         grown: f64,
     },
 }
@@ -226,6 +239,58 @@ impl History {
                 })?;
             }
             Ok(())
+        })
+    }
+
+    /// The readings of an inverter that are set apart, if there are any, with what they have counted of some counters.
+    pub fn set_apart(
+        &self,
+        inverter: &str,
+        counters: &[Quantity],
+    ) -> Result<Option<SetApart>, HistoryError> {
+        let (id, _) = self.find(inverter)?;
+        self.ask(|| {
+            let columns = names(&self.connection, &schema::samples(id))?;
+            let sum = |counter: Quantity| {
+                let column = schema::counted(counter);
+                if !columns.contains(&column) {
+                    return "NULL".to_owned();
+                }
+                format!(
+                    "sum({}) + coalesce((SELECT sum(amount) FROM spread WHERE inverter = {id} \
+                     AND quantity = '{counter}' AND time >= ?1), 0)",
+                    schema::quoted(&column)
+                )
+            };
+            let counters_of = counters.iter().copied().map(schema::counter_of);
+            let selected: Vec<String> = ["count(*)", "min(time)", "max(time)"]
+                .into_iter()
+                .map(str::to_owned)
+                .chain(counters_of.map(sum))
+                .collect();
+            let query = format!(
+                "SELECT {} FROM {} WHERE time >= ?1",
+                selected.join(", "),
+                schema::samples(id)
+            );
+            self.connection
+                .query_row(&query, [self.settings.apart], |row| {
+                    let (Some(first), Some(last)) = (row.get(1)?, row.get(2)?) else {
+                        return Ok(None);
+                    };
+                    let mut counted = Vec::with_capacity(counters.len());
+                    for (index, counter) in (3..).zip(counters) {
+                        let decimals = counter.description().decimals;
+                        let raw: Option<i64> = row.get(index)?;
+                        counted.push(raw.map(|raw| Decimal { raw, decimals }.to_f64()));
+                    }
+                    Ok(Some(SetApart {
+                        readings: row.get::<_, i64>(0)?.unsigned_abs(),
+                        first: UnixMillis(first),
+                        last: UnixMillis(last),
+                        counted,
+                    }))
+                })
         })
     }
 

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kstar_sink::reading::Reading;
 use kstar_sink::sink::Context;
 use rusqlite::OpenFlags;
 
 use crate::SqliteConfig;
+use crate::accounts::Origin;
 use crate::database::Database;
 use crate::failure::Failure;
 use crate::history::HistoryError;
@@ -33,16 +34,28 @@ pub struct Imported {
     pub new: usize,
     /// They were there already.
     pub there: usize,
-    /// Another reading of the same inverter and time was there, and was kept.
-    pub different: usize,
+    /// Those of the new ones that are kept some milliseconds later, since another reading of the inverter has their time.
+    pub moved: usize,
+    /// They could not be kept, since a thousand others have their time.
+    pub dropped: usize,
 }
 
 impl Importer {
-    /// Opens the history, or makes it.
-    pub fn open(config: &SqliteConfig, context: &Context) -> Result<Self, HistoryError> {
+    /// Opens the history, or makes it. Readings that are further apart than the collector's own may cover the time between
+    /// them if that is told.
+    pub fn open(
+        config: &SqliteConfig,
+        context: &Context,
+        longest_gap: Option<Duration>,
+    ) -> Result<Self, HistoryError> {
         let path = config.file(context);
         let settings = Settings::new(context.zone.clone(), context.poll_interval);
-        let database = Database::open(&path, PATIENCE, OpenFlags::SQLITE_OPEN_CREATE, &settings)
+        let origin = Origin {
+            imported: true,
+            longest_gap: longest_gap.map(|gap| i64::try_from(gap.as_millis()).unwrap_or(i64::MAX)),
+        };
+        let create = OpenFlags::SQLITE_OPEN_CREATE;
+        let database = Database::open(&path, PATIENCE, create, &settings, origin)
             .map_err(|failure| HistoryError::Unreadable(failure.explain(&path)))?;
         Ok(Self {
             database,
@@ -61,11 +74,14 @@ impl Importer {
         let written = self
             .database
             .write(readings)
-            .map_err(|error| unreadable(&self.path, error))?;
+            .map_err(|failure| HistoryError::Unreadable(failure.explain(&self.path)))?;
+        let dropped = written.moved.iter().filter(|(_, time)| time.is_none());
+        let dropped = dropped.count();
         Ok(Imported {
             new: written.new,
-            there: readings.len() - written.new - written.conflicts.len(),
-            different: written.conflicts.len(),
+            there: readings.len() - written.new - dropped,
+            moved: written.moved.len() - dropped,
+            dropped,
         })
     }
 
@@ -81,6 +97,10 @@ impl Importer {
             let left = self.database.stale();
             step(left.map_err(|error| unreadable(path, error))?);
         }
+        // What was brought may be newer than all that a collector has written.
+        self.database
+            .trust_newest(SystemTime::now().into())
+            .map_err(|error| unreadable(path, error))?;
         while self
             .database
             .delete_some(&self.retention)

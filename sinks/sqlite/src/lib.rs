@@ -13,6 +13,7 @@
 //! The sink itself only puts the store on a thread of its own, since a disk may take its time. No quantity is named
 //! anywhere in this crate.
 
+mod accounts;
 mod columns;
 mod database;
 mod failure;
@@ -20,14 +21,17 @@ pub mod history;
 mod importer;
 mod known;
 mod level;
+mod moments;
 mod place;
 mod probe;
 #[cfg(test)]
 mod properties;
+mod recount;
 mod retention;
 mod rollup;
 mod schema;
 mod settings;
+mod spread;
 mod store;
 mod sums;
 mod views;

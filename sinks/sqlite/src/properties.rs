@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use kstar_sink::TimeZone;
 use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::counted::{AccountId, Amounts, Counted, Earlier};
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use proptest::prelude::*;
 use rusqlite::OpenFlags;
 use tempfile::TempDir;
 
+use crate::accounts::Origin;
 use crate::database::Database;
 use crate::history::{Aggregate, Bucket, History, Level};
 use crate::retention::{KeepFor, Retention};
@@ -27,7 +29,7 @@ const FIVE_MINUTES: i64 = 5 * 60 * 1000;
 const LONGEST_GAP: i64 = 60_000;
 const ZONES: [&str; 4] = ["UTC", "Europe/London", "Asia/Kathmandu", "America/St_Johns"];
 
-/// Two measurements, of which one follows from another quantity, and counters of a day and of a life.
+/// Two measurements, of which one follows from another quantity, a counter, and what it counts in a day.
 const QUANTITIES: [Quantity; 4] = [
     Quantity::load_power,
     Quantity::grid_import_power,
@@ -35,10 +37,19 @@ const QUANTITIES: [Quantity; 4] = [
     Quantity::energy_total,
 ];
 
+/// A reading: load and grid power, what was counted, in so many seconds, and before a midnight so many seconds ago.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Told {
+    powers: [Option<i64>; 2],
+    counted: Option<i64>,
+    covers: i64,
+    earlier: Option<(i64, i64)>,
+}
+
 #[derive(Clone, Debug)]
 enum Step {
-    /// Readings: from so many seconds after the begin, with so many between two, and their raw values.
-    Write(i64, i64, Vec<[Option<i64>; 4]>),
+    /// Readings: from so many seconds after the begin, with so many between two.
+    Write(i64, i64, Vec<Told>),
     /// The program ends and starts again, perhaps with another zone.
     Restart(usize),
     /// It is killed, and starts again with what is in the file and its log.
@@ -50,10 +61,18 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let counter = prop_oneof![8 => (0..400_i64).prop_map(Some), 1 => Just(None)];
     let power = prop_oneof![8 => (-5000..5000_i64).prop_map(Some), 1 => Just(None)];
-    let values =
-        (power.clone(), power, counter.clone(), counter).prop_map(|(a, b, c, d)| [a, b, c, d]);
+    let counted = prop_oneof![8 => (0..40_i64).prop_map(Some), 1 => Just(None)];
+    let covers = prop_oneof![8 => Just(5), 2 => 0..60_i64, 1 => 61..100_000_i64];
+    let earlier = prop_oneof![9 => Just(None), 1 => (0..5_i64, 1..9_i64).prop_map(Some)];
+    let values = (power.clone(), power, counted, covers, earlier).prop_map(
+        |(load, grid, counted, covers, earlier)| Told {
+            powers: [load, grid],
+            counted,
+            covers,
+            earlier: earlier.filter(|_| counted.is_some()),
+        },
+    );
     let write = (
         // Whole numbers of half minutes, so that times repeat.
         (0..5 * 2880_i64).prop_map(|half| half * 30),
@@ -72,7 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// What the history should know.
 #[derive(Default)]
 struct Model {
-    samples: BTreeMap<i64, [Option<i64>; 4]>,
+    samples: BTreeMap<i64, Told>,
     /// Buckets before it are as they were when they were first computed.
     sealed: i64,
     kept: BTreeMap<i64, Sum>,
@@ -87,10 +106,24 @@ struct Sum {
 }
 
 impl Model {
-    /// The quantities of a sample.
-    fn values(sample: [Option<i64>; 4]) -> [Option<i64>; 4] {
-        let [load, grid, today, total] = sample;
-        [load, grid.map(|power| power.max(0)), today, total]
+    /// What was counted, and over which time: all of it.
+    fn counted(&self) -> Vec<(std::ops::Range<i64>, i64)> {
+        let mut all = Vec::new();
+        for (time, told) in &self.samples {
+            let begin = time - told.covers * 1000;
+            let mut since = begin;
+            if let Some((ago, amount)) = told.earlier {
+                let midnight = time - ago * 1000;
+                all.push((begin.min(midnight - 1)..midnight, amount));
+                since = begin.max(midnight);
+            }
+            if let Some(amount) = told.counted {
+                let spread = told.covers * 1000 > LONGEST_GAP && since < *time;
+                let from = if spread { since + 1 } else { *time };
+                all.push((from..time + 1, amount));
+            }
+        }
+        all
     }
 
     fn five_minutes(&self) -> BTreeMap<i64, Sum> {
@@ -98,6 +131,32 @@ impl Model {
         let begins = self.samples.keys().map(|time| time - time % FIVE_MINUTES);
         for begin in begins {
             buckets.entry(begin).or_insert_with(|| self.bucket(begin));
+        }
+        for (span, amount) in self.counted() {
+            let length = span.end - span.start;
+            let until =
+                |moment: i64| amount * (moment.clamp(span.start, span.end) - span.start) / length;
+            let mut begin = span.start - span.start % FIVE_MINUTES;
+            while begin < span.end {
+                // Where nothing is known of a time, an amount of 0 makes no bucket.
+                if amount > 0
+                    || self
+                        .samples
+                        .range(begin..begin + FIVE_MINUTES)
+                        .next()
+                        .is_some()
+                {
+                    let share = until(begin + FIVE_MINUTES) - until(begin);
+                    let bucket = buckets.entry(begin).or_insert_with(|| self.bucket(begin));
+                    let (_, counters) = bucket.values.split_at_mut(2);
+                    for counter in counters {
+                        // It has one decimal.
+                        let before = counter.map_or(0.0, |[grown, ..]| grown);
+                        *counter = Some([before + share as f64 / 10.0, 0.0, 0.0]);
+                    }
+                }
+                begin += FIVE_MINUTES;
+            }
         }
         for (begin, kept) in self.kept.range(..self.sealed) {
             buckets.insert(*begin, kept.clone());
@@ -107,17 +166,20 @@ impl Model {
 
     fn bucket(&self, begin: i64) -> Sum {
         let end = begin + FIVE_MINUTES;
-        let samples: Vec<(i64, [Option<i64>; 4])> = self
+        let samples: Vec<(i64, [Option<i64>; 2])> = self
             .samples
             .iter()
-            .map(|(time, sample)| (*time, Self::values(*sample)))
+            .map(|(time, told)| {
+                let [load, grid] = told.powers;
+                (*time, [load, grid.map(|power| power.max(0))])
+            })
             .collect();
         let inside: Vec<_> = samples
             .iter()
             .filter(|(time, _)| (begin..end).contains(time))
             .collect();
         let mut covered = 0;
-        let mut integrals = [(0.0, 0.0); 4];
+        let mut integrals = [(0.0, 0.0); 2];
         for pair in samples.windows(2) {
             let ((since, from), (time, to)) = (pair[0], pair[1]);
             let (enter, leave) = (since.max(begin), time.min(end));
@@ -125,7 +187,7 @@ impl Model {
                 continue;
             }
             covered += leave - enter;
-            for index in 0..4 {
+            for index in 0..2 {
                 if let (Some(from), Some(to)) = (from[index], to[index]) {
                     let slope = (to - from) as f64 / (time - since) as f64;
                     let at = |moment: i64| from as f64 + slope * (moment - since) as f64;
@@ -138,31 +200,16 @@ impl Model {
         let values = std::array::from_fn(|index| {
             let present: Vec<i64> = inside
                 .iter()
-                .filter_map(|(_, values)| values[index])
+                .filter_map(|(_, values)| *values.get(index)?)
                 .collect();
             let (least, most) = (*present.iter().min()?, *present.iter().max()?);
-            if index < 2 {
-                let (integral, known) = integrals[index];
-                let mean = if known > 0.0 {
-                    integral / known
-                } else {
-                    present.iter().sum::<i64>() as f64 / present.len() as f64
-                };
-                return Some([mean, least as f64, most as f64]);
-            }
-            let before = samples.iter().filter(|(time, _)| *time < begin);
-            let mut previous = before.filter_map(|(_, values)| values[index]).next_back();
-            let mut grown = 0;
-            for value in present {
-                grown += match previous {
-                    Some(previous) if value >= previous => value - previous,
-                    Some(_) if index == 2 => value,
-                    _ => 0,
-                };
-                previous = Some(value);
-            }
-            // Both counters have one decimal.
-            Some([grown as f64 / 10.0, 0.0, 0.0])
+            let (integral, known) = integrals[index];
+            let mean = if known > 0.0 {
+                integral / known
+            } else {
+                present.iter().sum::<i64>() as f64 / present.len() as f64
+            };
+            Some([mean, least as f64, most as f64])
         });
         Sum {
             samples: inside.len().try_into().unwrap(),
@@ -235,22 +282,16 @@ impl Model {
     }
 
     fn retain(&mut self, days: u64, zone: &TimeZone) {
-        let Some((now, _)) = self.samples.iter().rev().nth(20) else {
+        let Some((now, _)) = self.samples.iter().next_back() else {
             return;
         };
         let since = Level::Day
             .around(now - i64::try_from(days).unwrap() * DAY, zone)
             .start;
-        // The last sample before, and the last value of each counter, are what the next bucket begins with.
-        let needed = self.samples.range(..since).rev();
-        let Some((mut last, _)) = needed.clone().next() else {
+        // The next bucket begins with the last sample before.
+        let Some((last, _)) = self.samples.range(..since).next_back() else {
             return;
         };
-        for index in 2..4 {
-            if let Some((time, _)) = needed.clone().find(|(_, sample)| sample[index].is_some()) {
-                last = last.min(time);
-            }
-        }
         let last = *last;
         let left = self.samples.split_off(&last);
         let deleted = std::mem::replace(&mut self.samples, left);
@@ -287,7 +328,11 @@ impl File {
         let path = self.path();
         self.database.get_or_insert_with(|| {
             let create = OpenFlags::SQLITE_OPEN_CREATE;
-            Database::open(&path, Duration::from_secs(5), create, &settings)
+            let origin = Origin {
+                imported: true,
+                longest_gap: None,
+            };
+            Database::open(&path, Duration::from_secs(5), create, &settings, origin)
                 .ok()
                 .unwrap()
         })
@@ -353,22 +398,33 @@ impl File {
     }
 }
 
-fn reading(time: i64, [load, grid, today, total]: [Option<i64>; 4]) -> Arc<Reading> {
+fn reading(time: i64, told: Told) -> Arc<Reading> {
+    let [load, grid] = told.powers;
     let mut values = Values::default();
-    for (quantity, raw) in [
-        (Quantity::load_power, load),
-        (Quantity::grid_power, grid),
-        (Quantity::energy_today, today),
-        (Quantity::energy_total, total),
-    ] {
+    for (quantity, raw) in [(Quantity::load_power, load), (Quantity::grid_power, grid)] {
         values.set_raw(quantity, raw);
     }
     values.derive();
+    let seconds = |seconds: i64| Duration::from_secs(seconds.unsigned_abs());
+    let amounts = |amount| {
+        let mut amounts = Amounts::default();
+        amounts.set(Quantity::energy_total, amount);
+        amounts
+    };
     Arc::new(Reading {
         time: UnixMillis(time),
         inverter: Inverter::named("roof"),
         values,
-        counted: None,
+        counted: Some(Counted {
+            account: AccountId(7),
+            sequence: 0,
+            covers: seconds(told.covers),
+            amounts: amounts(told.counted),
+            earlier: told.earlier.map(|(ago, amount)| Earlier {
+                ago: seconds(ago),
+                amounts: amounts(Some(amount)),
+            }),
+        }),
     })
 }
 
@@ -388,12 +444,18 @@ fn run(steps: Vec<Step>) {
                 let times = (0..).map(|number| BEGIN + (begin + number * apart) * 1000);
                 let readings: Vec<_> = times
                     .zip(&values)
-                    .map(|(time, values)| {
-                        model.samples.entry(time).or_insert(*values);
-                        reading(time, *values)
+                    .map(|(time, told)| {
+                        // Another reading of the same time is kept beside it.
+                        let mut free = time;
+                        while model.samples.get(&free).is_some_and(|there| there != told) {
+                            free += 1;
+                        }
+                        model.samples.insert(free, *told);
+                        reading(time, *told)
                     })
                     .collect();
                 file.open().write(&readings).unwrap();
+                file.open().trust_newest(UnixMillis(i64::MAX - 1)).unwrap();
                 // Where samples are gone, what is computed first counts: it is computed at once here.
                 while model.sealed > i64::MIN && file.open().settle_some().unwrap() {}
                 model.seal();
@@ -441,15 +503,17 @@ fn sums_outlive_what_they_are_made_of() {
         zone: TimeZone::get("Europe/London").unwrap(),
         database: None,
     };
+    let told = |load, grid, counted| Told {
+        powers: [Some(load), Some(grid)],
+        counted: Some(counted),
+        covers: 600,
+        earlier: None,
+    };
     let readings: Vec<_> = (0..6 * 144)
-        .map(|step| {
-            reading(
-                BEGIN + step * 600_000,
-                [Some(step), Some(-step), Some(step % 144), Some(step)],
-            )
-        })
+        .map(|step| reading(BEGIN + step * 600_000, told(step, -step, step % 144)))
         .collect();
     file.open().write(&readings).unwrap();
+    file.open().trust_newest(UnixMillis(i64::MAX - 1)).unwrap();
     while file.open().settle_some().unwrap() {}
     let [five_minutes, hours, days] = Level::ALL.map(|level| file.buckets(level));
     let day = KeepFor::Span(Duration::from_secs(86_400));
@@ -468,7 +532,13 @@ fn sums_outlive_what_they_are_made_of() {
     // Late samples, where samples are gone and where five minutes are gone as well.
     for late in [BEGIN + 3 * DAY + 1000, BEGIN + 1000] {
         file.open()
-            .write(&[reading(late, [Some(9999); 4])])
+            .write(&[reading(
+                late,
+                Told {
+                    covers: 5,
+                    ..told(9999, 9999, 0)
+                },
+            )])
             .unwrap();
         while file.open().settle_some().unwrap() {}
     }

@@ -1,6 +1,6 @@
 //! How long what is kept, and taking away what is older, a little at a time.
 //!
-//! Ages are counted from an inverter's own readings and not from the clock of the moment: a clock that has gone wrong
+//! Ages are counted from the trusted moment of the readings (`moments`) and not from the clock: a clock that has gone wrong
 //! must not empty a history. The room of what is deleted is used again for what comes next, so that a file of several
 //! years stays as large as it is; giving it back to the disk would mean to write the whole file anew.
 
@@ -9,18 +9,14 @@ use std::time::Duration;
 
 use kstar_sink::TimeZone;
 use kstar_sink::setting::duration;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
-use crate::columns::Columns;
 use crate::level::Level;
 use crate::schema;
-use crate::sums::{LOOKED_BACK, Source};
+use crate::sums::{Source, newest};
 use crate::widen::inverters;
-
-/// How many newer readings there must be for a reading to show the time: some that a wrong clock has stamped do not.
-const NEWER: u32 = if cfg!(test) { 20 } else { 1000 };
 
 /// How many rows are deleted in one step: some ten milliseconds.
 const ROWS: u32 = if cfg!(test) { 50 } else { 2000 };
@@ -83,12 +79,10 @@ impl Retention {
         &self,
         connection: &Connection,
         zone: &TimeZone,
+        now: i64,
     ) -> rusqlite::Result<bool> {
         let mut more = false;
         for id in inverters(connection)? {
-            let Some(now) = shown_time(connection, id)? else {
-                continue;
-            };
             for (keep, level) in [
                 (self.samples, None),
                 (self.five_minutes, Some(Level::FiveMinutes)),
@@ -108,23 +102,13 @@ impl Retention {
     }
 }
 
-/// The time that an inverter's readings show; none if they are few.
-fn shown_time(connection: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
-    let table = schema::samples(id);
-    connection
-        .prepare_cached(&format!(
-            "SELECT time FROM {table} ORDER BY time DESC LIMIT 1 OFFSET {NEWER}"
-        ))?
-        .query_row([], |row| row.get(0))
-        .optional()
-}
-
-/// Deletes samples, but for the last one and the last values of counters: the next buckets begin with them.
+/// Deletes samples, but for the last one: the next bucket begins with it.
 fn delete_samples(connection: &Connection, id: i64, since: i64) -> rusqlite::Result<bool> {
     let since = unless_stale(connection, id, Source::Samples, since)?;
     let table = schema::samples(id);
-    let last = first_needed(connection, id, since)?;
-    let Some(last) = last else { return Ok(false) };
+    let Some(last) = newest(connection, id, since)? else {
+        return Ok(false);
+    };
     let deleted = delete(connection, &table, "time", last)?;
     if deleted > 0 {
         keep_since(connection, id, Source::Samples, since)?;
@@ -135,29 +119,11 @@ fn delete_samples(connection: &Connection, id: i64, since: i64) -> rusqlite::Res
                  WHERE later.inverter = ?1 AND later.quantity = base.quantity AND later.since <= ?2)",
             )?
             .execute([id, last])?;
+        connection
+            .prepare_cached("DELETE FROM spread WHERE inverter = ? AND \"end\" <= ?")?
+            .execute([id, since])?;
     }
     Ok(deleted == ROWS as usize)
-}
-
-/// The first sample that the buckets after a moment still need.
-fn first_needed(connection: &Connection, id: i64, moment: i64) -> rusqlite::Result<Option<i64>> {
-    let mut counters = schema::counters();
-    let columns = Columns::of(connection, id, &counters)?;
-    let condition = format!("WHERE time < ? ORDER BY time DESC LIMIT {LOOKED_BACK}");
-    let mut before = columns.select(connection, &condition)?;
-    let mut rows = before.query([moment])?;
-    let mut first = None;
-    while !counters.is_empty()
-        && let Some(row) = rows.next()?
-    {
-        let (time, values) = columns.read(row)?;
-        let wanted = counters.len();
-        counters.retain(|counter| values.raw(*counter).is_none());
-        if first.is_none() || counters.len() < wanted {
-            first = Some(time);
-        }
-    }
-    Ok(first)
 }
 
 fn delete_buckets(
@@ -199,11 +165,17 @@ fn unless_stale(
 ) -> rusqlite::Result<i64> {
     let stale: Option<i64> = connection
         .prepare_cached(
-            "SELECT min(\"begin\") FROM stale WHERE inverter = ? AND (source = ? OR source = ?)",
+            "SELECT min(\"begin\") FROM stale WHERE inverter = ? AND source IN (?, ?, ?)",
         )?
-        .query_row((id, source.name(), Source::Samples.name()), |row| {
-            row.get(0)
-        })?;
+        .query_row(
+            (
+                id,
+                source.name(),
+                Source::Samples.name(),
+                Source::Uncounted.name(),
+            ),
+            |row| row.get(0),
+        )?;
     Ok(stale.map_or(since, |stale| stale.min(since)))
 }
 

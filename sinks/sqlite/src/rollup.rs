@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Quantity, Role};
+use kstar_sink::catalogue::Quantity;
 use kstar_sink::units::Kind;
 
 use crate::level::Level;
@@ -32,7 +32,7 @@ pub(crate) struct Rollup {
 pub(crate) enum Cell {
     /// The mean by time, with [`MEAN_DECIMALS`] more; the least and the most.
     Measured { mean: i64, min: i64, max: i64 },
-    /// By how much a counter has grown since the last value before the bucket.
+    /// How much was counted.
     Counted { grown: i64 },
 }
 
@@ -40,18 +40,15 @@ pub(crate) enum Cell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Summing {
     Measured,
-    Counted { falls_to_zero: bool },
+    Counted,
 }
 
 impl Summing {
     /// Modes and flags have no sum.
     pub(crate) fn of(quantity: Quantity) -> Option<Self> {
-        let description = quantity.description();
-        match description.kind {
+        match quantity.description().kind {
             Kind::Measurement => Some(Self::Measured),
-            Kind::Counter => Some(Self::Counted {
-                falls_to_zero: matches!(description.role, Role::Today { .. }),
-            }),
+            Kind::Counter => Some(Self::Counted),
             Kind::Mode(_) | Kind::Flags(_) | Kind::Bits | Kind::Clock => None,
         }
     }
@@ -81,7 +78,7 @@ fn widen(bounds: &mut Option<(i64, i64)>, value: i64) {
 impl Sum {
     fn cell(&self, summing: Option<Summing>) -> Option<Cell> {
         match summing? {
-            Summing::Counted { .. } => self.grown.map(|grown| Cell::Counted { grown }),
+            Summing::Counted => self.grown.map(|grown| Cell::Counted { grown }),
             Summing::Measured => {
                 let (min, max) = self.least_and_most.or(self.at_edges)?;
                 let mean = if self.known > 0 {
@@ -102,13 +99,18 @@ fn rounded(dividend: i128, divisor: i128) -> i64 {
     i64::try_from(quotient).unwrap_or(if quotient < 0 { i64::MIN } else { i64::MAX })
 }
 
+/// A sample as it is added up: for each quantity its value, or for a counter what was counted since the sample before.
+pub(crate) struct Sample {
+    pub time: i64,
+    /// How far before it, in milliseconds, another sample may be for the time between them to be known.
+    pub longest_gap: i64,
+    pub values: Vec<Option<i64>>,
+}
+
 /// Adds up samples, oldest first, to buckets of five minutes.
 pub(crate) struct FromSamples {
     summings: Vec<Option<Summing>>,
-    longest_gap: i64,
     previous: Option<(i64, Vec<Option<i64>>)>,
-    /// The last value of each counter.
-    last: Vec<Option<i64>>,
     open: Option<Open>,
 }
 
@@ -120,22 +122,24 @@ struct Open {
 }
 
 impl FromSamples {
-    /// Begins with the last value of each quantity before the first sample.
-    pub(crate) fn new(quantities: &[Quantity], longest_gap: i64, last: Vec<Option<i64>>) -> Self {
+    pub(crate) fn new(quantities: &[Quantity]) -> Self {
         Self {
             summings: quantities.iter().copied().map(Summing::of).collect(),
-            longest_gap,
             previous: None,
-            last,
             open: None,
         }
     }
 
     /// Adds a sample; gives the buckets that end before it.
-    pub(crate) fn add(&mut self, time: i64, values: Vec<Option<i64>>) -> Vec<Rollup> {
+    pub(crate) fn add(&mut self, sample: Sample) -> Vec<Rollup> {
+        let Sample {
+            time,
+            longest_gap,
+            values,
+        } = sample;
         let mut closed = Vec::new();
         if let Some((since, from)) = self.previous.take()
-            && time.saturating_sub(since) <= self.longest_gap
+            && time.saturating_sub(since) <= longest_gap
         {
             let line = Line {
                 since,
@@ -152,7 +156,7 @@ impl FromSamples {
             }
         }
         let open = open_at(time, &mut self.open, &self.summings, &mut closed);
-        open.take(&values, &self.summings, &mut self.last);
+        open.take(&values, &self.summings);
         self.previous = Some((time, values));
         closed
     }
@@ -218,15 +222,9 @@ impl Open {
     }
 
     /// Adds a sample that lies in this bucket.
-    fn take(
-        &mut self,
-        values: &[Option<i64>],
-        summings: &[Option<Summing>],
-        last: &mut [Option<i64>],
-    ) {
+    fn take(&mut self, values: &[Option<i64>], summings: &[Option<Summing>]) {
         self.samples = self.samples.saturating_add(1);
-        let sums = self.sums.iter_mut().zip(summings);
-        for (((sum, summing), last), value) in sums.zip(last).zip(values) {
+        for ((sum, summing), value) in self.sums.iter_mut().zip(summings).zip(values) {
             let (Some(summing), Some(value)) = (summing, *value) else {
                 continue;
             };
@@ -236,14 +234,8 @@ impl Open {
                     sum.count = sum.count.saturating_add(1);
                     widen(&mut sum.least_and_most, value);
                 }
-                Summing::Counted { falls_to_zero } => {
-                    let growth = match *last {
-                        Some(last) if value >= last => value.saturating_sub(last),
-                        Some(_) if *falls_to_zero => value.max(0),
-                        _ => 0,
-                    };
-                    sum.grown = Some(sum.grown.unwrap_or(0).saturating_add(growth));
-                    *last = Some(value);
+                Summing::Counted => {
+                    sum.grown = Some(sum.grown.unwrap_or(0).saturating_add(value));
                 }
             }
         }
@@ -257,6 +249,64 @@ impl Open {
             samples: self.samples,
             covered: self.covered,
         }
+    }
+}
+
+/// An amount that was counted evenly over a span of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spread {
+    pub span: Range<i64>,
+    pub amount: i64,
+}
+
+impl Spread {
+    /// The part of the amount that falls into a bucket; the parts of all buckets together are the whole.
+    pub(crate) fn share(&self, bucket: &Range<i64>) -> i64 {
+        let length = i128::from(self.span.end) - i128::from(self.span.start);
+        let until = |moment: i64| {
+            let moment = moment.clamp(self.span.start, self.span.end);
+            let passed = i128::from(moment) - i128::from(self.span.start);
+            (i128::from(self.amount) * passed)
+                .checked_div(length)
+                .unwrap_or(0)
+        };
+        i64::try_from(until(bucket.end) - until(bucket.start)).unwrap_or(0)
+    }
+}
+
+impl Rollup {
+    /// A bucket without a sample.
+    pub(crate) fn empty(bucket: Range<i64>, quantities: usize) -> Self {
+        Self {
+            bucket,
+            samples: 0,
+            covered: 0,
+            cells: vec![None; quantities],
+        }
+    }
+
+    /// Adds an amount to the quantity of that place.
+    pub(crate) fn count(&mut self, place: usize, amount: i64) {
+        if let Some(cell) = self.cells.get_mut(place) {
+            let before = match cell {
+                Some(Cell::Counted { grown }) => *grown,
+                _ => 0,
+            };
+            *cell = Some(Cell::Counted {
+                grown: before.saturating_add(amount),
+            });
+        }
+    }
+
+    /// The same with what was counted besides.
+    #[must_use]
+    pub(crate) fn with_counted(mut self, more: &Self) -> Self {
+        for (place, cell) in more.cells.iter().enumerate() {
+            if let Some(Cell::Counted { grown }) = cell {
+                self.count(place, *grown);
+            }
+        }
+        self
     }
 }
 

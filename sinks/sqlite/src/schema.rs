@@ -6,14 +6,20 @@
 //! with an index beside it 125. A rowid made of time and inverter takes 106, but then a question about a time span
 //! reads the whole history.)
 //!
-//! Stored is what was measured, as integers in the quantity's resolution; what follows from it is computed. A derived
-//! quantity has a column only in a file with samples in which it does not follow from the others.
+//! Stored is what was measured, as integers in the quantity's resolution; what follows from it is computed. A table gets a
+//! column when its inverter first sends the quantity, for one that is always NULL costs a byte in every row. A derived
+//! quantity has a column only where there are samples in which it does not follow from the others.
 //!
 //! What a counter has counted in all is what it has counted today and what it was at midnight. The latter stands in
 //! `base`, a few rows a day, and the total's column holds by how much it differs from that: nearly always by 0 or 1, for
-//! which SQLite needs no byte beyond the row's header. So totals are exact and cost next to nothing.
+//! which SQLite needs no byte beyond the row's header. So totals are exact and cost next to nothing. The meter's totals do
+//! not even have a column, unless one ever differs.
+//!
+//! Energy is what `..._counted` holds: how much whoever counted has counted since the reading before. What of it belongs to
+//! another time than the reading's stands in `spread`. Totals are only shown; nothing is computed from them.
 
-use kstar_sink::catalogue::{Quantity, Role};
+use kstar_sink::catalogue::{Group, Quantity, Role};
+use kstar_sink::counted::{COUNTERS, is_counted};
 
 use crate::level::Level;
 use crate::rollup::Summing;
@@ -22,15 +28,27 @@ use crate::rollup::Summing;
 pub(crate) const APPLICATION_ID: i32 = 0x6b73_7472;
 
 /// Rises only when a version that knows the old form cannot write the new one. A new column is no such change.
-/// 2: buckets, and totals as differences.
-pub(crate) const VERSION: i32 = 2;
+/// 2: buckets, and totals as differences. 3: what was counted since the reading before.
+pub(crate) const VERSION: i32 = 3;
+
+/// In the column of a total that does without one as a rule: there is no total, though there is a counter of the day.
+pub(crate) const NO_TOTAL: i64 = i64::MIN;
+
+/// The column that tells which account has counted, in a table where more than one has.
+pub(crate) const ACCOUNT: &str = "account";
 
 /// The tables that every file has.
 ///
 /// - `inverter`: who the inverters are; serial and model are the latest that are known;
 /// - `setting`: what those who ask the file must know of the program that writes it;
 /// - `base`: what a total was when its counter of the day began, for samples since a moment;
-/// - `stale`: where buckets have to be computed, from `samples` or, where these are in order, from `five_minutes`;
+/// - `account`: who has counted, by a random number that is made with the energy counters, or by an import. Samples without
+///   an account are of the first one that is no import;
+/// - `spread`: what the reading of a time tells to have been counted in a span before it;
+/// - `step`: where the clock went back by more than a day, and how much time really passed, if that is known;
+/// - `stale`: where buckets have to be computed, from `samples` or, where these are in order, from `five_minutes`; and where
+///   samples of an earlier version are still `uncounted`;
+/// - `recount`: what that has come to so far, before and after;
 /// - `kept`: since when retention has left the rows of a table alone.
 pub(crate) const TABLES: &str = "\
 CREATE TABLE IF NOT EXISTS inverter (
@@ -49,6 +67,37 @@ CREATE TABLE IF NOT EXISTS base (
   since INTEGER NOT NULL,
   base INTEGER NOT NULL,
   PRIMARY KEY (inverter, quantity, since)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS account (
+  id INTEGER PRIMARY KEY,
+  inverter INTEGER NOT NULL,
+  account INTEGER NOT NULL,
+  imported INTEGER NOT NULL,
+  longest_gap INTEGER,
+  UNIQUE (inverter, account)
+);
+CREATE TABLE IF NOT EXISTS spread (
+  inverter INTEGER NOT NULL,
+  \"end\" INTEGER NOT NULL,
+  time INTEGER NOT NULL,
+  quantity TEXT NOT NULL,
+  \"begin\" INTEGER NOT NULL,
+  amount INTEGER NOT NULL,
+  PRIMARY KEY (inverter, \"end\", time, quantity)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS step (
+  inverter INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  \"from\" INTEGER NOT NULL,
+  passed INTEGER,
+  PRIMARY KEY (inverter, since)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS recount (
+  inverter INTEGER NOT NULL,
+  quantity TEXT NOT NULL,
+  before INTEGER NOT NULL,
+  after INTEGER NOT NULL,
+  PRIMARY KEY (inverter, quantity)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stale (
   inverter INTEGER NOT NULL,
@@ -70,17 +119,48 @@ INSERT INTO inverter (name, serial, model) VALUES (?1, ?2, ?3)
 ON CONFLICT (name) DO UPDATE SET serial = coalesce(excluded.serial, serial), model = coalesce(excluded.model, model)
 RETURNING id";
 
-/// The quantities that have a column in every file.
+/// The quantities that have a column where an inverter sends them.
 pub(crate) fn stored() -> impl Iterator<Item = Quantity> {
     Quantity::ALL
         .iter()
         .copied()
-        .filter(|quantity| !follows(*quantity))
+        .filter(|quantity| !follows(*quantity) && !is_metered(*quantity))
 }
 
 /// Whether a quantity has a column only where it does not follow from others.
 pub(crate) fn follows(quantity: Quantity) -> bool {
     quantity.description().derivation.is_some()
+}
+
+/// Whether a quantity is a total of the meter: it has a column only where it is not what its counter of the day and its
+/// base come to, for the meter tells the two together.
+pub(crate) fn is_metered(quantity: Quantity) -> bool {
+    quantity.description().group == Group::Meter && is_counted(quantity)
+}
+
+/// The column with what was counted of a counter since the reading before.
+pub(crate) fn counted(counter: Quantity) -> String {
+    format!("{counter}_counted")
+}
+
+/// The columns with what was counted, one for each counter.
+pub(crate) fn counted_columns() -> impl Iterator<Item = String> {
+    COUNTERS.into_iter().map(counted)
+}
+
+/// Whether this version knows a column of samples.
+pub(crate) fn knows(column: &str) -> bool {
+    Quantity::from_name(column).is_some()
+        || column == ACCOUNT
+        || counted_columns().any(|counted| counted == column)
+}
+
+/// The counter that tells how much a quantity has counted: for a counter of the day, the one that does not start anew.
+pub(crate) fn counter_of(quantity: Quantity) -> Quantity {
+    match quantity.description().role {
+        Role::Today { of } => of,
+        _ => quantity,
+    }
 }
 
 /// The name of the table with an inverter's samples.
@@ -93,9 +173,9 @@ pub(crate) fn buckets(level: Level, id: i64) -> String {
     format!("bucket_{}_{id}", level.name())
 }
 
-/// Makes an inverter's table of samples.
-pub(crate) fn create_samples(id: i64, columns: &[String]) -> String {
-    create(&samples(id), "time INTEGER PRIMARY KEY", columns)
+/// Makes an inverter's table of samples; its columns come with what the inverter sends.
+pub(crate) fn create_samples(id: i64) -> String {
+    create(&samples(id), "time INTEGER PRIMARY KEY", &[])
 }
 
 /// Makes an inverter's table of buckets: the offset is that of the local clock at the begin, in seconds east of UTC.
@@ -135,29 +215,23 @@ pub(crate) fn bucket_columns() -> Vec<String> {
         .collect()
 }
 
-/// The quantities that have sums.
+/// The quantities that have sums of their own.
 pub(crate) fn summed() -> Vec<Quantity> {
     Quantity::ALL
         .iter()
         .copied()
-        .filter(|quantity| Summing::of(*quantity).is_some())
+        .filter(|quantity| Summing::of(*quantity).is_some() && counter_of(*quantity) == *quantity)
         .collect()
-}
-
-/// The quantities that are counted.
-pub(crate) fn counters() -> Vec<Quantity> {
-    let mut counters = summed();
-    counters.retain(|quantity| Summing::of(*quantity) != Some(Summing::Measured));
-    counters
 }
 
 /// The columns of a quantity's sums: mean, least and most, or growth. None for modes and flags.
 pub(crate) fn sums(quantity: Quantity) -> Vec<String> {
     let suffixes: &[&str] = match Summing::of(quantity) {
         Some(Summing::Measured) => &["mean", "min", "max"],
-        Some(Summing::Counted { .. }) => &["growth"],
+        Some(Summing::Counted) => &["growth"],
         None => &[],
     };
+    let quantity = counter_of(quantity);
     suffixes
         .iter()
         .map(|suffix| format!("{quantity}_{suffix}"))
@@ -165,11 +239,11 @@ pub(crate) fn sums(quantity: Quantity) -> Vec<String> {
 }
 
 /// Adds a row, unless there is one of that time: first the time, then these columns.
-pub(crate) fn insert_sample(id: i64, columns: &[Quantity]) -> String {
+pub(crate) fn insert_sample(id: i64, columns: impl IntoIterator<Item = String>) -> String {
     let (mut names, mut places) = ("time".to_owned(), "?".to_owned());
-    for quantity in columns {
+    for column in columns {
         names += ", ";
-        names += &quoted(quantity.name());
+        names += &quoted(&column);
         places += ", ?";
     }
     format!(
@@ -209,16 +283,26 @@ pub(crate) fn today(total: Quantity) -> Option<Quantity> {
         .find(|quantity| quantity.description().role == Role::Today { of: total })
 }
 
-/// A quantity's raw integer in a row of an inverter's samples, as SQL.
-pub(crate) fn sample_value(id: i64, quantity: Quantity) -> String {
+/// A quantity's raw integer in a row of an inverter's samples, as SQL; none if the table has nothing that tells it.
+pub(crate) fn sample_value(id: i64, quantity: Quantity, columns: &[String]) -> Option<String> {
+    let has = |quantity: Quantity| columns.iter().any(|column| column == quantity.name());
     let column = quoted(quantity.name());
-    match today(quantity) {
-        Some(today) => format!(
-            "{column} + coalesce({} + (SELECT base FROM base WHERE inverter = {id} AND quantity = '{quantity}' \
-             AND since <= time ORDER BY since DESC LIMIT 1), 0)",
-            quoted(today.name())
-        ),
-        None => column,
+    let Some(today) = today(quantity).filter(|today| has(*today)) else {
+        return has(quantity).then_some(column);
+    };
+    let follows = format!(
+        "{} + (SELECT base FROM base WHERE inverter = {id} AND quantity = '{quantity}' \
+         AND since <= time ORDER BY since DESC LIMIT 1)",
+        quoted(today.name())
+    );
+    match (has(quantity), is_metered(quantity)) {
+        (true, false) => Some(format!("{column} + coalesce({follows}, 0)")),
+        (true, true) => Some(format!(
+            "CASE WHEN {column} IS NULL THEN {follows} WHEN {column} != {NO_TOTAL} \
+             THEN {column} + coalesce({follows}, 0) END"
+        )),
+        (false, true) => Some(follows),
+        (false, false) => None,
     }
 }
 

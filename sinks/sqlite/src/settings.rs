@@ -6,6 +6,8 @@ use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
 use kstar_sink::TimeZone;
 use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::moments::Moments;
+
 /// Samples that are further apart than this tell nothing of the time between them, unless polls are rarer still.
 const LONGEST_GAP: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,9 @@ pub(crate) struct Settings {
     pub zone: TimeZone,
     /// Samples that follow one another by at most this, in milliseconds, cover the time between them.
     pub longest_gap: i64,
+    /// From when on samples are set apart: more than a day after what the collector's clock says now, they are of a time
+    /// when it was wrong.
+    pub apart: i64,
 }
 
 impl Settings {
@@ -30,7 +35,14 @@ impl Settings {
         Self {
             zone,
             longest_gap: i64::try_from(longest_gap.as_millis()).unwrap_or(i64::MAX),
+            apart: i64::MAX,
         }
+    }
+
+    /// How long nothing must have come from another collector that has written the newest sample of an inverter before
+    /// this one writes its own.
+    pub(crate) fn patience_with_rivals(&self) -> Duration {
+        Duration::from_millis(self.longest_gap.unsigned_abs())
     }
 
     /// Writes down what has changed; says whether the zone has.
@@ -64,6 +76,7 @@ impl Settings {
         if let Some(longest_gap) = longest_gap {
             settings.longest_gap = longest_gap;
         }
+        settings.apart = Moments::read(connection)?.apart();
         Ok(settings)
     }
 }

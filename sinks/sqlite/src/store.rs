@@ -6,14 +6,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use kstar_sink::disk;
 use kstar_sink::reading::Reading;
 use kstar_sink::sink::{DeliveryError, Misconfigured};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::database::Database;
+use crate::accounts::Origin;
+use crate::database::{Database, SetApart};
 use crate::failure::Failure;
 use crate::place::beside;
 use crate::retention::Retention;
@@ -133,12 +134,15 @@ impl Store {
 
     fn database(&mut self) -> Result<&mut Database, Failure> {
         if self.database.is_none() {
-            self.database = Some(Database::open(
+            let mut database = Database::open(
                 &self.path,
                 self.patience,
                 self.create,
                 &self.settings,
-            )?);
+                Origin::LIVE,
+            )?;
+            database.heed(&self.retention, SystemTime::now().into())?;
+            self.database = Some(database);
             self.create = OpenFlags::empty();
         }
         self.database.as_mut().ok_or(Failure::Replaced)
@@ -165,14 +169,36 @@ impl Store {
         if !database.is_in_place() {
             return Err(Failure::Replaced);
         }
-        for reading in written.conflicts {
+        for (reading, time) in written.moved {
             self.conflicts += 1;
-            tracing::warn!(
+            let (inverter, of) = (&*reading.inverter.name, reading.time);
+            let conflicts = self.conflicts;
+            if let Some(time) = time {
+                tracing::warn!(
+                    sink = "sqlite", inverter, time = %of, conflicts, kept_at = %time,
+                    "another reading of this inverter has the same time; this one is kept at the next free millisecond"
+                );
+            } else {
+                tracing::error!(
+                    sink = "sqlite", inverter, time = %of, conflicts,
+                    "a thousand other readings of this inverter have the same time; this one is dropped. Check the clock"
+                );
+            }
+        }
+        for apart in written.apart {
+            let SetApart {
+                inverter,
+                readings,
+                span: (first, last),
+            } = apart;
+            tracing::error!(
                 sink = "sqlite",
-                inverter = &*reading.inverter.name,
-                time = %reading.time,
-                conflicts = self.conflicts,
-                "another reading of this inverter and time is in the history; the first one is kept"
+                inverter = &*inverter,
+                readings,
+                %first,
+                %last,
+                "the clock was wrong when these readings came, more than a day ahead; they are kept and set apart. \
+                 `kstar history repair` shows what can be done"
             );
         }
         Ok(())
@@ -225,7 +251,8 @@ impl Store {
         };
         if self.checkpoint.elapsed() >= CHECKPOINT {
             self.checkpoint = Instant::now();
-            if let Err(error) = database.checkpoint() {
+            let kept = database.keep_moments().map_err(|error| error.to_string());
+            if let Err(error) = kept.and_then(|()| database.checkpoint()) {
                 // The next delivery says it aloud, if it lasts.
                 tracing::debug!(sink = "sqlite", error, "no checkpoint");
             }
@@ -255,11 +282,14 @@ impl Store {
 
     /// Empties the write-ahead log into the file and closes it.
     pub(crate) fn close(&mut self) -> Result<(), DeliveryError> {
-        let Some(connection) = self.database.take().map(Database::into_connection) else {
+        let Some(database) = self.database.take() else {
             return Ok(());
         };
+        let kept = database.keep_moments();
+        let connection = database.into_connection();
         connection
             .busy_timeout(PATIENCE_AT_CLOSE)
+            .and(kept)
             // Somebody who reads just now keeps the log alive; nothing is lost by that.
             .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
             .and_then(|()| connection.close().map_err(|(_, error)| error))
@@ -291,7 +321,7 @@ mod tests {
     use crate::retention::KeepFor;
     use crate::schema;
     use kstar_sink::catalogue::{Quantity, Value};
-    use kstar_sink::reading::Inverter;
+    use kstar_sink::reading::{Inverter, UnixMillis};
     use kstar_sink::testing::{full_reading, reading, readings};
     use kstar_sink::units::Kind;
     use rusqlite::types::Value as Cell;
@@ -580,21 +610,29 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reading_of_a_key_is_kept_and_a_different_one_is_counted() {
+    fn another_reading_of_the_same_time_is_kept_at_the_next_free_millisecond_once() {
         let place = Place::new();
         let mut store = place.store();
         let first = full_reading("roof", 1);
         let mut different = Reading::clone(&first);
         different.values.reply_time = None;
-        store.deliver(&[Arc::clone(&first)]).unwrap();
+        let different = Arc::new(different);
+        store
+            .deliver(&[Arc::clone(&first), full_reading("roof", 2)])
+            .unwrap();
         store.deliver(&[Arc::clone(&first)]).unwrap();
         assert_eq!(store.conflicts, 0);
-        store
-            .deliver(&[Arc::new(different), full_reading("roof", 2)])
-            .unwrap();
+        for _ in 0..3 {
+            store.deliver(&[Arc::clone(&different)]).unwrap();
+        }
         assert_eq!(store.conflicts, 1);
         assert_shown(&place.other(), &first);
-        assert_eq!(place.times(), [1, 2]);
+        let kept = Reading {
+            time: UnixMillis(3),
+            ..Reading::clone(&different)
+        };
+        assert_shown(&place.other(), &kept);
+        assert_eq!(place.times(), [1, 2, 3]);
     }
 
     #[test]
@@ -831,7 +869,7 @@ mod tests {
             reason.contains("history.db was written by a later version"),
             "{reason}"
         );
-        assert!(reason.contains("schema 99, this one knows 2"), "{reason}");
+        assert!(reason.contains("schema 99, this one knows 3"), "{reason}");
     }
 
     #[test]

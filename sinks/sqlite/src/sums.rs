@@ -6,22 +6,23 @@
 //!
 //! A bucket from which retention has taken the samples is never computed again: what is left knows less.
 
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
 use jiff::Timestamp;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::catalogue::Quantity;
+use kstar_sink::counted::is_counted;
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params_from_iter};
 
-use crate::columns::Columns;
+use crate::accounts::Accounts;
+use crate::columns::{Columns, names};
 use crate::level::Level;
-use crate::rollup::{Cell, FromFiveMinutes, FromSamples, Rollup, Summing};
+use crate::rollup::{Cell, FromFiveMinutes, FromSamples, Rollup, Sample, Summing};
 use crate::schema;
 use crate::settings::Settings;
-
-/// How many samples before a bucket are looked at for the last value of a counter.
-pub(crate) const LOOKED_BACK: u32 = 1000;
+use crate::spread;
 
 /// Whether whoever asked wants to hear more.
 pub(crate) type Flow = rusqlite::Result<ControlFlow<()>>;
@@ -29,6 +30,8 @@ pub(crate) type Flow = rusqlite::Result<ControlFlow<()>>;
 /// What buckets are computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
+    /// What was counted, from the totals of a file of an earlier version; then all buckets.
+    Uncounted,
     /// Those of five minutes, and with them all others.
     Samples,
     /// Hours and days.
@@ -39,13 +42,23 @@ impl Source {
     /// What it is called in the file.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Uncounted => "uncounted",
             Self::Samples => "samples",
             Self::FiveMinutes => "five_minutes",
         }
     }
 
+    /// What is called so.
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "uncounted" => Self::Uncounted,
+            "samples" => Self::Samples,
+            _ => Self::FiveMinutes,
+        }
+    }
+
     /// What buckets of a level are computed from.
-    fn of(level: Level) -> Self {
+    pub(crate) fn of(level: Level) -> Self {
         match level {
             Level::FiveMinutes => Self::Samples,
             Level::Hour | Level::Day => Self::FiveMinutes,
@@ -69,12 +82,12 @@ impl<'a> Sums<'a> {
         settings: &'a Settings,
         id: i64,
     ) -> rusqlite::Result<Option<Self>> {
-        let Some(newest) = newest(connection, id)? else {
+        let Some(newest) = newest(connection, id, settings.apart)? else {
             return Ok(None);
         };
         let stale = connection
             .prepare_cached(
-                "SELECT source = ?2, \"begin\", \"end\" FROM stale WHERE inverter = ?1",
+                "SELECT source = ?2, \"begin\", \"end\" FROM stale WHERE inverter = ?1 AND source != 'uncounted'",
             )?
             .query_map((id, Source::Samples.name()), |row| {
                 let source = if row.get(0)? {
@@ -106,6 +119,11 @@ impl<'a> Sums<'a> {
                 .query_row(&query, [], |row| row.get::<_, Option<i64>>(0))
         };
         let mut first = oldest(&schema::samples(self.id), "time")?;
+        let spread: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT min(\"begin\") FROM spread WHERE inverter = ? AND time < ?")?
+            .query_row((self.id, self.settings.apart), |row| row.get(0))?;
+        first = first.into_iter().chain(spread).min();
         for level in Level::ALL {
             let begin = oldest(&schema::buckets(level, self.id), "begin")?;
             first = first.into_iter().chain(begin).min();
@@ -126,12 +144,7 @@ impl<'a> Sums<'a> {
 
     /// The rows before it are those that retention has left or not, but no longer made of all that they were.
     fn kept(&self, source: Source) -> rusqlite::Result<i64> {
-        let since = self
-            .connection
-            .prepare_cached("SELECT since FROM kept WHERE inverter = ? AND source = ?")?
-            .query_row((self.id, source.name()), |row| row.get(0))
-            .optional()?;
-        Ok(since.unwrap_or(i64::MIN))
+        kept(self.connection, self.id, source)
     }
 
     /// The buckets of a span, which consists of whole ones, oldest first.
@@ -262,28 +275,56 @@ impl<'a> Sums<'a> {
         quantities: &[Quantity],
         give: &mut dyn FnMut(Rollup) -> Flow,
     ) -> Flow {
-        let columns = Columns::of(self.connection, self.id, quantities)?;
-        let pick = |values: &Values| -> Vec<Option<i64>> {
-            quantities
-                .iter()
-                .map(|quantity| values.raw(*quantity))
-                .collect()
-        };
-        let (begin, last) = self.before(span.start, quantities, &columns)?;
-        let mut sums = FromSamples::new(quantities, self.settings.longest_gap, last);
-        let mut samples = columns.select(self.connection, "WHERE time >= ? ORDER BY time")?;
-        let mut rows = samples.query([begin.unwrap_or(span.start)])?;
-        let mut give = |rollup: Rollup| {
-            if span.contains(&rollup.bucket.start) {
-                give(rollup)
-            } else {
-                Ok(ControlFlow::Continue(()))
+        let (connection, id, apart) = (self.connection, self.id, self.settings.apart);
+        let counters: Vec<Quantity> = quantities
+            .iter()
+            .map(|quantity| schema::counter_of(*quantity))
+            .collect();
+        let columns = Columns::of(connection, id, quantities)?
+            .with_counted(|counter| counters.contains(&counter));
+        let there = names(connection, &schema::samples(id))?;
+        let accounts = Accounts::load(connection, id, &there, self.settings)?;
+        let before: Option<i64> = connection
+            .prepare_cached(&format!(
+                "SELECT max(time) FROM {} WHERE time < ?",
+                schema::samples(id)
+            ))?
+            .query_row([span.start], |row| row.get(0))?;
+        let mut elsewhere = self.elsewhere(span, &counters)?;
+        let mut sums = FromSamples::new(quantities);
+        let mut samples =
+            columns.select(connection, "WHERE time >= ? AND time < ? ORDER BY time")?;
+        let mut rows = samples.query([before.unwrap_or(span.start), apart])?;
+        let mut pass = |rollup: Rollup, give: &mut dyn FnMut(Rollup) -> Flow| {
+            if !span.contains(&rollup.bucket.start) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            while let Some(first) = elsewhere.first_entry()
+                && *first.key() < rollup.bucket.start
+            {
+                if give(first.remove())?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            match elsewhere.remove(&rollup.bucket.start) {
+                Some(more) => give(rollup.with_counted(&more)),
+                None => give(rollup),
             }
         };
         while let Some(row) = rows.next()? {
             let (time, values) = columns.read(row)?;
-            for rollup in sums.add(time, pick(&values)) {
-                if give(rollup)?.is_break() {
+            let (amounts, account) = columns.counted(row)?;
+            let value = |quantity: &Quantity| match schema::counter_of(*quantity) {
+                counter if is_counted(counter) => amounts.of(counter),
+                _ => values.raw(*quantity),
+            };
+            let sample = Sample {
+                time,
+                longest_gap: accounts.gap_of(account),
+                values: quantities.iter().map(value).collect(),
+            };
+            for rollup in sums.add(sample) {
+                if pass(rollup, give)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -291,36 +332,42 @@ impl<'a> Sums<'a> {
                 break;
             }
         }
-        sums.finish().map_or(Ok(ControlFlow::Continue(())), give)
-    }
-
-    /// The time of the last sample before a moment, and the last value of each counter.
-    fn before(
-        &self,
-        moment: i64,
-        quantities: &[Quantity],
-        columns: &Columns,
-    ) -> rusqlite::Result<(Option<i64>, Vec<Option<i64>>)> {
-        let condition = format!("WHERE time < ? ORDER BY time DESC LIMIT {LOOKED_BACK}");
-        let mut before = columns.select(self.connection, &condition)?;
-        let mut rows = before.query([moment])?;
-        let counted = |quantity| matches!(Summing::of(quantity), Some(Summing::Counted { .. }));
-        let (mut time, mut last) = (None, vec![None; quantities.len()]);
-        loop {
-            let mut wanted = quantities.iter().zip(&last);
-            if time.is_some()
-                && !wanted.any(|(quantity, last)| last.is_none() && counted(*quantity))
-            {
-                break;
-            }
-            let Some(row) = rows.next()? else { break };
-            let (earlier, values) = columns.read(row)?;
-            time = time.or(Some(earlier));
-            for (last, quantity) in last.iter_mut().zip(quantities) {
-                *last = last.or(values.raw(*quantity));
+        if let Some(last) = sums.finish()
+            && pass(last, give)?.is_break()
+        {
+            return Ok(ControlFlow::Break(()));
+        }
+        for (_, rollup) in elsewhere {
+            if give(rollup)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok((time, last))
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// What belongs to the buckets of a span without being told by a sample in it.
+    fn elsewhere(
+        &self,
+        span: &Range<i64>,
+        counters: &[Quantity],
+    ) -> rusqlite::Result<BTreeMap<i64, Rollup>> {
+        let mut buckets: BTreeMap<i64, Rollup> = BTreeMap::new();
+        let spreads = spread::within(self.connection, self.id, span, self.settings.apart)?;
+        for (index, counter) in counters.iter().enumerate() {
+            for spread in spreads.get(counter).into_iter().flatten() {
+                let mut begin = spread.span.start.max(span.start);
+                while begin < spread.span.end.min(span.end) {
+                    let bucket = Level::FiveMinutes.around(begin, &TimeZone::UTC);
+                    begin = bucket.end;
+                    let share = spread.share(&bucket);
+                    let rollup = buckets
+                        .entry(bucket.start)
+                        .or_insert_with(|| Rollup::empty(bucket, counters.len()));
+                    rollup.count(index, share);
+                }
+            }
+        }
+        Ok(buckets)
     }
 
     /// Asks for rows from a begin to an end.
@@ -352,7 +399,7 @@ impl<'a> Sums<'a> {
         for quantity in quantities {
             cells.push(match Summing::of(*quantity) {
                 None => None,
-                Some(Summing::Counted { .. }) => next()?.map(|grown| Cell::Counted { grown }),
+                Some(Summing::Counted) => next()?.map(|grown| Cell::Counted { grown }),
                 Some(Summing::Measured) => match (next()?, next()?, next()?) {
                     (Some(mean), Some(min), Some(max)) => Some(Cell::Measured { mean, min, max }),
                     _ => None,
@@ -376,21 +423,15 @@ impl<'a> Sums<'a> {
             let span = span.start..span.end.min(self.open(level));
             let mut write = self.writer(level)?;
             if !span.is_empty() {
+                // One that nothing belongs to any more is not computed again.
+                self.clear(level, &span)?;
                 let _ = self.add_up(&span, &quantities, &mut write)?;
             }
         }
         for level in [Level::Hour, Level::Day] {
             let span = self.whole(level, span);
-            let sealed = self.kept(Source::FiveMinutes)?;
-            if source == Source::FiveMinutes {
-                // Hours and days of another zone begin elsewhere.
-                let delete = format!(
-                    "DELETE FROM {} WHERE \"begin\" >= ? AND \"begin\" < ?",
-                    schema::buckets(level, self.id)
-                );
-                self.connection
-                    .execute(&delete, [span.start.max(sealed), span.end])?;
-            }
+            // Hours and days of another zone begin elsewhere.
+            self.clear(level, &span)?;
             let span = span.start..span.end.min(self.open(level));
             if span.is_empty() {
                 continue;
@@ -406,6 +447,18 @@ impl<'a> Sums<'a> {
                 let _ = write(rollup)?;
             }
         }
+        Ok(())
+    }
+
+    /// Deletes the buckets of a span that can be computed again.
+    fn clear(&self, level: Level, span: &Range<i64>) -> rusqlite::Result<()> {
+        let sealed = self.kept(Source::of(level))?;
+        self.connection
+            .prepare_cached(&format!(
+                "DELETE FROM {} WHERE \"begin\" >= ? AND \"begin\" < ?",
+                schema::buckets(level, self.id)
+            ))?
+            .execute([span.start.max(sealed), span.end])?;
         Ok(())
     }
 
@@ -447,11 +500,27 @@ impl<'a> Sums<'a> {
     }
 }
 
-/// The time of an inverter's newest sample.
-pub(crate) fn newest(connection: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
+/// The time of an inverter's newest sample, but for those that are set apart.
+pub(crate) fn newest(
+    connection: &Connection,
+    id: i64,
+    apart: i64,
+) -> rusqlite::Result<Option<i64>> {
     connection
-        .prepare_cached(&format!("SELECT max(time) FROM {}", schema::samples(id)))?
-        .query_row([], |row| row.get(0))
+        .prepare_cached(&format!(
+            "SELECT max(time) FROM {} WHERE time < ?",
+            schema::samples(id)
+        ))?
+        .query_row([apart], |row| row.get(0))
+}
+
+/// The moment before which retention has taken what buckets are made of.
+pub(crate) fn kept(connection: &Connection, id: i64, source: Source) -> rusqlite::Result<i64> {
+    let since = connection
+        .prepare_cached("SELECT since FROM kept WHERE inverter = ? AND source = ?")?
+        .query_row((id, source.name()), |row| row.get(0))
+        .optional()?;
+    Ok(since.unwrap_or(i64::MIN))
 }
 
 /// Notes that the buckets of a span are to be computed.

@@ -8,37 +8,62 @@ use kstar_sink::units::Kind;
 
 use crate::level::Level;
 use crate::rollup::{MEAN_DECIMALS, Summing};
-use crate::schema::{buckets, quoted, sample_value, samples, summed};
+use crate::schema::{
+    buckets, counted_columns, is_metered, quoted, sample_value, samples, stored, sums,
+};
+
+/// Every column that the view `sample` shows: all that the catalogue has, and what else there is in the tables.
+pub(crate) fn sample_columns(tables: &[(i64, Vec<String>)]) -> Vec<String> {
+    let metered = Quantity::ALL
+        .iter()
+        .copied()
+        .filter(|quantity| is_metered(*quantity));
+    let mut shown: Vec<String> = stored()
+        .chain(metered)
+        .map(|quantity| quantity.name().to_owned())
+        .chain(counted_columns())
+        .collect();
+    for column in tables.iter().flat_map(|(_, columns)| columns) {
+        if column != "time" && !shown.contains(column) {
+            shown.push(column.clone());
+        }
+    }
+    shown
+}
 
 /// The view `sample`: the tables of all inverters as one, in integers.
-pub(crate) fn sample_view(inverters: &[i64], columns: &[String]) -> String {
-    let value = |id: i64, column: &String| match Quantity::from_name(column) {
-        Some(quantity) => sample_value(id, quantity),
-        None => quoted(column),
+pub(crate) fn sample_view(tables: &[(i64, Vec<String>)]) -> String {
+    let shown = sample_columns(tables);
+    let value = |id: i64, column: &String, there: &[String]| {
+        let value = match Quantity::from_name(column) {
+            Some(quantity) => sample_value(id, quantity, there),
+            None => there.contains(column).then(|| quoted(column)),
+        };
+        value.unwrap_or_else(|| "NULL".to_owned())
     };
-    let table = |id: &i64| {
-        let values = columns
+    let table = |(id, there): &(i64, Vec<String>)| {
+        let values: Vec<String> = shown
             .iter()
-            .map(|column| format!("{} AS {}", value(*id, column), quoted(column)));
-        let values: Vec<String> = values.collect();
+            .map(|column| format!("{} AS {}", value(*id, column, there), quoted(column)))
+            .collect();
         let table = samples(*id);
         format!(
             "SELECT {id} AS inverter, time, {} FROM {table}",
             values.join(", ")
         )
     };
-    let mut tables: Vec<String> = inverters.iter().map(table).collect();
-    if tables.is_empty() {
-        let columns: Vec<String> = columns
+    let mut selects: Vec<String> = tables.iter().map(table).collect();
+    if selects.is_empty() {
+        let columns: Vec<String> = shown
             .iter()
             .map(|column| format!("NULL AS {}", quoted(column)))
             .collect();
-        tables.push(format!(
+        selects.push(format!(
             "SELECT NULL AS inverter, NULL AS time, {} WHERE 0",
             columns.join(", ")
         ));
     }
-    format!("CREATE VIEW sample AS\n{}", tables.join("\nUNION ALL "))
+    format!("CREATE VIEW sample AS\n{}", selects.join("\nUNION ALL "))
 }
 
 /// The view `readings`: every quantity in its unit, modes and flags as their labels.
@@ -138,25 +163,25 @@ pub(crate) fn buckets_view(level: Level, inverters: &[i64]) -> String {
     .into_iter()
     .map(|(name, value)| format!("{value} AS {name}"))
     .collect::<Vec<_>>();
-    for quantity in summed() {
+    for quantity in Quantity::ALL {
         let decimals = quantity.description().decimals;
-        let mut add = |suffix: &str, decimals: u8| {
-            let column = quoted(&format!("{quantity}_{suffix}"));
+        let shown: Vec<(&str, u8)> = match Summing::of(*quantity) {
+            Some(Summing::Measured) => vec![
+                ("mean", decimals + MEAN_DECIMALS),
+                ("min", decimals),
+                ("max", decimals),
+            ],
+            Some(Summing::Counted) => vec![("growth", decimals)],
+            None => Vec::new(),
+        };
+        for (column, (suffix, decimals)) in sums(*quantity).iter().zip(shown) {
+            let (column, name) = (quoted(column), quoted(&format!("{quantity}_{suffix}")));
             let scale = 10_u64.pow(decimals.into());
             columns.push(if decimals == 0 {
-                column
+                format!("{column} AS {name}")
             } else {
-                format!("{column} / {scale}.0 AS {column}")
+                format!("{column} / {scale}.0 AS {name}")
             });
-        };
-        match Summing::of(quantity) {
-            Some(Summing::Measured) => {
-                add("mean", decimals + MEAN_DECIMALS);
-                add("min", decimals);
-                add("max", decimals);
-            }
-            Some(Summing::Counted { .. }) => add("growth", decimals),
-            None => {}
         }
     }
     let columns = columns.join(",\n  ");
@@ -173,9 +198,4 @@ pub(crate) fn buckets_view(level: Level, inverters: &[i64]) -> String {
         tables.push("SELECT NULL AS inverter, NULL AS time WHERE 0".to_owned());
     }
     format!("CREATE VIEW {name} AS\n{}", tables.join("\nUNION ALL "))
-}
-
-/// Whether this version knows the column of that name.
-pub(crate) fn knows(column: &str) -> bool {
-    Quantity::from_name(column).is_some()
 }

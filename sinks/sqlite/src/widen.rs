@@ -38,42 +38,36 @@ pub(crate) fn check_owner(connection: &Connection) -> Result<i32, Failure> {
     Ok(version)
 }
 
-/// Makes what is missing in the file: all of it, or what has come with a version or the columns by which the catalogue
-/// has grown. Gives the columns that every inverter's samples have now; a later version's, which this one does not
-/// know, are among them.
-pub(crate) fn widen(
-    connection: &mut Connection,
-    settings: &Settings,
-) -> rusqlite::Result<Vec<String>> {
+/// Makes what is missing in the file: all of it, or what has come with a version.
+pub(crate) fn widen(connection: &mut Connection, settings: &Settings) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version = number(&transaction, "user_version")?;
     transaction.execute_batch(schema::TABLES)?;
     let inverters = inverters(&transaction)?;
-    let mut columns: Vec<String> = schema::stored()
-        .map(|quantity| quantity.name().to_owned())
-        .collect();
     for id in &inverters {
-        for column in names(&transaction, &schema::samples(*id))? {
-            if column != "time" && !columns.contains(&column) {
-                columns.push(column);
-            }
+        make_tables(&transaction, *id)?;
+        if version < 3 {
+            let counted: Vec<String> = schema::counted_columns().collect();
+            add_missing(&transaction, &schema::samples(*id), &counted)?;
         }
-    }
-    for id in &inverters {
-        make_tables(&transaction, *id, &columns)?;
     }
     let has_new_zone = settings.keep(&transaction)?;
     for id in &inverters {
-        let source = match version {
-            ..2 => Source::Samples,
-            _ if has_new_zone => Source::FiveMinutes,
-            _ => continue,
+        let Some(sums) = Sums::load(&transaction, settings, *id)? else {
+            continue;
         };
-        if let Some(sums) = Sums::load(&transaction, settings, *id)? {
-            mark_stale(&transaction, *id, source, sums.extent()?)?;
+        let extent = sums.extent()?;
+        for (applies, source) in [
+            (version < 2, Source::Samples),
+            (version < 3, Source::Uncounted),
+            (version >= 2 && has_new_zone, Source::FiveMinutes),
+        ] {
+            if applies {
+                mark_stale(&transaction, *id, source, extent.clone())?;
+            }
         }
     }
-    refresh_views(&transaction, &inverters, &columns)?;
+    refresh_views(&transaction)?;
     for (pragma, value) in [
         ("application_id", schema::APPLICATION_ID),
         ("user_version", schema::VERSION),
@@ -82,18 +76,12 @@ pub(crate) fn widen(
             transaction.pragma_update(None, pragma, value)?;
         }
     }
-    transaction.commit()?;
-    Ok(columns)
+    transaction.commit()
 }
 
-/// Makes an inverter's tables, or the columns that they have not.
-pub(crate) fn make_tables(
-    connection: &Connection,
-    id: i64,
-    columns: &[String],
-) -> rusqlite::Result<()> {
-    connection.execute_batch(&schema::create_samples(id, columns))?;
-    add_missing(connection, &schema::samples(id), columns)?;
+/// Makes an inverter's tables, or the columns that those of its buckets have not.
+pub(crate) fn make_tables(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    connection.execute_batch(&schema::create_samples(id))?;
     let columns = schema::bucket_columns();
     for level in Level::ALL {
         connection.execute_batch(&schema::create_buckets(level, id, &columns))?;
@@ -124,24 +112,22 @@ pub(crate) fn inverters(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
 }
 
 /// Makes the views what they should be.
-pub(crate) fn refresh_views(
-    connection: &Connection,
-    inverters: &[i64],
-    columns: &[String],
-) -> rusqlite::Result<()> {
-    refresh(
-        connection,
-        "sample",
-        &views::sample_view(inverters, columns),
-    )?;
+pub(crate) fn refresh_views(connection: &Connection) -> rusqlite::Result<()> {
+    let inverters = inverters(connection)?;
+    let mut tables = Vec::with_capacity(inverters.len());
+    for id in &inverters {
+        tables.push((*id, names(connection, &schema::samples(*id))?));
+    }
+    refresh(connection, "sample", &views::sample_view(&tables))?;
     // A later version's view shows more than this one could.
-    let is_ours = columns.iter().all(|column| views::knows(column));
+    let columns = views::sample_columns(&tables);
+    let is_ours = columns.iter().all(|column| schema::knows(column));
     if is_ours || view(connection, "readings")?.is_none() {
-        refresh(connection, "readings", &views::readings_view(columns))?;
+        refresh(connection, "readings", &views::readings_view(&columns))?;
     }
     for level in Level::ALL {
         let name = views::buckets_view_name(level);
-        refresh(connection, &name, &views::buckets_view(level, inverters))?;
+        refresh(connection, &name, &views::buckets_view(level, &inverters))?;
     }
     Ok(())
 }

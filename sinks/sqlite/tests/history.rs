@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use kstar_sink::TimeZone;
 use kstar_sink::catalogue::Quantity;
+use kstar_sink::counted::{AccountId, Amounts, Counted, Earlier};
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
-use kstar_sink::sink::{Batch, Context, SinkConfig};
+use kstar_sink::sink::{Batch, Context, Sink, SinkConfig};
 use kstar_sink_sqlite::SqliteConfig;
-use kstar_sink_sqlite::history::{Aggregate, Bucket, History, HistoryError, Level};
+use kstar_sink_sqlite::history::{Aggregate, Bucket, History, HistoryError, Importer, Level};
 use tempfile::TempDir;
 
 /// 2026-11-22T00:00:00Z.
@@ -33,15 +34,36 @@ impl Place {
         Self { folder, zone }
     }
 
-    async fn write(&self, readings: &[Arc<Reading>]) {
-        let context = Context {
+    fn context(&self) -> Context {
+        Context {
             inverters: Vec::new(),
             poll_interval: Duration::from_secs(5),
             state_dir: self.folder.path().to_owned(),
             zone: TimeZone::get(self.zone).unwrap(),
             version: "0",
+        }
+    }
+
+    fn sink(&self) -> Box<dyn Sink> {
+        SqliteConfig::default().open(&self.context()).unwrap()
+    }
+
+    fn importer(&self) -> Importer {
+        Importer::open(&SqliteConfig::default(), &self.context(), None).unwrap()
+    }
+
+    fn readings(&self) -> usize {
+        let mut count = 0;
+        let mut each = |_| {
+            count += 1;
+            ControlFlow::Continue(())
         };
-        let mut sink = SqliteConfig::default().open(&context).unwrap();
+        self.history().readings("roof", EVER, &mut each).unwrap();
+        count
+    }
+
+    async fn write(&self, readings: &[Arc<Reading>]) {
+        let mut sink = self.sink();
         for batch in readings.chunks(500) {
             sink.deliver(&Batch::new(batch)).await.unwrap();
         }
@@ -202,19 +224,46 @@ async fn what_follows_from_others_is_computed_before_it_is_added_up() {
     );
 }
 
+/// The same, with what was counted of a counter in the seconds before.
+fn counting(
+    reading: &Reading,
+    account: i64,
+    counter: Quantity,
+    amount: i64,
+    seconds: u64,
+) -> Arc<Reading> {
+    let mut amounts = Amounts::default();
+    amounts.set(counter, Some(amount));
+    Arc::new(Reading {
+        counted: Some(Counted {
+            account: AccountId(account),
+            sequence: 0,
+            covers: Duration::from_secs(seconds),
+            amounts,
+            earlier: None,
+        }),
+        ..reading.clone()
+    })
+}
+
 #[tokio::test]
-async fn a_counter_grows_from_the_last_value_before_the_bucket_and_never_falls() {
+async fn a_counter_grows_by_what_is_told_whatever_it_shows() {
     let place = Place::new("UTC");
     let (today, total) = (Quantity::energy_today, Quantity::energy_total);
+    let at = |seconds, shows: i64, amount| {
+        let shown = reading(seconds, &[(today, shows), (total, shows * 100)]);
+        counting(&shown, 1, total, amount, 5)
+    };
     place
         .write(&[
-            reading(0, &[(today, 50), (total, 1000)]),
-            // A poll that told no counters.
-            reading(290, &[]),
-            reading(400, &[(today, 52), (total, 1003)]),
-            reading(410, &[(today, 1), (total, 900)]),
-            reading(420, &[(today, 3), (total, 902)]),
-            reading(4000, &[(today, 3), (total, 903)]),
+            at(0, 50, 1),
+            // Nobody has counted.
+            reading(290, &[(total, 99_999)]),
+            at(400, 5000, 2),
+            at(410, 1, 3),
+            // The clock was set back.
+            at(405, 2, 4),
+            at(4000, 3, 5),
         ])
         .await;
     let quantities = [today, total];
@@ -223,9 +272,9 @@ async fn a_counter_grows_from_the_last_value_before_the_bucket_and_never_falls()
     assert_eq!(
         values,
         [
-            [Some(grown(0.0)), Some(grown(0.0))],
+            [Some(grown(0.1)), Some(grown(0.1))],
+            [Some(grown(0.9)), Some(grown(0.9))],
             [Some(grown(0.5)), Some(grown(0.5))],
-            [Some(grown(0.0)), Some(grown(0.1))],
         ]
     );
     // Asked for alone, it is the same bucket.
@@ -235,7 +284,103 @@ async fn a_counter_grows_from_the_last_value_before_the_bucket_and_never_falls()
         buckets[1..2]
     );
     let hours = place.buckets(Level::Hour, EVER, &quantities);
-    assert_eq!(hours[0].values, [Some(grown(0.5)), Some(grown(0.5))]);
+    assert_eq!(hours[0].values, [Some(grown(1.0)), Some(grown(1.0))]);
+}
+
+#[tokio::test]
+async fn what_was_counted_before_midnight_or_for_long_belongs_to_its_own_time() {
+    let place = Place::new("UTC");
+    let total = Quantity::pv_energy_total;
+    let told = |seconds, amount, covers| counting(&reading(seconds, &[]), 1, total, amount, covers);
+    let mut split = Reading::clone(&told(86_400 + 2, 3, 5));
+    if let Some(counted) = &mut split.counted {
+        let mut amounts = Amounts::default();
+        amounts.set(total, Some(7));
+        counted.earlier = Some(Earlier {
+            ago: Duration::from_secs(2),
+            amounts,
+        });
+    }
+    place
+        .write(&[
+            told(86_400 - 3, 10, 5),
+            Arc::new(split),
+            // Two hours that were handed on by readings that were dropped.
+            told(86_400 + 4 * 3600, 7200, 7200),
+        ])
+        .await;
+    let days = place.buckets(Level::Day, EVER, &[total]);
+    let values: Vec<_> = days.iter().map(|day| day.values[0]).collect();
+    assert_eq!(values, [Some(grown(0.017)), Some(grown(7.203))]);
+    let hours = place.buckets(Level::Hour, EVER, &[total]);
+    let hours: Vec<_> = hours
+        .iter()
+        .map(|hour| ((hour.begin.0 - BEGIN) / 3_600_000, hour.values[0]))
+        .collect();
+    assert_eq!(
+        hours,
+        [
+            (23, Some(grown(0.017))),
+            (24, Some(grown(0.003))),
+            (26, Some(grown(3.599))),
+            (27, Some(grown(3.6))),
+            (28, Some(grown(0.001))),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn of_two_accounts_that_cover_the_same_time_the_first_counts() {
+    let place = Place::new("UTC");
+    let total = Quantity::pv_energy_total;
+    let told =
+        |seconds, account, amount| counting(&reading(seconds, &[]), account, total, amount, 5);
+    // Each account goes on for a minute; the second covers the last half of the first, and half a minute more.
+    let first: Vec<_> = (0..12).map(|step| told(step * 5, 1, 10)).collect();
+    let second: Vec<_> = (6..18).map(|step| told(step * 5 + 1, 2, 1000)).collect();
+    place.write(&first).await;
+    {
+        // As an import, so that it is not taken for a second collector that runs; it comes after what is live.
+        let mut importer = place.importer();
+        importer.add(&second).unwrap();
+        importer.finish(&mut |_| ()).unwrap();
+    }
+    let days = place.buckets(Level::Day, EVER, &[total]);
+    // Of the second, what does not lie within the 55 s that the first has covered.
+    assert_eq!(days[0].values, [Some(grown(6.12))]);
+    assert_eq!(place.readings(), 24);
+    // What is live counts before what was imported, also where it comes later.
+    let third: Vec<_> = (14..18).map(|step| told(step * 5, 1, 10)).collect();
+    place.write(&third).await;
+    let days = place.buckets(Level::Day, EVER, &[total]);
+    assert_eq!(days[0].values, [Some(grown(1.16))]);
+}
+
+#[tokio::test]
+async fn a_second_collector_that_writes_the_same_inverter_is_told_so() {
+    let place = Place::new("UTC");
+    let total = Quantity::pv_energy_total;
+    let told = |seconds, account| counting(&reading(seconds, &[]), account, total, 1, 5);
+    let (mut one, mut other) = (place.sink(), place.sink());
+    let deliver = async |sink: &mut Box<dyn Sink>, reading: Arc<Reading>| {
+        sink.deliver(&Batch::new(&[reading])).await
+    };
+    deliver(&mut one, told(0, 1)).await.unwrap();
+    let error = deliver(&mut other, told(1, 2)).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("another collector writes readings of roof into "),
+        "{error}"
+    );
+    deliver(&mut one, told(5, 1)).await.unwrap();
+    assert!(deliver(&mut other, told(6, 2)).await.is_err());
+    // Another inverter is none of its business.
+    let barn = Reading {
+        inverter: Inverter::named("barn"),
+        ..Reading::clone(&told(6, 2))
+    };
+    deliver(&mut other, Arc::new(barn)).await.unwrap();
 }
 
 #[tokio::test]

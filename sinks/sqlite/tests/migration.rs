@@ -15,7 +15,7 @@ use kstar_sink::catalogue::{Quantity, Values};
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::Context;
 use kstar_sink_sqlite::SqliteConfig;
-use kstar_sink_sqlite::history::{Bucket, History, Importer, Level};
+use kstar_sink_sqlite::history::{Aggregate, Bucket, History, Importer, Level};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ impl Place {
             zone: TimeZone::UTC,
             version: "0",
         };
-        Importer::open(&SqliteConfig::default(), &context).unwrap()
+        Importer::open(&SqliteConfig::default(), &context, None).unwrap()
     }
 
     fn readings(&self) -> Vec<Arc<Reading>> {
@@ -150,7 +150,102 @@ fn a_history_of_the_first_version_is_summed_up_bit_by_bit_and_answers_at_once() 
         place.count("SELECT sum(samples) FROM readings_5min"),
         3 * 1440
     );
-    assert_eq!((place.readings(), place.days()), before);
+    assert_eq!(place.readings(), before.0);
+    let powers = |days: &[Bucket]| -> Vec<_> { days.iter().map(|day| day.values[0]).collect() };
+    let days = place.days();
+    assert_eq!(powers(&days), powers(&before.1));
+    // What was counted in each day stands in no file of that version; the last reading tells it of nobody.
+    let grown: Vec<_> = days.iter().map(|day| day.values[1]).collect();
+    let counted = |grown| Some(Aggregate::Counted { grown });
+    assert_eq!(grown, [counted(14.3), counted(14.4), counted(14.4), None]);
+}
+
+/// A file as the second version made it, as far as energy goes: totals as differences to the counter of the day.
+const SECOND_VERSION: &str = "
+    CREATE TABLE inverter (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, serial TEXT, model TEXT);
+    INSERT INTO inverter (name, serial) VALUES ('roof', 'S1');
+    CREATE TABLE setting (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+    INSERT INTO setting VALUES ('zone', 'UTC'), ('longest_gap', 60000);
+    CREATE TABLE base (inverter INTEGER NOT NULL, quantity TEXT NOT NULL, since INTEGER NOT NULL, base INTEGER NOT NULL,
+      PRIMARY KEY (inverter, quantity, since)) WITHOUT ROWID;
+    CREATE TABLE sample_1 (time INTEGER PRIMARY KEY, \"pv1_voltage\" INTEGER, \"pv1_current\" INTEGER,
+      \"pv2_voltage\" INTEGER, \"pv2_current\" INTEGER, \"load_power\" INTEGER, \"backup_power\" INTEGER,
+      \"pv_energy_today\" INTEGER, \"pv_energy_total\" INTEGER);
+    PRAGMA application_id = 0x6b737472;
+    PRAGMA user_version = 2;
+    PRAGMA journal_mode = WAL;
+";
+
+#[test]
+fn a_counter_that_was_set_or_overlaps_counts_no_longer_in_a_history_of_the_second_version() {
+    let place = Place(TempDir::new().unwrap());
+    let old = Connection::open(place.path()).unwrap();
+    old.execute_batch(SECOND_VERSION).unwrap();
+    let mut insert = old
+        .prepare("INSERT INTO sample_1 VALUES (?, 1000, 60, 1000, 60, 700, 20, ?, 0)")
+        .unwrap();
+    // 1200 W for an hour, a reading each minute: 20 Wh from one to the next.
+    let mut write = |minute: i64, today: i64, milliseconds: i64| {
+        insert
+            .execute([BEGIN + minute * 60_000 + milliseconds, today])
+            .unwrap();
+    };
+    let base = |since: i64, base: i64| {
+        old.execute(
+            "INSERT INTO base VALUES (1, 'pv_energy_total', ?, ?)",
+            [BEGIN + since * 60_000, base],
+        )
+        .unwrap();
+    };
+    base(0, 1000);
+    // `kstar meter set` to 5000 kWh.
+    base(30, 5_000_000);
+    for minute in 0..=60 {
+        write(minute, minute * 20, 0);
+    }
+    // Ten minutes of an hour later, by a clock that was behind: they stand between the others.
+    for minute in 40..50 {
+        write(minute, (minute + 30) * 20, 500);
+    }
+    drop(insert);
+    drop(old);
+
+    let importer = place.importer();
+    importer.finish(&mut |_| ()).unwrap();
+    let quantities = [
+        Quantity::pv_energy_total,
+        Quantity::consumption_energy_total,
+    ];
+    let mut sums = Vec::new();
+    History::open(&place.path())
+        .unwrap()
+        .buckets(
+            "roof",
+            Level::Day,
+            UnixMillis(0)..UnixMillis(i64::MAX),
+            &quantities,
+            &mut |day| {
+                sums.push(day.values.clone());
+                ControlFlow::Continue(())
+            },
+        )
+        .unwrap();
+    // An hour of 1200 W, and of 720 W: not 5000 kWh, and nothing twice.
+    let [
+        Some(Aggregate::Counted { grown: pv }),
+        Some(Aggregate::Counted { grown: consumption }),
+    ] = sums[0][..]
+    else {
+        panic!("{sums:?}");
+    };
+    assert!((pv - 1.2).abs() < 0.0015, "{pv}");
+    assert!((consumption - 0.72).abs() < 0.0015, "{consumption}");
+    assert_eq!(sums.len(), 1);
+    // It is done once.
+    place.importer().finish(&mut |_| ()).unwrap();
+    assert_eq!(place.count("SELECT count(*) FROM recount"), 0);
+    let counted = "SELECT sum(pv_energy_total_counted) FROM sample_1";
+    assert!((1199..=1201).contains(&place.count(counted)));
 }
 
 #[test]
