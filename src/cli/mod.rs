@@ -34,6 +34,8 @@ mod findings;
 #[cfg(feature = "http")]
 pub mod health;
 #[cfg(feature = "history")]
+pub mod history;
+#[cfg(feature = "history")]
 pub mod import;
 pub mod init;
 pub mod kstar_sharp;
@@ -143,6 +145,9 @@ enum Command {
     /// Take over the history of kstar.sharp
     #[cfg(feature = "history")]
     Import(import::ImportArgs),
+    /// Put the history right after the clock was wrong
+    #[cfg(feature = "history")]
+    History(history::HistoryCommandArgs),
 }
 
 impl Cli {
@@ -216,6 +221,11 @@ impl Cli {
             Command::Import(args) => {
                 drop(out);
                 import::run(args, shutdown).await
+            }
+            #[cfg(feature = "history")]
+            Command::History(args) => {
+                drop(out);
+                history::run(args, shutdown).await
             }
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await

@@ -17,6 +17,7 @@ use crate::database::CACHE_KIB;
 use crate::failure::Failure;
 pub use crate::importer::{Imported, Importer};
 pub use crate::level::Level;
+pub use crate::repair::{Misplaced, Repair};
 use crate::rollup::{Cell, MEAN_DECIMALS, Rollup};
 use crate::schema;
 use crate::settings::Settings;

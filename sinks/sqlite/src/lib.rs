@@ -1,5 +1,7 @@
 //! A history of all readings in one SQLite file, readable with any SQLite tool while it is written.
 //!
+//! - `accounts`, `spread`: who has counted what, and for which time; `moments`: what time it is, as readings tell;
+//! - `recount`, `repair`: what earlier versions and wrong clocks have left is put right;
 //! - `schema`: tables and columns, all made from the catalogue; it runs nothing;
 //! - `views`: the same for people, in physical units;
 //! - `level`, `rollup`: spans of time, and what the samples in them come to; both know no file;
@@ -27,6 +29,7 @@ mod probe;
 #[cfg(test)]
 mod properties;
 mod recount;
+mod repair;
 mod retention;
 mod rollup;
 mod schema;

@@ -87,17 +87,30 @@ impl Placed {
 /// What the reading of a time tells to have been counted before.
 pub(crate) fn of(connection: &Connection, id: i64, time: i64) -> rusqlite::Result<Amounts> {
     let mut amounts = Amounts::default();
-    let mut select = connection
-        .prepare_cached("SELECT quantity, amount FROM spread WHERE inverter = ? AND time = ?")?;
-    let mut rows = select.query((id, time))?;
-    while let Some(row) = rows.next()? {
-        if let Some(counter) = Quantity::from_name(row.get_ref(0)?.as_str()?) {
-            let mut amount = Amounts::default();
-            amount.set(counter, row.get(1)?);
-            amounts.add(&amount);
+    for (quantity, _, amount) in rows(connection, id, time)? {
+        if let Some(counter) = Quantity::from_name(&quantity) {
+            let mut more = Amounts::default();
+            more.set(counter, Some(amount));
+            amounts.add(&more);
         }
     }
     Ok(amounts)
+}
+
+/// The same as it stands in the file: counters, spans, amounts.
+pub(crate) fn rows(
+    connection: &Connection,
+    id: i64,
+    time: i64,
+) -> rusqlite::Result<Vec<(String, Range<i64>, i64)>> {
+    connection
+        .prepare_cached(
+            "SELECT quantity, \"begin\", \"end\", amount FROM spread WHERE inverter = ? AND time = ?",
+        )?
+        .query_map((id, time), |row| {
+            Ok((row.get(0)?, row.get(1)?..row.get(2)?, row.get(3)?))
+        })?
+        .collect()
 }
 
 /// Forgets what the reading of a time tells to have been counted before; gives the spans that change by that.

@@ -635,6 +635,97 @@ mod tests {
         assert_eq!(place.times(), [1, 2, 3]);
     }
 
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+
+    /// 2026-11-29T00:00:00Z.
+    const TODAY: i64 = 1_795_910_400_000;
+
+    /// 2036-02-07T06:28:00Z.
+    const YEARS_AHEAD: i64 = 2_085_978_480_000;
+
+    #[test]
+    fn a_clock_that_is_years_ahead_deletes_nothing_and_spoils_no_sum() {
+        let place = Place::new();
+        let keep = Retention {
+            samples: KeepFor::Span(Duration::from_secs(30 * 86_400)),
+            ..retention()
+        };
+        let open = || Store::open(&place.path(), PATIENCE, settings(), keep.clone()).unwrap();
+        let upkeep = |store: &mut Store| {
+            for _ in 0..50 {
+                store.tidied = None;
+                store.upkeep();
+            }
+        };
+        let mut store = open();
+        let past = (0..900).map(|step| full_reading("roof", TODAY - 20 * DAY + step * DAY / 45));
+        let past: Vec<_> = past.collect();
+        for batch in past.chunks(100) {
+            store.deliver(batch).unwrap();
+        }
+        upkeep(&mut store);
+        // The program is started anew with a wrong clock, and goes on when that is put right.
+        store.close().unwrap();
+        let mut store = open();
+        for step in 0..1600 {
+            let wrong = full_reading("roof", YEARS_AHEAD + step * 100);
+            store.deliver(&[wrong]).unwrap();
+        }
+        upkeep(&mut store);
+        assert_eq!(place.times().len(), 2500);
+        let now: Vec<_> = (0..90)
+            .map(|step| full_reading("roof", TODAY + step * 10_000))
+            .collect();
+        for reading in &now {
+            store.deliver(std::slice::from_ref(reading)).unwrap();
+        }
+        upkeep(&mut store);
+        store.close().unwrap();
+        assert_eq!(place.times().len(), 2590);
+        let samples: Vec<i64> = place
+            .other()
+            .prepare("SELECT samples FROM bucket_5min_1 WHERE \"begin\" >= ? AND \"begin\" < ? ORDER BY 1")
+            .unwrap()
+            .query_map([TODAY, TODAY + DAY], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        // The last five minutes are still open.
+        assert_eq!(samples, [30, 30]);
+        let trusted: i64 = place.one("SELECT value FROM setting WHERE name = 'trusted'");
+        assert!(trusted < TODAY + DAY, "{trusted}");
+    }
+
+    #[test]
+    fn a_shorter_keep_raw_takes_the_newest_reading_for_the_present_but_not_one_after_the_clock() {
+        let place = Place::new();
+        let keep = |days: u64| Retention {
+            samples: KeepFor::Span(Duration::from_secs(days * 86_400)),
+            ..retention()
+        };
+        let now = UnixMillis::from(SystemTime::now()).0;
+        let open = |days| Store::open(&place.path(), PATIENCE, settings(), keep(days)).unwrap();
+        let mut store = open(400);
+        let times = [
+            now - 300 * DAY,
+            now - 100 * DAY,
+            now - 99 * DAY,
+            now - DAY,
+            now + 9 * DAY,
+        ];
+        let readings = times.map(|time| full_reading("roof", time));
+        store.deliver(&readings).unwrap();
+        store.close().unwrap();
+        let mut store = open(30);
+        for _ in 0..50 {
+            store.tidied = None;
+            store.upkeep();
+        }
+        store.close().unwrap();
+        // But for the last one before, which the next bucket begins with.
+        assert_eq!(place.times(), times[2..]);
+    }
+
     #[test]
     fn others_read_a_steady_state_while_it_is_written() {
         let place = Place::new();

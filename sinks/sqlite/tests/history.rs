@@ -15,7 +15,9 @@ use kstar_sink::counted::{AccountId, Amounts, Counted, Earlier};
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::{Batch, Context, Sink, SinkConfig};
 use kstar_sink_sqlite::SqliteConfig;
-use kstar_sink_sqlite::history::{Aggregate, Bucket, History, HistoryError, Importer, Level};
+use kstar_sink_sqlite::history::{
+    Aggregate, Bucket, History, HistoryError, Importer, Level, Repair,
+};
 use tempfile::TempDir;
 
 /// 2026-11-22T00:00:00Z.
@@ -381,6 +383,79 @@ async fn a_second_collector_that_writes_the_same_inverter_is_told_so() {
         ..Reading::clone(&told(6, 2))
     };
     deliver(&mut other, Arc::new(barn)).await.unwrap();
+}
+
+#[tokio::test]
+async fn readings_of_a_wrong_clock_are_set_apart_and_can_be_put_right_or_taken_out() {
+    const YEARS: i64 = 10 * 365 * 86_400;
+    let place = Place::new("UTC");
+    let total = Quantity::pv_energy_total;
+    let told = |seconds| counting(&reading(seconds, &[]), 1, total, 10, 5);
+    let run = |from: i64| {
+        (0..10)
+            .map(move |step| told(from + step * 5))
+            .collect::<Vec<_>>()
+    };
+    let mut sink = place.sink();
+    for readings in [run(0), run(YEARS), run(1000)] {
+        for reading in readings {
+            sink.deliver(&Batch::new(&[reading])).await.unwrap();
+        }
+    }
+    sink.close().await.unwrap();
+    let sum = |place: &Place| {
+        let days = place.buckets(Level::Day, EVER, &[total]);
+        assert!(days.iter().all(|day| day.begin.0 == BEGIN), "{days:?}");
+        days[0].values[0]
+    };
+    assert_eq!(sum(&place), Some(grown(0.2)));
+    let history = place.history();
+    let apart = history.set_apart("roof", &[total]).unwrap().unwrap();
+    assert_eq!((apart.readings, apart.counted), (10, vec![Some(0.1)]));
+    assert_eq!(apart.first.0, BEGIN + YEARS * 1000);
+    assert_eq!(place.readings(), 30);
+
+    let file = place.folder.path().join("history.db");
+    let mut repair = Repair::open(&file).unwrap();
+    let found = repair.find().unwrap();
+    assert_eq!((found.len(), found[0].readings), (1, 10));
+    // The collector ran on, and these readings came without a pause.
+    let came = found[0].came.unwrap();
+    assert!(
+        (BEGIN + 990_000..=BEGIN + 1_000_000).contains(&came.0),
+        "{came}"
+    );
+    repair.put_right(&found[0], came, &mut |_| ()).unwrap();
+    assert_eq!(repair.find().unwrap(), []);
+    drop(repair);
+    assert_eq!(place.history().set_apart("roof", &[total]).unwrap(), None);
+    assert_eq!(sum(&place), Some(grown(0.3)));
+    assert_eq!(place.readings(), 30);
+
+    // The same after a restart: nobody knows how long that took, so they are taken out.
+    let mut sink = place.sink();
+    for reading in run(2 * YEARS) {
+        sink.deliver(&Batch::new(&[reading])).await.unwrap();
+    }
+    sink.close().await.unwrap();
+    let mut sink = place.sink();
+    for reading in run(2000) {
+        sink.deliver(&Batch::new(&[reading])).await.unwrap();
+    }
+    sink.close().await.unwrap();
+    let mut repair = Repair::open(&file).unwrap();
+    let found = repair.find().unwrap();
+    assert_eq!((found.len(), found[0].came), (1, None));
+    let mut taken = 0;
+    repair
+        .take_out::<HistoryError>(&found[0], &mut |readings| {
+            taken += readings.len();
+            Ok(())
+        })
+        .unwrap();
+    drop(repair);
+    assert_eq!((taken, place.readings()), (10, 40));
+    assert_eq!(sum(&place), Some(grown(0.4)));
 }
 
 #[tokio::test]
