@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kstar_sink::delivery::{Keep, Policy};
-use kstar_sink::driver::{Driver, Ended, Handover, Parting};
+use kstar_sink::driver::{Driver, Ended, Handover, Parting, Remainder};
 use kstar_sink::health::Health;
 use kstar_sink::reading::{Event, Inverter};
 use kstar_sink::sink::Sink;
@@ -368,7 +368,7 @@ impl Collector {
     pub fn start_sink(&mut self, plan: SinkPlan) {
         let handover = Handover {
             events: self.events.subscribe(),
-            waiting: Vec::new(),
+            waiting: Remainder::default(),
         };
         self.start_sink_with(plan, handover);
     }
@@ -472,7 +472,7 @@ impl Collector {
             let ended = self.wait_for(start, deadline, &abort, &mut others).await;
             let (ending, handover) = ended.unwrap_or((SinkEnding::CutOff, None));
             report_parted(&health, ending, parting);
-            let waiting = Vec::new();
+            let waiting = Remainder::default();
             parted.push(Parted {
                 name,
                 ending,
