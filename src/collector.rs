@@ -24,6 +24,7 @@ use crate::gate::GateSettings;
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::meter::MeterSettings;
 use crate::poll::{Manners, Poller, Target};
+use crate::station::untold::Untold;
 use crate::station::{Station, collect};
 
 /// How many events a sink's driver may lag behind: it does nothing but move them into its own queue.
@@ -65,6 +66,8 @@ pub struct Metering {
     pub keeper: Keeper,
     /// Ends that.
     pub closing: Closing,
+    /// What was counted and waits to be told.
+    pub untold: Untold,
 }
 
 /// What is needed to run a sink.

@@ -30,6 +30,7 @@ use crate::setup::Setup;
 pub(super) use crate::setup::{context, inverter_plans};
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
+use crate::station::untold::Untold;
 use crate::supervisor::{self, Read, Reloads, Supervisor};
 
 /// Where the history goes without a configuration.
@@ -224,6 +225,7 @@ pub async fn run(
         settings: setup.metering.clone(),
         keeper,
         closing,
+        untold: Untold::default(),
     };
     let mut shutdown = std::pin::pin!(shutdown);
     let sinks = tokio::select! {

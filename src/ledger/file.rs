@@ -20,8 +20,8 @@ use super::quarantine::{self, Refused};
 use super::{Account, Accounts};
 
 /// The version of the files' form. It rises only when an older program must not write them: one that knew of no log would
-/// take an old base for the newest.
-const VERSION: u32 = 2;
+/// take an old base for the newest, and one that knew of no accounts cannot read theirs.
+const VERSION: u32 = 3;
 
 /// The form before: two files without a log, written whole each time.
 const WITHOUT_LOG: u32 = 1;
@@ -165,6 +165,8 @@ impl LedgerFile {
                 accounts.extend(line.inverters);
             }
         }
+        // Those of older forms have no number.
+        accounts.values_mut().for_each(Account::complete);
         Ok(Self {
             folder: folder.to_owned(),
             accounts,
@@ -414,7 +416,7 @@ fn content(path: &Path, text: &[u8]) -> Result<(u32, Content<Accounts>), Unusabl
         content,
     } = &envelope;
     let expected = |version: u32| sum(version, content) == *crc32;
-    if *version > VERSION && !expected(VERSION) && !expected(WITHOUT_LOG) {
+    if *version > VERSION && !(WITHOUT_LOG..=VERSION).any(expected) {
         return Err(Unusable::Fatal(LedgerError::TooNew {
             path: path.to_owned(),
             version: *version,
@@ -435,6 +437,7 @@ mod tests {
 
     use super::*;
     use crate::meter::counters::Flow;
+    use kstar_sink::counted::AccountId;
 
     const NAMES: [&str; 2] = ["roof", "garage"];
 
@@ -449,6 +452,7 @@ mod tests {
     fn account(thousandths: u64) -> Account {
         let mut account = Account::default();
         account.current.meter.set(Flow::Pv, thousandths);
+        account.current.account = AccountId(7);
         account
     }
 
@@ -478,11 +482,37 @@ mod tests {
 
     /// A file as it was written before there was a log.
     fn without_log(written: u64, thousandths: u64) -> String {
+        of_form(1, written, thousandths)
+    }
+
+    /// A file as an older program wrote it, which knew of no accounts.
+    fn of_form(version: u32, written: u64, thousandths: u64) -> String {
         let inverters = Accounts::from([("roof".to_owned(), account(thousandths))]);
         let content = serde_json::value::to_raw_value(&Content { written, inverters });
-        let content = content.expect("JSON");
-        let crc32 = crc32fast::hash(content.get().as_bytes());
-        format!("{{\"version\":1,\"crc32\":\"{crc32:08x}\",\"content\":{content}}}\n")
+        let text = content.expect("JSON").get().to_owned();
+        let text = text.replace(",\"account\":7,\"sequence\":0", "");
+        let content = RawValue::from_string(text).expect("JSON");
+        let crc32 = sum(version, &content);
+        format!("{{\"version\":{version},\"crc32\":\"{crc32}\",\"content\":{content}}}\n")
+    }
+
+    #[test]
+    fn files_of_older_forms_get_accounts_which_they_keep_once_they_are_written() {
+        for version in [1, 2] {
+            let folder = folder();
+            for name in BASES {
+                put(&folder, name, of_form(version, 3, 5).as_bytes());
+            }
+            put(&folder, LOG, of_form(version, 4, 6).as_bytes());
+            let mut ledger = open(&folder);
+            let found = ledger.accounts()["roof"].clone();
+            assert_ne!(found.current.account, AccountId::default());
+            let expected = account(6);
+            assert_eq!(found.current.meter, expected.current.meter);
+            ledger.account_mut("roof");
+            assert!(ledger.write());
+            assert_eq!(open(&folder).accounts()["roof"], found);
+        }
     }
 
     #[test]
@@ -656,7 +686,7 @@ mod tests {
             assert_eq!(counted(&folder), Some(8));
             // The program that wrote them knows nothing of the log, and must refuse.
             for name in BASES {
-                assert!(bytes_of(&folder, name).starts_with(b"{\"version\":2,"));
+                assert!(bytes_of(&folder, name).starts_with(b"{\"version\":3,"));
             }
         }
     }
@@ -671,8 +701,8 @@ mod tests {
             let text = String::from_utf8(bytes_of(&folder, name)).expect("text");
             let envelope: Envelope = serde_json::from_str(&text).expect("an envelope");
             let later = text
-                .replace("\"version\":2", "\"version\":3")
-                .replace(&envelope.crc32, &sum(3, envelope.content));
+                .replace("\"version\":3", "\"version\":4")
+                .replace(&envelope.crc32, &sum(4, envelope.content));
             put(&folder, name, later.as_bytes());
             let error = LedgerFile::open(folder.path()).expect_err("too new");
             assert!(error.to_string().contains("later version"), "{error}");

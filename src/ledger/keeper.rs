@@ -279,6 +279,7 @@ fn settle(
 
 #[cfg(test)]
 mod tests {
+    use kstar_sink::counted::AccountId;
     use kstar_sink::worker::NoAnswer;
     use tokio::time::Instant;
 
@@ -288,6 +289,7 @@ mod tests {
     fn account(thousandths: u64) -> Account {
         let mut account = Account::default();
         account.current.meter.set(Flow::Pv, thousandths);
+        account.current.account = AccountId(7);
         account
     }
 

@@ -8,7 +8,9 @@ pub mod keeper;
 pub mod quarantine;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 
+use kstar_sink::counted::AccountId;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Baseline;
@@ -42,9 +44,25 @@ pub struct Machine {
     pub meter: Counters,
     /// Its own counters, as they were last believed.
     pub baseline: Baseline,
+    /// Who counts its energies, as those are told who keep sums of them. Zero until it is [made](Account::complete).
+    #[serde(default)]
+    pub account: AccountId,
+    /// The number of the reading that was told last.
+    #[serde(default)]
+    pub sequence: u64,
 }
 
 impl Account {
+    /// Gives each inverter that has none a number for its account, which it then keeps.
+    pub fn complete(&mut self) {
+        for machine in self.former.iter_mut().chain([&mut self.current]) {
+            while machine.account == AccountId::default() {
+                // Two collectors may begin at the same moment without a clock: only the system's randomness parts them.
+                machine.account = AccountId(RandomState::new().hash_one(()).cast_signed());
+            }
+        }
+    }
+
     /// Makes known which inverter has the name. If it is another one than before, its own counters are taken up where
     /// they were left, or begun, and this says so; those of the one before are kept.
     pub fn identify(&mut self, serial: &str) -> bool {
@@ -71,6 +89,7 @@ impl Account {
         if self.former.len() > MOST_FORMER {
             self.former.remove(0);
         }
+        self.complete();
         true
     }
 }
@@ -106,6 +125,24 @@ mod tests {
         assert!(account.identify("B"));
         assert_eq!(pv(&account), 9);
         assert_eq!(account.former.len(), 1);
+    }
+
+    #[test]
+    fn every_inverter_has_an_account_of_its_own_and_keeps_it() {
+        let mut account = Account::default();
+        account.complete();
+        let first = account.current.account;
+        assert_ne!(first, AccountId::default());
+        account.identify("A");
+        account.complete();
+        assert_eq!(account.current.account, first);
+        account.identify("B");
+        let second = account.current.account;
+        assert!(![first, AccountId::default()].contains(&second));
+        account.identify("A");
+        assert_eq!(account.current.account, first);
+        account.identify("B");
+        assert_eq!(account.current.account, second);
     }
 
     #[test]
