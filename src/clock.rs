@@ -4,6 +4,7 @@
 //! network answers. Readings of that time wait and are stamped by their age once the clock is right.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use kstar_sink::reading::UnixMillis;
@@ -12,8 +13,9 @@ use tokio::time::Instant;
 /// No clock that is set shows a time before this version was made: 2026-11-01T00:00:00Z.
 const EARLIEST: UnixMillis = UnixMillis(1_793_491_200_000);
 
-/// So far back the clock may go, or so close together readings may come, and each is still after the one before.
-const SLIP_MS: i64 = 1000;
+/// How many spans of times that were given are remembered: an hour at a poll each second. A time is given again only
+/// if the clock comes back to the same millisecond after more than that.
+const MOST_SPANS: usize = 3600;
 
 /// How many readings wait for the clock: more than an hour at one poll in 5 s.
 const LONGEST_WAIT: usize = 1000;
@@ -38,11 +40,11 @@ impl WallClock {
 /// Gives things the time at which they came, as soon as that is known.
 ///
 /// No two have the same time, for it is a reading's key: of two polls within a millisecond, or about a clock that is
-/// set back a little, one would be lost.
+/// set back or stands still, one would be lost.
 #[derive(Debug)]
 pub struct Stamper<T> {
     clock: WallClock,
-    last: Option<UnixMillis>,
+    given: Given,
     waiting: VecDeque<(Instant, T)>,
     dropped: u64,
 }
@@ -52,7 +54,7 @@ impl<T> Stamper<T> {
     pub fn new(clock: WallClock) -> Self {
         Self {
             clock,
-            last: None,
+            given: Given::default(),
             waiting: VecDeque::new(),
             dropped: 0,
         }
@@ -80,16 +82,11 @@ impl<T> Stamper<T> {
             _ => {}
         }
         let ready = if set.is_some() { self.waiting.len() } else { 0 };
-        let last = &mut self.last;
+        let given = &mut self.given;
         self.waiting.drain(..ready).filter_map(move |(at, thing)| {
             let (now, moment) = set?;
             let came = now.0 - millis(moment.saturating_duration_since(at));
-            let time = match *last {
-                Some(UnixMillis(last)) if (0..SLIP_MS).contains(&(last - came)) => last + 1,
-                _ => came,
-            };
-            *last = Some(UnixMillis(time));
-            Some((UnixMillis(time), thing))
+            Some((given.free(UnixMillis(came)), thing))
         })
     }
 
@@ -99,12 +96,40 @@ impl<T> Stamper<T> {
     }
 }
 
+/// The times that were given, in the order in which they were; those that follow each other are one span.
+#[derive(Debug, Default)]
+struct Given(VecDeque<RangeInclusive<i64>>);
+
+impl Given {
+    /// Gives this time, or the next one that was not given yet.
+    fn free(&mut self, UnixMillis(mut time): UnixMillis) -> UnixMillis {
+        let holding = |time: i64| self.0.iter().rev().find(move |span| span.contains(&time));
+        // At the end of time there is none left.
+        while let Some(next) = holding(time).and_then(|span| span.end().checked_add(1)) {
+            time = next;
+        }
+        match self.0.back_mut() {
+            Some(last) if last.end().checked_add(1) == Some(time) => {
+                *last = *last.start()..=time;
+            }
+            _ => {
+                if self.0.len() == MOST_SPANS {
+                    self.0.pop_front();
+                }
+                self.0.push_back(time..=time);
+            }
+        }
+        UnixMillis(time)
+    }
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::UNIX_EPOCH;
 
@@ -156,6 +181,42 @@ mod tests {
             .map(|(time, ())| time.0 - 1_800_000_000_000)
             .collect();
         assert_eq!(times, [0, 1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_stands_still_gives_each_reading_a_time_of_its_own() {
+        let mut stamper = Stamper::new(WallClock(|| {
+            UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+        }));
+        let mut times = BTreeSet::new();
+        for _ in 0..5000 {
+            times.extend(stamper.stamp(Instant::now(), ()).map(|(time, ())| time.0));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(times.len(), 5000);
+        assert_eq!(times.last(), Some(&1_800_000_004_999));
+        assert_eq!(stamper.given.0.len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_to_the_same_milliseconds_gives_the_next_free_ones() {
+        let mut given = Given::default();
+        let mut times = BTreeSet::new();
+        // Three times over the same half minute, to the millisecond.
+        for (round, begin) in (0..).zip([0_i64, 30, 30]) {
+            for second in begin..60 {
+                let UnixMillis(time) = given.free(UnixMillis(second * 1000));
+                assert_eq!(time, second * 1000 + round);
+                assert!(times.insert(time));
+            }
+        }
+        for second in 60..10_000 {
+            assert_eq!(given.free(UnixMillis(second * 1000)).0, second * 1000);
+        }
+        assert_eq!(given.0.len(), MOST_SPANS);
+        for _ in 0..2 {
+            assert_eq!(given.free(UnixMillis(i64::MAX)).0, i64::MAX);
+        }
     }
 
     #[tokio::test(start_paused = true)]

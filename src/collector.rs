@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kstar_sink::delivery::{Keep, Policy};
-use kstar_sink::driver::{Driver, Ended, Handover, Parting};
+use kstar_sink::driver::{Driver, Ended, Handover, Parting, Remainder};
 use kstar_sink::health::Health;
 use kstar_sink::reading::{Event, Inverter};
 use kstar_sink::sink::Sink;
@@ -24,6 +24,7 @@ use crate::gate::GateSettings;
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::meter::MeterSettings;
 use crate::poll::{Manners, Poller, Target};
+use crate::station::untold::Untold;
 use crate::station::{Station, collect};
 
 /// How many events a sink's driver may lag behind: it does nothing but move them into its own queue.
@@ -65,6 +66,8 @@ pub struct Metering {
     pub keeper: Keeper,
     /// Ends that.
     pub closing: Closing,
+    /// What was counted and waits to be told.
+    pub untold: Untold,
 }
 
 /// What is needed to run a sink.
@@ -368,7 +371,7 @@ impl Collector {
     pub fn start_sink(&mut self, plan: SinkPlan) {
         let handover = Handover {
             events: self.events.subscribe(),
-            waiting: Vec::new(),
+            waiting: Remainder::default(),
         };
         self.start_sink_with(plan, handover);
     }
@@ -472,7 +475,7 @@ impl Collector {
             let ended = self.wait_for(start, deadline, &abort, &mut others).await;
             let (ending, handover) = ended.unwrap_or((SinkEnding::CutOff, None));
             report_parted(&health, ending, parting);
-            let waiting = Vec::new();
+            let waiting = Remainder::default();
             parted.push(Parted {
                 name,
                 ending,
@@ -581,9 +584,9 @@ impl Collector {
     /// Stops everything: polling first, then the sinks, which deliver what they have within `grace`. Says whether
     /// all of them did.
     pub async fn stop(mut self, grace: Duration) -> bool {
+        let deadline = Instant::now() + grace;
         let names: Vec<Arc<str>> = self.inverters.keys().cloned().collect();
         self.stop_polling(&names).await;
-        let deadline = Instant::now() + grace;
         let Self {
             events,
             sinks,

@@ -2,9 +2,13 @@
 //!
 //! The order is the promise: energy counters are remembered before anybody hears of them.
 
+pub mod untold;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::counted::Counted;
 use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading, UnixMillis};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -15,13 +19,14 @@ use crate::collector::Metering;
 use crate::gate::rules::Rule;
 use crate::gate::{Gate, GateCounts, GateSettings, Judgement};
 use crate::ledger::Account;
-use crate::ledger::keeper::Keeper;
+use crate::ledger::keeper::{Keeper, Remembered};
 use crate::ledger::quarantine::Refused;
 use crate::link::{Hex, Reply};
 use crate::lock::InverterLock;
-use crate::meter::{Meter, MeterSettings};
+use crate::meter::{Meter, MeterSettings, Metered};
 use crate::poll::{Outcome, Poller, SILENT_AFTER};
 use crate::wire::device_info::DeviceInfo;
+use untold::Untold;
 
 /// What turns one inverter's polls into events.
 pub struct Station {
@@ -60,8 +65,8 @@ pub async fn collect(mut poller: Poller, mut station: Station, stop: impl Future
                 let stamped: Vec<_> = station.stamper.stamp(reply.at, reply).collect();
                 for (time, reply) in stamped {
                     let name = &station.inverter.name;
-                    if let Some(values) = station.watch.admit(name, time, reply).await {
-                        station.publish(time, values);
+                    if let Some((values, counted)) = station.watch.admit(name, time, reply).await {
+                        station.publish(time, values, counted);
                     }
                 }
                 station.online();
@@ -103,12 +108,12 @@ impl Station {
         }
     }
 
-    fn publish(&self, time: UnixMillis, values: Values) {
+    fn publish(&self, time: UnixMillis, values: Values, counted: Option<Counted>) {
         let reading = Arc::new(Reading {
             time,
             inverter: self.inverter.clone(),
             values,
-            counted: None,
+            counted,
         });
         self.entry.read(reading.clone());
         self.send(Event::Reading(reading));
@@ -216,13 +221,12 @@ impl Drop for Station {
 
 /// What stands between a poll and those who hear of it: the gate, the meter, and the memory of both.
 struct Watch {
-    /// Where the time that only runs forwards begins.
-    began: Instant,
     settings: (GateSettings, MeterSettings),
     gate: Gate,
     meter: Meter,
     account: Account,
     keeper: Keeper,
+    untold: Untold,
     counts: Arc<GateCounts>,
     /// What was said of the gate's doings; each thing is said once.
     said: Vec<(Rule, Option<Quantity>)>,
@@ -230,32 +234,34 @@ struct Watch {
 
 impl Watch {
     fn new(
-        account: Account,
+        mut account: Account,
         gate: GateSettings,
         metering: &Metering,
         counts: Arc<GateCounts>,
     ) -> Self {
         let meter = metering.settings.clone();
+        account.complete();
         Self {
-            began: Instant::now(),
             gate: Gate::new(&gate, account.current.baseline.clone()),
             meter: Meter::new(meter.clone(), account.current.meter.clone()),
             settings: (gate, meter),
             account,
             keeper: metering.keeper.clone(),
+            untold: metering.untold.clone(),
             counts,
             said: Vec::new(),
         }
     }
 
-    /// The values of a reply as they may be told, with what the meter makes of them; `None` if it is refused.
+    /// The values of a reply as they may be told, with what the meter makes of them and what was counted; `None` if it is
+    /// refused.
     async fn admit(
         &mut self,
         name: &Arc<str>,
         time: UnixMillis,
         reply: Reply<Values>,
-    ) -> Option<Values> {
-        let at = reply.at.saturating_duration_since(self.began);
+    ) -> Option<(Values, Option<Counted>)> {
+        let at = self.untold.running(reply.at);
         let mut values = reply.content;
         let judgement = self.gate.judge(at, time, &mut values);
         self.counts.count(&judgement);
@@ -266,18 +272,46 @@ impl Watch {
             reason: judgement.reason(),
             datagram: Hex(&reply.datagram).to_string(),
         });
-        if refused.is_none() {
-            self.meter.count(at, time, &values);
-            self.meter.counters().show(&mut values);
+        let believed = refused.is_none();
+        if believed {
+            let counted = self.count(at, time, &values);
+            self.untold.add(name, at, counted);
         }
-        self.account.current.meter.clone_from(self.meter.counters());
-        self.account
-            .current
-            .baseline
-            .clone_from(self.gate.baseline());
-        let admitted = refused.is_none().then_some(values);
-        self.keeper.remember(name, &self.account, refused).await;
-        admitted
+        let remembered = self.keeper.remember(name, &self.account, refused).await;
+        if !believed {
+            return None;
+        }
+        // Not before: a total that was published and is not remembered would fall after a restart, and what was counted
+        // would be counted again.
+        let counted = match remembered {
+            Remembered::Yes => {
+                self.meter.counters().show(&mut values);
+                self.untold.take(name)
+            }
+            Remembered::NotYet => None,
+        };
+        Some((values, counted))
+    }
+
+    /// Counts up to a reading, and puts it down in the account.
+    fn count(&mut self, at: Duration, time: UnixMillis, values: &Values) -> Counted {
+        let Metered {
+            covers,
+            mut amounts,
+            earlier,
+        } = self.meter.count(at, time, values);
+        let account = &mut self.account;
+        amounts.add(&self.gate.growth(&account.current.baseline));
+        account.current.meter.clone_from(self.meter.counters());
+        account.current.baseline.clone_from(self.gate.baseline());
+        account.sequence += 1;
+        Counted {
+            account: account.id,
+            sequence: account.sequence,
+            covers,
+            amounts,
+            earlier,
+        }
     }
 
     /// The inverter has told its serial number. Another one than before has counters of its own.
@@ -340,3 +374,6 @@ impl Watch {
         new
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,21 +3,26 @@
 use std::future::Future;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 use kstar_sink::TimeZone;
-use kstar_sink::reading::{Inverter, Reading};
+use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::counted::{AccountId, Counted};
+use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 
 use super::progress::Progress;
 use super::stored::{config_or_built_in, no_history};
 use super::{ConfigArgs, Failure, in_background, run};
 use crate::config::Config;
+use crate::ledger::Account;
+use crate::meter::counters::Counters;
+use crate::meter::{self, Meter, MeterSettings, Metered};
 use crate::old_history::{LeftOut, OldHistory, OldHistoryError, OldReading};
-use crate::sinks::history::{Imported, Importer};
+use crate::sinks::history::{History, Imported, Importer};
 
 /// How many readings one transaction holds: some ten milliseconds. It ends where five minutes do, so that nobody sums up
 /// a half of them.
@@ -27,6 +32,27 @@ const FIVE_MINUTES: i64 = 5 * 60 * 1000;
 
 /// What the collector is left between two transactions; see [`Importer`].
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// However far readings of the past are apart, no more time than this lies between two that belong together.
+const FARTHEST: Duration = Duration::from_secs(60 * 60);
+
+/// How many times between two readings are looked at for the usual one.
+const MOST_SPACINGS: u64 = 50_000;
+
+/// How many readings are looked for in the history at other times.
+const MOST_PROBES: u64 = 400;
+
+/// So many of them are looked for together: an old history that is there in part is found, too.
+const PROBES_TOGETHER: usize = 20;
+
+/// Fewer that are there at another time may be so by chance.
+const FEWEST_PROBES: usize = 5;
+
+/// All zones differ by whole quarters of an hour, in milliseconds.
+const QUARTER: i64 = 15 * 60 * 1000;
+
+/// And by no more than so many, but for some islands that have another date. A day is left out: every day has a morning.
+const FARTHEST_ZONES: i64 = 23 * 4;
 
 /// What `kstar import` can be told.
 #[derive(Args, Clone, Debug)]
@@ -61,9 +87,17 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let zone = args.zone.clone().unwrap_or_else(|| context.zone.clone());
     let old = OldHistory::open(&args.old, zone)?;
     let rows = old.rows()?;
+    let survey = Survey::of(&old, rows, stop)?;
+    if let Some(file) = config.sinks.history_file(&context)
+        && file.exists()
+    {
+        refuse_what_is_there(&file, &inverter, &survey)?;
+    }
+    let longest_gap = survey.longest_gap();
+    let mut counting = Counting::new(context.zone.clone(), longest_gap);
     let mut importer = config
         .sinks
-        .importer(&context, None)
+        .importer(&context, Some(longest_gap))
         .ok_or_else(|| no_history("and import again"))??;
     let into = importer.path().display().to_string();
 
@@ -79,7 +113,7 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
         all.moved += part.moved;
         all.dropped += part.dropped;
         batch.clear();
-        std::thread::sleep(PAUSE);
+        pause(importer);
         Ok::<_, Failure>(())
     };
     let left_out = old.each(&mut |OldReading { time, values }| {
@@ -93,8 +127,8 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
         batch.push(Arc::new(Reading {
             time,
             inverter: Arc::clone(&inverter),
+            counted: Some(counting.count(time, &values)),
             values,
-            counted: None,
         }));
         done += 1;
         if written.is_err() || stop.load(Ordering::Relaxed) {
@@ -113,14 +147,163 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
         return Err(Failure::Runtime(message.to_owned()));
     }
     let mut progress: Option<(Progress, Duration)> = None;
+    let shared = importer.is_shared();
     importer.finish(&mut |left| {
         let (progress, whole) =
             progress.get_or_insert_with(|| (Progress::new("summing up", left.as_secs()), left));
         progress.advance_to(whole.saturating_sub(left).as_secs());
-        std::thread::sleep(PAUSE);
+        if shared {
+            std::thread::sleep(PAUSE);
+        }
     })?;
     drop(progress);
-    show(args, &inverter.name, &into, all, &left_out)
+    show(args, &inverter.name, &into, all, &left_out, &survey)
+}
+
+/// Leaves a collector that writes to the history the time to do so.
+fn pause(importer: &Importer) {
+    if importer.is_shared() {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// What the old history is like, before anything of it is written.
+struct Survey {
+    /// The usual time between two readings.
+    spacing: Duration,
+    /// Readings from all of its time, with values that hardly come twice.
+    probes: Vec<(UnixMillis, Values)>,
+}
+
+impl Survey {
+    fn of(old: &OldHistory, rows: u64, stop: &AtomicBool) -> Result<Self, Failure> {
+        let progress = Progress::new("looking through it", rows);
+        let (spaced, probed) = (rows / MOST_SPACINGS + 1, rows / MOST_PROBES + 1);
+        let mut spacings = Vec::new();
+        let mut probes: Vec<(UnixMillis, Values)> = Vec::new();
+        let (mut number, mut last, mut next_probe) = (0_u64, None, 0);
+        old.each(&mut |OldReading { time, values }| {
+            if number.is_multiple_of(spaced)
+                && let Some(last) = last
+                && time > last
+            {
+                spacings.push(time.0 - last.0);
+            }
+            let is_lively = [
+                values.raw(Quantity::load_power),
+                values.raw(Quantity::pv_power),
+            ]
+            .iter()
+            .all(|power| power.is_some_and(|power| power != 0));
+            if number >= next_probe && is_lively {
+                probes.push((time, values));
+                next_probe = number + probed;
+            }
+            last = Some(time);
+            number += 1;
+            if number.is_multiple_of(10_000) {
+                progress.advance_to(number);
+            }
+            if stop.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        spacings.sort_unstable();
+        let usual = spacings.get(spacings.len() / 2).copied().unwrap_or(0);
+        Ok(Self {
+            spacing: Duration::from_millis(usual.unsigned_abs()),
+            probes,
+        })
+    }
+
+    /// How far two readings may be apart for the energy between them to be known: one may be missing, and be late.
+    fn longest_gap(&self) -> Duration {
+        self.spacing.mul_f64(2.5).clamp(meter::MAX_GAP, FARTHEST)
+    }
+}
+
+/// Counts what readings of the past tell: power times time, within this import.
+struct Counting {
+    meter: Meter,
+    account: AccountId,
+    sequence: u64,
+    /// The first time and the latest.
+    times: Option<(i64, i64)>,
+}
+
+impl Counting {
+    fn new(zone: TimeZone, max_gap: Duration) -> Self {
+        let mut account = Account::default();
+        account.complete();
+        Self {
+            meter: Meter::new(MeterSettings { zone, max_gap }, Counters::default()),
+            account: account.id,
+            sequence: 0,
+            times: None,
+        }
+    }
+
+    fn count(&mut self, time: UnixMillis, values: &Values) -> Counted {
+        let (first, latest) = self.times.unwrap_or((time.0, time.0));
+        // No time passes to a reading that is earlier than the one before.
+        let latest = latest.max(time.0);
+        self.times = Some((first, latest));
+        self.sequence += 1;
+        let at = Duration::from_millis(latest.abs_diff(first));
+        let Metered {
+            covers,
+            amounts,
+            earlier,
+        } = self.meter.count(at, time, values);
+        Counted {
+            account: self.account,
+            sequence: self.sequence,
+            covers,
+            amounts,
+            earlier,
+        }
+    }
+}
+
+/// Refuses readings that are in the history at another time: imported before with another zone, they would be there twice.
+fn refuse_what_is_there(file: &Path, inverter: &Inverter, survey: &Survey) -> Result<(), Failure> {
+    let history = match History::open(file) {
+        Ok(history) => history,
+        // It is opened to be written in a moment, which says more.
+        Err(_) => return Ok(()),
+    };
+    if !history
+        .inverters()?
+        .iter()
+        .any(|known| *known.name == *inverter.name)
+    {
+        return Ok(());
+    }
+    let differences: Vec<i64> = (-FARTHEST_ZONES..=FARTHEST_ZONES)
+        .filter(|quarters| *quarters != 0)
+        .map(|quarters| quarters * QUARTER)
+        .collect();
+    for part in survey.probes.chunks(PROBES_TOGETHER) {
+        let found = history.shifted(&inverter.name, part, &differences)?;
+        for (difference, count) in differences.iter().zip(found) {
+            if count * 10 < part.len() * 8 || count < FEWEST_PROBES.min(part.len()) {
+                continue;
+            }
+            let minutes = difference.abs() / 60_000;
+            let (hours, minutes) = (minutes / 60, minutes % 60);
+            let way = if *difference < 0 { "earlier" } else { "later" };
+            let first = part.first().map(|(time, _)| time.to_string());
+            return Err(Failure::Usage(format!(
+                "the readings from {} on are in {} already, {hours}:{minutes:02} h {way}: they were imported with another \
+                 time zone. Nothing was written; give that zone with --zone, or take the others out first",
+                first.unwrap_or_default(),
+                file.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl From<OldHistoryError> for Failure {
@@ -156,6 +339,7 @@ fn show(
     into: &str,
     imported: Imported,
     left_out: &[LeftOut],
+    survey: &Survey,
 ) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let Imported {
@@ -188,6 +372,21 @@ fn show(
     } in left_out
     {
         writeln!(out, "{count} left out: {why}: {}", examples.join(", "))?;
+    }
+    if survey.spacing > meter::MAX_GAP {
+        let apart = survey.spacing.as_secs() / 60;
+        if survey.spacing > FARTHEST {
+            writeln!(
+                out,
+                "readings are {apart} minutes apart, which is too far for their energy to be known"
+            )?;
+        } else {
+            writeln!(
+                out,
+                "readings are {apart} minutes apart; energy is counted over up to {} minutes between two",
+                survey.longest_gap().as_secs() / 60
+            )?;
+        }
     }
     out.flush()?;
     Ok(())

@@ -114,7 +114,7 @@ fn show_machine(name: &str, machine: &Machine, out: &mut impl Write) -> Result<(
         let unmetered = counters.coverage.of(source).unmetered_ms / 1000;
         if unmetered > 0 {
             rows.push([
-                format!("  {} unknown for", source.power()),
+                format!("  {} unknown for", source.name()),
                 format!(
                     "{}:{:02}:{:02} h",
                     unmetered / 3600,
@@ -150,7 +150,7 @@ fn as_json(machine: &Machine) -> Map<String, Value> {
         .into_iter()
         .map(|source| {
             let millis = counters.coverage.of(source).unmetered_ms;
-            (source.power().name().to_owned(), (millis / 1000).into())
+            (source.name().to_owned(), (millis / 1000).into())
         })
         .collect();
     let day = counters.day.as_ref().map(|day| day.date.to_string());

@@ -26,6 +26,7 @@ use crate::config::{Config, Host, InverterSection};
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::lock::InverterLock;
 use crate::poll::Requester;
+use crate::station::untold::Untold;
 use crate::watch::board;
 use crate::watch::log;
 use crate::watch::look::Look;
@@ -114,6 +115,7 @@ async fn poll_and_show(
         settings: config.metering(),
         keeper: Keeper::default(),
         closing: Closing::default(),
+        untold: Untold::default(),
     };
     let mut collector = Collector::new(WallClock::default(), metering);
     let shared = Shared::new("polling by itself".to_owned());

@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::sync::Once;
 
 use super::*;
+use crate::station::untold::Untold;
 use crate::wire::ApAddress;
 use kstar_sink::TimeZone;
 
@@ -53,6 +54,7 @@ fn collector() -> Collector {
         },
         keeper: Keeper::default(),
         closing: Closing::default(),
+        untold: Untold::default(),
     };
     Collector::new(WallClock::default(), metering)
 }

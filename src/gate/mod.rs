@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::counted::Amounts;
 use kstar_sink::reading::UnixMillis;
 use kstar_sink::units::{Scalar, Watts};
 use serde::{Deserialize, Serialize};
@@ -134,6 +135,23 @@ impl Gate {
     /// What was believed last.
     pub fn baseline(&self) -> &Baseline {
         &self.baseline
+    }
+
+    /// By how much the lifetime counters have grown since an earlier baseline of this gate: never less than nothing, and
+    /// never more than the time between allows.
+    pub fn growth(&self, since: &Baseline) -> Amounts {
+        let mut amounts = Amounts::default();
+        for counter in self.counters.iter().filter(|counter| counter.lifetime) {
+            let Some(now) = self.baseline.level(counter.quantity) else {
+                continue;
+            };
+            let grown = since.level(counter.quantity).map_or(0, |before| {
+                let most = counter.growth(before.until(now));
+                now.value.saturating_sub(before.value).clamp(0, most)
+            });
+            amounts.set(counter.quantity, Some(grown));
+        }
+        amounts
     }
 
     /// Judges a reading and makes absent what is not believed: `at` is the time of a clock that only runs forwards,

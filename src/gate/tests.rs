@@ -395,3 +395,55 @@ proptest! {
         prop_assert!(judgement.faults.is_empty());
     }
 }
+
+#[test]
+fn a_counter_grows_by_what_it_shows_and_never_by_more_than_the_time_allows_or_less_than_nothing() {
+    let shows = |total: i64| Values {
+        energy_total: Some(KilowattHours::new(total)),
+        ..sane()
+    };
+    let mut house = house();
+    let mut before = house.gate.baseline().clone();
+    let mut growth = |house: &mut House, seconds: u64, values: Values| {
+        house.after(seconds, values);
+        let growth = house.gate.growth(&before);
+        before.clone_from(house.gate.baseline());
+        growth.of(Quantity::energy_total)
+    };
+    assert_eq!(growth(&mut house, 5, shows(58_871)), Some(1));
+    let absent = Values {
+        energy_total: None,
+        ..sane()
+    };
+    assert_eq!(growth(&mut house, 5, absent), Some(0));
+    assert_eq!(growth(&mut house, 5, shows(58_873)), Some(2));
+    // Another mainboard: lower, until that is believed, and then counted on from there.
+    for _ in 0..CONVINCED {
+        assert_eq!(growth(&mut house, 5, shows(10)), Some(0));
+    }
+    assert_eq!(growth(&mut house, 5, shows(13)), Some(3));
+    // A jump that is believed in the end is counted as far as a minute allows: 6 kW, and 1 kWh.
+    let mut grown: Vec<_> = (0..CONVINCED)
+        .map(|_| growth(&mut house, 5, shows(90_000)))
+        .collect();
+    assert_eq!(grown.pop(), Some(Some(11)));
+    assert!(grown.iter().all(|grown| *grown == Some(0)), "{grown:?}");
+    assert_eq!(growth(&mut house, 5, shows(90_001)), Some(1));
+    // Across a restart the wall clock says how long it was, unless it was set back.
+    house.restart();
+    assert_eq!(growth(&mut house, 3600, shows(90_041)), Some(40));
+    house.restart();
+    house.time -= 2 * 3_600_000;
+    let mut grown: Vec<_> = (0..CONVINCED)
+        .map(|_| growth(&mut house, 5, shows(90_081)))
+        .collect();
+    assert_eq!(grown.pop(), Some(Some(10)));
+    // What was never seen before has not grown.
+    let first = Gate::new(&GateSettings::default(), Baseline::default());
+    assert_eq!(first.growth(&before), Amounts::default());
+    house.gate = first;
+    house.after(5, shows(7));
+    let growth = house.gate.growth(&Baseline::default());
+    assert_eq!(growth.of(Quantity::energy_total), Some(0));
+    assert_eq!(growth.of(Quantity::energy_today), None);
+}

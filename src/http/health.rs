@@ -228,6 +228,7 @@ mod tests {
     use crate::ledger::keeper::{Closing, Keeper};
     use crate::meter::{MAX_GAP, MeterSettings};
     use crate::poll::Target;
+    use crate::station::untold::Untold;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -361,6 +362,7 @@ mod tests {
             },
             keeper: Keeper::default(),
             closing: Closing::default(),
+            untold: Untold::default(),
         };
         let mut collector = Collector::new(WallClock::default(), metering);
         let batch = std::num::NonZeroUsize::MIN;

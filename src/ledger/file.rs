@@ -20,8 +20,8 @@ use super::quarantine::{self, Refused};
 use super::{Account, Accounts};
 
 /// The version of the files' form. It rises only when an older program must not write them: one that knew of no log would
-/// take an old base for the newest.
-const VERSION: u32 = 2;
+/// take an old base for the newest, and one that knew of no accounts cannot read theirs.
+const VERSION: u32 = 3;
 
 /// The form before: two files without a log, written whole each time.
 const WITHOUT_LOG: u32 = 1;
@@ -70,7 +70,11 @@ pub enum LedgerError {
         version: u32,
     },
     /// It cannot be read.
-    #[error("cannot read the counters in {}: {error}; make it readable, or set another `state_dir`", path.display())]
+    #[error(
+        "cannot read the counters in {}: {error}; make it readable, move it away to begin new counters, or set another \
+         `state_dir`",
+        path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -161,6 +165,8 @@ impl LedgerFile {
                 accounts.extend(line.inverters);
             }
         }
+        // Those of older forms have no number.
+        accounts.values_mut().for_each(Account::complete);
         Ok(Self {
             folder: folder.to_owned(),
             accounts,
@@ -170,6 +176,11 @@ impl LedgerFile {
             log: length,
             trouble: None,
         })
+    }
+
+    /// The state folder that it is in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// What is remembered.
@@ -183,15 +194,17 @@ impl LedgerFile {
         self.accounts.entry(inverter.to_owned()).or_default()
     }
 
-    /// Writes what has changed. A folder that cannot be written to is said once, and when it can be again; the
-    /// counters go on in memory meanwhile.
-    pub fn write(&mut self) {
+    /// Writes what has changed, and says whether that was possible. A folder that cannot be written to is logged once, and
+    /// when it can be again; the counters go on in memory meanwhile.
+    pub fn write(&mut self) -> bool {
         self.written += 1;
         let outcome = match self.log {
             Some(length) if length < LONGEST_LOG => self.append(length),
             _ => self.rebase(),
         };
+        let written = outcome.is_ok();
         self.report(outcome);
+        written
     }
 
     /// Makes sure that what was written outlives a power cut.
@@ -292,8 +305,9 @@ impl LedgerFile {
                     tracing::error!(
                         folder = %self.folder.display(),
                         error = trouble,
-                        "cannot write to the state folder; energies are counted on, but are lost if the program ends. \
-                         Make room, or make the folder writable"
+                        "cannot write to the state folder; readings go on without the meter's energies, which are counted on and \
+                         come back when it can be written to, but are lost if the program ends before. Make room, or make the \
+                         folder writable"
                     );
                 }
                 self.trouble = Some(trouble);
@@ -336,9 +350,16 @@ fn sum(version: u32, content: &RawValue) -> String {
     format!("{:08x}", sum.finalize())
 }
 
-/// The bytes of a file, if it is there.
+/// The bytes of a file, if it is there. Anything but a file, a named pipe for one, might keep whoever reads it for ever.
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
-    match fs::read(path) {
+    let read = fs::metadata(path).and_then(|metadata| {
+        if metadata.is_file() {
+            fs::read(path)
+        } else {
+            Err(io::Error::other("it is not a regular file"))
+        }
+    });
+    match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LedgerError::Unreadable {
@@ -395,7 +416,7 @@ fn content(path: &Path, text: &[u8]) -> Result<(u32, Content<Accounts>), Unusabl
         content,
     } = &envelope;
     let expected = |version: u32| sum(version, content) == *crc32;
-    if *version > VERSION && !expected(VERSION) && !expected(WITHOUT_LOG) {
+    if *version > VERSION && !(WITHOUT_LOG..=VERSION).any(expected) {
         return Err(Unusable::Fatal(LedgerError::TooNew {
             path: path.to_owned(),
             version: *version,
@@ -416,6 +437,7 @@ mod tests {
 
     use super::*;
     use crate::meter::counters::Flow;
+    use kstar_sink::counted::AccountId;
 
     const NAMES: [&str; 2] = ["roof", "garage"];
 
@@ -430,12 +452,13 @@ mod tests {
     fn account(thousandths: u64) -> Account {
         let mut account = Account::default();
         account.current.meter.set(Flow::Pv, thousandths);
+        account.id = AccountId(7);
         account
     }
 
     fn count_of(ledger: &mut LedgerFile, name: &str, thousandths: u64) {
         *ledger.account_mut(name) = account(thousandths);
-        ledger.write();
+        assert!(ledger.write());
         assert_eq!(ledger.trouble(), None);
     }
 
@@ -459,11 +482,37 @@ mod tests {
 
     /// A file as it was written before there was a log.
     fn without_log(written: u64, thousandths: u64) -> String {
+        of_form(1, written, thousandths)
+    }
+
+    /// A file as an older program wrote it, which knew of no accounts.
+    fn of_form(version: u32, written: u64, thousandths: u64) -> String {
         let inverters = Accounts::from([("roof".to_owned(), account(thousandths))]);
         let content = serde_json::value::to_raw_value(&Content { written, inverters });
-        let content = content.expect("JSON");
-        let crc32 = crc32fast::hash(content.get().as_bytes());
-        format!("{{\"version\":1,\"crc32\":\"{crc32:08x}\",\"content\":{content}}}\n")
+        let text = content.expect("JSON").get().to_owned();
+        let text = text.replace(",\"id\":7,\"sequence\":0", "");
+        let content = RawValue::from_string(text).expect("JSON");
+        let crc32 = sum(version, &content);
+        format!("{{\"version\":{version},\"crc32\":\"{crc32}\",\"content\":{content}}}\n")
+    }
+
+    #[test]
+    fn files_of_older_forms_get_accounts_which_they_keep_once_they_are_written() {
+        for version in [1, 2] {
+            let folder = folder();
+            for name in BASES {
+                put(&folder, name, of_form(version, 3, 5).as_bytes());
+            }
+            put(&folder, LOG, of_form(version, 4, 6).as_bytes());
+            let mut ledger = open(&folder);
+            let found = ledger.accounts()["roof"].clone();
+            assert_ne!(found.id, AccountId::default());
+            let expected = account(6);
+            assert_eq!(found.current.meter, expected.current.meter);
+            ledger.account_mut("roof");
+            assert!(ledger.write());
+            assert_eq!(open(&folder).accounts()["roof"], found);
+        }
     }
 
     #[test]
@@ -637,7 +686,7 @@ mod tests {
             assert_eq!(counted(&folder), Some(8));
             // The program that wrote them knows nothing of the log, and must refuse.
             for name in BASES {
-                assert!(bytes_of(&folder, name).starts_with(b"{\"version\":2,"));
+                assert!(bytes_of(&folder, name).starts_with(b"{\"version\":3,"));
             }
         }
     }
@@ -652,8 +701,8 @@ mod tests {
             let text = String::from_utf8(bytes_of(&folder, name)).expect("text");
             let envelope: Envelope = serde_json::from_str(&text).expect("an envelope");
             let later = text
-                .replace("\"version\":2", "\"version\":3")
-                .replace(&envelope.crc32, &sum(3, envelope.content));
+                .replace("\"version\":3", "\"version\":4")
+                .replace(&envelope.crc32, &sum(4, envelope.content));
             put(&folder, name, later.as_bytes());
             let error = LedgerFile::open(folder.path()).expect_err("too new");
             assert!(error.to_string().contains("later version"), "{error}");
@@ -677,10 +726,10 @@ mod tests {
             let _ = fs::remove_dir_all(&place);
             fs::write(&place, "a file in its place").expect("written");
             *ledger.account_mut("roof") = account(thousandths);
-            ledger.write();
+            assert!(!ledger.write());
             assert!(ledger.trouble.is_some());
             fs::remove_file(&place).expect("removed");
-            ledger.write();
+            assert!(ledger.write());
             assert_eq!(ledger.trouble, None);
             let again = LedgerFile::open(&place).expect("a ledger");
             assert_eq!(again.accounts()["roof"], account(thousandths));

@@ -8,7 +8,9 @@ pub mod keeper;
 pub mod quarantine;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 
+use kstar_sink::counted::AccountId;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Baseline;
@@ -30,6 +32,13 @@ pub struct Account {
     /// Those that had it before, the latest last; each has a serial number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<Machine>,
+    /// Who counts the energies under this name, as those are told who keep sums of them. It stays when another inverter gets
+    /// the name: one collector counts nothing twice, whatever its clock says. Zero until it is [made](Self::complete).
+    #[serde(default)]
+    pub id: AccountId,
+    /// The number of the reading that was told last.
+    #[serde(default)]
+    pub sequence: u64,
 }
 
 /// What is remembered of one inverter.
@@ -45,6 +54,14 @@ pub struct Machine {
 }
 
 impl Account {
+    /// Gives an account that has no number one, which it then keeps.
+    pub fn complete(&mut self) {
+        while self.id == AccountId::default() {
+            // Two collectors may begin at the same moment without a clock: only the system's randomness parts them.
+            self.id = AccountId(RandomState::new().hash_one(()).cast_signed());
+        }
+    }
+
     /// Makes known which inverter has the name. If it is another one than before, its own counters are taken up where
     /// they were left, or begun, and this says so; those of the one before are kept.
     pub fn identify(&mut self, serial: &str) -> bool {
@@ -106,6 +123,21 @@ mod tests {
         assert!(account.identify("B"));
         assert_eq!(pv(&account), 9);
         assert_eq!(account.former.len(), 1);
+    }
+
+    #[test]
+    fn an_account_keeps_its_number_when_another_inverter_gets_the_name() {
+        let mut account = Account::default();
+        account.complete();
+        let id = account.id;
+        assert_ne!(id, AccountId::default());
+        account.identify("A");
+        account.identify("B");
+        account.complete();
+        assert_eq!(account.id, id);
+        let mut other = Account::default();
+        other.complete();
+        assert_ne!(other.id, id);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use jiff::civil::Date;
 use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::counted::Amounts;
 use serde::{Deserialize, Serialize};
 
 use super::energy::Energy;
 
-/// One of the five energies that are counted.
+/// One of the energies that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// From the panels.
@@ -19,16 +20,19 @@ pub enum Flow {
     BatteryCharge,
     /// Out of the battery.
     BatteryDischarge,
+    /// To whatever the house uses.
+    Consumption,
 }
 
 impl Flow {
     /// All of them, in the catalogue's order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Pv,
         Self::GridImport,
         Self::GridExport,
         Self::BatteryCharge,
         Self::BatteryDischarge,
+        Self::Consumption,
     ];
 
     /// The quantity that counts since the meter began.
@@ -39,6 +43,7 @@ impl Flow {
             Self::GridExport => Quantity::grid_export_energy_total,
             Self::BatteryCharge => Quantity::battery_charge_energy_total,
             Self::BatteryDischarge => Quantity::battery_discharge_energy_total,
+            Self::Consumption => Quantity::consumption_energy_total,
         }
     }
 
@@ -50,6 +55,7 @@ impl Flow {
             Self::GridExport => Quantity::grid_export_energy_today,
             Self::BatteryCharge => Quantity::battery_charge_energy_today,
             Self::BatteryDischarge => Quantity::battery_discharge_energy_today,
+            Self::Consumption => Quantity::consumption_energy_today,
         }
     }
 
@@ -59,6 +65,7 @@ impl Flow {
             Self::Pv => Source::Pv,
             Self::GridImport | Self::GridExport => Source::Grid,
             Self::BatteryCharge | Self::BatteryDischarge => Source::Battery,
+            Self::Consumption => Source::Consumption,
         }
     }
 }
@@ -72,18 +79,43 @@ pub enum Source {
     Grid,
     /// Of the battery.
     Battery,
+    /// Of whatever the house uses: the load, and the back-up output where there is one.
+    Consumption,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Pv, Self::Grid, Self::Battery];
+    pub const ALL: [Self; 4] = [Self::Pv, Self::Grid, Self::Battery, Self::Consumption];
 
-    /// The power.
-    pub fn power(self) -> Quantity {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Pv => Quantity::pv_power,
-            Self::Grid => Quantity::grid_power,
-            Self::Battery => Quantity::battery_power,
+            Self::Pv => Quantity::pv_power.name(),
+            Self::Grid => Quantity::grid_power.name(),
+            Self::Battery => Quantity::battery_power.name(),
+            Self::Consumption => "consumption_power",
+        }
+    }
+
+    /// The power in hundredths of a watt, if all that it is the sum of is known. `has_backup` says whether the inverter
+    /// has a back-up output.
+    pub(super) fn power(self, values: &Values, has_backup: bool) -> Option<i64> {
+        let hundredths = |power: Quantity| {
+            let raw = values.raw(power)?;
+            match power.description().decimals {
+                0 => raw.checked_mul(100),
+                1 => raw.checked_mul(10),
+                _ => Some(raw),
+            }
+        };
+        match self {
+            Self::Pv => hundredths(Quantity::pv_power),
+            Self::Grid => hundredths(Quantity::grid_power),
+            Self::Battery => hundredths(Quantity::battery_power),
+            Self::Consumption if has_backup => {
+                hundredths(Quantity::load_power)?.checked_add(hundredths(Quantity::backup_power)?)
+            }
+            Self::Consumption => hundredths(Quantity::load_power),
         }
     }
 
@@ -93,23 +125,27 @@ impl Source {
             Self::Pv => (Flow::Pv, None),
             Self::Grid => (Flow::GridImport, Some(Flow::GridExport)),
             Self::Battery => (Flow::BatteryCharge, Some(Flow::BatteryDischarge)),
+            Self::Consumption => (Flow::Consumption, None),
         }
     }
 }
 
-/// One amount for each flow.
+/// One energy for each flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Amounts {
+pub struct Energies {
     pv: Energy,
     grid_import: Energy,
     grid_export: Energy,
     battery_charge: Energy,
     battery_discharge: Energy,
+    /// Not in files of before it was counted.
+    #[serde(default)]
+    consumption: Energy,
 }
 
-impl Amounts {
-    /// The amount of a flow.
+impl Energies {
+    /// The energy of a flow.
     pub fn of(&self, flow: Flow) -> Energy {
         match flow {
             Flow::Pv => self.pv,
@@ -117,6 +153,7 @@ impl Amounts {
             Flow::GridExport => self.grid_export,
             Flow::BatteryCharge => self.battery_charge,
             Flow::BatteryDischarge => self.battery_discharge,
+            Flow::Consumption => self.consumption,
         }
     }
 
@@ -128,6 +165,7 @@ impl Amounts {
             Flow::GridExport => &mut self.grid_export,
             Flow::BatteryCharge => &mut self.battery_charge,
             Flow::BatteryDischarge => &mut self.battery_discharge,
+            Flow::Consumption => &mut self.consumption,
         }
     }
 }
@@ -142,7 +180,7 @@ pub struct Day {
     /// began later.
     pub since_ms: i64,
     /// What the totals were then.
-    pub totals: Amounts,
+    pub totals: Energies,
 }
 
 /// How well a power is known.
@@ -162,6 +200,8 @@ pub struct Coverages {
     pv: Coverage,
     grid: Coverage,
     battery: Coverage,
+    #[serde(default)]
+    consumption: Coverage,
 }
 
 impl Coverages {
@@ -171,6 +211,7 @@ impl Coverages {
             Source::Pv => self.pv,
             Source::Grid => self.grid,
             Source::Battery => self.battery,
+            Source::Consumption => self.consumption,
         }
     }
 
@@ -180,6 +221,7 @@ impl Coverages {
             Source::Pv => &mut self.pv,
             Source::Grid => &mut self.grid,
             Source::Battery => &mut self.battery,
+            Source::Consumption => &mut self.consumption,
         }
     }
 }
@@ -189,13 +231,16 @@ impl Coverages {
 #[serde(deny_unknown_fields)]
 pub struct Counters {
     /// Since the meter began.
-    pub totals: Amounts,
+    pub totals: Energies,
     /// The day that is counted now.
     pub day: Option<Day>,
     /// The one before, which a clock that is set back may come to again.
     pub day_before: Option<Day>,
     /// How well each power is known.
     pub coverage: Coverages,
+    /// Whether the inverter has told the power of a back-up output, so that there is one.
+    #[serde(default)]
+    pub has_backup: bool,
 }
 
 impl Counters {
@@ -204,6 +249,24 @@ impl Counters {
     pub fn today(&self, flow: Flow) -> i64 {
         let since = self.day.as_ref().map_or(self.totals, |day| day.totals);
         self.totals.of(flow).published() - since.of(flow).published()
+    }
+
+    /// When the last reading was counted, by the wall clock: Unix milliseconds.
+    pub(super) fn last_ms(&self) -> Option<i64> {
+        let sources = Source::ALL.into_iter();
+        sources
+            .filter_map(|source| self.coverage.of(source).last_ms)
+            .max()
+    }
+
+    /// What was counted from these totals to those, of each flow that is known: the differences of what is published.
+    pub(super) fn growth(&self, from: &Energies, to: &Energies) -> Amounts {
+        let mut amounts = Amounts::default();
+        for flow in Flow::ALL.into_iter().filter(|flow| self.knows(*flow)) {
+            let counted = to.of(flow).published() - from.of(flow).published();
+            amounts.set(flow.total(), Some(counted));
+        }
+        amounts
     }
 
     /// Whether there is anything to show of a flow: its power has been known, or somebody has set its counter.

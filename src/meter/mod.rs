@@ -15,10 +15,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::catalogue::Values;
+use kstar_sink::counted::{Amounts, Earlier};
 use kstar_sink::reading::UnixMillis;
 
-use counters::{Counters, Day, Source};
+use counters::{Counters, Day, Energies, Source};
 use energy::{Sample, between, on_the_way};
 
 /// Gaps up to this long are filled unless something else is set: a dozen polls at the usual interval.
@@ -31,6 +32,17 @@ pub struct MeterSettings {
     pub zone: TimeZone,
     /// The longest gap between two readings that is filled.
     pub max_gap: Duration,
+}
+
+/// What a meter has counted up to a reading, in published steps: the totals have grown by just that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metered {
+    /// How long that took. Across a restart only the wall clock knows.
+    pub covers: Duration,
+    /// Since midnight, if there was one since the reading before; else all of it.
+    pub amounts: Amounts,
+    /// Before that midnight.
+    pub earlier: Option<Earlier>,
 }
 
 /// The meter of one inverter.
@@ -59,12 +71,18 @@ impl Meter {
         &self.counters
     }
 
-    /// Counts up to a reading: `at` is the time of a clock that only runs forwards, `time` the wall clock's.
-    pub fn count(&mut self, at: Duration, time: UnixMillis, values: &Values) {
+    /// Counts up to a reading, and tells what: `at` is the time of a clock that only runs forwards, `time` the wall
+    /// clock's.
+    pub fn count(&mut self, at: Duration, time: UnixMillis, values: &Values) -> Metered {
+        let covers = self.since_last(at, time);
+        let before = self.counters.totals;
         self.follow_clock(at, time);
         let midnight = self.turn_day(at, time);
+        self.counters.has_backup |= values.backup_power.is_some();
+        // The totals as they were at midnight, if that is what parts what is counted now.
+        let mut parted = before;
         for (source, last) in Source::ALL.into_iter().zip(&mut self.samples) {
-            let Some(power) = hundredths(values, source.power()) else {
+            let Some(power) = source.power(values, self.counters.has_backup) else {
                 continue;
             };
             let sample = Sample { at, power };
@@ -78,7 +96,14 @@ impl Meter {
             };
             match *last {
                 Some(last) if gap <= self.settings.max_gap => {
-                    add(&mut self.counters, source, last, sample, midnight);
+                    add(
+                        &mut self.counters,
+                        &mut parted,
+                        source,
+                        last,
+                        sample,
+                        midnight,
+                    );
                 }
                 _ => {
                     let millis = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
@@ -88,7 +113,27 @@ impl Meter {
             self.counters.coverage.of_mut(source).last_ms = Some(time.0);
             *last = Some(sample);
         }
+        let is_parted =
+            self.last.is_some_and(|(last, _)| midnight > Some(last)) || parted != before;
         self.last = Some((at, time));
+        Metered {
+            covers,
+            amounts: self.counters.growth(&parted, &self.counters.totals),
+            earlier: midnight.filter(|_| is_parted).map(|midnight| Earlier {
+                ago: at.saturating_sub(midnight),
+                amounts: self.counters.growth(&before, &parted),
+            }),
+        }
+    }
+
+    /// How long ago the reading before was. A wall clock that says it is still to come knows nothing.
+    fn since_last(&self, at: Duration, time: UnixMillis) -> Duration {
+        match self.last {
+            Some((last, _)) => at.saturating_sub(last),
+            None => self.counters.last_ms().map_or(Duration::ZERO, |last| {
+                Duration::from_millis(u64::try_from(time.0.saturating_sub(last)).unwrap_or(0))
+            }),
+        }
     }
 
     /// Moves along with a wall clock that was set, so that the days keep their beginnings.
@@ -118,12 +163,7 @@ impl Meter {
             // Nothing was counted since the last reading: any moment since then will do for these totals.
             let since_last_ms = match self.last {
                 Some((last_at, _)) => time.0.saturating_sub(millis(at.saturating_sub(last_at))),
-                None => Source::ALL
-                    .into_iter()
-                    .filter_map(|source| counters.coverage.of(source).last_ms)
-                    .max()
-                    .unwrap_or(time.0)
-                    .min(time.0),
+                None => counters.last_ms().unwrap_or(time.0).min(time.0),
             };
             let fresh = Day {
                 date,
@@ -155,9 +195,11 @@ impl Meter {
     }
 }
 
-/// Adds what was moved from one sample to the next; what was moved before midnight belongs to the day before.
+/// Adds what was moved from one sample to the next; what was moved before midnight belongs to the day before, and is in
+/// `parted` as well.
 fn add(
     counters: &mut Counters,
+    parted: &mut Energies,
     source: Source,
     from: Sample,
     to: Sample,
@@ -173,6 +215,7 @@ fn add(
         if let Some(before) = before {
             let total = counters.totals.of_mut(flow);
             *total = total.plus(before);
+            *parted.of_mut(flow) = *total;
             if let Some(day) = &mut counters.day {
                 let since = day.totals.of_mut(flow);
                 *since = since.plus(before);
@@ -184,16 +227,6 @@ fn add(
     count(forth, before.map(|moved| moved.forth), after.forth);
     if let Some(back) = back {
         count(back, before.map(|moved| moved.back), after.back);
-    }
-}
-
-/// A power in hundredths of a watt, whatever its resolution.
-fn hundredths(values: &Values, power: Quantity) -> Option<i64> {
-    let raw = values.raw(power)?;
-    match power.description().decimals {
-        0 => raw.checked_mul(100),
-        1 => raw.checked_mul(10),
-        _ => Some(raw),
     }
 }
 

@@ -11,6 +11,7 @@ use kstar_collector::discovery::{DATA_PORT, DISCOVERY_PORT};
 use kstar_collector::ledger::keeper::{Closing, Keeper};
 use kstar_collector::meter::{MAX_GAP, MeterSettings};
 use kstar_collector::simulator::{self, Config, Running};
+use kstar_collector::station::untold::Untold;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::reading::{InverterStatus, Reading};
@@ -198,6 +199,7 @@ pub(crate) fn metering() -> Metering {
         },
         keeper: Keeper::default(),
         closing: Closing::default(),
+        untold: Untold::default(),
     }
 }
 

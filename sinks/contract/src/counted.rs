@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::catalogue::{Quantity, Role, Values};
 use crate::units::Kind;
 
@@ -123,7 +125,10 @@ impl Amounts {
 
 /// Which account of energy has counted: a random number that is made with it. Amounts of two accounts that cover the
 /// same time of one inverter are the same energy counted twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct AccountId(pub i64);
 
 /// What was counted since the reading before.
@@ -156,14 +161,18 @@ impl Counted {
     /// is lost with it. `apart` is the time between the two.
     pub fn take_over(&mut self, dropped: &Self, apart: Duration) {
         self.covers = self.covers.saturating_add(dropped.covers);
-        self.amounts.add(&dropped.amounts);
-        let Some(before) = &dropped.earlier else {
-            return;
-        };
         match &mut self.earlier {
-            Some(earlier) => earlier.amounts.add(&before.amounts),
+            // A midnight lies between the two.
+            Some(earlier) if earlier.ago <= apart => earlier.amounts.add(&dropped.all()),
+            Some(earlier) => {
+                self.amounts.add(&dropped.amounts);
+                if let Some(before) = &dropped.earlier {
+                    earlier.amounts.add(&before.amounts);
+                }
+            }
             None => {
-                self.earlier = Some(Earlier {
+                self.amounts.add(&dropped.amounts);
+                self.earlier = dropped.earlier.as_ref().map(|before| Earlier {
                     ago: before.ago.saturating_add(apart),
                     amounts: before.amounts,
                 });
@@ -222,8 +231,15 @@ mod tests {
             Some(6 * SECOND)
         );
         assert_eq!(next.all().of(Quantity::pv_energy_total), Some(9));
-        next.take_over(&counted(2, Some(earlier)), 5 * SECOND);
-        assert_eq!(next.all().of(Quantity::pv_energy_total), Some(14));
+        // That midnight is 6 s ago: what came 5 s ago was after it, and what came 7 s ago before.
+        let pv = |amounts: &Amounts| amounts.of(Quantity::pv_energy_total);
+        for (apart, today, all) in [(5, 8, 14), (7, 8, 19)] {
+            next.take_over(&counted(2, Some(earlier.clone())), apart * SECOND);
+            assert_eq!(
+                (pv(&next.amounts), pv(&next.all())),
+                (Some(today), Some(all))
+            );
+        }
         assert_eq!(next.amounts.of(Quantity::energy_total), None);
     }
 }

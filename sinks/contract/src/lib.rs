@@ -15,6 +15,7 @@
 //!
 //! This crate knows no sink, no inverter protocol and no socket.
 
+mod carried;
 pub mod catalogue;
 pub mod counted;
 pub mod delivery;

@@ -1,8 +1,12 @@
 //! What waits for a sink: bounded, oldest dropped first, every drop counted.
 //!
-//! Three verbs: *push* a new reading, *borrow* the oldest ones, *settle* what became of them. Borrowed readings are
-//! out of the way of dropping until they are settled, so the bound is `queue` waiting and one batch under way.
+//! Three verbs: *push* a new reading, *borrow* the oldest ones, *settle* what became of them.
 //! What has waited for too long may be *handed over* to the spool, and *taken back* if that cannot have it.
+//!
+//! What is dropped hands what it has counted to the next reading of its inverter, or to the next one that is pushed.
+//! A reading that was borrowed once may have been delivered, though nobody has confirmed it: what it has counted must
+//! neither grow nor go to another one. So it is not dropped, but the oldest one that was never borrowed is. The bound is
+//! `queue` of those, and one batch that was under way. Of states that a newer one replaces nobody keeps sums.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -10,6 +14,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::carried::Carried;
 use crate::delivery::Keep;
 use crate::reading::Reading;
 
@@ -20,12 +25,40 @@ pub(crate) struct Queue {
     capacity: NonZeroUsize,
     waiting: VecDeque<Waiting>,
     borrowed: Vec<Waiting>,
+    carried: Carried,
 }
 
 #[derive(Clone, Debug)]
 struct Waiting {
     since: Instant,
     reading: Arc<Reading>,
+    /// Whether it was borrowed once, and must stay as it is. Those are in front of all others.
+    is_offered: bool,
+}
+
+/// What one queue leaves to the next.
+#[derive(Debug, Default)]
+pub struct Remainder {
+    /// Oldest first.
+    readings: Vec<Waiting>,
+    carried: Carried,
+}
+
+impl Remainder {
+    /// Whether no reading is among it.
+    pub fn is_empty(&self) -> bool {
+        self.readings.is_empty()
+    }
+
+    /// How many readings are among it.
+    pub fn len(&self) -> usize {
+        self.readings.len()
+    }
+
+    /// Leaves out the readings of which this says so.
+    pub fn retain(&mut self, keep: impl Fn(&Reading) -> bool) {
+        self.readings.retain(|waiting| keep(&waiting.reading));
+    }
 }
 
 /// Everything that was in a queue, on its way to the spool.
@@ -42,9 +75,21 @@ impl HandedOver {
         readings(&self.readings)
     }
 
+    /// How many of them were borrowed before, and are in front.
+    pub(crate) fn offered(&self) -> usize {
+        offered(&self.readings)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.readings.len()
     }
+}
+
+fn offered<'a>(waiting: impl IntoIterator<Item = &'a Waiting>) -> usize {
+    waiting
+        .into_iter()
+        .take_while(|waiting| waiting.is_offered)
+        .count()
 }
 
 fn readings(waiting: &[Waiting]) -> Vec<Arc<Reading>> {
@@ -79,21 +124,55 @@ impl Queue {
             capacity,
             waiting: VecDeque::new(),
             borrowed: Vec::new(),
+            carried: Carried::default(),
         }
     }
 
     /// Adds a reading; says which old ones had to go for it.
-    pub(crate) fn push(&mut self, reading: Arc<Reading>) -> Lost {
+    pub(crate) fn push(&mut self, mut reading: Arc<Reading>) -> Lost {
+        self.carried.give(&mut reading);
+        self.push_waiting(Waiting {
+            since: Instant::now(),
+            reading,
+            is_offered: false,
+        })
+    }
+
+    /// Goes on with what another queue has left; says which old ones had to go for it.
+    pub(crate) fn follow(&mut self, remainder: Remainder) -> Lost {
+        let mut lost = Lost::default();
+        for waiting in remainder.readings {
+            let Lost { dropped, replaced } = self.push_waiting(waiting);
+            lost.dropped += dropped;
+            lost.replaced += replaced;
+        }
+        self.carry(remainder.carried);
+        lost
+    }
+
+    /// Takes what readings have counted that were dropped elsewhere.
+    pub(crate) fn carry(&mut self, carried: Carried) {
+        self.carried.append(carried);
+        self.hand_on();
+    }
+
+    /// Takes what a reading has counted that is given up.
+    pub(crate) fn give_up(&mut self, reading: &Reading) {
+        if self.keep == Keep::Every {
+            self.carried.add(reading);
+            self.hand_on();
+        }
+    }
+
+    fn push_waiting(&mut self, waiting: Waiting) -> Lost {
+        let name = &waiting.reading.inverter.name;
         let before = self.waiting.len();
         if self.keep == Keep::NewestPerInverter {
             self.waiting
-                .retain(|waiting| waiting.reading.inverter.name != reading.inverter.name);
+                .retain(|older| older.reading.inverter.name != *name);
         }
         let replaced = (before - self.waiting.len()) as u64;
-        self.waiting.push_back(Waiting {
-            since: Instant::now(),
-            reading,
-        });
+        self.waiting.push_back(waiting);
         Lost {
             replaced,
             dropped: self.drop_oldest(),
@@ -108,6 +187,9 @@ impl Queue {
         );
         self.borrowed
             .extend(self.waiting.drain(..limit.min(self.waiting.len())));
+        for waiting in &mut self.borrowed {
+            waiting.is_offered = self.keep == Keep::Every;
+        }
         readings(&self.borrowed)
     }
 
@@ -156,6 +238,14 @@ impl Queue {
         HandedOver { readings, borrowed }
     }
 
+    /// Gives everything to the queue that follows.
+    pub(crate) fn leave(&mut self) -> Remainder {
+        Remainder {
+            readings: self.hand_over().readings,
+            carried: std::mem::take(&mut self.carried),
+        }
+    }
+
     /// Takes everything back, with the same loan; says which old ones had to go.
     pub(crate) fn take_back(&mut self, handed_over: HandedOver) -> Lost {
         let HandedOver {
@@ -173,15 +263,38 @@ impl Queue {
     }
 
     fn drop_oldest(&mut self) -> u64 {
-        let surplus = self.waiting.len().saturating_sub(self.capacity.get());
-        self.waiting.drain(..surplus);
+        let offered = offered(&self.waiting);
+        let surplus = (self.waiting.len() - offered).saturating_sub(self.capacity.get());
+        let dropped = self.waiting.drain(offered..offered + surplus);
+        if self.keep == Keep::Every {
+            dropped.for_each(|dropped| self.carried.add(&dropped.reading));
+            self.hand_on();
+        }
         surplus as u64
+    }
+
+    /// Gives what is carried to the oldest readings that may have it.
+    fn hand_on(&mut self) {
+        let fresh = self
+            .waiting
+            .iter_mut()
+            .filter(|waiting| !waiting.is_offered);
+        for waiting in fresh {
+            if self.carried.is_empty() {
+                return;
+            }
+            self.carried.give(&mut waiting.reading);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::catalogue::Quantity;
+    use crate::counted::{AccountId, Amounts, Counted};
     use crate::testing::reading;
 
     fn queue(keep: Keep, capacity: usize) -> Queue {
@@ -211,12 +324,133 @@ mod tests {
         assert_eq!(queue.len(), 4);
         assert_eq!(
             queue.settle(Settlement::Kept).dropped,
-            1,
-            "four readings, room for three"
+            0,
+            "two that were under way, and room for three"
         );
-        assert_eq!(times(&queue.borrow(9)), [2, 3, 4]);
+        (5..=6).for_each(|time| {
+            queue.push(reading("a", time));
+        });
+        assert_eq!(
+            times(&queue.borrow(9)),
+            [1, 2, 4, 5, 6],
+            "the oldest that was never borrowed has gone"
+        );
         assert_eq!(queue.settle(Settlement::Done), Lost::default());
         assert_eq!(queue.len(), 0);
+    }
+
+    /// A reading that has counted this much.
+    fn counting(inverter: &str, time: i64, amount: i64) -> Arc<Reading> {
+        let mut reading = Arc::unwrap_or_clone(reading(inverter, time));
+        let mut amounts = Amounts::default();
+        amounts.set(Quantity::pv_energy_total, Some(amount));
+        reading.counted = Some(Counted {
+            account: AccountId(1),
+            sequence: time.unsigned_abs(),
+            covers: Duration::from_millis(1),
+            amounts,
+            earlier: None,
+        });
+        Arc::new(reading)
+    }
+
+    /// Which inverter, when, and how much it has counted.
+    fn counted(readings: &[Arc<Reading>]) -> Vec<(&str, i64, Option<i64>)> {
+        let amount = |reading: &Reading| {
+            let counted = reading.counted.as_ref()?;
+            counted.all().of(Quantity::pv_energy_total)
+        };
+        readings
+            .iter()
+            .map(|reading| (&*reading.inverter.name, reading.time.0, amount(reading)))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_dropped_hands_what_it_counted_to_the_next_of_its_inverter() {
+        let mut queue = queue(Keep::Every, 2);
+        for (name, time, amount) in [("a", 1, 1), ("b", 2, 10), ("a", 3, 2), ("b", 4, 20)] {
+            queue.push(counting(name, time, amount));
+        }
+        assert_eq!(
+            counted(&queue.borrow(9)),
+            [("a", 3, Some(3)), ("b", 4, Some(30))]
+        );
+        queue.settle(Settlement::Done);
+        // Without a next one it waits for it; one that knows no count takes it as well.
+        for (name, time, amount) in [("a", 5, 4), ("b", 6, 40), ("b", 7, 50)] {
+            queue.push(counting(name, time, amount));
+        }
+        queue.push(reading("a", 8));
+        assert_eq!(
+            counted(&queue.borrow(9)),
+            [("b", 7, Some(90)), ("a", 8, Some(4))]
+        );
+    }
+
+    #[test]
+    fn what_was_borrowed_once_neither_takes_nor_gives_what_was_counted() {
+        let mut queue = queue(Keep::Every, 1);
+        queue.push(counting("a", 1, 1));
+        queue.borrow(9);
+        queue.settle(Settlement::Kept);
+        (2..=5).for_each(|time| {
+            queue.push(counting("a", time, time));
+        });
+        assert_eq!(
+            counted(&queue.borrow(9)),
+            [("a", 1, Some(1)), ("a", 5, Some(2 + 3 + 4 + 5))]
+        );
+    }
+
+    #[test]
+    fn what_is_given_up_hands_on_what_it_counted_past_what_was_borrowed() {
+        let mut queue = queue(Keep::Every, 5);
+        (1..=4).for_each(|time| {
+            queue.push(counting("a", time, 1));
+        });
+        queue.borrow(3);
+        queue.settle(Settlement::Kept);
+        let bad = queue.borrow(1).remove(0);
+        queue.settle(Settlement::Done);
+        queue.give_up(&bad);
+        assert_eq!(
+            counted(&queue.borrow(9)),
+            [("a", 2, Some(1)), ("a", 3, Some(1)), ("a", 4, Some(2))]
+        );
+    }
+
+    #[test]
+    fn what_is_left_to_the_next_queue_is_what_was_counted_and_what_was_borrowed() {
+        let mut first = queue(Keep::Every, 2);
+        first.push(counting("b", 1, 10));
+        (2..=3).for_each(|time| {
+            first.push(counting("a", time, 1));
+        });
+        first.borrow(1);
+        let mut second = queue(Keep::Every, 1);
+        assert_eq!(second.follow(first.leave()).dropped, 0);
+        second.push(counting("a", 4, 1));
+        second.push(counting("b", 5, 20));
+        second.push(counting("a", 6, 1));
+        assert_eq!(
+            counted(&second.borrow(9)),
+            [("a", 2, Some(1)), ("a", 6, Some(3))],
+            "that of b waits for its next one"
+        );
+        second.settle(Settlement::Done);
+        second.push(counting("b", 7, 40));
+        assert_eq!(counted(&second.borrow(9)), [("b", 7, Some(70))]);
+    }
+
+    #[test]
+    fn states_that_are_replaced_hand_nothing_on() {
+        let mut queue = queue(Keep::NewestPerInverter, 1);
+        queue.push(counting("a", 1, 1));
+        queue.push(counting("a", 2, 2));
+        queue.push(counting("b", 3, 3));
+        queue.push(counting("a", 4, 4));
+        assert_eq!(counted(&queue.borrow(9)), [("a", 4, Some(4))]);
     }
 
     #[test]
@@ -232,8 +466,8 @@ mod tests {
         assert_eq!((queue.len(), queue.oldest()), (0, None));
         queue.push(reading("a", 6));
         assert_eq!(queue.take_back(handed_over).dropped, 1);
-        assert_eq!(queue.settle(Settlement::Kept).dropped, 1);
-        assert_eq!(times(&queue.borrow(9)), [4, 5, 6]);
+        assert_eq!(queue.settle(Settlement::Kept).dropped, 0);
+        assert_eq!(times(&queue.borrow(9)), [2, 4, 5, 6]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::Quantity;
+use kstar_sink::catalogue::{Quantity, Values};
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::units::Decimal;
 use rusqlite::backup::StepResult;
@@ -292,6 +292,38 @@ impl History {
                         counted,
                     }))
                 })
+        })
+    }
+
+    /// Whether readings are in the history already, at another time: of those given, how many are there with the same values
+    /// that much later (in milliseconds, before where it is negative), for each of the differences.
+    pub fn shifted(
+        &self,
+        inverter: &str,
+        readings: &[(UnixMillis, Values)],
+        differences: &[i64],
+    ) -> Result<Vec<usize>, HistoryError> {
+        let (id, _) = self.find(inverter)?;
+        self.ask(|| {
+            let columns = Columns::of(&self.connection, id, Quantity::ALL)?;
+            let mut select = columns.select(&self.connection, "WHERE time = ?")?;
+            let mut counts = Vec::with_capacity(differences.len());
+            for difference in differences {
+                let mut count = 0;
+                for (time, values) in readings {
+                    let mut rows = select.query([time.0.saturating_add(*difference)])?;
+                    if let Some(row) = rows.next()? {
+                        let (_, there) = columns.read(row)?;
+                        let same = Quantity::ALL.iter().all(|quantity| {
+                            let told = values.raw(*quantity);
+                            told.is_none() || told == there.raw(*quantity)
+                        });
+                        count += usize::from(same);
+                    }
+                }
+                counts.push(count);
+            }
+            Ok(counts)
         })
     }
 

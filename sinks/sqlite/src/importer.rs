@@ -13,14 +13,16 @@ use crate::accounts::Origin;
 use crate::database::Database;
 use crate::failure::Failure;
 use crate::history::HistoryError;
+use crate::place::holders;
 use crate::retention::Retention;
 use crate::settings::Settings;
 
 /// How long to wait for the collector, which holds the file for some milliseconds at a time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Writes readings of the past. SQLite has no queue for those who wait, so whoever writes much should pause for some
-/// milliseconds between two calls, or the collector hardly ever finds the file free.
+/// Writes readings of the past. SQLite has no queue for those who wait, so whoever writes much while a
+/// [collector](Self::is_shared) does should pause for some milliseconds between two calls, or that hardly ever finds the
+/// file free.
 pub struct Importer {
     database: Database,
     retention: Retention,
@@ -67,6 +69,11 @@ impl Importer {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether another program has the file open; also where that cannot be known.
+    pub fn is_shared(&self) -> bool {
+        holders(&self.path).is_none_or(|holders| !holders.is_empty())
     }
 
     /// Writes readings in one transaction. Those that are there already are left as they are.

@@ -38,3 +38,42 @@ pub(crate) type FileId = ();
 fn file_id(path: &Path) -> io::Result<FileId> {
     std::fs::metadata(path).map(drop)
 }
+
+/// Which other processes hold locks on the file or on the index of its write-ahead log, if the system tells.
+#[cfg(target_os = "linux")]
+pub(crate) fn holders(path: &Path) -> Option<Vec<String>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut index = path.as_os_str().to_owned();
+    index.push("-shm");
+    let files: Vec<u64> = [path.to_owned(), PathBuf::from(index)]
+        .iter()
+        .filter_map(|path| Some(std::fs::metadata(path).ok()?.ino()))
+        .collect();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let mut holders: Vec<u32> = locks
+        .lines()
+        .filter_map(|line| {
+            // `1: POSIX  ADVISORY  WRITE 3568 08:01:1311 0 EOF`: process, then device and inode.
+            let mut words = line.split_whitespace().skip(4);
+            let (process, file) = (words.next()?.parse().ok()?, words.next()?);
+            let inode = file.rsplit(':').next()?.parse().ok()?;
+            files.contains(&inode).then_some(process)
+        })
+        .filter(|process| *process != std::process::id())
+        .collect();
+    holders.sort_unstable();
+    holders.dedup();
+    let named = holders.iter().map(|process| {
+        let name = std::fs::read_to_string(format!("/proc/{process}/comm"));
+        match name {
+            Ok(name) => format!("process {process} ({})", name.trim_end()),
+            Err(_) => format!("process {process}"),
+        }
+    });
+    Some(named.collect())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn holders(_path: &Path) -> Option<Vec<String>> {
+    None
+}

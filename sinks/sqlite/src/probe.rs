@@ -1,7 +1,7 @@
 //! A look at the file for somebody who waits: whether it is ours, whole and free, and for how long the disk has room.
 //! It blocks. Nothing in the file is changed, and a collector that writes to it just now goes on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use kstar_sink::sink::Context;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::failure::Failure;
+use crate::place::holders;
 use crate::retention::KeepFor;
 use crate::widen::{check_owner, inverters};
 
@@ -66,7 +67,7 @@ fn look_into(path: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Err(failure) = look_deeper(path, &mut findings) {
         findings.push(if failure.is_lock() {
-            let holders = processes(&holders(path));
+            let holders = processes(&holders(path).unwrap_or_default());
             Finding::wrong(
                 "lock",
                 format!("{} is locked by {holders}", path.display()),
@@ -106,7 +107,7 @@ fn look_deeper(path: &Path, findings: &mut Vec<Finding>) -> Result<(), Failure> 
     ));
     findings.push(whole(&connection, path)?);
     drop(connection);
-    let holders = holders(path);
+    let holders = holders(path).unwrap_or_default();
     findings.push(Finding::good(
         "lock",
         if holders.is_empty() {
@@ -202,45 +203,4 @@ fn processes(holders: &[String]) -> String {
         return "another program".to_owned();
     }
     holders.join(", ")
-}
-
-/// Which other processes hold locks on the file or on the index of its write-ahead log, as far as the system tells.
-#[cfg(target_os = "linux")]
-fn holders(path: &Path) -> Vec<String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let mut index = path.as_os_str().to_owned();
-    index.push("-shm");
-    let files: Vec<u64> = [path.to_owned(), PathBuf::from(index)]
-        .iter()
-        .filter_map(|path| Some(std::fs::metadata(path).ok()?.ino()))
-        .collect();
-    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    let mut holders: Vec<u32> = locks
-        .lines()
-        .filter_map(|line| {
-            // `1: POSIX  ADVISORY  WRITE 3568 08:01:1311 0 EOF`: process, then device and inode.
-            let mut words = line.split_whitespace().skip(4);
-            let (process, file) = (words.next()?.parse().ok()?, words.next()?);
-            let inode = file.rsplit(':').next()?.parse().ok()?;
-            files.contains(&inode).then_some(process)
-        })
-        .filter(|process| *process != std::process::id())
-        .collect();
-    holders.sort_unstable();
-    holders.dedup();
-    holders
-        .iter()
-        .map(|process| {
-            let name = std::fs::read_to_string(format!("/proc/{process}/comm"));
-            match name {
-                Ok(name) => format!("process {process} ({})", name.trim_end()),
-                Err(_) => format!("process {process}"),
-            }
-        })
-        .collect()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn holders(_path: &Path) -> Vec<String> {
-    Vec::new()
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
+use crate::carried::Carried;
 use crate::delivery::Policy;
 use crate::health::{Counts, Health};
 use crate::queue::{Lost, Settlement};
@@ -208,7 +209,7 @@ impl<'a> Lanes<'a> {
         if saving.len() == 0 {
             return true;
         }
-        let saved = spool.push(saving.readings()).await;
+        let saved = spool.push(saving.readings(), saving.offered()).await;
         let lost = if let Some(ids) = &saved {
             if let (Loan::Live(saved), 1..) = (&mut self.loan, saving.borrowed) {
                 *saved = Some(ids.first(saving.borrowed));
@@ -231,11 +232,12 @@ impl<'a> Lanes<'a> {
     }
 
     fn count(&mut self, lost: Lost, count: impl FnOnce(&mut Counts)) {
-        let (spooled, dropped) = match &mut self.spool {
-            Some(spool) => (spool.waiting(), spool.take_dropped()),
-            None => (0, 0),
+        let (spooled, dropped, carried) = match &mut self.spool {
+            Some(spool) => (spool.waiting(), spool.take_dropped(), spool.take_carried()),
+            None => (0, 0, Carried::default()),
         };
         let mut inbox = self.shared.inbox();
+        inbox.readings.carry(carried);
         inbox.spooled = spooled;
         let queued = inbox.queued();
         drop(inbox);

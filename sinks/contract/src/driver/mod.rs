@@ -27,8 +27,9 @@ use self::lanes::Lanes;
 use self::send::Sending;
 use crate::delivery::Policy;
 use crate::health::Health;
-use crate::queue::{Lost, Queue};
-use crate::reading::{Event, InverterStatus, Reading};
+use crate::queue::Queue;
+pub use crate::queue::Remainder;
+use crate::reading::{Event, InverterStatus};
 use crate::sink::{DeliveryError, Sink};
 use crate::spool::Spool;
 
@@ -58,8 +59,8 @@ pub enum Parting {
 pub struct Handover {
     /// The channel, at the place where the one has stopped taking.
     pub events: broadcast::Receiver<Event>,
-    /// What was taken and is not delivered, oldest first. What waits in a spool is not among it.
-    pub waiting: Vec<Arc<Reading>>,
+    /// What was taken and is not delivered. What waits in a spool is not among it.
+    pub waiting: Remainder,
 }
 
 /// What runs a sink.
@@ -131,16 +132,9 @@ impl Driver {
 
     /// The same, going on with what the driver before has left.
     #[must_use]
-    pub fn with_waiting(self, waiting: Vec<Arc<Reading>>) -> Self {
-        let mut lost = Lost::default();
+    pub fn with_waiting(self, waiting: Remainder) -> Self {
         let taken = waiting.len() as u64;
-        let mut inbox = self.shared.inbox();
-        for reading in waiting {
-            let Lost { dropped, replaced } = inbox.readings.push(reading);
-            lost.dropped += dropped;
-            lost.replaced += replaced;
-        }
-        drop(inbox);
+        let lost = self.shared.inbox().readings.follow(waiting);
         self.health.count(|counts| {
             counts.taken += taken;
             counts.dropped += lost.dropped;
@@ -208,7 +202,7 @@ impl Driver {
         health.ended();
         let handover = left.map(|events| Handover {
             events,
-            waiting: shared.inbox().readings.hand_over().readings(),
+            waiting: shared.inbox().readings.leave(),
         });
         (ended, handover)
     }

@@ -197,6 +197,7 @@ impl<'a> Sending<'a> {
                 self.lanes
                     .settle(Settlement::Done, |counts| counts.rejected += 1)
                     .await;
+                self.lanes.shared.inbox().readings.give_up(reading);
                 tracing::warn!(
                     sink = self.lanes.health.name(),
                     inverter = &*reading.inverter.name,

@@ -1,6 +1,6 @@
 //! The file itself: its tables, and what is done with them, one transaction at a time.
 //!
-//! A row is a number that grows, the time, the inverter by reference and the values as a few bytes. What was committed
+//! A row is a number that grows, the time, the inverter by reference, and the values and what was counted as a few bytes. What was committed
 //! is with the operating system at once, so that a killed process loses none of it, and on the disk for good within a
 //! minute. Only one process uses the file, which spares the index beside the write-ahead log.
 
@@ -11,21 +11,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::ffi::SQLITE_ERROR;
+use rusqlite::types::ValueRef;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
     params,
 };
 
 use super::row;
+use crate::carried::{Carried, taken_over};
 use crate::catalogue::Quantity;
+use crate::counted::Counted;
 use crate::delivery::SpoolBounds;
 use crate::reading::{Inverter, Reading, UnixMillis};
 
 /// "kssp", so that `file` and this program can tell what it is.
 const APPLICATION_ID: i32 = 0x6b73_7370;
 
-/// Rises only when a version that knows the old form cannot read the new one.
-const VERSION: i32 = 1;
+/// Rises only when a version that knows the old form must not use the new one: the first would lose what was counted.
+const VERSION: i32 = 2;
 
 const SCHEMA: &str = "\
 CREATE TABLE IF NOT EXISTS inverter (id INTEGER PRIMARY KEY, name TEXT NOT NULL, serial TEXT, model TEXT);
@@ -33,6 +36,13 @@ CREATE TABLE IF NOT EXISTS quantity (id INTEGER PRIMARY KEY, name TEXT NOT NULL 
 CREATE TABLE IF NOT EXISTS reading (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, inverter INTEGER NOT NULL, row BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS total (readings INTEGER NOT NULL);
 INSERT INTO total SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM total);";
+
+/// From the first form to the second: what was counted; and which readings were borrowed, each by itself or all up to a
+/// number.
+const SECOND: &str = "\
+ALTER TABLE reading ADD COLUMN counted BLOB;
+ALTER TABLE reading ADD COLUMN offered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE total ADD COLUMN offered INTEGER NOT NULL DEFAULT 0;";
 
 /// The page cache in KiB: readings come at one end and go at the other, so that a few pages are enough.
 const CACHE_KIB: i32 = 64;
@@ -52,6 +62,8 @@ pub(super) struct File {
     numbers: HashMap<Quantity, u64>,
     quantities: HashMap<u64, Quantity>,
     inverters: HashMap<i64, Arc<Inverter>>,
+    /// Everything up to this number was borrowed once.
+    offered: i64,
     synced: Instant,
 }
 
@@ -141,10 +153,13 @@ pub(super) struct Pushed {
     pub(super) ids: RangeInclusive<i64>,
     pub(super) waiting: u64,
     pub(super) dropped: u64,
+    /// What they have counted that no reading in the file could take over.
+    pub(super) carried: Carried,
 }
 
 impl File {
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    /// Opens the file; what is known to have been borrowed may be more than it says.
+    pub(super) fn open(path: &Path, offered: i64) -> Result<Self, Failure> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -162,13 +177,20 @@ impl File {
             |_| Ok(()),
         )?;
         let (numbers, quantities) = number_quantities(&mut connection)?;
+        let noted: i64 = connection.query_row("SELECT offered FROM total", [], |row| row.get(0))?;
         Ok(Self {
             connection,
             numbers,
             quantities,
             inverters: HashMap::new(),
+            offered: offered.max(noted),
             synced: Instant::now(),
         })
+    }
+
+    /// Everything up to this number was borrowed once.
+    pub(super) fn offered(&self) -> i64 {
+        self.offered
     }
 
     /// How many readings wait.
@@ -188,58 +210,59 @@ impl File {
 
     /// Removes what is done with; gives how many readings are left.
     pub(super) fn remove(&mut self, done: i64, ids: &RangeInclusive<i64>) -> Result<u64, Failure> {
-        self.change(|transaction| {
-            transaction
-                .prepare_cached("DELETE FROM reading WHERE id <= ?1 OR id BETWEEN ?2 AND ?3")?
-                .execute([done, *ids.start(), *ids.end()])
-        })
-    }
-
-    /// Removes single readings; gives how many are left.
-    pub(super) fn remove_each(&mut self, ids: &[i64]) -> Result<u64, Failure> {
-        self.change(|transaction| {
-            let mut remove = transaction.prepare_cached("DELETE FROM reading WHERE id = ?")?;
-            ids.iter().map(|id| remove.execute([id])).sum()
-        })
-    }
-
-    fn change(
-        &mut self,
-        remove: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
-    ) -> Result<u64, Failure> {
         let transaction = immediate(&mut self.connection)?;
-        let gone = remove(&transaction)? as u64;
+        let gone = transaction
+            .prepare_cached("DELETE FROM reading WHERE id <= ?1 OR id BETWEEN ?2 AND ?3")?
+            .execute([done, *ids.start(), *ids.end()])? as u64;
         let left = total(&transaction)?.saturating_sub(gone);
         write_total(&transaction, left)?;
         transaction.commit()?;
         Ok(left)
     }
 
-    /// Adds readings behind all others; then the oldest go until the bounds are kept.
+    /// Removes single readings that nobody can read; gives how many are left, and what they have counted that no other one
+    /// could take over.
+    pub(super) fn remove_each(&mut self, ids: &[i64]) -> Result<(u64, Carried), Failure> {
+        let transaction = immediate(&mut self.connection)?;
+        let mut rows = Rows {
+            transaction: &transaction,
+            numbers: &self.numbers,
+            quantities: &self.quantities,
+            inverters: &mut self.inverters,
+            offered: self.offered,
+        };
+        let carried = rows.drop(ids)?;
+        let left = total(&transaction)?.saturating_sub(ids.len() as u64);
+        write_total(&transaction, left)?;
+        transaction.commit()?;
+        Ok((left, carried))
+    }
+
+    /// Adds readings behind all others, the first `offered` of which were borrowed before; then the oldest go until the
+    /// bounds are kept.
     pub(super) fn push(
         &mut self,
         readings: &[Arc<Reading>],
+        offered: usize,
         bounds: SpoolBounds,
         done: i64,
     ) -> Result<Pushed, Failure> {
-        let mut dropped = 0;
-        let Self {
-            connection,
-            numbers,
-            inverters,
-            ..
-        } = self;
-        let transaction = immediate(connection)?;
+        let (mut dropped, mut carried) = (0, Carried::default());
+        let transaction = immediate(&mut self.connection)?;
         let delivered = transaction.execute("DELETE FROM reading WHERE id <= ?", [done])? as u64;
         let mut waiting = total(&transaction)?.saturating_sub(delivered);
-        let mut last = None;
-        for reading in readings {
-            let inverter = number_inverter(&transaction, inverters, &reading.inverter)?;
-            let row = row::encode(&reading.values, |quantity| numbers.get(&quantity).copied());
-            transaction
-                .prepare_cached("INSERT INTO reading (time, inverter, row) VALUES (?, ?, ?)")?
-                .execute(params![reading.time.0, inverter, row])?;
-            last = Some(transaction.last_insert_rowid());
+        let mut rows = Rows {
+            transaction: &transaction,
+            numbers: &self.numbers,
+            quantities: &self.quantities,
+            inverters: &mut self.inverters,
+            offered: self.offered,
+        };
+        let first = rows.next_id()?;
+        let mut next = first;
+        for (index, reading) in readings.iter().enumerate() {
+            rows.insert(next, reading, index < offered)?;
+            next += 1;
             waiting += 1;
         }
         loop {
@@ -248,12 +271,13 @@ impl File {
                 None | Some(0) => DROPPED_AT_ONCE,
                 Some(surplus) => surplus,
             };
-            let gone = drop_oldest(&transaction, surplus)?;
+            let (gone, counted) = rows.drop_oldest(surplus)?;
             if gone == 0 {
                 break;
             }
             waiting = waiting.saturating_sub(gone);
             dropped += gone;
+            carried.append(counted);
         }
         write_total(&transaction, waiting)?;
         transaction.commit()?;
@@ -262,12 +286,11 @@ impl File {
             self.connection
                 .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         }
-        let last = last.unwrap_or_default();
-        let count = i64::try_from(readings.len()).unwrap_or(i64::MAX);
         Ok(Pushed {
-            ids: last.saturating_sub(count).saturating_add(1)..=last,
+            ids: first..=next - 1,
             waiting,
             dropped,
+            carried,
         })
     }
 
@@ -277,7 +300,7 @@ impl File {
         let mut unreadable = Vec::new();
         let mut last = done;
         let mut statement = self.connection.prepare_cached(
-            "SELECT id, time, inverter, row FROM reading WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, time, inverter, row, counted FROM reading WHERE id > ? ORDER BY id LIMIT ?",
         )?;
         let mut rows = statement.query(params![done, i64::try_from(limit).unwrap_or(i64::MAX)])?;
         while let Some(row) = rows.next()? {
@@ -287,15 +310,25 @@ impl File {
             let values = row::decode(row.get_ref(3)?.as_blob().unwrap_or(&[0]), |number| {
                 self.quantities.get(&number).copied()
             });
+            let counted = counted(row.get_ref(4)?, &self.quantities);
             match (inverter, values) {
                 (Some(inverter), Some(values)) => readings.push(Arc::new(Reading {
                     time,
                     inverter,
                     values,
-                    counted: None,
+                    counted,
                 })),
                 _ => unreadable.push(last),
             }
+        }
+        drop(rows);
+        drop(statement);
+        if last > self.offered {
+            self.offered = last;
+            // A full disk must not keep what waits from being delivered. Until the process ends it is known anyway.
+            let _ = self
+                .connection
+                .execute("UPDATE total SET offered = ?", [last]);
         }
         let ids = done.saturating_add(1)..=last;
         Ok(Read {
@@ -337,6 +370,10 @@ fn number_quantities(connection: &mut Connection) -> Result<Numbers, Failure> {
     if !known {
         transaction.execute_batch(SCHEMA)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < VERSION {
+        transaction.execute_batch(SECOND)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     let mut numbers = HashMap::new();
@@ -390,13 +427,121 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<u64> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
-fn drop_oldest(transaction: &Transaction<'_>, count: u64) -> rusqlite::Result<u64> {
-    let gone = transaction
-        .prepare_cached(
-            "DELETE FROM reading WHERE id IN (SELECT id FROM reading ORDER BY id LIMIT ?)",
-        )?
-        .execute([count])?;
-    Ok(gone as u64)
+/// The rows, within a transaction.
+struct Rows<'a> {
+    transaction: &'a Transaction<'a>,
+    numbers: &'a HashMap<Quantity, u64>,
+    quantities: &'a HashMap<u64, Quantity>,
+    inverters: &'a mut HashMap<i64, Arc<Inverter>>,
+    offered: i64,
+}
+
+impl Rows<'_> {
+    /// A number that no reading had that was borrowed: one that is reused would pass for borrowed as well.
+    fn next_id(&self) -> rusqlite::Result<i64> {
+        let last: Option<i64> = self
+            .transaction
+            .prepare_cached("SELECT max(id) FROM reading")?
+            .query_row([], |row| row.get(0))?;
+        Ok(last.unwrap_or(0).max(self.offered).saturating_add(1))
+    }
+
+    fn insert(&mut self, id: i64, reading: &Reading, offered: bool) -> rusqlite::Result<()> {
+        let inverter = number_inverter(self.transaction, self.inverters, &reading.inverter)?;
+        let number = |quantity| self.numbers.get(&quantity).copied();
+        let row = row::encode(&reading.values, number);
+        let counted = reading
+            .counted
+            .as_ref()
+            .map(|counted| row::encode_counted(counted, number));
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO reading (id, time, inverter, row, counted, offered) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![id, reading.time.0, inverter, row, counted, offered])?;
+        Ok(())
+    }
+
+    /// Drops the oldest readings that were never borrowed, and hands on what they have counted. Only where there are none
+    /// others go, with what they have counted: it may have been delivered.
+    fn drop_oldest(&mut self, count: u64) -> rusqlite::Result<(u64, Carried)> {
+        let select = |condition: &str| -> rusqlite::Result<Vec<i64>> {
+            self.transaction
+                .prepare_cached(&format!(
+                    "SELECT id FROM reading WHERE {condition} ORDER BY id LIMIT ?2"
+                ))?
+                .query_map(params![self.offered, count], |row| row.get(0))?
+                .collect()
+        };
+        let fresh = select("id > ?1 AND offered = 0")?;
+        if !fresh.is_empty() {
+            return Ok((fresh.len() as u64, self.drop(&fresh)?));
+        }
+        let offered = select("id <= ?1 OR offered <> 0")?;
+        self.delete(&offered)?;
+        Ok((offered.len() as u64, Carried::default()))
+    }
+
+    /// Drops readings, and hands on what they have counted to the next ones that were never borrowed; gives what is left
+    /// for later ones.
+    fn drop(&mut self, ids: &[i64]) -> rusqlite::Result<Carried> {
+        let mut carried = Carried::default();
+        let mut select = self
+            .transaction
+            .prepare_cached("SELECT time, inverter, counted FROM reading WHERE id = ?")?;
+        for id in ids {
+            let (time, number, counted) = select.query_row([id], |row| {
+                let counted = counted(row.get_ref(2)?, self.quantities);
+                Ok((UnixMillis(row.get(0)?), row.get(1)?, counted))
+            })?;
+            if let Some(counted) = counted
+                && let Some(inverter) = inverter(self.transaction, self.inverters, number)?
+            {
+                carried.put(&inverter.name, time, counted);
+            }
+        }
+        self.delete(ids)?;
+        let number = |quantity| self.numbers.get(&quantity).copied();
+        let mut next = self.transaction.prepare_cached(
+            "SELECT id, time, counted FROM reading WHERE id > ? AND offered = 0 \
+             AND inverter IN (SELECT id FROM inverter WHERE name = ?) ORDER BY id LIMIT 1",
+        )?;
+        let mut update = self
+            .transaction
+            .prepare_cached("UPDATE reading SET counted = ? WHERE id = ?")?;
+        carried.try_give(|inverter, before, dropped| {
+            let next = next
+                .query_row(params![self.offered, inverter], |row| {
+                    let own = counted(row.get_ref(2)?, self.quantities);
+                    Ok((row.get::<_, i64>(0)?, UnixMillis(row.get(1)?), own))
+                })
+                .optional()?;
+            let Some((id, time, own)) = next else {
+                return Ok(false);
+            };
+            let all = taken_over(own, time, dropped, before);
+            update.execute(params![row::encode_counted(&all, number), id])?;
+            Ok::<_, rusqlite::Error>(true)
+        })?;
+        Ok(carried)
+    }
+
+    fn delete(&self, ids: &[i64]) -> rusqlite::Result<()> {
+        let mut delete = self
+            .transaction
+            .prepare_cached("DELETE FROM reading WHERE id = ?")?;
+        for id in ids {
+            delete.execute([id])?;
+        }
+        Ok(())
+    }
+}
+
+/// What a row has counted; what is damaged is lost.
+fn counted(counted: ValueRef<'_>, quantities: &HashMap<u64, Quantity>) -> Option<Counted> {
+    row::decode_counted(counted.as_blob().ok()?, |number| {
+        quantities.get(&number).copied()
+    })
 }
 
 /// The number of an inverter with just this serial and model.

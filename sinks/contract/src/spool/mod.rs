@@ -1,7 +1,7 @@
 //! The spool: what waits for a sink on disk, so that it outlives the program.
 //!
 //! One small SQLite file per sink in the state folder, behind the same verbs as the queue in memory: *push*, *borrow*,
-//! *settle*. While the sink is well there is no such file. It is written on threads that may block; whatever is wrong
+//! *settle*; and what it drops hands on what it has counted in the same way. While the sink is well there is no such file. It is written on threads that may block; whatever is wrong
 //! with the disk is said once, and readings then wait in memory until it is over.
 
 #[cfg(not(feature = "spool"))]
@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use self::absent::Store;
 #[cfg(feature = "spool")]
 use self::store::Store;
+use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
 use crate::reading::Reading;
 use crate::sink::Misconfigured;
@@ -47,6 +48,8 @@ pub struct Spool {
     store: Arc<Mutex<Store>>,
     waiting: u64,
     dropped: u64,
+    /// What they have counted, where no later reading of their inverter waits here.
+    carried: Carried,
     /// Whether it was said that the disk does not do as it should.
     in_trouble: bool,
 }
@@ -99,6 +102,7 @@ impl Spool {
             store: Arc::new(Mutex::new(store)),
             waiting,
             dropped,
+            carried: Carried::default(),
             in_trouble: false,
         })
     }
@@ -113,9 +117,19 @@ impl Spool {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Adds readings behind all others, as a whole or not at all; gives their numbers.
-    pub(crate) async fn push(&mut self, readings: Vec<Arc<Reading>>) -> Option<Ids> {
-        let ids = self.call(move |store| store.push(&readings)).await;
+    /// What they have counted that nobody here can take over, since this was asked last.
+    pub(crate) fn take_carried(&mut self) -> Carried {
+        std::mem::take(&mut self.carried)
+    }
+
+    /// Adds readings behind all others, as a whole or not at all; gives their numbers. The first `offered` of them were
+    /// borrowed before.
+    pub(crate) async fn push(
+        &mut self,
+        readings: Vec<Arc<Reading>>,
+        offered: usize,
+    ) -> Option<Ids> {
+        let ids = self.call(move |store| store.push(&readings, offered)).await;
         self.written(ids)
     }
 
@@ -170,9 +184,10 @@ impl Spool {
         };
         let job = tokio::task::spawn_blocking(move || {
             let outcome = job(&mut store);
-            (outcome, store.waiting(), store.take_dropped())
+            let dropped = (store.take_dropped(), store.take_carried());
+            (outcome, store.waiting(), dropped)
         });
-        let (outcome, waiting, dropped) = timeout(PATIENCE, job)
+        let (outcome, waiting, (dropped, carried)) = timeout(PATIENCE, job)
             .await
             .map_err(|_| {
                 format!("the disk does not answer within {PATIENCE:?}; look for a failing disk")
@@ -180,6 +195,7 @@ impl Spool {
             .map_err(|error| format!("{error}; please report this"))?;
         self.waiting = waiting;
         self.dropped += dropped;
+        self.carried.append(carried);
         outcome
     }
 }

@@ -1,9 +1,12 @@
-//! A reading's values as a few bytes: pairs of a quantity's number in the file and its raw value.
+//! A reading's values, and what was counted, as a few bytes: pairs of a quantity's number in the file and its raw value.
 //!
 //! Numbers stand for names by a table in the file and not by their place in the catalogue, so that a file outlives
 //! an upgrade whose catalogue has grown.
 
+use std::time::Duration;
+
 use crate::catalogue::{Quantity, Values};
+use crate::counted::{AccountId, Amounts, Counted, Earlier};
 
 /// The values that are present; a quantity without a number is left out.
 pub(super) fn encode(values: &Values, number: impl Fn(Quantity) -> Option<u64>) -> Vec<u8> {
@@ -29,6 +32,71 @@ pub(super) fn decode(mut row: &[u8], quantity: impl Fn(u64) -> Option<Quantity>)
         }
     }
     Some(values)
+}
+
+/// What was counted; a counter without a number is left out.
+pub(super) fn encode_counted(
+    counted: &Counted,
+    number: impl Fn(Quantity) -> Option<u64>,
+) -> Vec<u8> {
+    let mut row = Vec::with_capacity(64);
+    let put_amounts = |row: &mut Vec<u8>, amounts: &Amounts| {
+        let known: Vec<(u64, i64)> = amounts
+            .iter()
+            .filter_map(|(counter, amount)| Some((number(counter)?, amount?)))
+            .collect();
+        put(row, known.len() as u64);
+        for (number, amount) in known {
+            put(row, number);
+            put(row, zigzag(amount));
+        }
+    };
+    put(&mut row, zigzag(counted.account.0));
+    put(&mut row, counted.sequence);
+    put_duration(&mut row, counted.covers);
+    put_amounts(&mut row, &counted.amounts);
+    if let Some(earlier) = &counted.earlier {
+        put_duration(&mut row, earlier.ago);
+        put_amounts(&mut row, &earlier.amounts);
+    }
+    row
+}
+
+/// What was counted; counters of a number that stands for none known here are left out. `None` if the bytes are none that
+/// [`encode_counted`] makes.
+pub(super) fn decode_counted(
+    mut row: &[u8],
+    quantity: impl Fn(u64) -> Option<Quantity>,
+) -> Option<Counted> {
+    let row = &mut row;
+    let take_amounts = |row: &mut &[u8]| {
+        let mut amounts = Amounts::default();
+        for _ in 0..take(row)? {
+            let (number, amount) = (take(row)?, unzigzag(take(row)?));
+            if let Some(counter) = quantity(number) {
+                amounts.set(counter, Some(amount));
+            }
+        }
+        Some(amounts)
+    };
+    Some(Counted {
+        account: AccountId(unzigzag(take(row)?)),
+        sequence: take(row)?,
+        covers: Duration::from_nanos(take(row)?),
+        amounts: take_amounts(row)?,
+        earlier: if row.is_empty() {
+            None
+        } else {
+            Some(Earlier {
+                ago: Duration::from_nanos(take(row)?),
+                amounts: take_amounts(row)?,
+            })
+        },
+    })
+}
+
+fn put_duration(row: &mut Vec<u8>, duration: Duration) {
+    put(row, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
 }
 
 /// Small numbers of either sign as small numbers.
@@ -68,6 +136,7 @@ fn take(row: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counted::COUNTERS;
     use crate::testing::{full_reading, readings};
     use proptest::prelude::*;
 
@@ -89,7 +158,7 @@ mod tests {
         }
         let full = full_reading("roof", 1);
         let length = encode(&full.values, |quantity| Some(number(quantity))).len();
-        assert!(length < 200, "{length} bytes");
+        assert!(length < 210, "{length} bytes");
     }
 
     #[test]
@@ -118,8 +187,38 @@ mod tests {
         }
 
         #[test]
+        fn what_was_counted_comes_out_as_it_went_in(
+            account: i64,
+            sequence: u64,
+            covers: u64,
+            amounts: [Option<i64>; 5],
+            earlier: Option<(u64, [Option<i64>; 5])>,
+        ) {
+            let of = |raw: [Option<i64>; 5]| {
+                let mut amounts = Amounts::default();
+                for (counter, raw) in COUNTERS.into_iter().zip(raw) {
+                    amounts.set(counter, raw);
+                }
+                amounts
+            };
+            let counted = Counted {
+                account: AccountId(account),
+                sequence,
+                covers: Duration::from_nanos(covers),
+                amounts: of(amounts),
+                earlier: earlier.map(|(ago, amounts)| Earlier {
+                    ago: Duration::from_nanos(ago),
+                    amounts: of(amounts),
+                }),
+            };
+            let row = encode_counted(&counted, |quantity| Some(number(quantity)));
+            prop_assert_eq!(decode_counted(&row, quantity), Some(counted));
+        }
+
+        #[test]
         fn bytes_that_are_no_row_are_no_reading_and_no_panic(row: Vec<u8>) {
             let _ = decode(&row, quantity);
+            let _ = decode_counted(&row, quantity);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::file::{Failure, File, Pushed, Read};
 use super::{Borrowed, Ids};
+use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
 use crate::reading::Reading;
 use crate::sink::Misconfigured;
@@ -27,10 +28,14 @@ pub(super) struct Store {
     files: u32,
     /// Everything up to this number is done with, though the disk would not let go of it.
     done: i64,
+    /// Everything up to this number was borrowed once.
+    offered: i64,
     /// How many readings wait.
     waiting: u64,
     /// How many were let go of without a delivery and are not reported yet.
     dropped: u64,
+    /// What they have counted that no reading in the file could take over.
+    carried: Carried,
     /// Whether it was said that the oldest are dropped.
     full: bool,
 }
@@ -50,8 +55,10 @@ impl Store {
             file: None,
             files: 0,
             done: 0,
+            offered: 0,
             waiting: 0,
             dropped: 0,
+            carried: Carried::default(),
             full: false,
         };
         let usable = if store.path.exists() {
@@ -109,16 +116,28 @@ impl Store {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Adds readings behind all others, as a whole or not at all; gives their numbers.
-    pub(super) fn push(&mut self, readings: &[Arc<Reading>]) -> Result<Ids, String> {
+    /// What readings that were let go of have counted and no reading here could take over, since this was asked last.
+    pub(super) fn take_carried(&mut self) -> Carried {
+        std::mem::take(&mut self.carried)
+    }
+
+    /// Adds readings behind all others, as a whole or not at all; gives their numbers. The first `offered` of them were
+    /// borrowed before.
+    pub(super) fn push(
+        &mut self,
+        readings: &[Arc<Reading>],
+        offered: usize,
+    ) -> Result<Ids, String> {
         let bounds = self.bounds;
         let Pushed {
             ids: range,
             waiting,
             dropped,
-        } = self.use_file(|file, done| file.push(readings, bounds, done))?;
+            carried,
+        } = self.use_file(|file, done| file.push(readings, offered, bounds, done))?;
         (self.waiting, self.done) = (waiting, 0);
         self.dropped += dropped;
+        self.carried.append(carried);
         if dropped > 0 && !self.full {
             tracing::warn!(
                 sink = self.sink,
@@ -156,7 +175,9 @@ impl Store {
                 "readings in the spool are damaged and lost"
             );
             self.dropped += unreadable.len() as u64;
-            self.waiting = self.use_file(|file, _| file.remove_each(&unreadable))?;
+            let (waiting, carried) = self.use_file(|file, _| file.remove_each(&unreadable))?;
+            self.waiting = waiting;
+            self.carried.append(carried);
         }
     }
 
@@ -194,6 +215,7 @@ impl Store {
         if self.waiting == 0 {
             std::fs::remove_file(&self.path)
                 .map_err(|error| format!("cannot remove {}: {error}", self.path.display()))?;
+            self.offered = 0;
         }
         Ok(())
     }
@@ -241,11 +263,12 @@ impl Store {
         let file = if let Some(file) = &mut self.file {
             file
         } else {
-            let file = File::open(&self.path)?;
+            let file = File::open(&self.path, self.offered)?;
             self.waiting = file.total()?;
             self.file.insert(file)
         };
         let outcome = job(file, self.done);
+        self.offered = file.offered();
         if outcome.is_err() {
             // What was learnt in a transaction that did not happen; and after a failing disk all begins anew.
             self.file = None;
@@ -284,7 +307,7 @@ impl Store {
         self.file = None;
         self.files = self.files.wrapping_add(1);
         self.dropped += self.waiting;
-        (self.waiting, self.done) = (0, 0);
+        (self.waiting, self.done, self.offered) = (0, 0, 0);
     }
 
     /// Removes all but the newest files that were set aside: a disk that fails for long must not be filled by them.

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -8,6 +8,8 @@ use tempfile::TempDir;
 
 use super::store::Store;
 use super::*;
+use crate::catalogue::Quantity;
+use crate::counted::{AccountId, Amounts, Counted};
 use crate::reading::Inverter;
 use crate::testing::{full_reading, reading, readings};
 
@@ -35,7 +37,7 @@ impl Place {
     fn with(times: impl IntoIterator<Item = i64>) -> Self {
         let place = Self::new();
         let mut store = place.store();
-        store.push(&at(times)).unwrap();
+        store.push(&at(times), 0).unwrap();
         store.close().unwrap();
         place
     }
@@ -97,7 +99,7 @@ fn readings_come_out_in_order_and_exactly_as_they_went_in() {
     }));
     let mut store = place.store();
     for part in all.chunks(100) {
-        store.push(part).unwrap();
+        store.push(part, 0).unwrap();
     }
     store.close().unwrap();
     let mut store = place.store();
@@ -110,7 +112,7 @@ fn without_anything_that_waits_there_is_no_file() {
     let place = Place::new();
     let mut store = place.store();
     assert!(place.files().is_empty(), "{:?}", place.files());
-    store.push(&at([1])).unwrap();
+    store.push(&at([1]), 0).unwrap();
     assert!(place.path().exists());
     assert_eq!(drain(&mut store), [1]);
     store.close().unwrap();
@@ -122,12 +124,12 @@ fn a_large_file_goes_as_soon_as_it_is_empty() {
     let place = Place::new();
     let mut store = place.store();
     let all: Vec<_> = (0..3000).map(|time| full_reading("roof", time)).collect();
-    store.push(&all).unwrap();
+    store.push(&all, 0).unwrap();
     assert!(place.path().metadata().unwrap().len() + log_size(&place) > 300_000);
     let Borrowed { ids, .. } = store.borrow(3000).unwrap();
     store.settle(&ids).unwrap();
     assert!(place.files().is_empty(), "{:?}", place.files());
-    store.push(&at([7])).unwrap();
+    store.push(&at([7]), 0).unwrap();
     assert_eq!(drain(&mut store), [7]);
 }
 
@@ -141,7 +143,7 @@ fn a_reading_takes_less_than_a_quarter_of_a_kibibyte() {
     let place = Place::new();
     let mut store = place.store();
     let all: Vec<_> = (0..10_000).map(|time| full_reading("roof", time)).collect();
-    store.push(&all).unwrap();
+    store.push(&all, 0).unwrap();
     store.close().unwrap();
     let each = place.path().metadata().unwrap().len() / 10_000;
     assert!(each < 256, "{each} bytes");
@@ -151,11 +153,11 @@ fn a_reading_takes_less_than_a_quarter_of_a_kibibyte() {
 fn beyond_the_number_the_oldest_go_and_are_counted() {
     let place = Place::new();
     let mut store = place.open(bounds(1 << 30, 5)).unwrap();
-    store.push(&at(0..4)).unwrap();
+    store.push(&at(0..4), 0).unwrap();
     assert_eq!(store.take_dropped(), 0);
-    store.push(&at(4..8)).unwrap();
+    store.push(&at(4..8), 0).unwrap();
     assert_eq!((store.take_dropped(), store.waiting()), (3, 5));
-    store.push(&at(8..20)).unwrap();
+    store.push(&at(8..20), 0).unwrap();
     assert_eq!((store.take_dropped(), store.waiting()), (12, 5));
     assert_eq!(drain(&mut store), [15, 16, 17, 18, 19]);
 }
@@ -166,7 +168,7 @@ fn beyond_the_bytes_the_oldest_go_and_are_counted() {
     let mut store = place.open(bounds(SMALLEST, 1_000_000)).unwrap();
     let all: Vec<_> = (0..20_000).map(|time| full_reading("roof", time)).collect();
     for part in all.chunks(256) {
-        store.push(part).unwrap();
+        store.push(part, 0).unwrap();
     }
     let (dropped, waiting) = (store.take_dropped(), store.waiting());
     assert!(dropped > 0);
@@ -188,7 +190,7 @@ fn a_file_of_before_an_upgrade_of_the_catalogue_is_read() {
     let place = Place::new();
     let full = full_reading("roof", 1);
     let mut store = place.store();
-    store.push(std::slice::from_ref(&full)).unwrap();
+    store.push(std::slice::from_ref(&full), 0).unwrap();
     store.close().unwrap();
     // As a version would have left it that knew `moon_power`, and `pv_power` under no name.
     Connection::open(place.path())
@@ -199,7 +201,7 @@ fn a_file_of_before_an_upgrade_of_the_catalogue_is_read() {
     let mut expected = full.values.clone();
     expected.pv_power = None;
     assert_eq!(store.borrow(9).unwrap().readings[0].values, expected);
-    store.push(std::slice::from_ref(&full)).unwrap();
+    store.push(std::slice::from_ref(&full), 0).unwrap();
     assert_eq!(store.borrow(9).unwrap().readings[1], full);
 }
 
@@ -218,7 +220,7 @@ fn a_later_versions_file_is_refused_and_left_alone() {
         reason.contains("spool-test.db was written by a later version"),
         "{reason}"
     );
-    assert!(reason.contains("schema 99, this one knows 1"), "{reason}");
+    assert!(reason.contains("schema 99, this one knows 2"), "{reason}");
     assert!(reason.contains("move the file away"), "{reason}");
     assert_eq!(place.files(), ["spool-test.db"]);
     assert!(before == std::fs::read(place.path()).unwrap());
@@ -247,7 +249,7 @@ fn a_damaged_file_is_set_aside_whatever_the_damage() {
             let ids = store.borrow(100).unwrap().ids;
             store.settle(&ids).unwrap();
         }
-        store.push(&at([7])).unwrap();
+        store.push(&at([7]), 0).unwrap();
         assert_eq!(drain(&mut store), [7]);
         let files = place.files();
         let aside = files
@@ -266,7 +268,7 @@ fn what_a_damaged_file_held_is_counted_as_dropped() {
     let place = Place::new();
     let all: Vec<_> = (0..2000).map(|time| full_reading("roof", time)).collect();
     let mut store = place.store();
-    store.push(&all).unwrap();
+    store.push(&all, 0).unwrap();
     store.close().unwrap();
     let mut spoilt = std::fs::read(place.path()).unwrap();
     // Everything but the tables' first pages.
@@ -320,10 +322,10 @@ fn a_row_that_nobody_can_read_is_lost_alone_and_counted() {
 fn what_was_borrowed_from_a_lost_file_settles_nothing_in_the_next() {
     let place = Place::new();
     let mut store = place.store();
-    store.push(&at([1, 2])).unwrap();
+    store.push(&at([1, 2]), 0).unwrap();
     let Borrowed { ids, .. } = store.borrow(9).unwrap();
     std::fs::remove_file(place.path()).unwrap();
-    let pushed = store.push(&at([3, 4])).unwrap();
+    let pushed = store.push(&at([3, 4]), 0).unwrap();
     store.settle(&ids).unwrap();
     assert_eq!(store.waiting(), 2);
     store.settle(&pushed.first(1)).unwrap();
@@ -335,9 +337,9 @@ fn what_was_borrowed_from_a_lost_file_settles_nothing_in_the_next() {
 fn a_file_that_vanishes_is_counted_and_a_new_one_begun() {
     let place = Place::new();
     let mut store = place.store();
-    store.push(&at([1, 2])).unwrap();
+    store.push(&at([1, 2]), 0).unwrap();
     std::fs::remove_file(place.path()).unwrap();
-    store.push(&at([3])).unwrap();
+    store.push(&at([3]), 0).unwrap();
     assert_eq!((store.take_dropped(), store.waiting()), (2, 1));
     store.close().unwrap();
     assert_eq!(drain(&mut place.store()), [3]);
@@ -349,11 +351,11 @@ fn another_programs_lock_is_a_reason_and_passes() {
     let other = Connection::open(place.path()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let mut store = place.store();
-    let reason = store.push(&at([2])).unwrap_err();
+    let reason = store.push(&at([2]), 0).unwrap_err();
     assert!(reason.contains("is locked by another program"), "{reason}");
     other.execute_batch("ROLLBACK").unwrap();
     drop(other);
-    store.push(&at([2])).unwrap();
+    store.push(&at([2]), 0).unwrap();
     assert_eq!(store.waiting(), 2);
     assert_eq!(drain(&mut store), [1, 2]);
 }
@@ -391,7 +393,8 @@ fn a_folder_that_this_user_may_not_write_is_refused() {
 /// What may happen to a spool.
 #[derive(Clone, Debug)]
 enum Step {
-    Push(usize),
+    /// So many, the first of which were borrowed in memory.
+    Push(usize, usize),
     Borrow(usize),
     Settle,
     /// Something that was pushed while it was under way is delivered before the rest.
@@ -403,7 +406,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (1..6_usize).prop_map(Step::Push),
+        3 => (1..6_usize, 0..3_usize).prop_map(|(count, known)| Step::Push(count, known)),
         3 => (1..6_usize).prop_map(Step::Borrow),
         3 => Just(Step::Settle),
         1 => Just(Step::SettlePushed),
@@ -431,42 +434,58 @@ proptest! {
     ) {
         let mut place = Place::new();
         let mut store = place.open(bounds(1 << 30, room)).unwrap();
-        // What should wait: numbers that grow.
-        let mut model = VecDeque::new();
+        // What should wait: numbers that grow, and what each has counted.
+        let mut model: Vec<(i64, i64)> = Vec::new();
+        // What was borrowed once, and what nobody there could take over.
+        let mut offered = BTreeSet::new();
+        let mut carried = 0;
         let mut next = 0;
         let mut dropped = 0;
         let mut borrowed: Option<(Ids, Vec<i64>)> = None;
         let mut pushed: Option<(Ids, Vec<i64>)> = None;
         for step in steps {
             match step {
-                Step::Push(count) => {
+                Step::Push(count, known) => {
                     let new: Vec<i64> = (next..).take(count).collect();
                     next += i64::try_from(count).unwrap();
-                    let ids = store.push(&at(new.iter().copied())).unwrap();
-                    model.extend(new.iter().copied());
+                    let readings: Vec<_> = new.iter().map(|time| counting("roof", *time, 1)).collect();
+                    let ids = store.push(&readings, known).unwrap();
+                    model.extend(new.iter().map(|time| (*time, 1)));
+                    offered.extend(new.iter().copied().take(known));
                     while model.len() as u64 > room {
-                        model.pop_front();
                         dropped += 1;
+                        let fresh = |(time, _): &(i64, i64)| !offered.contains(time);
+                        let Some(oldest) = model.iter().position(fresh) else {
+                            model.remove(0);
+                            continue;
+                        };
+                        let (_, amount) = model.remove(oldest);
+                        match model.iter().position(fresh) {
+                            Some(next) => model[next].1 += amount,
+                            None => carried += amount,
+                        }
                     }
                     pushed = Some((ids, new));
                 }
                 Step::Borrow(limit) => {
                     let Borrowed { ids, readings } = store.borrow(limit).unwrap();
-                    let expected: Vec<i64> = model.iter().copied().take(limit).collect();
-                    prop_assert_eq!(&times(&readings), &expected);
-                    borrowed = (!expected.is_empty()).then_some((ids, expected));
+                    let expected: Vec<_> = model.iter().copied().take(limit).collect();
+                    prop_assert_eq!(counted(&readings), some(&expected));
+                    let times: Vec<i64> = expected.iter().map(|(time, _)| *time).collect();
+                    offered.extend(times.iter().copied());
+                    borrowed = (!times.is_empty()).then_some((ids, times));
                 }
                 Step::Settle => {
                     if let Some((ids, times)) = borrowed.take() {
                         store.settle(&ids).unwrap();
-                        model.retain(|time| !times.contains(time));
+                        model.retain(|(time, _)| !times.contains(time));
                         pushed = None;
                     }
                 }
                 Step::SettlePushed => {
                     if let Some((ids, times)) = pushed.take() {
                         store.settle(&ids).unwrap();
-                        model.retain(|time| !times.contains(time));
+                        model.retain(|(time, _)| !times.contains(time));
                         borrowed = None;
                     }
                 }
@@ -478,6 +497,7 @@ proptest! {
                     }
                     let before = store.take_dropped();
                     prop_assert_eq!(before, std::mem::take(&mut dropped));
+                    prop_assert_eq!(amount(store.take_carried()), std::mem::take(&mut carried));
                     store = place.open(bounds(1 << 30, room)).unwrap();
                     (borrowed, pushed) = (None, None);
                 }
@@ -485,6 +505,147 @@ proptest! {
             prop_assert_eq!(store.waiting(), model.len() as u64);
         }
         prop_assert_eq!(store.take_dropped(), dropped);
-        prop_assert_eq!(drain(&mut store), Vec::from(model));
+        prop_assert_eq!(amount(store.take_carried()), carried);
+        prop_assert_eq!(counted(&store.borrow(10_000).unwrap().readings), some(&model));
     }
+}
+
+fn some(counted: &[(i64, i64)]) -> Vec<(i64, Option<i64>)> {
+    counted
+        .iter()
+        .map(|(time, amount)| (*time, Some(*amount)))
+        .collect()
+}
+
+/// What of the inverter waits for its next reading.
+fn amount(mut carried: Carried) -> i64 {
+    let mut next = reading("roof", i64::MAX);
+    carried.give(&mut next);
+    counted(&[next])[0].1.unwrap_or(0)
+}
+
+/// A reading that has counted this much.
+fn counting(inverter: &str, time: i64, amount: i64) -> Arc<Reading> {
+    let mut reading = Arc::unwrap_or_clone(reading(inverter, time));
+    let mut amounts = Amounts::default();
+    amounts.set(Quantity::pv_energy_total, Some(amount));
+    reading.counted = Some(Counted {
+        account: AccountId(i64::MIN),
+        sequence: time.unsigned_abs(),
+        covers: Duration::from_millis(1),
+        amounts,
+        earlier: None,
+    });
+    Arc::new(reading)
+}
+
+/// When, and how much was counted.
+fn counted(readings: &[Arc<Reading>]) -> Vec<(i64, Option<i64>)> {
+    let amount = |reading: &Reading| {
+        let counted = reading.counted.as_ref()?;
+        counted.all().of(Quantity::pv_energy_total)
+    };
+    readings
+        .iter()
+        .map(|reading| (reading.time.0, amount(reading)))
+        .collect()
+}
+
+#[test]
+fn what_was_counted_is_kept_and_what_is_dropped_hands_it_to_the_next_of_its_inverter() {
+    let place = Place::new();
+    let mut store = place.open(bounds(1 << 30, 3)).unwrap();
+    let all = [
+        ("a", 1, 1),
+        ("b", 2, 10),
+        ("a", 3, 2),
+        ("a", 4, 4),
+        ("a", 5, 8),
+    ]
+    .map(|(name, time, amount)| counting(name, time, amount));
+    store.push(&all, 0).unwrap();
+    store.close().unwrap();
+    let mut store = place.open(bounds(1 << 30, 3)).unwrap();
+    let borrowed = store.borrow(9).unwrap();
+    assert_eq!(
+        counted(&borrowed.readings),
+        [(3, Some(3)), (4, Some(4)), (5, Some(8))]
+    );
+    store.settle(&borrowed.ids).unwrap();
+    // Nobody here can take what b has counted.
+    assert!(
+        store.take_carried().is_empty(),
+        "it was told when it happened"
+    );
+
+    let place = Place::new();
+    let mut store = place.open(bounds(1 << 30, 3)).unwrap();
+    store.push(&all, 0).unwrap();
+    let mut carried = store.take_carried();
+    let mut next = counting("b", 6, 20);
+    carried.give(&mut next);
+    assert_eq!(counted(&[next]), [(6, Some(30))]);
+    assert!(carried.is_empty());
+}
+
+#[test]
+fn what_was_borrowed_once_neither_takes_nor_gives_what_was_counted() {
+    let place = Place::new();
+    let mut store = place.open(bounds(1 << 30, 2)).unwrap();
+    // One was borrowed in memory, and one from the spool; another process knows of both.
+    store.push(&[counting("a", 1, 1)], 0).unwrap();
+    store.borrow(1).unwrap();
+    store
+        .push(&[counting("a", 2, 2), counting("a", 3, 4)], 1)
+        .unwrap();
+    assert_eq!((store.take_dropped(), store.waiting()), (1, 2));
+    store.close().unwrap();
+    let mut store = place.open(bounds(1 << 30, 3)).unwrap();
+    for (time, amount) in [(4, 8), (5, 16)] {
+        store.push(&[counting("a", time, amount)], 0).unwrap();
+    }
+    let mut carried = store.take_carried();
+    assert!(carried.is_empty());
+    let Borrowed { ids, readings } = store.borrow(9).unwrap();
+    assert_eq!(
+        counted(&readings),
+        [(1, Some(1)), (2, Some(2)), (5, Some(24))]
+    );
+    // Where all were borrowed they have to go all the same, and what they counted with them.
+    store.push(&[counting("a", 6, 32)], 0).unwrap();
+    assert_eq!(counted(&store.borrow(9).unwrap().readings).len(), 3);
+    store.settle(&ids).unwrap();
+    carried.append(store.take_carried());
+    let mut next = counting("a", 7, 64);
+    carried.give(&mut next);
+    assert_eq!(counted(&[next]), [(7, Some(96))]);
+    // Numbers of what was borrowed are not given again.
+    store
+        .push(&[counting("a", 8, 1), counting("a", 9, 2)], 0)
+        .unwrap();
+    store
+        .push(&[counting("a", 10, 4), counting("a", 11, 8)], 0)
+        .unwrap();
+    let Borrowed { readings, .. } = store.borrow(9).unwrap();
+    assert_eq!(
+        counted(&readings),
+        [(9, Some(3)), (10, Some(4)), (11, Some(8))]
+    );
+}
+
+#[test]
+fn a_file_of_the_first_form_is_read_and_gone_on_with() {
+    let place = Place::with([1, 2]);
+    let connection = Connection::open(place.path()).unwrap();
+    connection
+        .execute_batch(
+            "ALTER TABLE reading DROP COLUMN counted; ALTER TABLE reading DROP COLUMN offered; \
+             ALTER TABLE total DROP COLUMN offered; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    let mut store = place.store();
+    store.push(&[counting("roof", 3, 7)], 0).unwrap();
+    let readings = store.borrow(9).unwrap().readings;
+    assert_eq!(counted(&readings), [(1, None), (2, None), (3, Some(7))]);
 }

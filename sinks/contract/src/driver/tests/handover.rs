@@ -165,8 +165,12 @@ async fn a_driver_that_shows_the_present_takes_over_the_newest_and_tells_first_h
         inverter: Inverter::named("a"),
         reachability: Reachability::Online,
     };
+    let mut before = Queue::new(Keep::Every, policy().queue);
+    for (name, time) in [("a", 1), ("a", 2), ("b", 1)] {
+        before.push(reading(name, time));
+    }
     let driver = driver
-        .with_waiting(vec![reading("a", 1), reading("a", 2), reading("b", 1)])
+        .with_waiting(before.leave())
         .with_statuses([Arc::new(status)]);
     drop::<broadcast::Sender<Event>>(events);
     driver.run(receiver, std::future::pending()).await;

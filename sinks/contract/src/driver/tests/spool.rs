@@ -303,12 +303,16 @@ async fn without_its_disk_readings_wait_in_memory_until_there_is_one_again() {
     fixture.send(15..22);
     millis(2500).await;
     let counts = fixture.counts();
-    assert_eq!((counts.queued, counts.spooled, counts.dropped), (10, 0, 12));
+    assert_eq!(
+        (counts.queued, counts.spooled, counts.dropped),
+        (20, 0, 2),
+        "ten that were under way, and the newest ten"
+    );
     std::fs::create_dir(&place).unwrap();
     millis(1010).await;
     assert_eq!(
         (fixture.counts().queued, fixture.counts().spooled),
-        (10, 10)
+        (20, 20)
     );
 }
 
