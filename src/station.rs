@@ -3,8 +3,9 @@
 //! The order is the promise: energy counters are remembered before anybody hears of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::catalogue::Values;
 use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading, UnixMillis};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -12,8 +13,8 @@ use tokio::time::Instant;
 use crate::board::InverterEntry;
 use crate::clock::{Stamper, WallClock};
 use crate::collector::Metering;
-use crate::gate::rules::Rule;
-use crate::gate::{Gate, GateCounts, GateSettings, Judgement};
+use crate::gate::notices::{Notice, Notices};
+use crate::gate::{Fault, Gate, GateCounts, GateSettings, Judgement};
 use crate::ledger::Account;
 use crate::ledger::keeper::Keeper;
 use crate::ledger::quarantine::Refused;
@@ -224,8 +225,7 @@ struct Watch {
     account: Account,
     keeper: Keeper,
     counts: Arc<GateCounts>,
-    /// What was said of the gate's doings; each thing is said once.
-    said: Vec<(Rule, Option<Quantity>)>,
+    notices: Notices,
 }
 
 impl Watch {
@@ -244,7 +244,7 @@ impl Watch {
             account,
             keeper: metering.keeper.clone(),
             counts,
-            said: Vec::new(),
+            notices: Notices::default(),
         }
     }
 
@@ -259,7 +259,7 @@ impl Watch {
         let mut values = reply.content;
         let judgement = self.gate.judge(at, time, &mut values);
         self.counts.count(&judgement);
-        self.say(name, &judgement);
+        self.say(name, at, &judgement);
         let refused = judgement.refused.then(|| Refused {
             time: time.to_string(),
             inverter: name.to_string(),
@@ -295,8 +295,8 @@ impl Watch {
         }
     }
 
-    /// Says what the gate has found, each thing once: what a machine does now and then, it does for years.
-    fn say(&mut self, inverter: &str, judgement: &Judgement) {
+    /// Logs what the gate has found.
+    fn say(&mut self, inverter: &str, at: Duration, judgement: &Judgement) {
         for known in &judgement.convinced {
             tracing::warn!(
                 inverter,
@@ -304,39 +304,45 @@ impl Watch {
                 "{}; a dozen readings agree, so it is believed from now on",
                 known.reason
             );
-            self.said
-                .retain(|said| *said != (known.rule, Some(known.quantity)));
         }
-        if judgement.refused {
-            if self.is_new(Rule::Nonsense, None) {
-                tracing::warn!(
-                    inverter,
-                    reason = judgement.reason(),
-                    "a reading is refused, as are more like it; `kstar explain --quarantine` shows them"
-                );
-            }
-            return;
-        }
-        for fault in &judgement.faults {
-            if self.is_new(fault.rule, Some(fault.quantity)) {
-                tracing::info!(
+        for notice in self.notices.of(at, judgement) {
+            match notice {
+                Notice::Dropped(fault) => tracing::info!(
                     inverter,
                     rule = %fault.rule,
-                    "{}; it is made absent, as it is when this comes again",
+                    "{}; the value is dropped, as it is when this comes again",
                     fault.reason
-                );
+                ),
+                Notice::StillDropped(fault) => tracing::warn!(
+                    inverter,
+                    rule = %fault.rule,
+                    "{}; the value has been missing for a day. If it is right, {}",
+                    fault.reason,
+                    remedy(fault)
+                ),
+                Notice::Rejected => tracing::warn!(
+                    inverter,
+                    reason = judgement.reason(),
+                    "a reading is rejected, as are more like it; `kstar explain --quarantine` shows them"
+                ),
+                Notice::StillRejected => tracing::warn!(
+                    inverter,
+                    reason = judgement.reason(),
+                    "every reading has been rejected for a day; `kstar explain --quarantine` shows them, for a bug report"
+                ),
             }
         }
         if let Some(watts) = judgement.unbalanced {
             tracing::debug!(inverter, watts, "the power balance does not close");
         }
     }
+}
 
-    fn is_new(&mut self, rule: Rule, quantity: Option<Quantity>) -> bool {
-        let new = !self.said.contains(&(rule, quantity));
-        if new {
-            self.said.push((rule, quantity));
-        }
-        new
+/// The key that lets a value through.
+fn remedy(fault: &Fault) -> String {
+    if fault.max_power {
+        "raise `max_power` of this inverter".to_owned()
+    } else {
+        format!("`[gate] off = [\"{}\"]` lets it through", fault.rule)
     }
 }

@@ -168,6 +168,43 @@ async fn a_reading_of_wrong_offsets_is_refused_and_nobody_hears_of_it() {
 }
 
 #[tokio::test]
+async fn readings_of_wrong_offsets_are_never_believed_however_many_agree() {
+    let played = with(Quirk::WrongOffsets, 1.0, |_| {}).await;
+    assert_eq!((played.taken, played.readings.len()), (0, 0));
+    assert!(played.refused >= 60, "{}", played.refused);
+}
+
+/// Whatever the inverter does, by night and by day, and by however many bytes its frames are shifted: as many readings as
+/// there are do not make it right.
+#[test]
+fn frames_that_are_shifted_by_a_few_bytes_are_all_rejected() {
+    for variant in VARIANTS {
+        for (month, shift) in [6, 12]
+            .into_iter()
+            .flat_map(|month| (1..=8).map(move |shift| (month, shift)))
+        {
+            let mut household = Household::new(7, variant, jiff::civil::date(2026, month, 21));
+            let mut gate = Gate::new(&GateSettings::default(), Baseline::default());
+            for second in (0..86_400_u32).step_by(300) {
+                let mut payload = encode(&household.at(second.into()), variant.payload_len());
+                if shift > 4 {
+                    payload.rotate_left(shift - 4);
+                } else {
+                    payload.rotate_right(shift);
+                }
+                let mut values = running::decode(&payload).expect("running data");
+                let at = Duration::from_secs(second.into());
+                let judgement = gate.judge(at, UnixMillis(0), &mut values);
+                assert!(
+                    judgement.refused,
+                    "{variant:?}, {shift}, {second} s: {judgement:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_is_absent_and_no_reason_to_doubt() {
     let played = with(Quirk::Missing, 1.0, |_| {}).await;
     assert_eq!((played.refused, &played.struck[..]), (0, &[][..]));

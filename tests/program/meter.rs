@@ -297,7 +297,7 @@ fn a_refused_reading_is_said_once_and_kept_for_a_bug_report() {
         list.len() > 3
     });
     let run = run.stop().expect_code(0);
-    assert_eq!(run.logged("a reading is refused"), 1, "{run:#?}");
+    assert_eq!(run.logged("a reading is rejected"), 1, "{run:#?}");
     assert_eq!(run.logged("nonsense "), 1, "the count at the end: {run:#?}");
     let shown = quarantine(&[]).out();
     assert!(shown.contains("grid_voltage is"), "{shown}");
