@@ -15,6 +15,7 @@ use crate::clock::{Stamper, WallClock};
 use crate::collector::Metering;
 use crate::gate::notices::{Notice, Notices};
 use crate::gate::{Fault, Gate, GateCounts, GateSettings, Judgement};
+use crate::identity::Told;
 use crate::ledger::Account;
 use crate::ledger::keeper::Keeper;
 use crate::ledger::quarantine::Refused;
@@ -29,6 +30,7 @@ pub struct Station {
     /// Where everybody may see how it is.
     entry: Arc<InverterEntry>,
     inverter: Arc<Inverter>,
+    told: Told,
     reachability: Option<Reachability>,
     stamper: Stamper<Reply<Values>>,
     watch: Watch,
@@ -68,7 +70,11 @@ pub async fn collect(mut poller: Poller, mut station: Station, stop: impl Future
                 station.online();
                 station.take_lock(&poller);
             }
-            Outcome::DeviceInfo(info) => station.identify(&info),
+            Outcome::DeviceInfo(info) => {
+                if !station.identify(&info) {
+                    poller.ask_for_device_info_again();
+                }
+            }
             Outcome::Silent { polls, reason } => {
                 station.silent_since.get_or_insert_with(Instant::now);
                 if polls == 1 {
@@ -96,6 +102,7 @@ impl Station {
             inverter: entry.present().inverter,
             watch: Watch::new(account, gate.clone(), metering, entry.gate.clone()),
             entry,
+            told: Told::default(),
             reachability: None,
             stamper: Stamper::new(clock),
             events,
@@ -140,11 +147,10 @@ impl Station {
         })));
     }
 
-    fn identify(&mut self, info: &DeviceInfo) {
-        if let Some(serial) = info.serial() {
-            self.watch.identify(&self.inverter.name, serial);
-        }
-        let inverter = Inverter {
+    /// Takes note of who answers, and says whether that is settled. One that is known is told from another only by what
+    /// several exchanges agree on; until then readings go on as before.
+    fn identify(&mut self, info: &DeviceInfo) -> bool {
+        let told = Inverter {
             name: self.inverter.name.clone(),
             serial: info
                 .serial()
@@ -155,28 +161,39 @@ impl Station {
                 .map(Arc::from)
                 .or_else(|| self.inverter.model.clone()),
         };
-        if inverter == *self.inverter {
-            return;
+        self.told.hear(&told);
+        let known = self.watch.serial();
+        let is_known = known == told.serial.as_deref()
+            && (self.inverter.model.is_none() || self.inverter.model == told.model);
+        let settled = is_known || self.told.is_sure();
+        // Where none is known yet the first serial number is shown at once. It cannot take anything from another
+        // inverter, and the counters are put under it only when it is settled.
+        let is_first = known.is_none() && self.inverter.serial.is_none();
+        if !settled && !is_first {
+            if self.told.is_new() {
+                tracing::info!(
+                    inverter = &*told.name,
+                    known = self.inverter.serial.as_deref().or(known).unwrap_or("?"),
+                    told = told.serial.as_deref().unwrap_or("?"),
+                    "the inverter tells another serial number or model than before; it counts once three replies agree"
+                );
+            }
+            return false;
         }
-        let [before, now] = [&self.inverter.serial, &inverter.serial]
-            .map(|serial| serial.as_deref().unwrap_or("?"));
-        if self.inverter.serial.is_some() && before != now {
-            tracing::warn!(
-                inverter = &*inverter.name,
-                before,
-                now,
-                "another inverter answers under this name; give it a name of its own if both histories matter"
-            );
-        } else {
+        if let (true, Some(serial)) = (settled, &told.serial) {
+            self.watch.identify(&told.name, serial);
+        }
+        if told != *self.inverter {
             tracing::info!(
-                inverter = &*inverter.name,
-                serial = now,
-                model = inverter.model.as_deref().unwrap_or("?"),
+                inverter = &*told.name,
+                serial = told.serial.as_deref().unwrap_or("?"),
+                model = told.model.as_deref().unwrap_or("?"),
                 "identified"
             );
+            self.inverter = Arc::new(told);
+            self.change(Reachability::Online);
         }
-        self.inverter = Arc::new(inverter);
-        self.change(Reachability::Online);
+        settled
     }
 
     /// Keeps other commands from polling the same inverter at the same time.
@@ -280,13 +297,19 @@ impl Watch {
         admitted
     }
 
+    /// The serial number under which it is counted, also from before a restart.
+    fn serial(&self) -> Option<&str> {
+        self.account.current.serial.as_deref()
+    }
+
     /// The inverter has told its serial number. Another one than before has counters of its own.
     fn identify(&mut self, name: &str, serial: &str) {
         if self.account.identify(serial) {
             tracing::warn!(
                 inverter = name,
                 serial,
-                "this is another inverter than before; it has energy counters of its own, and those of the other are kept"
+                "another inverter answers under this name; it has energy counters of its own, and those of the other are kept. \
+                 Give it a name of its own if both histories matter"
             );
             let (gate, meter) = &self.settings;
             let current = &self.account.current;

@@ -446,8 +446,8 @@ async fn sinks_hear_when_an_inverter_answers_falls_silent_and_is_back_and_who_it
     assert_eq!(readings[readings.len() - 1].inverter.serial, serial);
     assert_eq!(
         inverter.stop().await.0.requests(Request::DeviceInfo),
-        1,
-        "once at the start"
+        3,
+        "at the start until three replies agree, and no more"
     );
 
     until("silence", || {
@@ -463,7 +463,7 @@ async fn sinks_hear_when_an_inverter_answers_falls_silent_and_is_back_and_who_it
     assert_eq!(
         inverter.counts().requests(Request::DeviceInfo),
         1,
-        "once after the recovery"
+        "once after the recovery, as it is known"
     );
     let mut kinds: Vec<Reachability> = heard().into_iter().map(|(kind, _)| kind).collect();
     // The first is without the serial number, unless both came before the sink was ready for one.
