@@ -1,5 +1,6 @@
 //! Frames built from PROTOCOL's figures, and every value that must come out of them.
 
+use kstar_collector::wire::device_info::DeviceInfo;
 use kstar_collector::wire::{ApAddress, Request, reply, running};
 use kstar_sink::catalogue::Quantity::{self, *};
 use kstar_sink::catalogue::Values;
@@ -204,4 +205,43 @@ fn minus_one_is_a_value_like_its_neighbours() {
         bytes[offset..offset + 2].copy_from_slice(&i16::MAX.to_be_bytes());
         Asserted::default().equal("", &decode(&bytes), quantity, None);
     }
+}
+
+/// The bytes of a packet in `tests/packets`.
+fn bytes(hex: &str) -> Vec<u8> {
+    let hex = hex.trim();
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
+        .collect()
+}
+
+#[test]
+fn a_state_of_charge_that_cannot_be_is_read_as_it_stands_and_left_to_the_gate() {
+    let datagram = bytes(include_str!("../packets/soc-255.hex"));
+    let payload = reply(&datagram, Request::RunningData, ApAddress::B0).expect("a whole frame");
+    let values = running::decode(payload).expect("long enough");
+    for (quantity, text) in [
+        (pv1_voltage, "167.3"),
+        (battery_soc, "255"),
+        (grid_voltage, "236"),
+        (load_power, "594"),
+    ] {
+        Asserted::default().equal("soc-255", &values, quantity, Some(text));
+    }
+}
+
+#[test]
+fn device_info_of_the_second_generation_tells_the_serial_number_and_that_it_speaks_modbus() {
+    let datagram = bytes(include_str!("../packets/second-generation-device-info.hex"));
+    let payload = reply(&datagram, Request::DeviceInfo, ApAddress::C0).expect("a whole frame");
+    let info = DeviceInfo::decode(payload).expect("long enough");
+    assert_eq!(
+        (info.serial(), info.model()),
+        (Some("56000ESN000W0001"), None)
+    );
+    assert!(
+        info.modbus_family()
+            .is_some_and(|family| family.contains("second generation"))
+    );
 }
