@@ -131,7 +131,8 @@ fn a_counter_is_set_while_no_collector_runs_and_goes_on_from_there() {
     assert!(nothing.out().contains("nothing is counted"), "{nothing:#?}");
 
     let run = Process::start(&mut kstar(folder.path(), ["run"]));
-    run.wait_for_printed(2);
+    // The counters are under the serial number once three replies agree, each after a reading.
+    run.wait_for_printed(5);
     let refused = meter(&["set", "roof1", "pv_energy_total", "12.5"]).expect_code(1);
     let pid = format!("process {}", run.pid());
     assert!(refused.err().contains(&pid), "{refused:#?}");
