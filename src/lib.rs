@@ -20,6 +20,7 @@
 //! | [`poll`] | one inverter: schedule, tries, silence, coming back | readings, sinks |
 //! | [`gate`] | which readings and values are believed | files, clocks, logs, tokio |
 //! | [`meter`] | power to energy | files, clocks, logs, tokio |
+//! | [`identity`] | whether it is believed who an inverter says that it is | counters, files |
 //! | [`ledger`] | what gate and meter must not forget, in a file | inverters, sinks |
 //! | [`station`] | one inverter's way from poll to event, through the four before | configuration, sinks |
 //! | `client` | asks the API of a running collector | what the answers mean |
@@ -69,6 +70,7 @@ pub mod discovery;
 pub mod gate;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod identity;
 pub mod ledger;
 #[cfg(any(feature = "http", feature = "watch"))]
 pub mod line;

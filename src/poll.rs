@@ -352,6 +352,8 @@ pub struct Poller {
     /// The silence is to be told before the inverter is looked for, which takes seconds.
     look_again_due: bool,
     device_info_tries: u32,
+    /// Who the inverter is shall be asked once more after the next poll.
+    device_info_due: bool,
 }
 
 impl Poller {
@@ -372,7 +374,13 @@ impl Poller {
             silent_polls: 0,
             look_again_due: false,
             device_info_tries: 0,
+            device_info_due: false,
         }
+    }
+
+    /// Has it asked after the next poll once more who the inverter is.
+    pub fn ask_for_device_info_again(&mut self) {
+        self.device_info_due = true;
     }
 
     /// Where the inverter is, as far as it is known.
@@ -401,7 +409,8 @@ impl Poller {
             Ok(reply) => {
                 self.counts.answered.fetch_add(1, Ordering::Relaxed);
                 self.counts.skipped.fetch_add(skipped, Ordering::Relaxed);
-                if self.silent_polls >= SILENT_AFTER
+                if std::mem::take(&mut self.device_info_due)
+                    || self.silent_polls >= SILENT_AFTER
                     || self.counts.answered.load(Ordering::Relaxed) == 1
                 {
                     self.device_info_tries = DEVICE_INFO_TRIES;

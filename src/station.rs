@@ -7,7 +7,7 @@ pub mod untold;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_sink::catalogue::Values;
 use kstar_sink::counted::Counted;
 use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading, UnixMillis};
 use tokio::sync::broadcast;
@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use crate::board::InverterEntry;
 use crate::clock::{Stamper, WallClock};
 use crate::collector::Metering;
-use crate::gate::rules::Rule;
-use crate::gate::{Gate, GateCounts, GateSettings, Judgement};
+use crate::gate::notices::{Notice, Notices};
+use crate::gate::{Fault, Gate, GateCounts, GateSettings, Judgement};
+use crate::identity::Told;
 use crate::ledger::Account;
 use crate::ledger::keeper::{Keeper, Remembered};
 use crate::ledger::quarantine::Refused;
@@ -33,6 +34,7 @@ pub struct Station {
     /// Where everybody may see how it is.
     entry: Arc<InverterEntry>,
     inverter: Arc<Inverter>,
+    told: Told,
     reachability: Option<Reachability>,
     stamper: Stamper<Reply<Values>>,
     watch: Watch,
@@ -72,7 +74,11 @@ pub async fn collect(mut poller: Poller, mut station: Station, stop: impl Future
                 station.online();
                 station.take_lock(&poller);
             }
-            Outcome::DeviceInfo(info) => station.identify(&info),
+            Outcome::DeviceInfo(info) => {
+                if !station.identify(&info) {
+                    poller.ask_for_device_info_again();
+                }
+            }
             Outcome::Silent { polls, reason } => {
                 station.silent_since.get_or_insert_with(Instant::now);
                 if polls == 1 {
@@ -100,6 +106,7 @@ impl Station {
             inverter: entry.present().inverter,
             watch: Watch::new(account, gate.clone(), metering, entry.gate.clone()),
             entry,
+            told: Told::default(),
             reachability: None,
             stamper: Stamper::new(clock),
             events,
@@ -144,11 +151,10 @@ impl Station {
         })));
     }
 
-    fn identify(&mut self, info: &DeviceInfo) {
-        if let Some(serial) = info.serial() {
-            self.watch.identify(&self.inverter.name, serial);
-        }
-        let inverter = Inverter {
+    /// Takes note of who answers, and says whether that is settled. One that is known is told from another only by what
+    /// several exchanges agree on; until then readings go on as before.
+    fn identify(&mut self, info: &DeviceInfo) -> bool {
+        let told = Inverter {
             name: self.inverter.name.clone(),
             serial: info
                 .serial()
@@ -159,28 +165,39 @@ impl Station {
                 .map(Arc::from)
                 .or_else(|| self.inverter.model.clone()),
         };
-        if inverter == *self.inverter {
-            return;
+        self.told.hear(&told);
+        let known = self.watch.serial();
+        let is_known = known == told.serial.as_deref()
+            && (self.inverter.model.is_none() || self.inverter.model == told.model);
+        let settled = is_known || self.told.is_sure();
+        // Where none is known yet the first serial number is shown at once. It cannot take anything from another
+        // inverter, and the counters are put under it only when it is settled.
+        let is_first = known.is_none() && self.inverter.serial.is_none();
+        if !settled && !is_first {
+            if self.told.is_new() {
+                tracing::info!(
+                    inverter = &*told.name,
+                    known = self.inverter.serial.as_deref().or(known).unwrap_or("?"),
+                    told = told.serial.as_deref().unwrap_or("?"),
+                    "the inverter tells another serial number or model than before; it counts once three replies agree"
+                );
+            }
+            return false;
         }
-        let [before, now] = [&self.inverter.serial, &inverter.serial]
-            .map(|serial| serial.as_deref().unwrap_or("?"));
-        if self.inverter.serial.is_some() && before != now {
-            tracing::warn!(
-                inverter = &*inverter.name,
-                before,
-                now,
-                "another inverter answers under this name; give it a name of its own if both histories matter"
-            );
-        } else {
+        if let (true, Some(serial)) = (settled, &told.serial) {
+            self.watch.identify(&told.name, serial);
+        }
+        if told != *self.inverter {
             tracing::info!(
-                inverter = &*inverter.name,
-                serial = now,
-                model = inverter.model.as_deref().unwrap_or("?"),
+                inverter = &*told.name,
+                serial = told.serial.as_deref().unwrap_or("?"),
+                model = told.model.as_deref().unwrap_or("?"),
                 "identified"
             );
+            self.inverter = Arc::new(told);
+            self.change(Reachability::Online);
         }
-        self.inverter = Arc::new(inverter);
-        self.change(Reachability::Online);
+        settled
     }
 
     /// Keeps other commands from polling the same inverter at the same time.
@@ -228,8 +245,7 @@ struct Watch {
     keeper: Keeper,
     untold: Untold,
     counts: Arc<GateCounts>,
-    /// What was said of the gate's doings; each thing is said once.
-    said: Vec<(Rule, Option<Quantity>)>,
+    notices: Notices,
 }
 
 impl Watch {
@@ -249,7 +265,7 @@ impl Watch {
             keeper: metering.keeper.clone(),
             untold: metering.untold.clone(),
             counts,
-            said: Vec::new(),
+            notices: Notices::default(),
         }
     }
 
@@ -265,7 +281,7 @@ impl Watch {
         let mut values = reply.content;
         let judgement = self.gate.judge(at, time, &mut values);
         self.counts.count(&judgement);
-        self.say(name, &judgement);
+        self.say(name, at, &judgement);
         let refused = judgement.refused.then(|| Refused {
             time: time.to_string(),
             inverter: name.to_string(),
@@ -314,13 +330,19 @@ impl Watch {
         }
     }
 
+    /// The serial number under which it is counted, also from before a restart.
+    fn serial(&self) -> Option<&str> {
+        self.account.current.serial.as_deref()
+    }
+
     /// The inverter has told its serial number. Another one than before has counters of its own.
     fn identify(&mut self, name: &str, serial: &str) {
         if self.account.identify(serial) {
             tracing::warn!(
                 inverter = name,
                 serial,
-                "this is another inverter than before; it has energy counters of its own, and those of the other are kept"
+                "another inverter answers under this name; it has energy counters of its own, and those of the other are kept. \
+                 Give it a name of its own if both histories matter"
             );
             let (gate, meter) = &self.settings;
             let current = &self.account.current;
@@ -329,8 +351,8 @@ impl Watch {
         }
     }
 
-    /// Says what the gate has found, each thing once: what a machine does now and then, it does for years.
-    fn say(&mut self, inverter: &str, judgement: &Judgement) {
+    /// Logs what the gate has found.
+    fn say(&mut self, inverter: &str, at: Duration, judgement: &Judgement) {
         for known in &judgement.convinced {
             tracing::warn!(
                 inverter,
@@ -338,40 +360,46 @@ impl Watch {
                 "{}; a dozen readings agree, so it is believed from now on",
                 known.reason
             );
-            self.said
-                .retain(|said| *said != (known.rule, Some(known.quantity)));
         }
-        if judgement.refused {
-            if self.is_new(Rule::Nonsense, None) {
-                tracing::warn!(
-                    inverter,
-                    reason = judgement.reason(),
-                    "a reading is refused, as are more like it; `kstar explain --quarantine` shows them"
-                );
-            }
-            return;
-        }
-        for fault in &judgement.faults {
-            if self.is_new(fault.rule, Some(fault.quantity)) {
-                tracing::info!(
+        for notice in self.notices.of(at, judgement) {
+            match notice {
+                Notice::Dropped(fault) => tracing::info!(
                     inverter,
                     rule = %fault.rule,
-                    "{}; it is made absent, as it is when this comes again",
+                    "{}; the value is dropped, as it is when this comes again",
                     fault.reason
-                );
+                ),
+                Notice::StillDropped(fault) => tracing::warn!(
+                    inverter,
+                    rule = %fault.rule,
+                    "{}; the value has been missing for a day. If it is right, {}",
+                    fault.reason,
+                    remedy(fault)
+                ),
+                Notice::Rejected => tracing::warn!(
+                    inverter,
+                    reason = judgement.reason(),
+                    "a reading is rejected, as are more like it; `kstar explain --quarantine` shows them"
+                ),
+                Notice::StillRejected => tracing::warn!(
+                    inverter,
+                    reason = judgement.reason(),
+                    "every reading has been rejected for a day; `kstar explain --quarantine` shows them, for a bug report"
+                ),
             }
         }
         if let Some(watts) = judgement.unbalanced {
             tracing::debug!(inverter, watts, "the power balance does not close");
         }
     }
+}
 
-    fn is_new(&mut self, rule: Rule, quantity: Option<Quantity>) -> bool {
-        let new = !self.said.contains(&(rule, quantity));
-        if new {
-            self.said.push((rule, quantity));
-        }
-        new
+/// The key that lets a value through.
+fn remedy(fault: &Fault) -> String {
+    if fault.max_power {
+        "raise `max_power` of this inverter".to_owned()
+    } else {
+        format!("`[gate] off = [\"{}\"]` lets it through", fault.rule)
     }
 }
 

@@ -25,7 +25,7 @@ use kstar_collector::poll::{Manners, Target};
 use kstar_collector::simulator::day::Household;
 use kstar_collector::simulator::encode::{Variant, running as encode};
 use kstar_collector::simulator::quirks::{Quirk, Quirks};
-use kstar_collector::simulator::{Config, Running};
+use kstar_collector::simulator::{self, Config, Running};
 use kstar_collector::wire::{ApAddress, Request, reply, running};
 use kstar_sink::catalogue::{Group, Quantity, Values};
 use kstar_sink::reading::{Reading, UnixMillis};
@@ -57,6 +57,7 @@ struct Played {
     taken: u64,
     refused: u64,
     struck: Vec<(Rule, u64)>,
+    device_infos: u64,
 }
 
 async fn play(config: Config, place: &Place, metering: Metering, goal: u64) -> Played {
@@ -85,12 +86,13 @@ async fn play(config: Config, place: &Place, metering: Metering, goal: u64) -> P
     let judged = || gate.taken.load(Ordering::Relaxed) + gate.refused.load(Ordering::Relaxed);
     until("readings", || (judged() >= goal).then_some(())).await;
     assert!(collector.stop(PATIENCE).await);
-    inverter.stop().await;
+    let (counts, _) = inverter.stop().await;
     Played {
         readings: memory.readings(),
         taken: gate.taken.load(Ordering::Relaxed),
         refused: gate.refused.load(Ordering::Relaxed),
         struck: gate.struck().collect(),
+        device_infos: counts.requests(simulator::encode::Request::DeviceInfo),
     }
 }
 
@@ -164,6 +166,43 @@ async fn a_reading_of_wrong_offsets_is_refused_and_nobody_hears_of_it() {
     ] {
         let raws = raw(&played.readings, quantity);
         assert!(matches!(raws[..], [Some(_)]), "{quantity}: {raws:?}");
+    }
+}
+
+#[tokio::test]
+async fn readings_of_wrong_offsets_are_never_believed_however_many_agree() {
+    let played = with(Quirk::WrongOffsets, 1.0, |_| {}).await;
+    assert_eq!((played.taken, played.readings.len()), (0, 0));
+    assert!(played.refused >= 60, "{}", played.refused);
+}
+
+/// Whatever the inverter does, by night and by day, and by however many bytes its frames are shifted: as many readings as
+/// there are do not make it right.
+#[test]
+fn frames_that_are_shifted_by_a_few_bytes_are_all_rejected() {
+    for variant in VARIANTS {
+        for (month, shift) in [6, 12]
+            .into_iter()
+            .flat_map(|month| (1..=8).map(move |shift| (month, shift)))
+        {
+            let mut household = Household::new(7, variant, jiff::civil::date(2026, month, 21));
+            let mut gate = Gate::new(&GateSettings::default(), Baseline::default());
+            for second in (0..86_400_u32).step_by(300) {
+                let mut payload = encode(&household.at(second.into()), variant.payload_len());
+                if shift > 4 {
+                    payload.rotate_left(shift - 4);
+                } else {
+                    payload.rotate_right(shift);
+                }
+                let mut values = running::decode(&payload).expect("running data");
+                let at = Duration::from_secs(second.into());
+                let judgement = gate.judge(at, UnixMillis(0), &mut values);
+                assert!(
+                    judgement.refused,
+                    "{variant:?}, {shift}, {second} s: {judgement:?}"
+                );
+            }
+        }
     }
 }
 
@@ -439,6 +478,41 @@ async fn another_inverter_under_the_name_has_counters_of_its_own() {
         all.iter().all(|raw| raw.is_some_and(|raw| raw >= 5000)),
         "{all:?}"
     );
+}
+
+/// The checksum does not see two swapped bytes, so a serial number that differs is asked for again.
+#[tokio::test]
+async fn a_serial_number_with_two_swapped_bytes_makes_no_other_account() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flow = kstar_collector::meter::counters::Flow::GridImport;
+    let mut ledger = LedgerFile::open(folder.path()).expect("a ledger");
+    ledger.account_mut("roof").current.meter.set(flow, 5000);
+    ledger.write();
+    drop(ledger);
+    let serial = Config::new(5).serial;
+    let mut swapped = 0;
+    for seed in 0..8 {
+        let place = Place::free();
+        let odd = Config {
+            quirks: Quirks::of(Quirk::SwappedSerial, 0.5),
+            seed,
+            serial: serial.clone(),
+            ..config(&place)
+        };
+        let played = play(odd, &place, kept(folder.path()), 40).await;
+        for reading in &played.readings {
+            let total = reading.values.raw(flow.total());
+            assert!(total.is_some_and(|raw| raw >= 5000), "{seed}: {total:?}");
+        }
+        let told = &played.readings.last().expect("a reading").inverter.serial;
+        swapped += usize::from(played.device_infos > 1);
+        assert_eq!(told.as_deref(), Some(&*serial), "{seed}");
+        let ledger = LedgerFile::open(folder.path()).expect("a ledger");
+        let account = ledger.accounts().get("roof").expect("an account");
+        assert_eq!(account.current.serial.as_deref(), Some(&*serial), "{seed}");
+        assert_eq!(account.former, [], "{seed}");
+    }
+    assert!(swapped > 2, "the first try was right each time");
 }
 
 fn unset() -> SystemTime {

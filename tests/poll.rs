@@ -389,6 +389,37 @@ async fn an_inverter_that_never_says_who_it_is_delays_no_poll() {
     );
 }
 
+#[tokio::test]
+async fn who_the_inverter_is_is_asked_again_after_the_next_poll_if_that_is_wanted() {
+    use Request::{DeviceInfo, Running};
+    let place = Place::free();
+    let inverter = simulate(Config {
+        log_capacity: 100,
+        ..simulator(&place)
+    })
+    .await;
+    let (mut poller, _) = poller(at(place.data()), PATIENCE, INTERVAL);
+    for again in [true, true, false] {
+        assert!(matches!(next(&mut poller).await, Outcome::Values(_)));
+        assert!(matches!(next(&mut poller).await, Outcome::DeviceInfo(_)));
+        if again {
+            poller.ask_for_device_info_again();
+        }
+    }
+    for _ in 0..3 {
+        assert!(matches!(next(&mut poller).await, Outcome::Values(_)));
+    }
+    let asked: Vec<Request> = inverter
+        .log()
+        .iter()
+        .filter_map(|entry| Some(Request::parse(&entry.bytes)?.0))
+        .collect();
+    let expected = [
+        Running, DeviceInfo, Running, DeviceInfo, Running, DeviceInfo, Running, Running, Running,
+    ];
+    assert_eq!(asked, expected);
+}
+
 /// A collector that polls inverters at these places, named `roof0` and so on.
 async fn collector(places: &[&Place], sinks: impl IntoIterator<Item = SinkPlan>) -> Collector {
     let mut collector = Collector::new(WallClock::default(), metering());
@@ -446,8 +477,8 @@ async fn sinks_hear_when_an_inverter_answers_falls_silent_and_is_back_and_who_it
     assert_eq!(readings[readings.len() - 1].inverter.serial, serial);
     assert_eq!(
         inverter.stop().await.0.requests(Request::DeviceInfo),
-        1,
-        "once at the start"
+        3,
+        "at the start until three replies agree, and no more"
     );
 
     until("silence", || {
@@ -463,7 +494,7 @@ async fn sinks_hear_when_an_inverter_answers_falls_silent_and_is_back_and_who_it
     assert_eq!(
         inverter.counts().requests(Request::DeviceInfo),
         1,
-        "once after the recovery"
+        "once after the recovery, as it is known"
     );
     let mut kinds: Vec<Reachability> = heard().into_iter().map(|(kind, _)| kind).collect();
     // The first is without the serial number, unless both came before the sink was ready for one.

@@ -18,7 +18,8 @@ use crate::lock::InverterLock;
 use crate::poll::{
     DISCOVERY_PATIENCE, GREETING_PATIENCE, Manners, NoReading, Requester, SILENT_AFTER, Target,
 };
-use crate::wire::Refusal;
+use crate::wire::device_info::DeviceInfo;
+use crate::wire::{Refusal, Request};
 
 /// Looks at an inverter with so many polls; `force` asks it even while another process does.
 pub async fn look(plan: &InverterPlan, polls: NonZeroU32, force: bool) -> Vec<Finding> {
@@ -200,7 +201,10 @@ async fn replies(
         (times.first(), times.get(times.len() / 2), times.last())
     else {
         let (said, fix) = match last_failure {
-            Some(NoReading::Silent(silence)) => symptom(&silence, address, greeted),
+            Some(NoReading::Silent(silence)) => match identity(requester, &silence).await {
+                Some(info) => silent_inverter(&info, address),
+                None => symptom(&silence, address, greeted),
+            },
             Some(other) => (other.to_string(), "check `host`"),
             None => (format!("nothing was asked of {address}"), "check `host`"),
         };
@@ -225,6 +229,41 @@ async fn replies(
 
 fn millis(time: Duration) -> u128 {
     time.as_millis()
+}
+
+/// Who it is that sends no running data, if it tells: GoodWe's newer families answer 0102 and never 0106.
+async fn identity(requester: &mut Requester, silence: &Silence) -> Option<DeviceInfo> {
+    let Silence::NoReply {
+        refused: None | Some(Refusal::Modbus { .. }),
+        ..
+    } = silence
+    else {
+        return None;
+    };
+    let reply = requester.ask(Request::DeviceInfo, DeviceInfo::decode).await;
+    Some(reply.ok()?.content)
+}
+
+/// What to make of an inverter that tells who it is, and nothing else.
+fn silent_inverter(info: &DeviceInfo, address: SocketAddr) -> (String, &'static str) {
+    let serial = info.serial().unwrap_or("unknown");
+    match info.modbus_family() {
+        Some(family) => (
+            format!(
+                "{address} is {family}, serial number {serial}: it tells its values by Modbus only"
+            ),
+            "this version does not read Modbus. Programs that do reach it at UDP port 8899, or, with a WiFi/LAN kit 2.0, at \
+             TCP port 502 once Modbus is switched on in the vendor's app: Home Assistant's GoodWe integration is one",
+        ),
+        None => (
+            format!(
+                "{address} tells who it is (model {}, serial number {serial}), but sends no running data",
+                info.model().unwrap_or("unknown")
+            ),
+            "take its module off the inverter for ten seconds and try again; if it stays so, report it with what \
+             `kstar read --device --json` shows",
+        ),
+    }
 }
 
 /// What the silence of an inverter points to: what was seen, and what to do.

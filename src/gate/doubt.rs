@@ -1,4 +1,4 @@
-//! Doubt that does not last for ever: what is said often enough, and consistently, is believed.
+//! Doubt that does not last: what is said often enough, and consistently, is believed.
 
 use kstar_sink::catalogue::Quantity;
 

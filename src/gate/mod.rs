@@ -1,10 +1,13 @@
 //! The gate: which readings are let through, which values in them are believed, and why.
 //!
-//! The protocol's checksum is weak and the inverter itself slips now and then (PROTOCOL 8). One bad value is made
-//! absent; a reading with several is refused. What was believed last is the baseline, and no rule locks out for ever:
-//! [`CONVINCED`](rules::CONVINCED) readings in a row that agree with each other are the new one. It logs nothing and touches no file.
+//! The protocol's checksum is weak and the inverter itself slips now and then (PROTOCOL 8). One bad value is dropped; a
+//! reading with several is rejected. A bound that no such machine can break is never given up, however often it is
+//! broken. What is only estimated from the past is: what the counters showed last is the baseline, and
+//! [`CONVINCED`](rules::CONVINCED) readings in a row that agree with each other are the new one. It logs nothing and
+//! touches no file.
 
 pub mod doubt;
+pub mod notices;
 pub mod rules;
 
 use std::collections::BTreeMap;
@@ -93,12 +96,14 @@ pub struct Fault {
     pub quantity: Quantity,
     /// What is wrong with it.
     pub reason: String,
+    /// Whether it is `max_power` that it breaks, which the configuration can raise.
+    pub max_power: bool,
 }
 
 /// What the gate makes of a reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// What was found wrong. The values are absent now, unless the reading is refused.
+    /// What was found wrong. The values are dropped, unless the reading is refused.
     pub faults: Vec<Fault>,
     /// Whether the reading is refused as a whole.
     pub refused: bool,
@@ -115,7 +120,7 @@ pub struct Gate {
     ranges: Vec<Range>,
     counters: [CounterLimit; 5],
     baseline: Baseline,
-    doubtful_values: Doubts<i64>,
+    doubtful_meter: Doubts<()>,
     doubtful_levels: Doubts<Level>,
 }
 
@@ -127,7 +132,7 @@ impl Gate {
             ranges: ranges(settings.max_power),
             counters: counters(settings.max_power),
             baseline,
-            doubtful_values: Doubts::default(),
+            doubtful_meter: Doubts::default(),
             doubtful_levels: Doubts::default(),
         }
     }
@@ -154,20 +159,25 @@ impl Gate {
         amounts
     }
 
-    /// Judges a reading and makes absent what is not believed: `at` is the time of a clock that only runs forwards,
+    /// Judges a reading and drops what is not believed: `at` is the time of a clock that only runs forwards,
     /// `time` the wall clock's. A reading that is refused is left as it came.
     pub fn judge(&mut self, at: Duration, time: UnixMillis, values: &mut Values) -> Judgement {
         let mut judgement = Judgement::default();
         let mut judged = values.clone();
         self.check_ranges(values, &mut judged, &mut judgement);
+        if self.is_nonsense(&judgement) {
+            // Bytes that are not what they are taken for say nothing of a counter either, however often they come.
+            judgement.refused = true;
+            return judgement;
+        }
         self.check_meter(values, &mut judged, &mut judgement);
         let level = |value| Level {
             value,
             time_ms: time.0,
             at: Some(at),
         };
-        self.check_counters(values, level, &mut judged, &mut judgement);
-        if judgement.doubtful_values() > MOST_DOUBTFUL && self.applies(Rule::Nonsense) {
+        self.check_counters(level, &mut judged, &mut judgement);
+        if self.is_nonsense(&judgement) {
             judgement.refused = true;
             return judgement;
         }
@@ -189,37 +199,33 @@ impl Gate {
         !self.off.contains(&rule)
     }
 
-    fn check_ranges(&mut self, values: &Values, judged: &mut Values, judgement: &mut Judgement) {
+    fn is_nonsense(&self, judgement: &Judgement) -> bool {
+        judgement.doubtful_values() > MOST_DOUBTFUL && self.applies(Rule::Nonsense)
+    }
+
+    fn check_ranges(&self, values: &Values, judged: &mut Values, judgement: &mut Judgement) {
         if !self.applies(Rule::Range) {
             return;
         }
         for range in &self.ranges {
             let quantity = range.quantity;
-            let Some(raw) = values.raw(quantity) else {
+            let Some(raw) = values.raw(quantity).filter(|raw| !range.holds(*raw)) else {
                 continue;
             };
-            if range.holds(raw) {
-                self.doubtful_values.settle(Rule::Range, quantity);
-                continue;
-            }
-            let agree = |last: &i64| last.abs_diff(raw) <= range.tolerance().unsigned_abs();
-            let standing = self
-                .doubtful_values
-                .consider(Rule::Range, quantity, raw, agree);
             let unit = quantity.description().unit;
-            let reason = || {
-                let possible = if range.or_zero { ", or 0" } else { "" };
-                format!(
+            let possible = if range.or_zero { ", or 0" } else { "" };
+            judgement.faults.push(Fault {
+                rule: Rule::Range,
+                quantity,
+                reason: format!(
                     "{quantity} is {} {unit}, and can be {} to {} {unit}{possible}",
                     quantity.value(raw),
                     range.lowest,
                     range.highest
-                )
-            };
-            judgement.note(standing, Rule::Range, quantity, reason);
-            if standing == Standing::Doubted {
-                judged.set_raw(quantity, None);
-            }
+                ),
+                max_power: range.max_power,
+            });
+            judged.set_raw(quantity, None);
         }
     }
 
@@ -233,16 +239,19 @@ impl Gate {
             return;
         }
         if !(silent && powered) {
-            self.doubtful_values
+            self.doubtful_meter
                 .settle(Rule::ZeroMeter, Quantity::load_power);
             return;
         }
         let standing =
-            self.doubtful_values
-                .consider(Rule::ZeroMeter, Quantity::load_power, 0, |_| true);
-        let reason =
-            || "load_power and grid_power are both 0 W while the grid has voltage".to_owned();
-        judgement.note(standing, Rule::ZeroMeter, Quantity::load_power, reason);
+            self.doubtful_meter
+                .consider(Rule::ZeroMeter, Quantity::load_power, (), |()| true);
+        judgement.note(standing, || Fault {
+            rule: Rule::ZeroMeter,
+            quantity: Quantity::load_power,
+            reason: "load_power and grid_power are both 0 W while the grid has voltage".to_owned(),
+            max_power: false,
+        });
         if standing == Standing::Doubted {
             judged.load_power = None;
             judged.grid_power = None;
@@ -252,14 +261,14 @@ impl Gate {
 
     fn check_counters(
         &mut self,
-        values: &Values,
         level: impl Fn(i64) -> Level,
         judged: &mut Values,
         judgement: &mut Judgement,
     ) {
         for counter in &self.counters {
             let quantity = counter.quantity;
-            let (Some(value), Some(before)) = (values.raw(quantity), self.baseline.level(quantity))
+            // What no machine can show was dropped already, and is not to become a baseline.
+            let (Some(value), Some(before)) = (judged.raw(quantity), self.baseline.level(quantity))
             else {
                 continue;
             };
@@ -276,15 +285,17 @@ impl Gate {
             let agree = |last: &Level| violated(counter, *last, now).is_none();
             let standing = self.doubtful_levels.consider(rule, quantity, now, agree);
             let unit = quantity.description().unit;
-            let reason = || {
-                format!(
+            judgement.note(standing, || Fault {
+                rule,
+                quantity,
+                reason: format!(
                     "{quantity} is {} {unit}, after {} {unit} {} s before",
                     quantity.value(value),
                     quantity.value(before.value),
                     before.until(now).as_secs()
-                )
-            };
-            judgement.note(standing, rule, quantity, reason);
+                ),
+                max_power: false,
+            });
             if standing == Standing::Doubted {
                 judged.set_raw(quantity, None);
             }
@@ -293,23 +304,12 @@ impl Gate {
 }
 
 impl Judgement {
-    fn note(
-        &mut self,
-        standing: Standing,
-        rule: Rule,
-        quantity: Quantity,
-        reason: impl FnOnce() -> String,
-    ) {
-        let list = match standing {
-            Standing::Doubted => &mut self.faults,
-            Standing::Convinced => &mut self.convinced,
-            Standing::Believed => return,
-        };
-        list.push(Fault {
-            rule,
-            quantity,
-            reason: reason(),
-        });
+    fn note(&mut self, standing: Standing, fault: impl FnOnce() -> Fault) {
+        match standing {
+            Standing::Doubted => self.faults.push(fault()),
+            Standing::Convinced => self.convinced.push(fault()),
+            Standing::Believed => {}
+        }
     }
 
     /// How many values are doubted, each counted once whatever speaks against it.

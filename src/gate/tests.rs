@@ -87,7 +87,7 @@ fn sane_but(quantity: Quantity, raw: i64) -> Values {
     values
 }
 
-/// That a value is made absent by a rule and no other, unless the rule is off.
+/// That a value is dropped by a rule and no other, unless the rule is off.
 #[track_caller]
 fn check_absent(rule: Rule, quantity: Quantity, raw: i64) {
     let struck = sane_but(quantity, raw);
@@ -110,7 +110,7 @@ fn check_absent(rule: Rule, quantity: Quantity, raw: i64) {
 }
 
 #[test]
-fn a_value_that_no_machine_has_is_made_absent_with_what_follows_from_it() {
+fn a_value_that_no_machine_has_is_dropped_with_what_follows_from_it() {
     check_absent(Rule::Range, Quantity::pv1_voltage, 6550);
     check_absent(Rule::Range, Quantity::battery_voltage, 1000);
     assert_eq!(
@@ -162,13 +162,13 @@ fn a_meter_that_says_nothing_for_a_moment_is_not_believed() {
     zero.derive();
     let (values, judgement) = house().after(5, zero.clone());
     assert_eq!(judgement.rules().collect::<Vec<_>>(), [Rule::ZeroMeter]);
-    let made_absent = (
+    let dropped = (
         values.load_power,
         values.grid_power,
         values.grid_import_power,
         values.grid_direction,
     );
-    assert_eq!(made_absent, (None, None, None, None));
+    assert_eq!(dropped, (None, None, None, None));
     assert_eq!(values.pv_power, zero.pv_power);
     assert_eq!(without(Rule::ZeroMeter).after(5, zero.clone()).0, zero);
 
@@ -181,14 +181,14 @@ fn a_meter_that_says_nothing_for_a_moment_is_not_believed() {
 }
 
 #[test]
-fn a_lifetime_counter_that_falls_is_made_absent() {
+fn a_lifetime_counter_that_falls_is_dropped() {
     check_absent(Rule::CounterFall, Quantity::energy_total, 58_869);
     check_absent(Rule::CounterFall, Quantity::load_energy_total, 0);
     check_absent(Rule::CounterFall, Quantity::operating_hours, 4238);
 }
 
 #[test]
-fn a_counter_that_grows_faster_than_possible_is_made_absent() {
+fn a_counter_that_grows_faster_than_possible_is_dropped() {
     check_absent(Rule::CounterJump, Quantity::energy_total, 58_881);
     check_absent(Rule::CounterJump, Quantity::load_energy_today, 50);
     check_absent(Rule::CounterJump, Quantity::operating_hours, 4242);
@@ -266,7 +266,6 @@ fn check_convinced(house: &mut House, values: &Values) {
 #[test]
 fn a_dozen_readings_that_agree_are_the_new_baseline() {
     for (quantity, raw) in [
-        (Quantity::pv1_voltage, 6550),
         (Quantity::energy_total, 0),
         (Quantity::energy_total, 999_999),
         (Quantity::operating_hours, 3),
@@ -376,23 +375,101 @@ fn what_a_gate_does_is_counted_by_rule() {
     assert_eq!(struck, [(Rule::Range, 2), (Rule::Nonsense, 1)]);
 }
 
+/// A KSE's reply in which the state of charge is 255 %, and all else is sound.
+const SOC_255: &str = include_str!("../../tests/packets/soc-255.hex");
+
+/// The values of a datagram of running data.
+fn of_datagram(hex: &str) -> Values {
+    let bytes: Vec<u8> = (0..hex.trim().len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
+        .collect();
+    let payload = crate::wire::reply(
+        &bytes,
+        crate::wire::Request::RunningData,
+        crate::wire::ApAddress::B0,
+    );
+    crate::wire::running::decode(payload.expect("a reply")).expect("values")
+}
+
+#[test]
+fn a_percentage_above_100_is_never_believed_however_often_it_comes() {
+    let told = of_datagram(SOC_255);
+    assert_eq!(told.battery_soc, Some(Percent::new(255)));
+    let mut expected = told.clone();
+    expected.battery_soc = None;
+    let mut gate = Gate::new(&GateSettings::default(), Baseline::default());
+    for second in 0..10 * CONVINCED {
+        let mut values = told.clone();
+        let at = Duration::from_secs(u64::from(second) * 5);
+        let judgement = gate.judge(at, UnixMillis(0), &mut values);
+        assert_eq!(judgement.rules().collect::<Vec<_>>(), [Rule::Range]);
+        assert_eq!(values, expected, "reading {second}");
+    }
+}
+
+#[test]
+fn what_is_outside_a_range_is_never_believed_and_max_power_is_named_where_it_would_help() {
+    for range in ranges(MAX_POWER) {
+        let scale = 10_i64.pow(range.quantity.description().decimals.into());
+        let beyond = sane_but(range.quantity, (range.highest + 1) * scale);
+        let mut house = house();
+        for _ in 0..3 * CONVINCED {
+            let (values, judgement) = house.after(5, beyond.clone());
+            assert_eq!(values.raw(range.quantity), None, "{range:?}");
+            let fault = &judgement.faults[0];
+            assert_eq!((fault.rule, fault.quantity), (Rule::Range, range.quantity));
+            let stronger = GateSettings {
+                max_power: 100_000,
+                ..GateSettings::default()
+            };
+            let allows = House::new(&stronger).after(5, beyond.clone()).1;
+            let helps = !allows.faults.iter().any(|fault| fault.rule == Rule::Range);
+            assert_eq!(fault.max_power, helps, "{range:?}");
+            assert_eq!(judgement.convinced, []);
+        }
+    }
+}
+
+#[test]
+fn readings_of_nonsense_do_not_move_a_counters_baseline() {
+    let mut house = house();
+    let mut nonsense = sane_but(Quantity::energy_total, 7);
+    nonsense.pv1_voltage = Some(Volts::new(65_000));
+    nonsense.battery_voltage = Some(Volts::new(2000));
+    nonsense.battery_soc = Some(Percent::new(255));
+    for _ in 0..3 * CONVINCED {
+        let judgement = house.after(5, nonsense.clone()).1;
+        assert!(judgement.refused && judgement.convinced.is_empty());
+    }
+    assert_eq!(house.after(5, sane()).1, Judgement::default());
+}
+
 proptest! {
     #[test]
-    fn any_values_at_all_are_judged_and_believed_in_the_end(
+    fn any_values_at_all_are_judged_and_what_comes_through_keeps_to_its_ranges(
         raws in prop::collection::vec(any::<Option<i64>>(), Quantity::ALL.len()),
+        off in any::<bool>(),
     ) {
         let mut values = Values::default();
         for (quantity, raw) in Quantity::ALL.iter().zip(raws) {
             values.set_raw(*quantity, raw);
         }
         values.derive();
-        let mut house = house();
-        for _ in 0..CONVINCED {
+        let mut house = if off { without(Rule::Nonsense) } else { house() };
+        for _ in 0..=CONVINCED {
             house.after(5, values.clone());
         }
         let (through, judgement) = house.after(5, values.clone());
-        prop_assert_eq!(through, values);
-        prop_assert!(judgement.faults.is_empty());
+        if judgement.refused {
+            prop_assert_eq!(through, values);
+            return Ok(());
+        }
+        for range in ranges(MAX_POWER) {
+            prop_assert!(through.raw(range.quantity).is_none_or(|raw| range.holds(raw)), "{:?}", range);
+        }
+        // What was only estimated is believed by now.
+        prop_assert!(judgement.faults.iter().all(|fault| fault.rule == Rule::Range));
     }
 }
 

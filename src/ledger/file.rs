@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::quarantine::{self, Refused};
+use super::quarantine::{Refused, Waiting};
 use super::{Account, Accounts};
 
 /// The version of the files' form. It rises only when an older program must not write them: one that knew of no log would
@@ -103,6 +104,8 @@ pub struct LedgerFile {
     /// How long the log is, if it can be gone on with. Otherwise something is missing, damaged or of an old form, and the
     /// base is written first.
     log: Option<u64>,
+    /// Readings that were refused and are not written yet.
+    refused: Waiting,
     /// What is wrong with the folder, since that was said.
     trouble: Option<String>,
 }
@@ -174,6 +177,7 @@ impl LedgerFile {
             written,
             synced: 0,
             log: length,
+            refused: Waiting::default(),
             trouble: None,
         })
     }
@@ -207,8 +211,11 @@ impl LedgerFile {
         written
     }
 
-    /// Makes sure that what was written outlives a power cut.
+    /// Makes sure that what was written outlives a power cut, and that nothing waits.
     pub fn sync(&mut self) {
+        if !self.refused.is_empty() {
+            self.write_refused();
+        }
         if self.synced == self.written {
             return;
         }
@@ -273,9 +280,16 @@ impl LedgerFile {
         self.trouble.as_deref()
     }
 
-    /// Keeps readings that were refused.
+    /// Keeps readings that were refused, with the next sync at the latest.
     pub fn quarantine(&mut self, refused: &[Refused]) {
-        let outcome = quarantine::keep(&self.folder, refused);
+        self.refused.add(refused);
+        if self.refused.is_due(Instant::now()) {
+            self.write_refused();
+        }
+    }
+
+    fn write_refused(&mut self) {
+        let outcome = self.refused.write(&self.folder, Instant::now());
         self.report(outcome);
     }
 
@@ -435,6 +449,7 @@ fn content(path: &Path, text: &[u8]) -> Result<(u32, Content<Accounts>), Unusabl
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::quarantine;
     use super::*;
     use crate::meter::counters::Flow;
     use kstar_sink::counted::AccountId;
@@ -533,6 +548,32 @@ mod tests {
             bytes_of(&folder, LOG).split(|byte| *byte == b'\n').count(),
             4
         );
+    }
+
+    #[test]
+    fn what_was_refused_is_kept_at_once_or_with_the_next_sync() {
+        let folder = folder();
+        let mut ledger = open(&folder);
+        let refuse = |ledger: &mut LedgerFile, reason: &str| {
+            ledger.quarantine(&[Refused {
+                time: String::new(),
+                inverter: "roof".to_owned(),
+                reason: reason.to_owned(),
+                datagram: String::new(),
+            }]);
+        };
+        let kept = || {
+            let kept = quarantine::read(folder.path()).expect("a list").into_iter();
+            kept.map(|refused| refused.reason).collect::<Vec<_>>()
+        };
+        refuse(&mut ledger, "first");
+        assert_eq!(kept(), ["first"]);
+        refuse(&mut ledger, "second");
+        refuse(&mut ledger, "third");
+        assert_eq!(kept(), ["first"], "the file is not written each time");
+        ledger.sync();
+        assert_eq!(kept(), ["first", "second", "third"]);
+        assert_eq!(ledger.trouble(), None);
     }
 
     #[test]

@@ -198,6 +198,11 @@ impl Inverter {
     }
 
     fn reply(&mut self, asked: Asked, now: Instant) -> Vec<u8> {
+        if asked.request == Request::DeviceInfo
+            && self.quirks.draw(&mut self.random) == Some(Quirk::SwappedSerial)
+        {
+            return self.swapped_serial(asked.master);
+        }
         if asked.request != Request::Running {
             return self.reply_to(asked.request, asked.master, now);
         }
@@ -241,6 +246,19 @@ impl Inverter {
             Request::Settings => settings(LOWEST_SOC),
         };
         request.reply(master, &payload)
+    }
+
+    /// Device info in which two neighbours in the serial number have changed places.
+    fn swapped_serial(&mut self, master: u8) -> Vec<u8> {
+        let form = self.device_info.unwrap_or_default();
+        let mut payload = device_info(form, &self.serial, &self.model);
+        let different: Vec<usize> = (31..46)
+            .filter(|at| payload.get(*at) != payload.get(at + 1))
+            .collect();
+        if let Some(at) = self.random.choice(different) {
+            payload.swap(at, at + 1);
+        }
+        Request::DeviceInfo.reply(master, &payload)
     }
 
     fn running_reply(&mut self, variant: Variant, master: u8, now: Instant) -> Vec<u8> {

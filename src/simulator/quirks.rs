@@ -22,7 +22,7 @@ pub enum Quirk {
     WrongOffsets,
     /// A single value that no machine has.
     WildValue,
-    /// Voltages, currents and temperature are missing: all bits set.
+    /// Voltages, currents and temperature are missing: all bits set, but for the sign of the temperature.
     Missing,
     /// The strings' modes are 0 while they produce.
     PvModeZero,
@@ -32,11 +32,13 @@ pub enum Quirk {
     ClockOff,
     /// A Modbus exception in place of the answer.
     Modbus,
+    /// Two bytes of the serial number are swapped, in device info. The checksum is the same.
+    SwappedSerial,
 }
 
 impl Quirk {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ZeroMeter,
         Self::SocJump,
         Self::PvGhost,
@@ -50,6 +52,7 @@ impl Quirk {
         Self::Negative,
         Self::ClockOff,
         Self::Modbus,
+        Self::SwappedSerial,
     ];
 
     /// What it is called in a list.
@@ -68,6 +71,7 @@ impl Quirk {
             Self::Negative => "negative",
             Self::ClockOff => "clock_off",
             Self::Modbus => "modbus",
+            Self::SwappedSerial => "swapped_serial",
         }
     }
 
@@ -97,7 +101,7 @@ impl Quirk {
                 (figures.vpv1, figures.ipv1) = (MISSING, MISSING);
                 (figures.vpv2, figures.ipv2) = (MISSING, MISSING);
                 figures.vgrid = MISSING;
-                figures.temperature = -1;
+                figures.temperature = i16::MAX;
             }
             Self::PvModeZero => (figures.pv1_mode, figures.pv2_mode) = (0, 0),
             Self::Negative => (figures.pload, figures.total_power) = (-278, -278),
@@ -106,7 +110,7 @@ impl Quirk {
                 *hour = (*hour + 9) % 24;
             }
             // These are seen to when the frame is made.
-            Self::WrongOffsets | Self::Modbus => {}
+            Self::WrongOffsets | Self::Modbus | Self::SwappedSerial => {}
         }
     }
 }

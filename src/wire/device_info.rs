@@ -13,6 +13,22 @@ const SHORTEST: usize = 47;
 
 const SERIAL: &str = "serial";
 const MODEL: &str = "model";
+const FIRMWARE: &str = "firmware";
+
+/// The families of GoodWe that answer 0102 but send their values by Modbus, with the letters that their serial numbers
+/// hold (goodwe 0.4.10).
+const MODBUS_FAMILIES: &[(&str, &[&str])] = &[
+    (
+        "a GoodWe hybrid of the second generation (ES, EM, BP G2)",
+        &[
+            "ESN", "EBN", "EMN", "SPN", "ERN", "ESC", "HLB", "HMB", "HBB", "EOA",
+        ],
+    ),
+    (
+        "a GoodWe hybrid of the ET family",
+        &["ETU", "ETL", "ETR", "BHN", "EHU", "BHU", "EHR", "BTU"],
+    ),
+];
 
 macro_rules! entry {
     ($offset:literal $form:expr, $key:expr, $label:literal $(, $unit:literal)?) => {
@@ -23,7 +39,7 @@ pub(super) use entry;
 
 /// Every entry, in the order of the bytes.
 pub const ENTRIES: &[EntryField] = &[
-    entry!(0 EntryForm::Text(5), "firmware", "Firmware"),
+    entry!(0 EntryForm::Text(5), FIRMWARE, "Firmware"),
     entry!(5 EntryForm::Text(10), MODEL, "Model"),
     entry!(15 EntryForm::Text(16), "manufacturer", "Manufacturer"),
     entry!(31 EntryForm::Text(16), SERIAL, "Serial number"),
@@ -102,6 +118,19 @@ impl DeviceInfo {
         self.text(MODEL)
     }
 
+    /// What the inverter is, if it is of a family that speaks Modbus. The binary form alone says that too.
+    pub fn modbus_family(&self) -> Option<&'static str> {
+        let serial = self.serial()?;
+        let known = MODBUS_FAMILIES
+            .iter()
+            .find(|(_, letters)| letters.iter().any(|letters| serial.contains(letters)));
+        let binary = self.model().is_none() && self.record.get(FIRMWARE).is_none();
+        match known {
+            Some((family, _)) => Some(family),
+            None => binary.then_some("an inverter of a newer generation"),
+        }
+    }
+
     fn text(&self, key: &str) -> Option<&str> {
         match self.record.get(key)? {
             EntryValue::Text(text) => Some(text),
@@ -139,6 +168,26 @@ mod tests {
                 least: 47
             })
         );
+    }
+
+    #[test]
+    fn the_families_that_speak_modbus_are_known_by_serial_number_and_form() {
+        let family = |serial: &[u8; 16], binary: bool| {
+            let mut payload = text_form(76);
+            payload[31..47].copy_from_slice(serial);
+            if binary {
+                payload[..15].copy_from_slice(&[0, 6, 0, 6, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            let info = DeviceInfo::decode(&payload).expect("long enough");
+            info.modbus_family()
+        };
+        assert_eq!(family(b"KSE4000S00000001", false), None);
+        assert_eq!(family(b"95048ESU227W0000", false), None);
+        let is =
+            |family: Option<&str>, words: &str| family.is_some_and(|name| name.contains(words));
+        assert!(is(family(b"56000ESN000W0001", true), "second generation"));
+        assert!(is(family(b"9010KETU000W0000", false), "ET family"));
+        assert!(is(family(b"0123456789012345", true), "newer generation"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! How single fields stand in a payload: width, sign, and the patterns that mean "no value".
 //!
-//! A field that does not fit completely is absent (PROTOCOL 3), and so is one whose bits are all set: 0xFFFF did not
-//! occur in any capture, and where other decoders met it, it meant that there is no value (PROTOCOL 8).
+//! A field that does not fit completely is absent (PROTOCOL 3), and so is an unsigned one whose bits are all set: 0xFFFF
+//! did not occur in any capture, and where other decoders met it, it meant that there is no value (PROTOCOL 8). In a
+//! signed field the same bits are -1, which is a value like its neighbours; no capture shows them as anything else.
 
 use kstar_sink::units::{Clock, Scalar};
 
@@ -14,7 +15,7 @@ pub enum Form {
     U16,
     /// Two bytes, signed.
     I16,
-    /// Two bytes, signed, where 0x7FFF also means that there is no sensor.
+    /// Two bytes, signed, where 0x7FFF means that there is no sensor.
     Temperature,
     /// Four bytes, unsigned.
     U32,
@@ -44,7 +45,6 @@ impl Form {
                 .map(i64::from),
             Self::I16 => bytes(payload, offset)
                 .map(i16::from_be_bytes)
-                .filter(|raw| *raw != -1)
                 .map(i64::from),
             Self::Temperature => Self::I16
                 .read(payload, offset)
@@ -81,16 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn all_bits_set_means_no_value() {
+    fn all_bits_set_means_no_value_where_there_is_no_sign() {
         let payload = [0xff; 6];
-        for form in [
-            Form::U16,
-            Form::I16,
-            Form::Temperature,
-            Form::U32,
-            Form::DateTime,
-        ] {
+        for form in [Form::U16, Form::U32, Form::DateTime] {
             assert_eq!(form.read(&payload, 0), None, "{form:?}");
+        }
+        for form in [Form::I16, Form::Temperature] {
+            assert_eq!(form.read(&payload, 0), Some(-1), "{form:?}");
         }
         assert_eq!(Form::U8.read(&payload, 0), Some(255));
         assert_eq!(Form::Temperature.read(&[0x7f, 0xff], 0), None);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
+use kstar_collector::simulator::encode::{DeviceInfo, Request, device_info, readdressed};
 use kstar_collector::simulator::faults::{Fault, Faults};
 use serde_json::Value;
 
@@ -162,6 +163,48 @@ fn where_all_is_well_everything_is_good_and_nothing_is_left_behind() {
     let text = ended(&mut kstar(folder.path(), ["check", "--connect"])).expect_code(0);
     assert_eq!(text.stdout.len(), found.findings.len() + 1, "{text:#?}");
     assert_eq!(text.stdout.last().map(String::as_str), Some("all is well"));
+}
+
+/// What GoodWe's second generation answers to 0102, as one who asks as C0 hears it.
+const SECOND_GENERATION: &str = include_str!("../packets/second-generation-device-info.hex");
+
+/// An inverter that answers 0102 alone.
+fn only_device_info(reply: Vec<u8>) -> Peer {
+    Peer::answering(move |datagram| match Request::parse(datagram)? {
+        (Request::DeviceInfo, master) => readdressed(&reply, master),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_inverter_that_only_tells_who_it_is_is_named_with_what_can_be_done() {
+    let packet: Vec<u8> = (0..SECOND_GENERATION.trim().len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&SECOND_GENERATION[at..at + 2], 16).expect("hex"))
+        .collect();
+    let known = device_info(DeviceInfo::Text77, "KSE4000S00000001", "KSE4000");
+    let peers = [packet, Request::DeviceInfo.reply(0xB0, &known)]
+        .map(|reply| only_device_info(reply).address.to_string());
+    let folder = Folder::with_config(
+        &impatient_config(&[("second", &peers[0]), ("stuck", &peers[1])]).replacen(
+            "name = \"second\"",
+            "name = \"second\"\nap_address = 0xC0",
+            1,
+        ),
+    );
+    let found = check(&folder);
+    let modbus = "it tells its values by Modbus only";
+    found.wrong("inverter second", "replies", modbus, "TCP port 502");
+    let who = "second generation (ES, EM, BP G2), serial number 56000ESN000W0001";
+    found.said("wrong", "inverter second", "replies", who);
+    found.wrong(
+        "inverter stuck",
+        "replies",
+        "but sends no running data",
+        "ten seconds",
+    );
+    let who = "model KSE4000, serial number KSE4000S00000001";
+    found.said("wrong", "inverter stuck", "replies", who);
 }
 
 #[test]

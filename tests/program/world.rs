@@ -238,19 +238,26 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Ends with the test's process.
+    /// One that gives the same answer to everything.
     pub(crate) fn new(answer: Option<&'static [u8]>) -> Self {
+        Self::answering(move |_| answer.map(<[u8]>::to_vec))
+    }
+
+    /// Ends with the test's process.
+    pub(crate) fn answering(
+        mut answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let address = socket.local_addr().expect("an address");
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         std::thread::spawn(move || {
             let mut buffer = [0; 2048];
-            while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
                 count.fetch_add(1, Ordering::Relaxed);
-                if let Some(answer) = answer {
+                if let Some(answer) = answer(&buffer[..length]) {
                     // Whoever asked may be gone.
-                    let _ = socket.send_to(answer, from);
+                    let _ = socket.send_to(&answer, from);
                 }
             }
         });

@@ -1,5 +1,6 @@
 //! Frames built from PROTOCOL's figures, and every value that must come out of them.
 
+use kstar_collector::wire::device_info::DeviceInfo;
 use kstar_collector::wire::{ApAddress, Request, reply, running};
 use kstar_sink::catalogue::Quantity::{self, *};
 use kstar_sink::catalogue::Values;
@@ -139,17 +140,16 @@ fn the_older_form_of_81_bytes_lacks_only_the_back_up_power() {
     }
 }
 
-/// Each two- or four-byte field with all its bits set, and what that makes absent (PROTOCOL 8).
+/// Each unsigned field of two or four bytes with all its bits set, and what that makes absent (PROTOCOL 8).
 #[test]
 fn a_field_with_all_bits_set_makes_absent_what_comes_from_it_and_nothing_else() {
     #[rustfmt::skip]
-    let gone: [(usize, usize, &[Quantity]); 28] = [
+    let gone: [(usize, usize, &[Quantity]); 24] = [
         (0, 2, &[pv1_voltage, pv1_power, pv_power]),
         (2, 2, &[pv1_current, pv1_power, pv_power]),
         (5, 2, &[pv2_voltage, pv2_power, pv_power]),
         (7, 2, &[pv2_current, pv2_power, pv_power]),
         (10, 2, &[battery_voltage, battery_power, battery_charge_power, battery_discharge_power]),
-        (16, 2, &[battery_temperature]),
         (18, 2, &[battery_current, battery_power, battery_charge_power, battery_discharge_power]),
         (20, 2, &[battery_charge_limit]),
         (22, 2, &[battery_discharge_limit]),
@@ -162,16 +162,13 @@ fn a_field_with_all_bits_set_makes_absent_what_comes_from_it_and_nothing_else() 
         (40, 2, &[grid_frequency]),
         (43, 2, &[backup_voltage]),
         (45, 2, &[backup_current]),
-        (47, 2, &[load_power]),
         (49, 2, &[backup_frequency]),
-        (53, 2, &[inverter_temperature]),
         (55, 4, &[errors, error_bits]),
         (59, 4, &[energy_total]),
         (63, 4, &[operating_hours]),
         (67, 2, &[energy_today]),
         (69, 2, &[load_energy_today]),
         (71, 4, &[load_energy_total]),
-        (75, 2, &[inverter_power]),
         (89, 4, &[diagnostics]),
     ];
     for (offset, width, quantities) in gone {
@@ -184,4 +181,67 @@ fn a_field_with_all_bits_set_makes_absent_what_comes_from_it_and_nothing_else() 
         let context = format!("offset {offset}");
         Asserted::default().all_equal(&context, &decode(&bytes), &expected);
     }
+}
+
+/// The same bits in a signed field are the value below 0; it would be missed at each crossing of it.
+#[test]
+fn minus_one_is_a_value_like_its_neighbours() {
+    for (offset, quantity, texts) in [
+        (16, battery_temperature, ["0", "-0.1", "-0.2"]),
+        (47, load_power, ["0", "-1", "-2"]),
+        (53, inverter_temperature, ["0", "-0.1", "-0.2"]),
+        (75, inverter_power, ["0", "-1", "-2"]),
+        (81, backup_power, ["0", "-1", "-2"]),
+    ] {
+        for (below, text) in (0_i16..).zip(texts) {
+            let mut bytes = payload(140, LONG_FIGURES);
+            bytes[offset..offset + 2].copy_from_slice(&(-below).to_be_bytes());
+            Asserted::default().equal("", &decode(&bytes), quantity, Some(text));
+        }
+    }
+    // No sensor.
+    for (offset, quantity) in [(16, battery_temperature), (53, inverter_temperature)] {
+        let mut bytes = payload(140, LONG_FIGURES);
+        bytes[offset..offset + 2].copy_from_slice(&i16::MAX.to_be_bytes());
+        Asserted::default().equal("", &decode(&bytes), quantity, None);
+    }
+}
+
+/// The bytes of a packet in `tests/packets`.
+fn bytes(hex: &str) -> Vec<u8> {
+    let hex = hex.trim();
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
+        .collect()
+}
+
+#[test]
+fn a_state_of_charge_that_cannot_be_is_read_as_it_stands_and_left_to_the_gate() {
+    let datagram = bytes(include_str!("../packets/soc-255.hex"));
+    let payload = reply(&datagram, Request::RunningData, ApAddress::B0).expect("a whole frame");
+    let values = running::decode(payload).expect("long enough");
+    for (quantity, text) in [
+        (pv1_voltage, "167.3"),
+        (battery_soc, "255"),
+        (grid_voltage, "236"),
+        (load_power, "594"),
+    ] {
+        Asserted::default().equal("soc-255", &values, quantity, Some(text));
+    }
+}
+
+#[test]
+fn device_info_of_the_second_generation_tells_the_serial_number_and_that_it_speaks_modbus() {
+    let datagram = bytes(include_str!("../packets/second-generation-device-info.hex"));
+    let payload = reply(&datagram, Request::DeviceInfo, ApAddress::C0).expect("a whole frame");
+    let info = DeviceInfo::decode(payload).expect("long enough");
+    assert_eq!(
+        (info.serial(), info.model()),
+        (Some("56000ESN000W0001"), None)
+    );
+    assert!(
+        info.modbus_family()
+            .is_some_and(|family| family.contains("second generation"))
+    );
 }
