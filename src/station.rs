@@ -15,7 +15,7 @@ use crate::collector::Metering;
 use crate::gate::rules::Rule;
 use crate::gate::{Gate, GateCounts, GateSettings, Judgement};
 use crate::ledger::Account;
-use crate::ledger::keeper::Keeper;
+use crate::ledger::keeper::{Keeper, Remembered};
 use crate::ledger::quarantine::Refused;
 use crate::link::{Hex, Reply};
 use crate::lock::InverterLock;
@@ -268,16 +268,19 @@ impl Watch {
         });
         if refused.is_none() {
             self.meter.count(at, time, &values);
-            self.meter.counters().show(&mut values);
         }
         self.account.current.meter.clone_from(self.meter.counters());
         self.account
             .current
             .baseline
             .clone_from(self.gate.baseline());
-        let admitted = refused.is_none().then_some(values);
-        self.keeper.remember(name, &self.account, refused).await;
-        admitted
+        let believed = refused.is_none();
+        let remembered = self.keeper.remember(name, &self.account, refused).await;
+        // Not before: a total that was published and is not remembered would fall after a restart.
+        if remembered == Remembered::Yes {
+            self.meter.counters().show(&mut values);
+        }
+        believed.then_some(values)
     }
 
     /// The inverter has told its serial number. Another one than before has counters of its own.

@@ -172,6 +172,11 @@ impl LedgerFile {
         })
     }
 
+    /// The state folder that it is in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// What is remembered.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
@@ -183,15 +188,17 @@ impl LedgerFile {
         self.accounts.entry(inverter.to_owned()).or_default()
     }
 
-    /// Writes what has changed. A folder that cannot be written to is said once, and when it can be again; the
-    /// counters go on in memory meanwhile.
-    pub fn write(&mut self) {
+    /// Writes what has changed, and says whether that was possible. A folder that cannot be written to is logged once, and
+    /// when it can be again; the counters go on in memory meanwhile.
+    pub fn write(&mut self) -> bool {
         self.written += 1;
         let outcome = match self.log {
             Some(length) if length < LONGEST_LOG => self.append(length),
             _ => self.rebase(),
         };
+        let written = outcome.is_ok();
         self.report(outcome);
+        written
     }
 
     /// Makes sure that what was written outlives a power cut.
@@ -292,8 +299,9 @@ impl LedgerFile {
                     tracing::error!(
                         folder = %self.folder.display(),
                         error = trouble,
-                        "cannot write to the state folder; energies are counted on, but are lost if the program ends. \
-                         Make room, or make the folder writable"
+                        "cannot write to the state folder; readings go on without the meter's energies, which are counted on and \
+                         come back when it can be written to, but are lost if the program ends before. Make room, or make the \
+                         folder writable"
                     );
                 }
                 self.trouble = Some(trouble);
@@ -435,7 +443,7 @@ mod tests {
 
     fn count_of(ledger: &mut LedgerFile, name: &str, thousandths: u64) {
         *ledger.account_mut(name) = account(thousandths);
-        ledger.write();
+        assert!(ledger.write());
         assert_eq!(ledger.trouble(), None);
     }
 
@@ -677,10 +685,10 @@ mod tests {
             let _ = fs::remove_dir_all(&place);
             fs::write(&place, "a file in its place").expect("written");
             *ledger.account_mut("roof") = account(thousandths);
-            ledger.write();
+            assert!(!ledger.write());
             assert!(ledger.trouble.is_some());
             fs::remove_file(&place).expect("removed");
-            ledger.write();
+            assert!(ledger.write());
             assert_eq!(ledger.trouble, None);
             let again = LedgerFile::open(&place).expect("a ledger");
             assert_eq!(again.accounts()["roof"], account(thousandths));

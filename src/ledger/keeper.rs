@@ -1,24 +1,43 @@
-//! The ledger in use: whoever has something to remember hands it over and waits until it is written.
+//! The ledger in use: whoever has something to remember hands it over and is told whether it is written.
 //!
 //! A thread of its own writes, so that no inverter's polling is blocked; what several inverters hand over meanwhile is
-//! written together, so that none waits longer than for two writes.
+//! written together. A disk that hangs keeps that thread for good, so nobody waits for it longer than [`PATIENCE`], and
+//! nobody at all once it is known to hang. The newest account of each inverter is kept until it can be written.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kstar_sink::worker::{Upkeep, Worker};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
-use super::Account;
 use super::file::LedgerFile;
-use super::quarantine::Refused;
+use super::quarantine::{self, Refused};
+use super::{Account, Accounts};
 
 /// What a power cut may cost at most.
 const SYNC_EVERY: Duration = Duration::from_secs(60);
 
-/// How many hand-overs may wait: each inverter waits for its own before it has another.
+/// How long a reading waits until its energies are written. Shorter than the two seconds that polling may take to stop,
+/// so that a reading which waits then is still told.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How many hand-overs may be on their way; they are taken at once.
 const MOST_WAITING: usize = 64;
+
+/// What became of an account that was to be remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "energies that are not remembered must not be published"]
+pub enum Remembered {
+    /// It is written; or nothing is kept at all, so that nobody expects to find it again.
+    Yes,
+    /// The disk hangs or fails. It is written once it can be, unless a newer one is.
+    NotYet,
+}
 
 /// What is asked of the ledger.
 enum Entry {
@@ -27,7 +46,7 @@ enum Entry {
         inverter: Arc<str>,
         account: Box<Account>,
         refused: Option<Refused>,
-        written: oneshot::Sender<()>,
+        answer: oneshot::Sender<Remembered>,
     },
     /// To tell what is remembered.
     Recall {
@@ -47,14 +66,19 @@ pub struct Closing(Option<tokio::task::JoinHandle<()>>);
 impl Keeper {
     /// Starts to keep a ledger.
     pub fn start(ledger: LedgerFile) -> io::Result<(Self, Closing)> {
+        let desk = Desk::new(&ledger);
         let upkeep = Upkeep {
             every: SYNC_EVERY,
             run: LedgerFile::sync,
         };
         let worker = Worker::start("ledger", ledger, Some(upkeep))?;
+        Ok(Self::with(worker, desk))
+    }
+
+    fn with(worker: Worker<LedgerFile>, desk: Desk) -> (Self, Closing) {
         let (sender, entries) = mpsc::channel(MOST_WAITING);
-        let task = tokio::spawn(keep(worker, entries));
-        Ok((Self(Some(sender)), Closing(Some(task))))
+        let task = tokio::spawn(desk.keep(worker, entries));
+        (Self(Some(sender)), Closing(Some(task)))
     }
 
     /// What is remembered under a name; nothing, if there is nothing.
@@ -73,27 +97,35 @@ impl Keeper {
     }
 
     /// Remembers an inverter's account, and with it a reading that was refused, if there is one. Returns when that is
-    /// written, or cannot be.
-    pub async fn remember(&self, inverter: &Arc<str>, account: &Account, refused: Option<Refused>) {
+    /// written, or cannot be for now.
+    pub async fn remember(
+        &self,
+        inverter: &Arc<str>,
+        account: &Account,
+        refused: Option<Refused>,
+    ) -> Remembered {
         let Some(sender) = &self.0 else {
-            return;
+            return Remembered::Yes;
         };
-        let (written, done) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         let entry = Entry::Remember {
             inverter: inverter.clone(),
             account: Box::new(account.clone()),
             refused,
-            written,
+            answer,
         };
-        // Where nobody keeps any more there is nothing to wait for; why has been said.
-        if sender.send(entry).await.is_ok() {
-            let _ = done.await;
-        }
+        let handed_over = async {
+            // Where nobody keeps any more there is nothing to wait for; why has been said.
+            sender.send(entry).await.ok()?;
+            answered.await.ok()
+        };
+        let outcome = timeout(PATIENCE, handed_over).await;
+        outcome.ok().flatten().unwrap_or(Remembered::NotYet)
     }
 }
 
 impl Closing {
-    /// Waits until everything is on the disk. Every [`Keeper`] must be gone.
+    /// Waits until everything is on the disk, which takes for ever where that hangs. Every [`Keeper`] must be gone.
     pub async fn closed(self) {
         if let Some(task) = self.0
             && task.await.is_err()
@@ -103,56 +135,153 @@ impl Closing {
     }
 }
 
-async fn keep(worker: Worker<LedgerFile>, mut entries: mpsc::Receiver<Entry>) {
-    let mut batch = Vec::new();
-    while entries.recv_many(&mut batch, MOST_WAITING).await > 0 {
-        let entries = std::mem::take(&mut batch);
-        if let Err(error) = worker.call(move |ledger| settle(ledger, entries)).await {
-            // Whoever waited is told by the end of its channel.
-            tracing::error!(%error, "the energy counters cannot be kept; please report this");
-        }
-    }
-    // Only a thread that has panicked, which was said, does not sync.
-    let _ = worker.call(LedgerFile::sync).await;
+/// What stands between those who hand over and the thread that writes. It never waits for the disk alone.
+struct Desk {
+    folder: PathBuf,
+    /// The newest of every inverter, written or not.
+    accounts: Accounts,
+    /// What is written next.
+    next: Batch,
+    /// The disk is known to hang, or its thread is gone.
+    hangs: bool,
 }
 
-/// Does what was asked; what is to be remembered is written once for all.
-fn settle(ledger: &mut LedgerFile, entries: Vec<Entry>) {
-    let mut waiting = Vec::with_capacity(entries.len());
-    let mut quarantine = Vec::new();
-    for entry in entries {
+/// What is written together: at most one account and one who waits for each inverter.
+#[derive(Default)]
+struct Batch {
+    accounts: BTreeMap<Arc<str>, Account>,
+    refused: Vec<Refused>,
+    /// Those who wait. One that is dropped unanswered hears that it is not written yet.
+    waiting: BTreeMap<Arc<str>, oneshot::Sender<Remembered>>,
+}
+
+impl Desk {
+    fn new(ledger: &LedgerFile) -> Self {
+        Self {
+            folder: ledger.folder().to_owned(),
+            accounts: ledger.accounts().clone(),
+            next: Batch::default(),
+            hangs: false,
+        }
+    }
+
+    /// Takes what is handed over, and writes it, until nobody hands over any more and all is written.
+    async fn keep(mut self, worker: Worker<LedgerFile>, mut entries: mpsc::Receiver<Entry>) {
+        while let Some(entry) = entries.recv().await {
+            self.take(entry);
+            while !self.next.accounts.is_empty() {
+                // What came together is written together.
+                while let Ok(entry) = entries.try_recv() {
+                    self.take(entry);
+                }
+                self.write(&worker, &mut entries).await;
+            }
+        }
+        // Only a thread that has panicked, which was said, does not sync.
+        let _ = worker.call(LedgerFile::sync).await;
+    }
+
+    fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Remember {
                 inverter,
                 account,
                 refused,
-                written,
+                answer,
             } => {
-                *ledger.account_mut(&inverter) = *account;
-                quarantine.extend(refused);
-                waiting.push(written);
+                self.accounts
+                    .insert(inverter.to_string(), (*account).clone());
+                self.next.refused.extend(refused);
+                let excess = self.next.refused.len().saturating_sub(quarantine::MOST);
+                self.next.refused.drain(..excess);
+                self.next.accounts.insert(inverter.clone(), *account);
+                if !self.hangs {
+                    self.next.waiting.insert(inverter, answer);
+                }
             }
             Entry::Recall { inverter, answer } => {
-                let known = ledger.accounts().get(&*inverter).cloned();
+                let known = self.accounts.get(&*inverter).cloned();
                 // Whoever asked may have been stopped.
                 let _ = answer.send(known.unwrap_or_default());
             }
         }
     }
-    if !waiting.is_empty() {
-        ledger.write();
+
+    /// Has the next batch written, and takes meanwhile what is for the one after it.
+    async fn write(&mut self, worker: &Worker<LedgerFile>, entries: &mut mpsc::Receiver<Entry>) {
+        let Batch {
+            accounts,
+            refused,
+            mut waiting,
+        } = std::mem::take(&mut self.next);
+        let mut writing = pin!(worker.call(move |ledger| settle(ledger, accounts, &refused)));
+        let mut patience = pin!(sleep(PATIENCE));
+        let mut open = true;
+        let written = loop {
+            tokio::select! {
+                biased;
+                written = &mut writing => break written,
+                entry = entries.recv(), if open => match entry {
+                    Some(entry) => self.take(entry),
+                    None => open = false,
+                },
+                () = &mut patience, if !self.hangs => {
+                    self.hangs = true;
+                    waiting.clear();
+                    self.next.waiting.clear();
+                    tracing::error!(
+                        folder = %self.folder.display(),
+                        "the state folder does not answer; readings go on without the meter's energies, which are counted on \
+                         and come back when it does. Check the disk or the network drive that it is on"
+                    );
+                }
+            }
+        };
+        match written {
+            Ok(remembered) => {
+                if std::mem::take(&mut self.hangs) && remembered == Remembered::Yes {
+                    tracing::info!(folder = %self.folder.display(), "the state folder answers again");
+                }
+                for answer in waiting.into_values() {
+                    // An inverter that was stopped meanwhile does not wait any more.
+                    let _ = answer.send(remembered);
+                }
+            }
+            // Whoever waits hears it by the end of its channel.
+            Err(error) if !self.hangs => {
+                self.hangs = true;
+                tracing::error!(%error, "the energy counters cannot be kept, and readings go on without them; please report this");
+            }
+            Err(_) => {}
+        }
     }
-    if !quarantine.is_empty() {
-        ledger.quarantine(&quarantine);
+}
+
+/// Writes accounts, all at once, and the readings that were refused.
+fn settle(
+    ledger: &mut LedgerFile,
+    accounts: BTreeMap<Arc<str>, Account>,
+    refused: &[Refused],
+) -> Remembered {
+    for (inverter, account) in accounts {
+        *ledger.account_mut(&inverter) = account;
     }
-    for written in waiting {
-        // An inverter that was stopped meanwhile does not wait any more.
-        let _ = written.send(());
+    let written = ledger.write();
+    if !refused.is_empty() {
+        ledger.quarantine(refused);
+    }
+    if written {
+        Remembered::Yes
+    } else {
+        Remembered::NotYet
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kstar_sink::worker::NoAnswer;
+    use tokio::time::Instant;
+
     use super::*;
     use crate::meter::counters::Flow;
 
@@ -175,7 +304,8 @@ mod tests {
             for name in names.clone() {
                 let keeper = keeper.clone();
                 all.spawn(async move {
-                    keeper.remember(&name, &account(round), None).await;
+                    let remembered = keeper.remember(&name, &account(round), None).await;
+                    assert_eq!(remembered, Remembered::Yes);
                     name
                 });
             }
@@ -193,8 +323,124 @@ mod tests {
     #[tokio::test]
     async fn without_a_file_nothing_is_remembered_and_nobody_waits() {
         let keeper = Keeper::default();
-        keeper.remember(&"roof".into(), &account(1), None).await;
+        let remembered = keeper.remember(&"roof".into(), &account(1), None).await;
+        assert_eq!(remembered, Remembered::Yes);
         assert_eq!(keeper.recall(&"roof".into()).await, Account::default());
         Closing::default().closed().await;
+    }
+
+    fn refused(round: u64) -> Refused {
+        Refused {
+            time: round.to_string(),
+            inverter: "roof".to_owned(),
+            reason: "nonsense".to_owned(),
+            datagram: "aa55".to_owned(),
+        }
+    }
+
+    /// A keeper whose disk hangs until somebody sends.
+    async fn hanging(ledger: LedgerFile) -> (Keeper, Closing, std::sync::mpsc::Sender<()>) {
+        let (release, released) = std::sync::mpsc::channel();
+        let (begin, begun) = oneshot::channel();
+        let desk = Desk::new(&ledger);
+        let worker = Worker::start("ledger", ledger, None).expect("a thread");
+        let hang = worker.call(move |_| {
+            let _ = begin.send(());
+            // Also when a test that has failed sends nothing.
+            let _ = released.recv();
+        });
+        tokio::select! {
+            biased;
+            _ = hang => panic!("nothing has released it"),
+            begun = begun => begun.expect("it hangs"),
+        }
+        let (keeper, closing) = Keeper::with(worker, desk);
+        (keeper, closing, release)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_waited_for_once_and_what_is_newest_is_written_when_it_answers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || LedgerFile::open(folder.path()).expect("a ledger");
+        let (keeper, closing, release) = hanging(open()).await;
+        let names: Vec<Arc<str>> = vec!["roof".into(), "garage".into()];
+        // One is handed over as the other waits already: none waits longer than its patience.
+        let mut all = tokio::task::JoinSet::new();
+        for (delay, name) in [(0, &names[0]), (900, &names[1])] {
+            let (keeper, name) = (keeper.clone(), name.clone());
+            all.spawn(async move {
+                sleep(Duration::from_millis(delay)).await;
+                let began = Instant::now();
+                let remembered = keeper.remember(&name, &account(1), None).await;
+                assert_eq!(remembered, Remembered::NotYet);
+                assert!(began.elapsed() <= PATIENCE + Duration::from_millis(1));
+            });
+        }
+        all.join_all().await;
+        // It is known to hang: nobody waits any more, however much is handed over.
+        let began = Instant::now();
+        for round in 2..2000 {
+            for name in &names {
+                let refused = refused(round);
+                let remembered = keeper.remember(name, &account(round), Some(refused)).await;
+                assert_eq!(remembered, Remembered::NotYet);
+                assert_eq!(keeper.recall(name).await, account(round));
+            }
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(open().accounts().is_empty());
+
+        tokio::time::resume();
+        release.send(()).expect("the thread waits");
+        let mut round = 2000;
+        while keeper.remember(&names[0], &account(round), None).await == Remembered::NotYet {
+            round += 1;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(open().accounts()["roof"], account(round));
+        // What was handed over last while it hung needs nobody to hand it over again.
+        assert_eq!(open().accounts()["garage"], account(1999));
+        drop(keeper);
+        closing.closed().await;
+        let refused = quarantine::read(folder.path()).expect("a list");
+        let times: Vec<&str> = refused.iter().map(|refused| &*refused.time).collect();
+        assert_eq!(refused.len(), quarantine::MOST);
+        assert_eq!((times[0], times[99]), ("1950", "1999"));
+    }
+
+    #[tokio::test]
+    async fn energies_that_cannot_be_written_are_not_remembered_until_they_can() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("state");
+        let ledger = LedgerFile::open(&place).expect("a ledger");
+        let (keeper, _closing) = Keeper::start(ledger).expect("a thread");
+        std::fs::write(&place, "a file in its place").expect("written");
+        let roof: Arc<str> = "roof".into();
+        let remembered = keeper.remember(&roof, &account(1), None).await;
+        assert_eq!(remembered, Remembered::NotYet);
+        std::fs::remove_file(&place).expect("removed");
+        let remembered = keeper.remember(&roof, &account(2), None).await;
+        assert_eq!(remembered, Remembered::Yes);
+        let again = LedgerFile::open(&place).expect("a ledger");
+        assert_eq!(again.accounts()["roof"], account(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_has_panicked_holds_up_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = LedgerFile::open(folder.path()).expect("a ledger");
+        let desk = Desk::new(&ledger);
+        let worker = Worker::start("ledger", ledger, None).expect("a thread");
+        let gone = worker.call(|_| panic!("on purpose")).await;
+        assert_eq!(gone, Err::<(), _>(NoAnswer::Gone));
+        let (keeper, closing) = Keeper::with(worker, desk);
+        let roof: Arc<str> = "roof".into();
+        for round in 1..10 {
+            let remembered = keeper.remember(&roof, &account(round), None).await;
+            assert_eq!(remembered, Remembered::NotYet);
+            assert_eq!(keeper.recall(&roof).await, account(round));
+        }
+        drop(keeper);
+        closing.closed().await;
     }
 }
