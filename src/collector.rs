@@ -581,9 +581,9 @@ impl Collector {
     /// Stops everything: polling first, then the sinks, which deliver what they have within `grace`. Says whether
     /// all of them did.
     pub async fn stop(mut self, grace: Duration) -> bool {
+        let deadline = Instant::now() + grace;
         let names: Vec<Arc<str>> = self.inverters.keys().cloned().collect();
         self.stop_polling(&names).await;
-        let deadline = Instant::now() + grace;
         let Self {
             events,
             sinks,

@@ -9,6 +9,8 @@ use clap::Args;
 use kstar_sink::reading::Event;
 use kstar_sink::setting::Secret;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 #[cfg(feature = "watch")]
 use super::watch;
@@ -41,6 +43,9 @@ const DEMO_SPEED: f64 = 600.0;
 
 /// Who wants few words still wants to see that it works: a line every eight minutes at the usual interval.
 const SUMMARY_EVERY: u64 = 100;
+
+/// How long the state folder may take to be locked and read; a network drive that is gone never answers.
+const OPENING: Duration = Duration::from_secs(30);
 
 /// What a broker on the command line is for.
 const MQTT_HELP: &str = "Publish to this MQTT broker, in place of the configuration's [env: KSTAR_MQTT, and for its user KSTAR_MQTT_USERNAME and KSTAR_MQTT_PASSWORD]";
@@ -395,32 +400,70 @@ fn demo_config(inverter: &simulator::Running) -> Config {
     config
 }
 
-/// Takes the lock of the state folder, on a thread that may block.
+/// Takes the lock of the state folder.
 async fn lock(state_dir: PathBuf) -> Result<Option<StateLock>, Failure> {
-    match tokio::task::spawn_blocking(move || StateLock::take(&state_dir)).await {
-        Ok(lock) => lock.map_err(|held| Failure::Usage(held.to_string())),
-        Err(error) => Err(Failure::Runtime(format!(
-            "locking the state folder has failed: {error}"
+    let lock = in_state_folder(&state_dir.clone(), move || StateLock::take(&state_dir)).await?;
+    lock.map_err(|held| Failure::Usage(held.to_string()))
+}
+
+/// Opens the energy counters of the state folder, and starts to keep them.
+async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
+    let opened = in_state_folder(&state_dir.clone(), move || LedgerFile::open(&state_dir)).await?;
+    let ledger = opened.map_err(|error| failed(&error))?;
+    Keeper::start(ledger).map_err(|error| failed(&error))
+}
+
+/// Does something in the state folder on a thread that may block, and does not wait indefinitely.
+async fn in_state_folder<T: Send + 'static>(
+    state_dir: &Path,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    match timeout(OPENING, spawn_blocking(task)).await {
+        Ok(done) => done.map_err(|error| {
+            Failure::Runtime(format!(
+                "opening the state folder has failed: {error}; please report this"
+            ))
+        }),
+        Err(_) => Err(Failure::Runtime(format!(
+            "the state folder {} has not answered for {} s; check the disk or the network drive that it is on",
+            state_dir.display(),
+            OPENING.as_secs()
         ))),
     }
 }
 
-/// Opens the energy counters of the state folder, on a thread that may block, and starts to keep them.
-async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
-    let opened = tokio::task::spawn_blocking(move || LedgerFile::open(&state_dir)).await;
-    let ledger = opened
-        .map_err(|error| failed(&error))?
-        .map_err(|error| failed(&error))?;
-    Keeper::start(ledger).map_err(|error| failed(&error))
-}
-
 /// Opens every sink on a thread that may block.
 async fn open_sinks(setup: Arc<Setup>) -> Result<Vec<SinkPlan>, Failure> {
-    match tokio::task::spawn_blocking(move || supervisor::open_sinks(&setup)).await {
+    match spawn_blocking(move || supervisor::open_sinks(&setup)).await {
         Ok(opened) => opened.map_err(Failure::Usage),
         Err(error) => Err(Failure::Runtime(format!(
             "opening the sinks has failed: {error}"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_folder_that_does_not_answer_ends_the_start() {
+        let (answer, answered) = std::sync::mpsc::channel::<()>();
+        let opening = in_state_folder(Path::new("/gone"), move || answered.recv());
+        let mut opening = std::pin::pin!(opening);
+        tokio::select! {
+            biased;
+            _ = &mut opening => panic!("nothing answers"),
+            () = std::future::ready(()) => {}
+        }
+        advance(OPENING).await;
+        let Err(Failure::Runtime(said)) = opening.await else {
+            panic!("nothing answers");
+        };
+        assert!(said.contains("/gone has not answered for 30 s"), "{said}");
+        drop(answer);
     }
 }

@@ -70,7 +70,11 @@ pub enum LedgerError {
         version: u32,
     },
     /// It cannot be read.
-    #[error("cannot read the counters in {}: {error}; make it readable, or set another `state_dir`", path.display())]
+    #[error(
+        "cannot read the counters in {}: {error}; make it readable, move it away to begin new counters, or set another \
+         `state_dir`",
+        path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -344,9 +348,16 @@ fn sum(version: u32, content: &RawValue) -> String {
     format!("{:08x}", sum.finalize())
 }
 
-/// The bytes of a file, if it is there.
+/// The bytes of a file, if it is there. Anything but a file, a named pipe for one, might keep whoever reads it for ever.
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
-    match fs::read(path) {
+    let read = fs::metadata(path).and_then(|metadata| {
+        if metadata.is_file() {
+            fs::read(path)
+        } else {
+            Err(io::Error::other("it is not a regular file"))
+        }
+    });
+    match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LedgerError::Unreadable {

@@ -12,8 +12,10 @@ use kstar_collector::simulator::quirks::{Quirk, Quirks};
 use kstar_collector::simulator::replay::Replay;
 use serde_json::Value;
 
-use crate::process::{PATIENCE, Process, ended, kstar, wait_until};
-use crate::world::{Folder, Roof, Row, SmallDisk, kstar_without_privileges, readings};
+use crate::process::{PATIENCE, Process, ended, kstar, service, wait_until};
+use crate::world::{
+    BOTH_SINKS, Folder, HangingFile, Roof, Row, SmallDisk, kstar_without_privileges, readings, rows,
+};
 
 const TOTALS: [&str; 5] = [
     "pv_energy_total",
@@ -233,6 +235,102 @@ fn readings_go_on_in_a_folder_that_cannot_be_written_to() {
     for reading in readings(&run.stdout) {
         assert!(reading.contains_key("pv_power"), "{reading:?}");
         assert!(metered(&reading).is_empty(), "{reading:?}");
+    }
+}
+
+#[test]
+fn a_state_disk_that_hangs_costs_the_totals_until_it_answers_and_nothing_else() {
+    let mut roof = Roof::new(2);
+    let folder = Folder::with_config(&roof.config(BOTH_SINKS));
+    let run = Process::start(&mut service(folder.path(), ["run"]));
+    run.wait_for_printed(10);
+    let mut disk = HangingFile::new(folder.join("state/meter.log"));
+    run.wait_for_log("the state folder does not answer");
+    let before = run.printed().len();
+    run.wait_for_printed(before + 40);
+    // What starts now goes on from what was counted, and waits for nothing.
+    roof.add(simulator::Config::new(3));
+    folder.write("kstar.toml", &roof.config(BOTH_SINKS));
+    let reloaded = run.reload();
+    assert!(
+        reloaded.contains("started=\"inverter roof3\""),
+        "{reloaded}"
+    );
+    run.wait_for_line("reading of roof3", |line| line.contains("roof3"));
+    let hung = run.printed().len();
+    run.wait_for_printed(hung + 40);
+    disk.answer();
+    run.wait_for_log("the state folder answers again");
+    let after = run.printed().len();
+    run.wait_for_printed(after + 40);
+    let run = run.stop().expect_code(0);
+
+    assert_eq!(run.logged("does not answer"), 1, "{run:#?}");
+    assert_eq!(run.logged("answers again"), 1, "{run:#?}");
+    let printed = readings(&run.stdout);
+    for name in ["roof1", "roof2", "roof3"] {
+        let of_it = printed.iter().filter(|reading| reading["inverter"] == name);
+        let with_totals: Vec<bool> = of_it
+            .clone()
+            .map(|reading| !metered(reading).is_empty())
+            .collect();
+        let mut turns = with_totals.clone();
+        turns.dedup();
+        let expected: &[bool] = if name == "roof3" {
+            &[false, true]
+        } else {
+            &[true, false, true]
+        };
+        assert_eq!(turns, expected, "{name}: {with_totals:?}");
+        let kept = kept(&folder, name);
+        for total in TOTALS {
+            let published: Vec<f64> = of_it
+                .clone()
+                .filter_map(|reading| reading.get(total)?.as_f64())
+                .collect();
+            assert!(published.is_sorted(), "{total} of {name}: {published:?}");
+            assert!(
+                published.last() <= Some(&number(&kept, total)),
+                "{total} of {name}"
+            );
+        }
+    }
+    assert_eq!(rows(&folder.history()).len(), printed.len());
+}
+
+#[test]
+fn a_state_disk_that_hangs_does_not_hold_up_the_end() {
+    let roof = Roof::new(1);
+    let sinks = BOTH_SINKS.replace(
+        "[sinks.sqlite]",
+        "delivery.timeout = \"500ms\"\n[sinks.sqlite]",
+    );
+    let config = roof.config(&sinks).replace("\"8s\"", "\"2s\"");
+    let folder = Folder::with_config(&config);
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    run.wait_for_printed(10);
+    let _disk = HangingFile::new(folder.join("state/meter.log"));
+    run.wait_for_log("the state folder does not answer");
+    let run = run.stop().expect_code(1);
+    assert_eq!(run.logged("could not be synced"), 1, "{run:#?}");
+    assert_eq!(run.logged("is cut off"), 0, "{run:#?}");
+    for sink in ["stdout", "sqlite"] {
+        assert_eq!(run.counts(sink).of("delivered"), run.stdout.len());
+    }
+}
+
+#[test]
+fn what_is_no_file_among_the_counters_is_named_and_does_not_hold_up_the_start() {
+    let roof = Roof::new(1);
+    for name in ["meter.json", "meter.fallback.json", "meter.log"] {
+        let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
+        std::fs::create_dir(folder.join("state")).expect("a folder");
+        let _pipe = HangingFile::new(folder.join("state").join(name));
+        for args in [&["run"][..], &["meter"]] {
+            let refused = ended(&mut kstar(folder.path(), args)).expect_code(1);
+            let said = format!("state/{name}: it is not a regular file");
+            assert!(refused.err().contains(&said), "{refused:#?}");
+        }
     }
 }
 

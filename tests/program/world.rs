@@ -295,6 +295,43 @@ pub(crate) fn kstar_without_privileges(folder: &Folder, args: &[&str]) -> Comman
     }
 }
 
+/// A disk that does not answer: a named pipe in the place of a file, which keeps whoever opens it to write.
+pub(crate) struct HangingFile {
+    place: PathBuf,
+    aside: PathBuf,
+    /// Once it answers: what was waiting would fail if this were closed.
+    reader: Option<std::fs::File>,
+}
+
+impl HangingFile {
+    /// From now on this file hangs.
+    pub(crate) fn new(place: PathBuf) -> Self {
+        let (pipe, aside) = (place.with_extension("pipe"), place.with_extension("aside"));
+        let made = Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("a shell tool `mkfifo`").success());
+        if place.exists() {
+            std::fs::hard_link(&place, &aside).expect("a link");
+        }
+        // In one step: the program must not find nothing there.
+        std::fs::rename(pipe, &place).expect("renamed");
+        Self {
+            place,
+            aside,
+            reader: None,
+        }
+    }
+
+    /// The file is back as it was, and what hangs goes on.
+    pub(crate) fn answer(&mut self) {
+        let pipe = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&self.place);
+        self.reader = Some(pipe.expect("a pipe"));
+        std::fs::rename(&self.aside, &self.place).expect("renamed");
+    }
+}
+
 /// A small disk, mounted in a folder for as long as this lives.
 pub(crate) struct SmallDisk<'a>(&'a Path);
 
