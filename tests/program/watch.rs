@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -129,7 +129,7 @@ impl Terminal {
                 return screen;
             }
             assert!(Instant::now() < deadline, "no {what} in\n{screen}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -557,6 +557,42 @@ fn a_terminal_that_goes_away_ends_the_run_in_order() {
                 line.ends_with("1 kstar/collector/page/status offline")
             });
     }
+}
+
+#[test]
+fn a_terminal_that_says_more_than_once_that_it_goes_away_does_not_cut_off_the_end() {
+    let roof = Roof::new(1);
+    let sinks = "[sinks.sqlite]\npath = \"history.db\"\ndelivery.timeout = \"500ms\"\n";
+    let folder = Folder::with_config(&roof.config(sinks));
+    let line = Line::open(&folder, "exec \"$0\" run 2> log");
+    line.wait_for("collecting");
+    line.wait_for("sqlite");
+    let log = || std::fs::read_to_string(folder.join("log")).expect("a log");
+    // What waits cannot be delivered, so that the program takes its time to end.
+    let other = folder.history();
+    other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    wait_until("an outage", || {
+        log().contains("is locked by another program")
+    });
+    let pid = line.child.id().to_string();
+    let hang_up = || {
+        Command::new("kill")
+            .args(["-HUP", &pid])
+            .status()
+            .expect("a shell tool `kill`")
+    };
+    assert!(hang_up().success());
+    wait_until("the order to stop", || {
+        log().contains("a second signal stops at once")
+    });
+    for _ in 0..10 {
+        assert!(hang_up().success());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    other.execute_batch("COMMIT").expect("unlocked");
+    let mut child = line.hang_up();
+    wait_until("the end", || child.try_wait().expect("a child").is_some());
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
 }
 
 #[test]
