@@ -12,6 +12,7 @@ use kstar_sink::reading::{Inverter, InverterStatus, Reachability, Reading};
 use tokio::time::Instant;
 
 use crate::gate::GateCounts;
+use crate::ledger::keeper::Outage;
 use crate::poll::{PollCounts, Target, longest_pause};
 
 /// The inverters and sinks that run.
@@ -19,6 +20,7 @@ use crate::poll::{PollCounts, Target, longest_pause};
 pub struct Board {
     inverters: Mutex<BTreeMap<Arc<str>, Arc<InverterEntry>>>,
     sinks: Mutex<BTreeMap<&'static str, Arc<Health>>>,
+    outage: Outage,
 }
 
 /// One inverter that is polled.
@@ -53,6 +55,19 @@ pub struct Present {
 }
 
 impl Board {
+    /// A board with nothing on it but since when energies cannot be remembered.
+    pub fn new(outage: Outage) -> Self {
+        Self {
+            outage,
+            ..Self::default()
+        }
+    }
+
+    /// Since when energies cannot be remembered, if they cannot.
+    pub fn unremembered_since(&self) -> Option<Instant> {
+        self.outage.since()
+    }
+
     /// Puts up an inverter, in place of one of that name.
     pub fn put_inverter(&self, entry: Arc<InverterEntry>) {
         lock(&self.inverters).insert(entry.name.clone(), entry);

@@ -186,11 +186,12 @@ impl Collector {
     pub fn new(clock: WallClock, metering: Metering) -> Self {
         // Each sink ends once, and endings are looked at all the time.
         let (report_ending, endings) = mpsc::channel(16);
+        let board = Board::new(metering.keeper.outage());
         Self {
             events: broadcast::Sender::new(CHANNEL),
             clock,
             metering,
-            board: Arc::default(),
+            board: Arc::new(board),
             inverters: BTreeMap::new(),
             sinks: BTreeMap::new(),
             endings,

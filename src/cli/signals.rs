@@ -16,6 +16,9 @@ use crate::supervisor::Reloads;
 /// Wrappers like `timeout` pass on a signal that the process has got already; within this time it is the same one.
 const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
+/// The number of SIGHUP.
+const HANG_UP: i32 = 1;
+
 /// What SIGHUP means to this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HangUp {
@@ -64,8 +67,8 @@ fn is_ignored() -> bool {
     false
 }
 
-/// Ready when the program is asked to end. A further signal after that ends the process with 128 and its number. Where
-/// SIGHUP reloads it is an order to `reloads`.
+/// Ready when the program is asked to end. A further signal after that ends the process with 128 and its number, but for
+/// SIGHUP. Where SIGHUP reloads it is an order to `reloads`.
 ///
 /// Signals are listened to once this is waited for: commands that never wait for it end at once, as without us.
 pub async fn first_signal(hang_up: HangUp, reloads: Reloads) {
@@ -80,8 +83,11 @@ pub async fn first_signal(hang_up: HangUp, reloads: Reloads) {
     tokio::spawn(async move {
         tokio::time::sleep(SAME_SIGNAL).await;
         while signals.try_recv().is_ok() {}
-        if let Some(number) = signals.recv().await {
-            std::process::exit(128 + number);
+        while let Some(number) = signals.recv().await {
+            // Nobody insists with SIGHUP: a terminal that goes away may send it more than once, and late.
+            if number != HANG_UP {
+                std::process::exit(128 + number);
+            }
         }
     });
 }

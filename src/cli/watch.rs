@@ -15,6 +15,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::remote::{RemoteArgs, failed};
+use super::signals::HangUp;
 use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment, run};
 use crate::board::Board;
 use crate::client::Client;
@@ -31,7 +32,7 @@ use crate::watch::board;
 use crate::watch::log;
 use crate::watch::look::Look;
 use crate::watch::remote::{self, Remote};
-use crate::watch::screen::{NoScreen, Screen, Shared, look};
+use crate::watch::screen::{Left, NoScreen, Screen, Shared, look};
 
 /// What `kstar watch` can be told.
 #[derive(Args, Clone, Debug)]
@@ -123,6 +124,7 @@ async fn poll_and_show(
     let plan = Plan {
         look,
         zone,
+        ends_with_terminal: true,
         history,
     };
     let page = plan.show(shared, &collector)?;
@@ -214,6 +216,8 @@ fn history_file(_config: &Config) -> Option<PathBuf> {
 pub(super) struct Plan {
     look: Look,
     zone: TimeZone,
+    /// Whether the program ends when the terminal is gone, as it does with SIGHUP from one.
+    ends_with_terminal: bool,
     #[cfg_attr(
         not(feature = "history"),
         expect(dead_code, reason = "a build that asks no history")
@@ -232,6 +236,8 @@ impl Plan {
         Some(Self {
             look,
             zone,
+            // Not later: of a terminal that is gone nobody can tell whether it was ours.
+            ends_with_terminal: HangUp::of_this_process() == HangUp::Stops,
             history: history_file(config),
         })
     }
@@ -276,6 +282,7 @@ pub(super) async fn beside(
     let Some(plan) = plan else {
         return shutdown.await;
     };
+    let ends_with_terminal = plan.ends_with_terminal;
     let shared = Shared::new("collecting".to_owned());
     let mut shutdown = std::pin::pin!(shutdown);
     let outcome = match plan.show_board(shared, board, events) {
@@ -284,7 +291,11 @@ pub(super) async fn beside(
     };
     match outcome {
         Ok(Ended::Shutdown) => {}
-        Ok(Ended::Quit) => {
+        Ok(Ended::Left(Left::TerminalGone)) if !ends_with_terminal => {
+            tracing::warn!("the terminal is gone; collecting goes on without the page");
+            shutdown.await;
+        }
+        Ok(Ended::Left(_)) => {
             if interrupt_ourselves() {
                 shutdown.await;
             }
@@ -318,18 +329,23 @@ struct Shown {
 /// Why the page is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    /// Somebody has quit.
-    Quit,
+    /// Nobody looks at it any more.
+    Left(Left),
     /// The program is to end.
     Shutdown,
 }
 
 impl Shown {
-    /// Shows it until somebody quits or `shutdown` is ready.
+    /// Shows it until nobody looks at it any more or `shutdown` is ready.
     async fn until(mut self, shutdown: impl Future<Output = ()>) -> io::Result<Ended> {
         tokio::select! {
-            quit = self.screen.quit() => quit.map(|()| Ended::Quit),
-            () = shutdown => self.screen.close().await.map(|()| Ended::Shutdown),
+            // Where the terminal goes away both may be ready, and what is ready must be waited for only once.
+            biased;
+            () = shutdown => {
+                self.screen.close().await;
+                Ok(Ended::Shutdown)
+            }
+            left = self.screen.left() => left.map(Ended::Left),
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::board::{Board, InverterEntry};
 /// An inverter without a reading for so long: longer than the gaps that pass by themselves.
 pub const SILENT_TOO_LONG: Duration = Duration::from_secs(15 * 60);
 
-/// A sink that has not delivered for so long: longer than a far side takes to be started anew.
+/// A sink that has not delivered for so long, or a state folder that could not be written to: longer than a server takes to
+/// be started anew.
 pub const DOWN_TOO_LONG: Duration = Duration::from_secs(5 * 60);
 
 /// Polling that has not come on for so long, beyond two intervals. A silent inverter is still asked once a minute, so
@@ -118,6 +119,16 @@ impl Watcher {
         let inverters = self.board.inverters();
         if inverters.is_empty() && self.began.elapsed() > SILENT_TOO_LONG {
             reason("collector".to_owned(), "no inverter is polled".to_owned());
+        }
+        let unremembered = self.board.unremembered_since().map(|since| since.elapsed());
+        if let Some(unremembered) = unremembered
+            && unremembered > DOWN_TOO_LONG
+        {
+            let said = format!(
+                "the state folder could not be written to for {}, and readings go on without the meter's energies; see the log",
+                minutes(unremembered)
+            );
+            reason("collector".to_owned(), said);
         }
         let seen = self.seen();
         for entry in &inverters {
@@ -225,7 +236,9 @@ mod tests {
     use super::*;
     use crate::clock::WallClock;
     use crate::collector::{Collector, Metering, SinkPlan};
-    use crate::ledger::keeper::{Closing, Keeper};
+    use crate::ledger::Account;
+    use crate::ledger::file::LedgerFile;
+    use crate::ledger::keeper::{Closing, Keeper, Remembered};
     use crate::meter::{MAX_GAP, MeterSettings};
     use crate::poll::Target;
     use crate::station::untold::Untold;
@@ -400,5 +413,34 @@ mod tests {
             said.starts_with("sink moody: it has panicked; start"),
             "{said}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_folder_that_cannot_be_written_to_is_told_after_some_minutes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("state");
+        let ledger = LedgerFile::open(&place).expect("a ledger");
+        let (keeper, _closing) = Keeper::start(ledger).expect("a thread");
+        let board = Board::new(keeper.outage());
+        let watcher = Watcher::new(Arc::new(board));
+        std::fs::write(&place, "a file in its place").expect("written");
+        let remember = || async {
+            let (roof, account) = ("roof".into(), Account::default());
+            keeper.remember(&roof, &account, None).await
+        };
+        assert_eq!(remember().await, Remembered::NotYet);
+        assert_eq!(reason(&watcher), None);
+        advance(MINUTE * 6).await;
+        assert_eq!(remember().await, Remembered::NotYet);
+        let said = reason(&watcher).expect("a reason");
+        assert!(
+            said.starts_with("collector: the state folder could not be written to for 6 minutes"),
+            "{said}"
+        );
+        // A thread that writes takes its time, in which no other is to pass.
+        tokio::time::resume();
+        std::fs::remove_file(&place).expect("removed");
+        while remember().await == Remembered::NotYet {}
+        assert_eq!(reason(&watcher), None);
     }
 }

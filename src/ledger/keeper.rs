@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kstar_sink::worker::{Upkeep, Worker};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::file::LedgerFile;
 use super::quarantine::{self, Refused};
@@ -55,9 +55,36 @@ enum Entry {
     },
 }
 
+/// Since when energies cannot be remembered, for whoever watches the collector run.
+#[derive(Clone, Debug, Default)]
+pub struct Outage(Arc<Mutex<Option<Instant>>>);
+
+impl Outage {
+    /// Since when; nothing while they can be.
+    pub fn since(&self) -> Option<Instant> {
+        *self.lock()
+    }
+
+    fn note(&self, outcome: Remembered) {
+        let mut since = self.lock();
+        *since = match outcome {
+            Remembered::Yes => None,
+            Remembered::NotYet => Some(since.unwrap_or_else(Instant::now)),
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A handle to the ledger. Without a file it remembers nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Keeper(Option<mpsc::Sender<Entry>>);
+pub struct Keeper {
+    entries: Option<mpsc::Sender<Entry>>,
+    outage: Outage,
+}
 
 /// The end of the ledger's work.
 #[derive(Debug, Default)]
@@ -77,13 +104,23 @@ impl Keeper {
 
     fn with(worker: Worker<LedgerFile>, desk: Desk) -> (Self, Closing) {
         let (sender, entries) = mpsc::channel(MOST_WAITING);
+        let outage = desk.outage.clone();
         let task = tokio::spawn(desk.keep(worker, entries));
-        (Self(Some(sender)), Closing(Some(task)))
+        let keeper = Self {
+            entries: Some(sender),
+            outage,
+        };
+        (keeper, Closing(Some(task)))
+    }
+
+    /// Since when what is handed over cannot be remembered, now and later.
+    pub fn outage(&self) -> Outage {
+        self.outage.clone()
     }
 
     /// What is remembered under a name; nothing, if there is nothing.
     pub async fn recall(&self, inverter: &Arc<str>) -> Account {
-        let Some(sender) = &self.0 else {
+        let Some(sender) = &self.entries else {
             return Account::default();
         };
         let (answer, told) = oneshot::channel();
@@ -104,7 +141,7 @@ impl Keeper {
         account: &Account,
         refused: Option<Refused>,
     ) -> Remembered {
-        let Some(sender) = &self.0 else {
+        let Some(sender) = &self.entries else {
             return Remembered::Yes;
         };
         let (answer, answered) = oneshot::channel();
@@ -144,6 +181,7 @@ struct Desk {
     next: Batch,
     /// The disk is known to hang, or its thread is gone.
     hangs: bool,
+    outage: Outage,
 }
 
 /// What is written together: at most one account and one who waits for each inverter.
@@ -162,6 +200,7 @@ impl Desk {
             accounts: ledger.accounts().clone(),
             next: Batch::default(),
             hangs: false,
+            outage: Outage::default(),
         }
     }
 
@@ -227,6 +266,7 @@ impl Desk {
                 },
                 () = &mut patience, if !self.hangs => {
                     self.hangs = true;
+                    self.outage.note(Remembered::NotYet);
                     waiting.clear();
                     self.next.waiting.clear();
                     tracing::error!(
@@ -237,6 +277,7 @@ impl Desk {
                 }
             }
         };
+        self.outage.note(written.unwrap_or(Remembered::NotYet));
         match written {
             Ok(remembered) => {
                 if std::mem::take(&mut self.hangs) && remembered == Remembered::Yes {
@@ -281,7 +322,6 @@ fn settle(
 mod tests {
     use kstar_sink::counted::AccountId;
     use kstar_sink::worker::NoAnswer;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::meter::counters::Flow;

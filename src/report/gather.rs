@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use kstar_sink::catalogue::Quantity;
+use kstar_sink::catalogue::{Quantity, Value};
 use kstar_sink::reading::UnixMillis;
 
 use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject, TimeUnknown};
@@ -23,6 +23,9 @@ use crate::tariff::{Step, Tariff};
 
 const HOUR: i64 = 3_600_000;
 const SECONDS_PER_HOUR: f64 = 3600.0;
+
+/// The least by which two powers differ, in W.
+const RESOLUTION: f64 = 0.01;
 
 /// What a bucket is asked for. [`figures`] takes them in this order.
 const QUANTITIES: [Quantity; 13] = [
@@ -133,12 +136,8 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
                 ControlFlow::Continue(())
             },
         )?;
-        if let Some((watts, span)) = highest {
-            peaks.push(Peak {
-                watts,
-                inverter: Arc::from(inverter.name.as_str()),
-                time: time_of_peak(history, &inverter.name, span)?,
-            });
+        if let Some((_, span)) = highest {
+            peaks.extend(peak(history, &inverter.name, span)?);
         }
     }
     if !has_samples {
@@ -223,13 +222,14 @@ fn hours(span: Range<UnixMillis>, zone: &TimeZone) -> Vec<Range<UnixMillis>> {
     hours
 }
 
-/// In which five minutes of a longer bucket its highest power was.
-fn time_of_peak(
+/// When in a longer bucket the highest power was: at the time of its reading, or in which five minutes where the
+/// readings of that time are not kept any more.
+fn peak(
     history: &History,
     inverter: &str,
     span: Range<UnixMillis>,
-) -> Result<UnixMillis, HistoryError> {
-    let mut highest = (f64::NEG_INFINITY, span.start);
+) -> Result<Option<Peak>, HistoryError> {
+    let mut highest: Option<(f64, Range<UnixMillis>)> = None;
     let level = Level::FiveMinutes;
     history.buckets(
         inverter,
@@ -238,14 +238,33 @@ fn time_of_peak(
         &[Quantity::pv_power],
         &mut |bucket| {
             if let [Some(Aggregate::Measured { max, .. })] = bucket.values[..]
-                && max > highest.0
+                && highest.as_ref().is_none_or(|(watts, _)| max > *watts)
             {
-                highest = (max, bucket.begin);
+                highest = Some((max, bucket.begin..bucket.end));
             }
             ControlFlow::Continue(())
         },
     )?;
-    Ok(highest.1)
+    let Some((watts, five_minutes)) = highest else {
+        return Ok(None);
+    };
+    let mut own = None;
+    history.readings(inverter, five_minutes.clone(), &mut |reading| match reading
+        .values
+        .get(Quantity::pv_power)
+    {
+        Some(Value::Number(power)) if power.to_f64() > watts - RESOLUTION / 2.0 => {
+            own = Some(reading.time);
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    })?;
+    Ok(Some(Peak {
+        watts,
+        inverter: Arc::from(inverter),
+        time: own.unwrap_or(five_minutes.start),
+        until: own.is_none().then_some(five_minutes.end),
+    }))
 }
 
 impl TimeUnknown {

@@ -208,8 +208,10 @@ pub struct Peak {
     pub watts: f64,
     /// The inverter.
     pub inverter: Arc<str>,
-    /// The begin of the five minutes in which it was.
+    /// The time of its reading; where that is not kept any more, the begin of the five minutes in which it was.
     pub time: UnixMillis,
+    /// The end of those five minutes.
+    pub until: Option<UnixMillis>,
 }
 
 /// What a stretch of time comes to.

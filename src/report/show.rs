@@ -130,11 +130,18 @@ fn remarks(report: &Report) -> Vec<String> {
     let mut remarks = Vec::new();
     for peak in &report.peaks {
         let time = timestamp(peak.time).to_zoned(report.zone.clone());
+        let time = time.strftime("%Y-%m-%d %H:%M");
+        let when = match peak.until {
+            None => format!("at {time}"),
+            Some(until) => {
+                let until = timestamp(until).to_zoned(report.zone.clone());
+                format!("between {time} and {}", until.strftime("%H:%M"))
+            }
+        };
         remarks.push(format!(
-            "Peak      {} kW of {} at {}",
+            "Peak      {} kW of {} {when}",
             number(peak.watts / 1000.0, 2),
             peak.inverter,
-            time.strftime("%Y-%m-%d %H:%M")
         ));
     }
     for unknown in &report.unknown {
@@ -248,6 +255,8 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
         inverter: &'a str,
         power: Plain,
         time: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<String>,
     }
     let whole = Whole {
         schema: 1,
@@ -265,6 +274,7 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
                 inverter: &peak.inverter,
                 power: rounded(peak.watts, 2),
                 time: peak.time.to_string(),
+                until: peak.until.map(|until| until.to_string()),
             })
             .collect(),
         time_unknown: report
@@ -366,6 +376,7 @@ mod tests {
 
     use jiff::civil::date;
     use jiff::tz::TimeZone;
+    use kstar_sink::reading::UnixMillis;
 
     use super::*;
     use crate::report::{Energy, Figures, Flows, Money, Origin, Peak};
@@ -432,11 +443,20 @@ mod tests {
             },
             parts,
             unknown: Vec::new(),
-            peaks: vec![Peak {
-                watts: 3947.49,
-                inverter: Arc::from("roof"),
-                time: kstar_sink::reading::UnixMillis(1_793_450_000_000),
-            }],
+            peaks: vec![
+                Peak {
+                    watts: 3947.49,
+                    inverter: Arc::from("roof"),
+                    time: UnixMillis(1_793_450_000_000),
+                    until: None,
+                },
+                Peak {
+                    watts: 3000.0,
+                    inverter: Arc::from("garage"),
+                    time: UnixMillis(1_793_449_800_000),
+                    until: Some(UnixMillis(1_793_450_100_000)),
+                },
+            ],
             zone,
         }
     }
@@ -467,6 +487,7 @@ Tue  3 20.00 12.00   2.00   8.00   5.00  4.00    60      83  3.95   100
 Sum    40.00 24.00   4.00  16.00  10.00  8.00    60      83  3.95    66
 
 Peak      3.95 kW of roof at 2026-10-31 13:33
+Peak      3.00 kW of garage between 2026-10-31 13:30 and 13:35
 Losses    2.00 kWh
 Money     cost 1.20 EUR, income 0.80 EUR, savings 6.00 EUR
 "
@@ -533,7 +554,13 @@ Money     cost 1.20 EUR, income 0.80 EUR, savings 6.00 EUR
                         "stored": "counter", "drawn": "counter",
                     },
                 },
-                "peaks": [{ "inverter": "roof", "power": 3947.49, "time": "2026-10-31T12:33:20.000Z" }],
+                "peaks": [
+                    { "inverter": "roof", "power": 3947.49, "time": "2026-10-31T12:33:20.000Z" },
+                    {
+                        "inverter": "garage", "power": 3000,
+                        "time": "2026-10-31T12:30:00.000Z", "until": "2026-10-31T12:35:00.000Z",
+                    },
+                ],
                 "parts": [
                     {
                         "begin": "2023-12-31T23:00:00.000Z",

@@ -1,6 +1,8 @@
 //! The terminal: taken, drawn on, asked for keys, and given back as it was, whatever happens.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,10 +102,19 @@ pub fn look() -> Result<Look, NoScreen> {
     })
 }
 
+/// Why a page is not shown any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Somebody has quit, or the page was closed.
+    Quit,
+    /// There is nobody at the other end of the terminal any more.
+    TerminalGone,
+}
+
 /// A page that is up. Whoever drops it gives the terminal back.
 pub struct Screen {
     shared: Arc<Shared>,
-    quit: oneshot::Receiver<io::Result<()>>,
+    left: oneshot::Receiver<io::Result<Left>>,
     /// Disconnected when the terminal has been given back.
     given_back: std::sync::mpsc::Receiver<()>,
 }
@@ -112,13 +123,17 @@ impl Screen {
     /// Takes the terminal and shows the page until somebody quits or this is closed.
     pub fn open(shared: Arc<Shared>, look: Look, zone: TimeZone) -> io::Result<Self> {
         log::keep(&zone);
-        let (ended, quit) = oneshot::channel();
+        let (ended, left) = oneshot::channel();
         let (still_taken, given_back) = std::sync::mpsc::channel();
         let drawn = shared.clone();
         std::thread::Builder::new()
             .name("screen".to_owned())
             .spawn(move || {
-                let outcome = show(&drawn, look, &zone);
+                // Drawing fails in one way or another where the terminal has just gone.
+                let outcome = match show(&drawn, look, &zone) {
+                    Err(_) if !is_there() => Ok(Left::TerminalGone),
+                    outcome => outcome,
+                };
                 drop::<std::sync::mpsc::Sender<()>>(still_taken);
                 // Nobody waits any more if it was closed.
                 let _ = ended.send(outcome);
@@ -127,14 +142,14 @@ impl Screen {
         tokio::spawn(notice_continuing(shared.clone()));
         Ok(Self {
             shared,
-            quit,
+            left,
             given_back,
         })
     }
 
-    /// Ready when somebody has quit, or the terminal is of no use any more. It has been given back then.
-    pub async fn quit(&mut self) -> io::Result<()> {
-        match (&mut self.quit).await {
+    /// Ready when the page is not shown any more. The terminal has been given back then.
+    pub async fn left(&mut self) -> io::Result<Left> {
+        match (&mut self.left).await {
             Ok(result) => result,
             Err(_) => Err(io::Error::other(
                 "drawing the page has failed; please report this",
@@ -142,13 +157,10 @@ impl Screen {
         }
     }
 
-    /// Gives the terminal back.
-    pub async fn close(&mut self) -> io::Result<()> {
+    /// Gives the terminal back. Where that fails it is of no use to anybody any more.
+    pub async fn close(&mut self) {
         self.shared.ending.store(true, Ordering::Release);
-        match tokio::time::timeout(PATIENCE, self.quit()).await {
-            Ok(result) => result,
-            Err(_) => Ok(()),
-        }
+        let _ = tokio::time::timeout(PATIENCE, self.left()).await;
     }
 }
 
@@ -163,7 +175,30 @@ impl Drop for Screen {
 
 /// A terminal that is taken. Dropping it gives it back, also when drawing panics.
 struct Taken {
-    terminal: Terminal<CrosstermBackend<io::Stdout>>,
+    terminal: Terminal<CrosstermBackend<Out>>,
+    given_back: Rc<Cell<bool>>,
+}
+
+/// Standard output until the terminal is given back; nothing is written after that. For when ratatui's terminal is dropped
+/// it shows the cursor once more, and prints to standard error if it cannot, which panics where that is gone too.
+struct Out {
+    given_back: Rc<Cell<bool>>,
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.given_back.get() {
+            return Ok(bytes.len());
+        }
+        io::stdout().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.given_back.get() {
+            return Ok(());
+        }
+        io::stdout().flush()
+    }
 }
 
 impl Taken {
@@ -171,10 +206,15 @@ impl Taken {
         catch_panics();
         enable_raw_mode()?;
         log::begin();
+        let given_back = Rc::default();
+        let out = Out {
+            given_back: Rc::clone(&given_back),
+        };
         let taken = Self {
-            terminal: Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| {
+            terminal: Terminal::new(CrosstermBackend::new(out)).inspect_err(|_| {
                 give_back();
             })?,
+            given_back,
         };
         execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)?;
         Ok(taken)
@@ -184,6 +224,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         give_back();
+        self.given_back.set(true);
     }
 }
 
@@ -209,8 +250,8 @@ fn catch_panics() {
     });
 }
 
-/// Shows the page until somebody quits or it is to end.
-fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<()> {
+/// Shows the page until somebody quits, it is to end, or the terminal is gone.
+fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<Left> {
     let mut taken = Taken::take()?;
     let mut view = View::default();
     let mut drawn = Drawn::default();
@@ -224,7 +265,7 @@ fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<()> {
         drawn.draw_if_new(&mut taken, shared, &view, look, zone)?;
         // Waiting is done here: while crossterm waits, a terminal that goes away would keep it reading for ever.
         if !is_there() {
-            return Err(io::Error::other("the terminal is gone"));
+            return Ok(Left::TerminalGone);
         }
         if !event::poll(Duration::ZERO)? {
             std::thread::sleep(LOOK);
@@ -233,7 +274,7 @@ fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<()> {
         match event::read()? {
             Event::Key(key) if key.kind != KeyEventKind::Release => {
                 match press(key, &mut view, &shared.page()) {
-                    Wish::Quit => return Ok(()),
+                    Wish::Quit => return Ok(Left::Quit),
                     Wish::Suspend => {
                         drop(taken);
                         suspend(shared);
@@ -252,7 +293,7 @@ fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(Left::Quit)
 }
 
 /// Whether there is still somebody at the other end of the terminal.

@@ -124,15 +124,17 @@ fn a_report_agrees_with_what_sql_says_of_the_readings() {
         &["day", "--date", "2026-10-25", "--inverter", "garage"],
     );
     assert!(number(&one["sum"], "production") < number(&day["sum"], "production"));
-    let highest: f64 = history
+    let (highest, time): (f64, String) = history
         .query_row(
-            "SELECT max(pv_power) FROM readings WHERE inverter = 'garage'",
+            "SELECT max(pv_power), time_utc FROM readings WHERE inverter = 'garage'",
             [],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .expect("a peak");
-    let peaks = report(&folder, &["total", "--inverter", "garage"]);
-    assert_near(number(&peaks["peaks"][0], "power"), highest, "peak");
+    let peak = report(&folder, &["total", "--inverter", "garage"])["peaks"][0].take();
+    assert_near(number(&peak, "power"), highest, "peak");
+    assert_eq!(peak["time"], time);
+    assert_eq!(peak.get("until"), None);
     let hours_of_gap: Vec<bool> = one["parts"].as_array().expect("parts")[14..16]
         .iter()
         .map(|hour| hour.get("production").is_none())
@@ -142,6 +144,25 @@ fn a_report_agrees_with_what_sql_says_of_the_readings() {
         [true, true],
         "13:00 and 14:00 are absent, not 0"
     );
+}
+
+#[test]
+fn of_a_peak_whose_reading_is_not_kept_any_more_the_five_minutes_are_told() {
+    let past = Past {
+        days: 3,
+        ..Past::default()
+    };
+    let folder = with_past(&past, "");
+    let date = past.first.to_string();
+    let peak = || report(&folder, &["day", "--date", &date])["peaks"][0].take();
+    let before = peak();
+    assert_eq!(before.get("until"), None);
+    past.sum_up(&folder.join("history.db"));
+    let after = peak();
+    assert_eq!(after["power"], before["power"]);
+    let [time, from, until] = [&before["time"], &after["time"], &after["until"]]
+        .map(|time| time.as_str().expect("a time"));
+    assert!((from..until).contains(&time), "{before} {after}");
 }
 
 #[test]

@@ -48,17 +48,7 @@ impl Default for Past<'_> {
 impl Past<'_> {
     /// Writes it to a history of that name.
     pub(crate) fn write(&self, file: &Path) {
-        let zone = TimeZone::get(self.zone).expect("a zone");
-        let context = Context {
-            inverters: self.inverters.iter().map(|name| Arc::from(*name)).collect(),
-            poll_interval: self.every,
-            state_dir: file.parent().expect("a folder").to_owned(),
-            zone: zone.clone(),
-            version: "0",
-        };
-        let sections: SinkSections =
-            toml::from_str(&format!("sqlite.path = {:?}", file.display().to_string()))
-                .expect("a section");
+        let (sections, context) = self.sections(file, "");
         let section = sections.section("sqlite").expect("it is enabled");
         let opened = sinks::open(section, &context, Duration::ZERO);
         let mut sink = opened.expect("a history").sink;
@@ -66,12 +56,33 @@ impl Past<'_> {
             .build()
             .expect("a runtime");
         for (seed, name) in (1..).zip(self.inverters) {
-            for readings in self.readings(seed, name, &zone).chunks(500) {
+            for readings in self.readings(seed, name, &context.zone).chunks(500) {
                 let delivered = runtime.block_on(sink.deliver(&Batch::new(readings)));
                 delivered.expect("stored");
             }
         }
         runtime.block_on(sink.close()).expect("closed");
+    }
+
+    /// Sums up all of it, and deletes the readings of the days before the last one.
+    pub(crate) fn sum_up(&self, file: &Path) {
+        let (sections, context) = self.sections(file, "sqlite.keep_raw = \"1d\"");
+        let importer = sections.importer(&context).expect("it is enabled");
+        let done = importer.expect("a history").finish(&mut |_| ());
+        done.expect("summed up");
+    }
+
+    fn sections(&self, file: &Path, more: &str) -> (SinkSections, Context) {
+        let context = Context {
+            inverters: self.inverters.iter().map(|name| Arc::from(*name)).collect(),
+            poll_interval: self.every,
+            state_dir: file.parent().expect("a folder").to_owned(),
+            zone: TimeZone::get(self.zone).expect("a zone"),
+            version: "0",
+        };
+        let path = file.display().to_string();
+        let sections = toml::from_str(&format!("sqlite.path = {path:?}\n{more}"));
+        (sections.expect("a section"), context)
     }
 
     fn readings(&self, seed: u64, name: &str, zone: &TimeZone) -> Vec<Arc<Reading>> {

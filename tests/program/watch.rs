@@ -1,11 +1,21 @@
 //! The live page in a real terminal: `kstar watch`, and `kstar run` where nobody wants lines. The terminal is tmux, which
 //! keeps a screen that can be read, and types what it is told to.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crate::process::{PATIENCE, Process, ended, kstar, wait_until};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+#[cfg(feature = "mqtt")]
+use crate::mqtt::Broker;
+use crate::process::{HEEDS_SIGNALS, PATIENCE, Process, ended, kstar, program, wait_until};
 use crate::world::{Folder, Roof, open, rows};
 
 /// A terminal with a shell in it, in a folder. It ends with this.
@@ -119,7 +129,7 @@ impl Terminal {
                 return screen;
             }
             assert!(Instant::now() < deadline, "no {what} in\n{screen}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -429,21 +439,182 @@ fn a_run_on_a_terminal_shows_the_page_and_collects() {
     assert!(!rows(&open(&folder.join("kstar.db"))).is_empty());
 }
 
+/// A terminal with one program in it, which is lost as a connection is: whoever is at its other end is just not there.
+struct Line {
+    child: Child,
+    shown: Arc<Mutex<String>>,
+    /// Ends with the order to hang up, and the terminal with it.
+    reader: JoinHandle<()>,
+    hung_up: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// With a shell that does this and is told of the end of the terminal. The program is `$0` there.
+    fn open(folder: &Folder, commands: &str) -> Self {
+        // Nobody else may have it, least of all what runs in it.
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .expect("a terminal");
+        grantpt(&master).expect("a terminal of ours");
+        unlockpt(&master).expect("a terminal to use");
+        let name = ptsname(&master, Vec::new()).expect("its name");
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 80,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&master, size).expect("a size");
+        let end = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().expect("text"))
+            .expect("the terminal");
+        let [env, heeds] = HEEDS_SIGNALS;
+        let kstar = env!("CARGO_BIN_EXE_kstar");
+        let words = [heeds, "setsid", "--ctty", "sh", "-c", commands, kstar];
+        let child = program(Path::new(env), folder.path(), words)
+            .env("TERM", "xterm")
+            .stdin(end.try_clone().expect("the terminal"))
+            .stdout(end.try_clone().expect("the terminal"))
+            .stderr(end)
+            .spawn()
+            .expect("a shell");
+        let (shown, hung_up) = (
+            Arc::<Mutex<String>>::default(),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (filled, order) = (Arc::clone(&shown), Arc::clone(&hung_up));
+        let reader = std::thread::spawn(move || {
+            let mut master = File::from(master);
+            let mut buffer = [0; 4096];
+            // A page tells the time: there is something to read each second.
+            while !order.load(Ordering::Relaxed)
+                && let Ok(length) = master.read(&mut buffer)
+            {
+                let text = String::from_utf8_lossy(&buffer[..length]);
+                filled.lock().expect("a lock").push_str(&text);
+            }
+        });
+        Self {
+            child,
+            shown,
+            reader,
+            hung_up,
+        }
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        wait_until(text, || self.shown.lock().expect("a lock").contains(text));
+    }
+
+    /// The terminal is gone; gives what was started in it.
+    fn hang_up(self) -> Child {
+        self.hung_up.store(true, Ordering::Relaxed);
+        self.reader.join().expect("text");
+        self.child
+    }
+}
+
+/// What the shell writes behind the end of the program: the terminal is gone.
+const KEEP_CODE: &str = "\"$0\" run; echo $? > code";
+
 #[test]
+#[cfg(feature = "mqtt")]
 fn a_terminal_that_goes_away_ends_the_run_in_order() {
+    // With ssh the program may be all there is in the terminal, which tells it of the end by SIGHUP. A shell that wants to go
+    // on itself gets that signal in its place.
+    for (commands, is_told) in [
+        ("exec \"$0\" run".to_owned(), true),
+        (format!("trap : HUP; {KEEP_CODE}"), false),
+    ] {
+        let (roof, broker) = (Roof::new(1), Broker::start());
+        let folder = Folder::with_config(&roof.config(&format!(
+            "[sinks.sqlite]\npath = \"history.db\"\n[sinks.mqtt]\nurl = \"{}\"\nclient_id = \"page\"\n",
+            broker.url()
+        )));
+        let listener = broker.listen();
+        let line = Line::open(&folder, &commands);
+        listener.wait_for_line("a run that is online", |line| {
+            line.ends_with("kstar/collector/page/status online")
+        });
+        line.wait_for("collecting");
+        line.wait_for("sqlite");
+        let mut child = line.hang_up();
+        wait_until("the end", || child.try_wait().expect("a child").is_some());
+        let code = if is_told {
+            child.wait().expect("a child").code()
+        } else {
+            let code = std::fs::read_to_string(folder.join("code")).expect("a code");
+            code.trim().parse().ok()
+        };
+        assert_eq!(code, Some(0), "{commands}");
+        assert!(!rows(&folder.history()).is_empty());
+        // What a subscriber is told that comes later.
+        broker
+            .listen()
+            .wait_for_line("a run that is offline", |line| {
+                line.ends_with("1 kstar/collector/page/status offline")
+            });
+    }
+}
+
+#[test]
+fn a_terminal_that_says_more_than_once_that_it_goes_away_does_not_cut_off_the_end() {
+    let roof = Roof::new(1);
+    let sinks = "[sinks.sqlite]\npath = \"history.db\"\ndelivery.timeout = \"500ms\"\n";
+    let folder = Folder::with_config(&roof.config(sinks));
+    let line = Line::open(&folder, "exec \"$0\" run 2> log");
+    line.wait_for("collecting");
+    line.wait_for("sqlite");
+    let log = || std::fs::read_to_string(folder.join("log")).expect("a log");
+    // What waits cannot be delivered, so that the program takes its time to end.
+    let other = folder.history();
+    other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    wait_until("an outage", || {
+        log().contains("is locked by another program")
+    });
+    let pid = line.child.id().to_string();
+    let hang_up = || {
+        Command::new("kill")
+            .args(["-HUP", &pid])
+            .status()
+            .expect("a shell tool `kill`")
+    };
+    assert!(hang_up().success());
+    wait_until("the order to stop", || {
+        log().contains("a second signal stops at once")
+    });
+    for _ in 0..10 {
+        assert!(hang_up().success());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    other.execute_batch("COMMIT").expect("unlocked");
+    let mut child = line.hang_up();
+    wait_until("the end", || child.try_wait().expect("a child").is_some());
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
+}
+
+#[test]
+fn a_run_that_is_to_survive_its_terminal_goes_on_without_the_page() {
     let roof = Roof::new(1);
     let folder = Folder::with_config(&roof.config("[sinks.sqlite]\npath = \"history.db\"\n"));
-    let Some(terminal) = Terminal::open(&folder, 80, 24) else {
-        return;
-    };
-    run_in(&terminal, "2> log");
-    terminal.wait_until("a page", has_page);
-    terminal.wait_for("● sqlite");
-    drop(terminal);
-    wait_until("the end", || {
+    let line = Line::open(&folder, "trap '' HUP; exec \"$0\" run 2> log");
+    line.wait_for("collecting");
+    line.wait_for("sqlite");
+    let mut child = line.hang_up();
+    wait_until("a word of it", || {
         let log = std::fs::read_to_string(folder.join("log")).expect("a log");
-        log.contains("stopped sink=\"sqlite\"")
+        log.contains("the terminal is gone; collecting goes on")
     });
+    let before = rows(&folder.history()).len();
+    wait_until("more readings", || {
+        rows(&folder.history()).len() > before + 20
+    });
+    let sent = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(sent.expect("a shell tool `kill`").success());
+    wait_until("the end", || child.try_wait().expect("a child").is_some());
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
 }
 
 #[test]
