@@ -99,7 +99,7 @@ pub enum SinkEnding {
     FarSideClosed,
     /// It has panicked.
     Broken,
-    /// It did not finish in time.
+    /// It did not finish in time, or its far side lets nothing in.
     CutOff,
 }
 
@@ -411,6 +411,7 @@ impl Collector {
             let (ending, handover) = match task.await {
                 Ok((Ended::Drained, handover)) => (SinkEnding::Drained, handover),
                 Ok((Ended::FarSideClosed, handover)) => (SinkEnding::FarSideClosed, handover),
+                Ok((Ended::Refused, handover)) => (SinkEnding::CutOff, handover),
                 Err(error) if error.is_panic() => {
                     observed.broken("it has panicked");
                     tracing::error!(

@@ -1,6 +1,6 @@
 //! `kstar meter`: the energy counters as they are kept, and how to take over those of another system.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Subcommand};
 use kstar_sink::catalogue::Quantity;
@@ -45,6 +45,9 @@ struct SetArgs {
     /// Its reading in kWh
     #[arg(value_name = "KWH")]
     reading: f64,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
 }
 
 /// Shows or sets the counters.
@@ -199,6 +202,21 @@ fn set(args: &SetArgs, out: &mut impl Write) -> Result<(), Failure> {
     let account = ledger.account_mut(&args.inverter);
     let counters = &mut account.current.meter;
     let before = counters.totals.of(flow).published();
+    let shown = |raw| flow.total().value(raw).to_string();
+    if let Some(consequence) = at_home_assistant(before, thousandths, shown) {
+        // Where standard error is closed, nobody reads it.
+        let _ = writeln!(
+            io::stderr(),
+            "{} of {} goes from {} to {} kWh.\n{consequence}",
+            args.quantity,
+            args.inverter,
+            shown(before),
+            args.reading
+        );
+        if !args.yes && !is_confirmed()? {
+            return Err(Failure::Runtime("nothing was changed".to_owned()));
+        }
+    }
     counters.set(flow, thousandths);
     ledger.write();
     ledger.sync();
@@ -219,6 +237,52 @@ fn set(args: &SetArgs, out: &mut impl Write) -> Result<(), Failure> {
     )?;
     out.flush()?;
     Ok(())
+}
+
+/// What Home Assistant makes of a counter that is set, and what to do there; nothing where it stays as it is.
+///
+/// For the state class `total_increasing` it adds up the rises of the state. A fall to less than nine tenths is a new
+/// meter that has begun at 0, a smaller one is subtracted.
+fn at_home_assistant(before: i64, after: u64, shown: impl Fn(i64) -> String) -> Option<String> {
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let taken = match after.checked_sub(before)? {
+        0 => return None,
+        rise @ 1.. => format!("the rise for {} kWh of energy", shown(rise)),
+        _ if after.saturating_mul(10) < before.saturating_mul(9) => {
+            format!(
+                "the fall for a new meter that began at 0, which has counted {} kWh",
+                shown(after)
+            )
+        }
+        fall => format!("the fall for {} kWh of energy", shown(fall)),
+    };
+    Some(format!(
+        "The collector's own reports do not count that. Where Home Assistant has this counter, it takes {taken}, in the hour in \
+         which it sees that. Correct that there: Developer tools, Statistics, the icon \"Adjust sum\" beside the sensor, in that hour."
+    ))
+}
+
+/// Asks whoever sits at the terminal.
+fn is_confirmed() -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage(
+            "standard input is no terminal, so nobody can be asked; nothing was changed; use --yes"
+                .to_owned(),
+        ));
+    }
+    let mut err = io::stderr();
+    let _ = write!(err, "Set it? [y/N] ");
+    let _ = err.flush();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| {
+        Failure::Runtime(format!(
+            "cannot read standard input: {error}; nothing was changed"
+        ))
+    })?;
+    Ok(matches!(
+        answer.trim().to_ascii_lowercase().as_str(),
+        "y" | "yes"
+    ))
 }
 
 /// A reading in kWh as whole thousandths.

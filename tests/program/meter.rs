@@ -13,6 +13,7 @@ use kstar_collector::simulator::replay::Replay;
 use serde_json::Value;
 
 use crate::process::{PATIENCE, Process, ended, kstar, service, wait_until};
+use crate::watch::Terminal;
 use crate::world::{
     BOTH_SINKS, Folder, HangingFile, Roof, Row, SmallDisk, kstar_without_privileges, readings, rows,
 };
@@ -31,7 +32,7 @@ fn kept(folder: &Folder, inverter: &str) -> Row {
     let shown = ended(&mut kstar(folder.path(), ["meter", "--json"])).expect_code(0);
     let shown: Value = serde_json::from_str(&shown.out()).expect("JSON");
     let counters = &shown["inverters"][inverter]["counters"];
-    counters.as_object().expect("counters").clone()
+    counters.as_object().cloned().unwrap_or_default()
 }
 
 fn number(row: &Row, key: &str) -> f64 {
@@ -149,12 +150,12 @@ fn a_counter_is_set_while_no_collector_runs_and_goes_on_from_there() {
     let run = Process::start(&mut kstar(folder.path(), ["run"]));
     // The counters are under the serial number once three replies agree, each after a reading.
     run.wait_for_printed(5);
-    let refused = meter(&["set", "roof1", "pv_energy_total", "12.5"]).expect_code(1);
+    let refused = meter(&["set", "roof1", "pv_energy_total", "12.5", "--yes"]).expect_code(1);
     let pid = format!("process {}", run.pid());
     assert!(refused.err().contains(&pid), "{refused:#?}");
     run.stop().expect_code(0);
 
-    let set = meter(&["set", "roof1", "pv_energy_total", "12345.678"]).expect_code(0);
+    let set = meter(&["set", "roof1", "pv_energy_total", "12345.678", "--yes"]).expect_code(0);
     assert!(set.out().contains("12345.678 kWh, before 0"), "{set:#?}");
     let shown = meter(&[]).expect_code(0);
     assert!(
@@ -194,10 +195,73 @@ fn a_counter_is_set_while_no_collector_runs_and_goes_on_from_there() {
 }
 
 #[test]
+fn what_home_assistant_makes_of_a_counter_that_is_set_is_said_before_and_nothing_is_set_unasked() {
+    let folder = Folder::with_config(&Roof::new(1).config("[sinks.stdout]\n"));
+    let set = |reading: &str, more: &[&str]| {
+        let args = [&["meter", "set", "roof1", "pv_energy_total", reading], more].concat();
+        ended(&mut kstar(folder.path(), args))
+    };
+    let refused = set("5000", &[]).expect_code(2).err();
+    for words in [
+        "goes from 0 to 5000 kWh",
+        "the rise for 5000 kWh of energy",
+        "Developer tools, Statistics",
+        "use --yes",
+    ] {
+        assert!(refused.contains(words), "{words}: {refused}");
+    }
+    assert!(kept(&folder, "roof1").is_empty());
+    for (reading, consequence) in [
+        ("5000", "the rise for 5000 kWh of energy"),
+        ("4500.5", "the fall for -499.5 kWh of energy"),
+        (
+            "12.25",
+            "a new meter that began at 0, which has counted 12.25 kWh",
+        ),
+    ] {
+        let said = set(reading, &["--yes"]).expect_code(0);
+        assert!(said.err().contains(consequence), "{said:#?}");
+        assert!(said.out().contains(&format!("{reading} kWh")), "{said:#?}");
+        let reading: f64 = reading.parse().expect("a number");
+        assert_eq!(number(&kept(&folder, "roof1"), "pv_energy_total"), reading);
+    }
+    // Where nothing changes there is nothing to ask.
+    assert_eq!(set("12.25", &[]).expect_code(0).err(), "");
+}
+
+#[test]
+fn on_a_terminal_a_counter_is_set_once_somebody_says_yes() {
+    let folder = Folder::with_config(&Roof::new(1).config("[sinks.stdout]\n"));
+    let Some(terminal) = Terminal::open(&folder, 150, 30) else {
+        return;
+    };
+    let program = env!("CARGO_BIN_EXE_kstar");
+    for (number, (answer, code, reading)) in [
+        ("", 1, None),
+        ("n", 1, None),
+        ("perhaps", 1, None),
+        ("y", 0, Some(5000.0)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        terminal.type_command(&format!(
+            "clear; {program} meter set roof1 pv_energy_total 5000; echo code=$?={number}="
+        ));
+        terminal.wait_for("Set it? [y/N]");
+        terminal.type_command(answer);
+        terminal.wait_for(&format!("code={code}={number}="));
+        let kept = kept(&folder, "roof1");
+        let kept = kept.get("pv_energy_total").and_then(Value::as_f64);
+        assert_eq!(kept, reading, "{answer}");
+    }
+}
+
+#[test]
 fn a_damaged_file_costs_a_minute_at_most_and_is_said() {
     let roof = Roof::new(1);
     let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
-    let set = ["meter", "set", "roof1", "pv_energy_total", "5000"];
+    let set = ["meter", "set", "--yes", "roof1", "pv_energy_total", "5000"];
     ended(&mut kstar(folder.path(), set)).expect_code(0);
     folder.write(
         "state/meter.json",

@@ -32,6 +32,11 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// One with this line more in its configuration.
+    fn with(line: &str) -> Self {
         // At an address of its own: a port of 127.0.0.1 may be one that another test has closed, whose collector tries it on.
         let ip = free_ip();
         let free = TcpListener::bind((ip, 0)).expect("a port");
@@ -50,7 +55,7 @@ impl Broker {
         };
         folder.write(
             "conf",
-            format!("{user}listener {port} {ip}\nallow_anonymous true\n"),
+            format!("{user}listener {port} {ip}\nallow_anonymous true\n{line}\n"),
         );
         // Debian keeps it where only root looks.
         let path = format!("{}:/usr/sbin", std::env::var("PATH").expect("a path"));
@@ -278,6 +283,32 @@ fn a_stop_in_peace_leaves_offline_retained() {
             ("1", "offline"),
             "{topic}"
         );
+    }
+}
+
+#[test]
+fn an_announcement_that_is_too_large_for_the_broker_is_named_with_what_to_do() {
+    let (roof, broker) = (Roof::new(1), Broker::with("max_packet_size 2000"));
+    let folder = Folder::with_config(&roof.config(&section(&broker.url())));
+    let listener = broker.listen();
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    listener.wait_for_line("a reading", |line| line.contains(" kstar/roof1/pv_power "));
+    let ended = run.stop().expect_code(0);
+    let log = ended.err();
+    let said: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("Home Assistant is not told"))
+        .collect();
+    let [line] = said[..] else {
+        panic!("{ended:#?}");
+    };
+    for words in [
+        "topic=\"homeassistant/device/kstar_roof1/config\"",
+        "size=",
+        "packets of 2000 bytes at most",
+        "discovery = \"entity\"",
+    ] {
+        assert!(line.contains(words), "{words}: {line}");
     }
 }
 

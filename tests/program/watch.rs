@@ -19,7 +19,7 @@ use crate::process::{HEEDS_SIGNALS, PATIENCE, Process, ended, kstar, program, wa
 use crate::world::{Folder, Roof, open, rows};
 
 /// A terminal with a shell in it, in a folder. It ends with this.
-struct Terminal {
+pub(crate) struct Terminal {
     folder: PathBuf,
     /// Where its server listens: it is nobody else's.
     socket: PathBuf,
@@ -27,7 +27,7 @@ struct Terminal {
 
 impl Terminal {
     /// Without tmux this says so and there is none, unless a test must not be left out.
-    fn open(folder: &Folder, width: u16, height: u16) -> Option<Self> {
+    pub(crate) fn open(folder: &Folder, width: u16, height: u16) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             assert!(
                 std::env::var_os("CI").is_none(),
@@ -87,7 +87,7 @@ impl Terminal {
     }
 
     /// Types a command into the shell. What it is to end with is written so that the typed line does not hold it.
-    fn type_command(&self, command: &str) {
+    pub(crate) fn type_command(&self, command: &str) {
         self.ask(&["send-keys", "-t", "page", "-l", command]);
         self.press(&["Enter"]);
     }
@@ -116,7 +116,7 @@ impl Terminal {
     }
 
     #[track_caller]
-    fn wait_for(&self, text: &str) -> String {
+    pub(crate) fn wait_for(&self, text: &str) -> String {
         self.wait_until(text, |screen| screen.contains(text))
     }
 

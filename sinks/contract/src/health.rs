@@ -62,11 +62,16 @@ pub struct Snapshot {
     pub counts: Counts,
 }
 
+/// How many reasons for being down are remembered as logged: an outage has one to three.
+const REASONS: usize = 8;
+
 /// The health of one sink, written by its driver and read by anybody.
 #[derive(Debug)]
 pub struct Health {
     name: &'static str,
     snapshot: Mutex<Snapshot>,
+    /// Why it is down, each reason as it was logged: where two of them take turns, that is no news.
+    logged: Mutex<Vec<String>>,
     /// Nothing will mend it.
     broken: AtomicBool,
 }
@@ -81,6 +86,7 @@ impl Health {
         Self {
             name,
             snapshot: Mutex::new(snapshot),
+            logged: Mutex::default(),
             broken: AtomicBool::new(false),
         }
     }
@@ -101,6 +107,7 @@ impl Health {
 
     pub(crate) fn up(&self) {
         let before = std::mem::replace(&mut self.lock().state, State::Up);
+        self.logged().clear();
         match before {
             State::Up => {}
             State::Down { reason } => {
@@ -127,20 +134,29 @@ impl Health {
                 sink = self.name,
                 reason,
                 queued,
-                "the far side lets nothing in until this is mended; readings are kept and it is tried again each minute"
+                "the far side lets nothing in until this is mended; readings are kept and it is tried again at least once a minute"
             );
         }
     }
 
-    /// Marks the sink as down; gives how many readings wait, if that is news.
+    /// Marks the sink as down; gives how many readings wait, if the reason was not logged since it was up.
     fn goes_down(&self, reason: &str) -> Option<u64> {
-        let mut snapshot = self.lock();
-        let was_down = matches!(&snapshot.state, State::Down { reason: known } if known == reason);
-        snapshot.state = State::Down {
-            reason: reason.to_owned(),
+        let queued = {
+            let mut snapshot = self.lock();
+            snapshot.state = State::Down {
+                reason: reason.to_owned(),
+            };
+            snapshot.counts.queued
         };
-        let queued = snapshot.counts.queued;
-        (!was_down).then_some(queued)
+        let mut logged = self.logged();
+        if logged.iter().any(|known| known == reason) {
+            return None;
+        }
+        if logged.len() == REASONS {
+            logged.remove(0);
+        }
+        logged.push(reason.to_owned());
+        Some(queued)
     }
 
     /// Marks the sink as one that takes nothing more.
@@ -159,6 +175,11 @@ impl Health {
     /// Whether it is broken for good.
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    fn logged(&self) -> MutexGuard<'_, Vec<String>> {
+        // Nothing panics while it holds the lock.
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {
@@ -193,5 +214,35 @@ impl fmt::Display for Counts {
             write!(f, ", {count} {name}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_that_take_turns_are_logged_once_until_it_was_up() {
+        let health = Health::new("mqtt");
+        let logs = |reason: &str| health.goes_down(reason).is_some();
+        assert!(logs("closed") && logs("no answer"));
+        for reason in ["closed", "closed", "no answer", "closed"] {
+            assert!(!logs(reason));
+            let shown = State::Down {
+                reason: reason.to_owned(),
+            };
+            assert_eq!(health.snapshot().state, shown);
+        }
+        health.up();
+        assert!(logs("closed"));
+    }
+
+    #[test]
+    fn reasons_without_end_are_not_all_remembered() {
+        let health = Health::new("mqtt");
+        for number in 0..100 {
+            assert!(health.goes_down(&number.to_string()).is_some());
+        }
+        assert_eq!(health.logged().len(), REASONS);
     }
 }

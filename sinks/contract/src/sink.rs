@@ -120,6 +120,8 @@ pub enum DeliveryError {
     Refused {
         /// What the far side said, and what can be done.
         reason: String,
+        /// When to try again, if the sink knows; else in about a minute.
+        retry_after: Option<Duration>,
     },
     /// The far side is well and will never take this. The driver halves the batch until the bad reading is
     /// alone, drops that one and counts it.
@@ -143,6 +145,14 @@ impl DeliveryError {
     /// The far side cannot be reached, for this reason.
     pub fn unreachable(reason: impl Into<String>) -> Self {
         Self::Unreachable {
+            reason: reason.into(),
+            retry_after: None,
+        }
+    }
+
+    /// The far side lets nothing in until somebody acts, for this reason.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused {
             reason: reason.into(),
             retry_after: None,
         }

@@ -149,7 +149,7 @@ impl Connection {
         let secret = tokio::task::spawn_blocking(move || reveal(&credentials))
             .await
             .map_err(|error| cannot_prepare(&error))?
-            .map_err(|reason| DeliveryError::Refused { reason })?;
+            .map_err(DeliveryError::refused)?;
         let influxdb2 = match (&config.target, config.address.has_path() || config.gzip) {
             (Target::Bucket { org, .. }, false) => {
                 let token = secret.clone().unwrap_or_default();

@@ -30,7 +30,7 @@ pub(crate) fn of_answer(
     let (address, target) = (&config.address, &config.target);
     let said = said(text, secret);
     let is_page = text.trim_start().starts_with('<');
-    let refused = |reason| Err(DeliveryError::Refused { reason });
+    let refused = |reason: String| Err(DeliveryError::refused(reason));
     match status.as_u16() {
         204 => Ok(()),
         400 | 422 if is_page || text.contains("HTTP request to an HTTPS server") => {
@@ -272,5 +272,5 @@ fn of_tls(error: &rustls::Error, config: &InfluxdbConfig) -> DeliveryError {
         }
         other => format!("no TLS with {address} ({other})"),
     };
-    DeliveryError::Refused { reason }
+    DeliveryError::refused(reason)
 }

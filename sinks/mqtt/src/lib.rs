@@ -2,6 +2,8 @@
 //!
 //! - `broker`, `tls`: where the broker is, and how it is known to be the right one;
 //! - `topics`: what is published where, and what is retained; it sends nothing;
+//! - `identity`: who we are there;
+//! - `limit`: what is too large for it;
 //! - `session`: the connection, kept up; the only part that knows rumqttc's client;
 //! - `reason`: what went wrong, for people;
 //! - `home_assistant`: what Home Assistant is told;
@@ -12,6 +14,8 @@
 
 mod broker;
 pub mod home_assistant;
+mod identity;
+mod limit;
 pub mod message;
 mod probe;
 mod reason;
@@ -35,6 +39,7 @@ use tokio::task::JoinHandle;
 
 pub use crate::broker::Broker;
 use crate::home_assistant::{Discovery, Form as DiscoveryForm, HomeAssistantSettings};
+use crate::message::Message;
 use crate::session::{Session, Settings};
 pub use crate::topics::Form;
 use crate::topics::{Topics, check_prefix};
@@ -200,6 +205,13 @@ impl MqttConfig {
         })
     }
 
+    /// The largest message that is made for Home Assistant.
+    fn largest_announcement(&self, settings: &Settings, context: &Context) -> Option<Message> {
+        Discovery::expected(&self.home_assistant, settings.topics.clone(), context)
+            .into_iter()
+            .max_by_key(Message::packet_size)
+    }
+
     /// Whether others may read the password on its way.
     fn is_exposed(&self) -> bool {
         self.username.is_some() && !self.url.tls && !self.url.is_private()
@@ -306,10 +318,16 @@ impl SinkConfig for MqttConfig {
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {
         let (section, known) = (self.clone(), context.clone());
-        // Certificates and the password are in files.
-        let checked = tokio::task::spawn_blocking(move || section.checked(&known)).await;
-        let settings = match checked.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(settings) => settings,
+        // Certificates, the password and what was announced are in files.
+        let checked = tokio::task::spawn_blocking(move || {
+            let settings = section.checked(&known)?;
+            let announcement = section.largest_announcement(&settings, &known);
+            Ok((settings, announcement))
+        });
+        let checked = checked.await;
+        let (settings, announcement) = match checked.unwrap_or_else(|error| Err(error.to_string()))
+        {
+            Ok(checked) => checked,
             Err(reason) => return vec![Finding::failed("section", &reason)],
         };
         let exposed = self
@@ -317,7 +335,7 @@ impl SinkConfig for MqttConfig {
             .then(|| Finding::note("password", EXPOSED, "use mqtts://"));
         let inverter = context.inverters.first().map_or("inverter", |name| &**name);
         let mut findings = Vec::from_iter(exposed);
-        findings.extend(probe::look(&settings, inverter).await);
+        findings.extend(probe::look(&settings, inverter, announcement).await);
         findings
     }
 }

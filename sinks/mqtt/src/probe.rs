@@ -2,31 +2,41 @@
 //! published arrives.
 //!
 //! MQTT 3.1.1, which the sink speaks, acknowledges what the broker throws away for want of a right. So a message that
-//! nobody retains is published below the prefix and waited for as a subscriber; where it does not come back, a broker
-//! that speaks MQTT 5 is asked, which says why. The client has an id of its own, so that a collector is not thrown out.
+//! nobody retains is published below the prefix and waited for as a subscriber, and an announcement for Home Assistant
+//! on a topic beside its own; where one does not come back, a broker that speaks MQTT 5 is asked, which says why. The
+//! client has an id of its own, so that a collector is not thrown out.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use kstar_sink::finding::Finding;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, MqttOptions, Packet, QoS, SubscribeFilter,
-    SubscribeReasonCode, TlsConfiguration, Transport, v5,
+    AsyncClient, ConnectionError, Event, Packet, QoS, SubscribeFilter, SubscribeReasonCode, v5,
 };
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::identity::Identity;
+use crate::limit::{self, REMEDY};
+use crate::message::Message;
 use crate::reason;
-use crate::session::Settings;
+use crate::session::{LARGEST_OUTGOING, Settings};
 
 /// How long each step may take: a broker at home needs some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Looks at the broker, as far as one step after the other succeeds. `inverter` is one whose topics are ours.
-pub(crate) async fn look(settings: &Settings, inverter: &str) -> Vec<Finding> {
+/// What MQTT 5 calls a packet that is larger than the receiver takes.
+const PACKET_TOO_LARGE: u8 = 0x95;
+
+/// Looks at the broker, as far as one step after the other succeeds. `inverter` is one whose topics are ours, and
+/// `announcement` the largest that is made.
+pub(crate) async fn look(
+    settings: &Settings,
+    inverter: &str,
+    announcement: Option<Message>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Err(wrong) = look_at(settings, inverter, &mut findings).await {
+    if let Err(wrong) = look_at(settings, inverter, announcement, &mut findings).await {
         findings.push(wrong);
     }
     findings
@@ -35,6 +45,7 @@ pub(crate) async fn look(settings: &Settings, inverter: &str) -> Vec<Finding> {
 async fn look_at(
     settings: &Settings,
     inverter: &str,
+    announcement: Option<Message>,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Finding> {
     findings.extend(find(settings).await?);
@@ -43,8 +54,12 @@ async fn look_at(
         settings.topics.client_id,
         fastrand::u32(..)
     );
-    let identity = Identity::new(settings, id).await?;
-    let (client, mut events) = AsyncClient::new(identity.options(settings), 10);
+    let identity = Identity::fetch(settings, id)
+        .await
+        .map_err(|failure| Finding::failed("login", &failure.reason))?;
+    let mut options = identity.options(settings);
+    options.set_max_packet_size(LARGEST_OUTGOING, LARGEST_OUTGOING);
+    let (client, mut events) = AsyncClient::new(options, 10);
     match timeout(PATIENCE, events.poll()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => return Err(refused(&error, settings, findings)),
@@ -65,14 +80,17 @@ async fn look_at(
     };
     findings.push(Finding::good("login", as_whom));
 
-    let attempts = attempts(settings, inverter);
+    let attempts = attempts(settings, inverter, announcement);
     let echoes = listen(&client, &mut events, settings, &attempts).await?;
     drop(client);
     for attempt in &attempts {
-        let told = if echoes.came.contains(&attempt.topic) {
+        let topic = &attempt.message.topic;
+        let told = if echoes.came.contains(topic) {
             Told::Taken
+        } else if echoes.closed.as_ref() == Some(topic) {
+            Told::TooLarge(limit::ask(settings, &identity).await)
         } else {
-            ask_by_mqtt5(settings, &identity, &attempt.topic).await
+            ask_by_mqtt5(settings, &identity, attempt).await
         };
         findings.push(attempt.finding(&told, settings));
     }
@@ -128,84 +146,32 @@ fn refused(error: &ConnectionError, settings: &Settings, findings: &mut Vec<Find
     Finding::failed(about, &reason)
 }
 
-/// Who we are.
-struct Identity {
-    id: String,
-    credentials: Option<(String, String)>,
-}
-
-impl Identity {
-    async fn new(settings: &Settings, id: String) -> Result<Self, Finding> {
-        let Some(user) = settings.username.clone() else {
-            return Ok(Self {
-                id,
-                credentials: None,
-            });
-        };
-        let password = match settings.password.clone() {
-            None => String::new(),
-            Some(secret) => tokio::task::spawn_blocking(move || secret.reveal())
-                .await
-                .map_err(|error| Finding::failed("login", &error.to_string()))?
-                .map_err(|reason| Finding::failed("login", &reason))?,
-        };
-        Ok(Self {
-            id,
-            credentials: Some((user, password)),
-        })
-    }
-
-    fn options(&self, settings: &Settings) -> MqttOptions {
-        let mut options = MqttOptions::new(&self.id, &settings.broker.host, settings.broker.port);
-        if let Some((user, password)) = &self.credentials {
-            options.set_credentials(user, password);
-        }
-        if let Some(transport) = transport(settings) {
-            options.set_transport(transport);
-        }
-        options
-    }
-
-    fn options_of_mqtt5(&self, settings: &Settings) -> v5::MqttOptions {
-        // Another id: the broker may still be busy with the end of the connection before.
-        let id = format!("{}-5", self.id);
-        let mut options = v5::MqttOptions::new(id, &settings.broker.host, settings.broker.port);
-        if let Some((user, password)) = &self.credentials {
-            options.set_credentials(user, password);
-        }
-        if let Some(transport) = transport(settings) {
-            options.set_transport(transport);
-        }
-        options
-    }
-}
-
-fn transport(settings: &Settings) -> Option<Transport> {
-    let config = Arc::clone(settings.tls.as_ref()?);
-    Some(Transport::tls_with_config(TlsConfiguration::Rustls(config)))
-}
-
-/// A topic that we would publish on, or one beside it that nobody heeds.
+/// A message like one that we would publish, on its topic or on one beside it that nobody heeds.
 struct Attempt {
     about: &'static str,
-    topic: String,
+    message: Message,
     /// The topics that the broker must let us write to.
     rights: String,
 }
 
-fn attempts(settings: &Settings, inverter: &str) -> Vec<Attempt> {
+fn attempts(settings: &Settings, inverter: &str, announcement: Option<Message>) -> Vec<Attempt> {
+    let token = format!("kstar check {:016x}", fastrand::u64(..));
     let prefix = &settings.topics.prefix;
     let mut attempts = vec![Attempt {
         about: "publishing",
-        topic: settings.topics.quantity(inverter, "check"),
+        message: Message::live(settings.topics.quantity(inverter, "check"), token),
         rights: format!("{prefix}/#"),
     }];
-    if let Some(birth) = &settings.birth {
+    if let (Some(birth), Some(announcement)) = (&settings.birth, announcement) {
         let prefix = birth.strip_suffix("/status").unwrap_or(birth);
+        // Home Assistant heeds only topics that end with `config`; this one is as long.
+        let beside = announcement.topic.strip_suffix("config");
         attempts.push(Attempt {
             about: "announcing",
-            // Home Assistant heeds only topics that end with `config`.
-            topic: format!("{prefix}/device/kstar/check"),
+            message: Message {
+                topic: format!("{}check", beside.unwrap_or_default()),
+                ..announcement
+            },
             rights: format!("{prefix}/#"),
         });
     }
@@ -219,6 +185,8 @@ enum Told {
     TakenUnheard,
     /// It throws it away.
     Refused,
+    /// It is larger than the broker takes, which may have told how much that is.
+    TooLarge(Option<usize>),
     Nothing,
 }
 
@@ -226,9 +194,10 @@ impl Attempt {
     fn finding(&self, told: &Told, settings: &Settings) -> Finding {
         let Self {
             about,
-            topic,
+            message,
             rights,
         } = self;
+        let topic = &message.topic;
         let who = match &settings.username {
             Some(user) => format!("the user `{user}`"),
             None => "clients without a user".to_owned(),
@@ -244,6 +213,17 @@ impl Attempt {
                 format!("the broker throws away what is published on {topic}"),
                 format!("let {who} write to {rights} in the broker's access rules"),
             ),
+            Told::TooLarge(limit) => {
+                let size = message.packet_size();
+                let limit = limit.map_or_else(String::new, |limit| format!(", which is {limit}"));
+                Finding::wrong(
+                    about,
+                    format!(
+                        "what is published on {topic} is larger than the broker takes: it has {size} bytes, more than its limit{limit}"
+                    ),
+                    REMEDY,
+                )
+            }
             Told::Nothing => Finding::note(
                 about,
                 format!(
@@ -261,6 +241,8 @@ impl Attempt {
 #[derive(Default)]
 struct Echoes {
     came: BTreeSet<String>,
+    /// The topic on whose message the broker has closed the connection.
+    closed: Option<String>,
     birth: Birth,
 }
 
@@ -283,8 +265,9 @@ async fn listen(
     attempts: &[Attempt],
 ) -> Result<Echoes, Finding> {
     let deadline = Instant::now() + PATIENCE;
-    let token = format!("kstar check {:016x}", fastrand::u64(..));
-    let topics = attempts.iter().map(|attempt| attempt.topic.as_str());
+    let topics = attempts
+        .iter()
+        .map(|attempt| attempt.message.topic.as_str());
     let filters = topics
         .clone()
         .chain(settings.birth.as_deref())
@@ -293,13 +276,32 @@ async fn listen(
     client
         .try_subscribe_many(filters)
         .map_err(|error| lost(error.to_string()))?;
+    let publish = |attempt: &Attempt| {
+        let Message {
+            topic,
+            payload,
+            retain,
+        } = &attempt.message;
+        client
+            .try_publish(topic, QoS::AtLeastOnce, *retain, payload.as_str())
+            .map_err(|error| lost(error.to_string()))
+    };
     let mut echoes = Echoes::default();
-    let mut waiting: BTreeSet<&str> = BTreeSet::new();
     let mut subscribed = false;
-    while !subscribed || !waiting.is_empty() {
+    // One after the other, so that it is known at which one the broker closes the connection.
+    let mut unsent: VecDeque<&Attempt> = VecDeque::new();
+    let mut unacknowledged: Option<&Attempt> = None;
+    let mut unheard: BTreeSet<&str> = BTreeSet::new();
+    while !subscribed || !unsent.is_empty() || !unheard.is_empty() {
         let event = match timeout_at(deadline, events.poll()).await {
             Ok(Ok(event)) => event,
-            Ok(Err(error)) => return Err(lost(reason::of_losing(&error, settings).reason)),
+            Ok(Err(error)) => match unacknowledged.filter(|_| reason::is_closed(&error)) {
+                Some(attempt) => {
+                    echoes.closed = Some(attempt.message.topic.clone());
+                    return Ok(echoes);
+                }
+                None => return Err(lost(reason::of_losing(&error, settings).reason)),
+            },
             Err(_) if subscribed => break,
             Err(_) => return Err(lost(reason::no_longer_answers(settings))),
         };
@@ -307,18 +309,17 @@ async fn listen(
             Event::Incoming(Packet::SubAck(answer)) => {
                 subscribed = true;
                 let mut answers = answer.return_codes.iter();
-                for topic in topics.clone() {
+                for attempt in attempts {
                     if let Some(SubscribeReasonCode::Success(_)) = answers.next() {
-                        client
-                            .try_publish(topic, QoS::AtLeastOnce, false, token.as_str())
-                            .map_err(|error| lost(error.to_string()))?;
-                        waiting.insert(topic);
+                        unheard.insert(&attempt.message.topic);
+                        unsent.push_back(attempt);
                     }
                 }
                 if let Some(SubscribeReasonCode::Failure) = answers.next() {
                     echoes.birth = Birth::Closed;
                 }
             }
+            Event::Incoming(Packet::PubAck(_)) => unacknowledged = None,
             Event::Incoming(Packet::Publish(message)) => {
                 if Some(&message.topic) == settings.birth.as_ref() {
                     echoes.birth = match &message.payload[..] {
@@ -326,13 +327,24 @@ async fn listen(
                         b"offline" => Birth::Offline,
                         _ => Birth::Nothing,
                     };
-                } else if message.payload == token.as_bytes() {
-                    waiting.remove(message.topic.as_str());
+                } else if attempts.iter().any(|Attempt { message: ours, .. }| {
+                    ours.topic == message.topic && ours.payload.as_bytes() == message.payload
+                }) {
+                    unheard.remove(message.topic.as_str());
                     echoes.came.insert(message.topic);
                 }
             }
             _ => {}
         }
+        if unacknowledged.is_none()
+            && let Some(attempt) = unsent.pop_front()
+        {
+            publish(attempt)?;
+            unacknowledged = Some(attempt);
+        }
+    }
+    for attempt in attempts.iter().filter(|attempt| attempt.message.retain) {
+        let _ = client.try_publish(&attempt.message.topic, QoS::AtLeastOnce, true, "");
     }
     // The acknowledgements of what came are still to be sent.
     let _ = client.try_disconnect();
@@ -341,20 +353,31 @@ async fn listen(
 }
 
 /// Publishes by MQTT 5, whose acknowledgement says whether that was allowed.
-async fn ask_by_mqtt5(settings: &Settings, identity: &Identity, topic: &str) -> Told {
-    use v5::mqttbytes::QoS;
+async fn ask_by_mqtt5(settings: &Settings, identity: &Identity, attempt: &Attempt) -> Told {
     use v5::mqttbytes::v5::{Packet, PubAckReason};
+    use v5::mqttbytes::{Error, QoS};
+    use v5::{ConnectionError, StateError};
+    let Message {
+        topic,
+        payload,
+        retain,
+    } = &attempt.message;
     let (client, mut events) = v5::AsyncClient::new(identity.options_of_mqtt5(settings), 10);
-    if client
-        .try_publish(topic, QoS::AtLeastOnce, false, "kstar check")
-        .is_err()
-    {
+    let publish = |payload: &str| {
+        let payload = payload.to_owned();
+        let queued = client.try_publish(topic, QoS::AtLeastOnce, *retain, payload);
+        queued.is_ok()
+    };
+    if !publish(payload) {
         return Told::Nothing;
     }
     let deadline = Instant::now() + PATIENCE;
     loop {
         match timeout_at(deadline, events.poll()).await {
             Ok(Ok(v5::Event::Incoming(Packet::PubAck(answer)))) => {
+                if *retain {
+                    publish("");
+                }
                 let _ = client.try_disconnect();
                 let _ = timeout(PATIENCE, async { while events.poll().await.is_ok() {} }).await;
                 return match answer.reason {
@@ -365,6 +388,13 @@ async fn ask_by_mqtt5(settings: &Settings, identity: &Identity, topic: &str) -> 
                 };
             }
             Ok(Ok(_)) => {}
+            Ok(Err(ConnectionError::MqttState(StateError::OutgoingPacketTooLarge {
+                max, ..
+            }))) => return Told::TooLarge(usize::try_from(max).ok()),
+            // Mosquitto's reason for `message_size_limit`, which MQTT 5 has not foreseen in an acknowledgement.
+            Ok(Err(ConnectionError::MqttState(StateError::Deserialization(
+                Error::InvalidConnectReturnCode(PACKET_TOO_LARGE),
+            )))) => return Told::TooLarge(None),
             Ok(Err(_)) | Err(_) => return Told::Nothing,
         }
     }

@@ -56,11 +56,29 @@ pub(crate) fn of_connecting(error: &ConnectionError, settings: &Settings) -> Fai
     }
 }
 
+/// Whether it was the broker that has ended a connection. Which error that makes depends on what we were doing.
+pub(crate) fn is_closed(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::MqttState(StateError::ConnectionAborted) => true,
+        ConnectionError::Io(error)
+        | ConnectionError::MqttState(
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
+        ) => matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+        ),
+        _ => false,
+    }
+}
+
 /// Why a connection that had come about has ended.
 pub(crate) fn of_losing(error: &ConnectionError, settings: &Settings) -> Failure {
     let broker = &settings.broker;
     Failure::soon(match error {
-        ConnectionError::MqttState(StateError::ConnectionAborted) => format!(
+        error if is_closed(error) => format!(
             "{broker} has closed the connection; if that goes on, look at its log, and check that no other client has the id `{}`",
             settings.topics.client_id
         ),
@@ -75,6 +93,14 @@ pub(crate) fn of_losing(error: &ConnectionError, settings: &Settings) -> Failure
         ) => return of_io(error, settings),
         other => format!("the connection to {broker} has broken: {other}"),
     })
+}
+
+/// The broker has closed the connection while an announcement was on its way to it.
+pub(crate) fn of_announcing(topic: &str, size: usize, settings: &Settings) -> Failure {
+    Failure::soon(format!(
+        "{} has closed the connection while it was sent {topic} for Home Assistant, {size} bytes, which may be more than it takes",
+        settings.broker
+    ))
 }
 
 /// The broker has our messages and does not acknowledge them.

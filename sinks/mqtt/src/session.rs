@@ -5,7 +5,9 @@
 //!   to one with a session. So nothing is left to it: what was not acknowledged on one connection has failed, and the
 //!   driver delivers it, or what is newer, on the next one.
 //! - Delivered means: the broker's acknowledgement of that packet id on that connection.
-//! - On every connection, first comes the greeting (we are here, who else is); only then are readings let through.
+//! - On every connection, first comes the greeting (we are here, who else is), and what Home Assistant must know is on
+//!   its way; only then are readings let through. They wait for no acknowledgement of an announcement: a broker to which
+//!   it is too large still gets them.
 //! - Whatever waits is bounded: by the room of a connection, and by one entry for each inverter.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -16,15 +18,17 @@ use kstar_sink::reading::{Reachability, Reading};
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::DeliveryError;
 use rumqttc::{
-    AsyncClient, Event, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet, QoS,
-    SubscribeReasonCode, TlsConfiguration, Transport,
+    AsyncClient, ConnectionError, Event, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet,
+    QoS, SubscribeReasonCode,
 };
 use rustls::ClientConfig;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
 use crate::broker::Broker;
 use crate::home_assistant::Discovery;
+use crate::identity::Identity;
+use crate::limit::{self, Limit};
 use crate::message::Message;
 use crate::reason::{self, Failure};
 use crate::topics::{Form, KSTAR_SHARP_QOS, OFFLINE, ONLINE, Topics, kstar_sharp};
@@ -51,7 +55,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LARGEST_INCOMING: usize = 64 * 1024;
 
 /// Largest packet that is sent: the announcement of a device with all its entities stays well below.
-const LARGEST_OUTGOING: usize = 1024 * 1024;
+pub(crate) const LARGEST_OUTGOING: usize = 1024 * 1024;
 
 /// The first wait before connecting again; it doubles with each further failure.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
@@ -70,6 +74,9 @@ const SHORT_LIVED_LIMIT: u32 = 4;
 
 /// How long the answer to Home Assistant's birth is spread, so that not all its devices speak at once.
 const BIRTH_SPREAD: Duration = Duration::from_secs(2);
+
+/// How often Home Assistant is told again what it knows: a device that was deleted there comes back within that time.
+const TOLD_AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// What a session needs to know.
 #[derive(Debug)]
@@ -100,6 +107,8 @@ pub(crate) struct Session {
     known: Mutex<Known>,
     /// What Home Assistant is told. It writes to a file now and then, so it is used where that may block.
     discovery: Arc<Mutex<Discovery>>,
+    /// Which announcements the broker does not take.
+    limit: Mutex<Limit>,
     /// Held while messages of a reading are queued, so that an older state never comes after a newer one.
     order: tokio::sync::Mutex<()>,
 }
@@ -111,6 +120,8 @@ struct Known {
     newest: BTreeMap<Arc<str>, Arc<Reading>>,
     /// When the driver was asked to come again.
     told: Option<Instant>,
+    /// Why there was no connection the last time.
+    failure: Option<Failure>,
 }
 
 /// How the session is connected.
@@ -118,7 +129,7 @@ struct Known {
 enum Link {
     Connecting,
     Up(Arc<Connection>),
-    Down { reason: String, until: Instant },
+    Down { failure: Failure, until: Instant },
     Ended,
 }
 
@@ -135,8 +146,10 @@ impl Session {
                 inverters: inverters.iter().map(silent).collect(),
                 newest: BTreeMap::new(),
                 told: None,
+                failure: None,
             }),
             discovery: Arc::new(Mutex::new(discovery)),
+            limit: Mutex::default(),
             order: tokio::sync::Mutex::new(()),
         }
     }
@@ -161,10 +174,8 @@ impl Session {
             let mut hurried = std::pin::pin!(self.hurry.notified());
             hurried.as_mut().enable();
             let until = Instant::now() + delay;
-            self.link.send_replace(Link::Down {
-                reason: failure.reason,
-                until,
-            });
+            self.known().failure = Some(failure.clone());
+            self.link.send_replace(Link::Down { failure, until });
             tokio::select! {
                 () = sleep_until(until) => {}
                 () = hurried => {}
@@ -175,7 +186,13 @@ impl Session {
 
     /// One connection from its beginning to its end. `Ok` if it was up for some time.
     async fn connection(&self) -> Result<(Duration, Ended), Failure> {
-        let options = self.options().await?;
+        let settings = &self.settings;
+        let identity = Identity::fetch(settings, settings.topics.client_id.clone()).await?;
+        if self.limit().is_suspected() {
+            let told = limit::ask(settings, &identity).await;
+            self.limit().told(told);
+        }
+        let options = self.options(&identity);
         let capacity = usize::from(IN_FLIGHT) + BESIDE;
         let (client, mut events) = AsyncClient::new(options, capacity);
         let mut network = NetworkOptions::new();
@@ -196,7 +213,7 @@ impl Session {
                             return Ended::Farewell;
                         }
                     }
-                    Err(error) => return Ended::Lost(reason::of_losing(&error, &self.settings)),
+                    Err(error) => return Ended::Lost(self.lost(&error, &connection)),
                 }
             }
         };
@@ -210,7 +227,8 @@ impl Session {
             if greeted.is_ok() {
                 up_since = Some(Instant::now());
                 self.link.send_replace(Link::Up(Arc::clone(&connection)));
-                self.answer_births(&connection).await;
+                // It ends with the connection, and that has its reason.
+                let _ = self.keep_told(&connection).await;
             }
             std::future::pending().await
         };
@@ -229,29 +247,21 @@ impl Session {
         }
     }
 
-    async fn options(&self) -> Result<MqttOptions, Failure> {
-        let settings = &self.settings;
-        let Broker { host, port, .. } = &settings.broker;
-        let mut options = MqttOptions::new(&settings.topics.client_id, host, *port);
-        if let Some(username) = &settings.username {
-            let password = match &settings.password {
-                None => String::new(),
-                Some(secret) => {
-                    // Fetched anew each time: whoever mends the file need not restart the program.
-                    let secret = secret.clone();
-                    tokio::task::spawn_blocking(move || secret.reveal())
-                        .await
-                        .map_err(|_| Failure::soon("cannot read the password".to_owned()))?
-                        .map_err(Failure::slow)?
-                }
-            };
-            options.set_credentials(username, password);
+    /// Why a connection was lost; an announcement that was on its way is suspected.
+    fn lost(&self, error: &ConnectionError, connection: &Connection) -> Failure {
+        let announcing = connection.announcing().filter(|_| reason::is_closed(error));
+        match announcing {
+            Some((topic, size)) => {
+                self.limit().suspect(&topic);
+                reason::of_announcing(&topic, size, &self.settings)
+            }
+            None => reason::of_losing(error, &self.settings),
         }
-        if let Some(config) = &settings.tls {
-            let config = TlsConfiguration::Rustls(Arc::clone(config));
-            options.set_transport(Transport::tls_with_config(config));
-        }
-        let will = settings.topics.collector(OFFLINE);
+    }
+
+    fn options(&self, identity: &Identity) -> MqttOptions {
+        let mut options = identity.options(&self.settings);
+        let will = self.settings.topics.collector(OFFLINE);
         options
             .set_last_will(LastWill::new(
                 will.topic,
@@ -263,39 +273,57 @@ impl Session {
             .set_keep_alive(KEEP_ALIVE)
             .set_inflight(IN_FLIGHT)
             .set_max_packet_size(LARGEST_INCOMING, LARGEST_OUTGOING);
-        Ok(options)
+        options
     }
 
-    /// Tells the broker who is here; ends when it has it all.
+    /// What is said on every connection before anything else: who is here, which the broker then has, and what Home
+    /// Assistant must know, which is on its way.
     async fn greet(&self, connection: &Connection) -> Result<(), Lost> {
         let mut acks = Vec::new();
-        for message in self.on_connected().await {
+        for message in self.availability() {
             acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
         }
         if let Some(topic) = &self.settings.birth {
             connection.subscribe(topic)?;
         }
         all(acks).await?;
-        self.discovery(Discovery::settled).await;
+        let _order = self.order.lock().await;
+        self.announce_all(connection).await
+    }
+
+    async fn announce_all(&self, connection: &Connection) -> Result<(), Lost> {
+        let messages = self.discovery(|discovery| discovery.all()).await;
+        self.announce(connection, messages).await
+    }
+
+    /// Queues what Home Assistant must be told, but for what the broker does not take. Behind that nothing is cleared:
+    /// an entity that has not found its new topic would be lost with the old one.
+    async fn announce(&self, connection: &Connection, messages: Vec<Message>) -> Result<(), Lost> {
+        let mut held = false;
+        for message in messages {
+            let clears = message.payload.is_empty();
+            if clears && held {
+                continue;
+            }
+            if clears || self.limit().allows(&message) {
+                connection.announce(message).await?;
+            } else {
+                held = true;
+            }
+        }
         Ok(())
     }
 
-    /// What is said on every connection before anything else, in this order.
-    async fn on_connected(&self) -> Vec<Message> {
-        let mut messages = self.availability();
-        messages.extend(self.discovery(|discovery| discovery.all()).await);
-        messages
-    }
-
-    /// What is said when Home Assistant has started: what there is, whether it is there, and how it is.
-    async fn on_birth(&self) -> Vec<Message> {
-        let Settings { topics, form, .. } = &self.settings;
-        let mut messages = self.discovery(|discovery| discovery.all()).await;
-        messages.extend(self.availability());
-        for reading in self.known().newest.values() {
-            messages.extend(topics.reading(*form, reading).unwrap_or_default());
+    /// Takes note of it once the broker has every announcement.
+    async fn settle(&self, connection: &Connection) {
+        let _order = self.order.lock().await;
+        if connection.announcing().is_some() {
+            return;
         }
-        messages
+        self.limit().settled();
+        if !self.limit().holds() {
+            self.discovery(Discovery::settled).await;
+        }
     }
 
     fn availability(&self) -> Vec<Message> {
@@ -310,32 +338,46 @@ impl Session {
             .collect()
     }
 
-    async fn answer_births(&self, connection: &Connection) {
+    /// Tells Home Assistant again when it has started and once an hour, for as long as the connection lives.
+    async fn keep_told(&self, connection: &Connection) -> Result<(), Lost> {
+        let mut again = interval_at(Instant::now() + TOLD_AGAIN, TOLD_AGAIN);
         loop {
-            connection.birth.notified().await;
-            sleep(BIRTH_SPREAD.mul_f64(fastrand::f64())).await;
-            let _order = self.order.lock().await;
-            for message in self.on_birth().await {
-                if connection
-                    .publish(message, self.settings.qos)
-                    .await
-                    .is_err()
-                {
-                    return;
+            tokio::select! {
+                () = connection.announced.notified() => self.settle(connection).await,
+                () = connection.birth.notified() => {
+                    sleep(BIRTH_SPREAD.mul_f64(fastrand::f64())).await;
+                    let _order = self.order.lock().await;
+                    self.answer_birth(connection).await?;
+                }
+                _ = again.tick() => {
+                    let _order = self.order.lock().await;
+                    self.announce_all(connection).await?;
                 }
             }
         }
     }
 
+    /// Says what there is, whether it is there, and how it is.
+    async fn answer_birth(&self, connection: &Connection) -> Result<(), Lost> {
+        self.announce_all(connection).await?;
+        let Settings {
+            topics, form, qos, ..
+        } = &self.settings;
+        let mut messages = self.availability();
+        for reading in self.known().newest.values() {
+            messages.extend(topics.reading(*form, reading).unwrap_or_default());
+        }
+        for message in messages {
+            connection.publish(message, *qos).await?;
+        }
+        Ok(())
+    }
+
     /// Delivers readings: ends when the broker has acknowledged every message of them.
     pub(crate) async fn deliver(&self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
         self.within_patience(async |connection| {
-            let published = self.publish(connection, readings).await?;
-            all(published.acks).await?;
-            if published.announced {
-                self.discovery(Discovery::settled).await;
-            }
-            Ok(())
+            let acks = self.publish(connection, readings).await?;
+            Ok(all(acks).await?)
         })
         .await
     }
@@ -379,6 +421,8 @@ impl Session {
             acks.push(ack.map_err(lost)?);
         }
         all(acks).await.map_err(lost)?;
+        // What was announced before is acknowledged before.
+        self.settle(&connection).await;
         let mut link = self.link.subscribe();
         connection.disconnect().map_err(lost)?;
         // However it ends now: everything is said.
@@ -390,10 +434,9 @@ impl Session {
         &self,
         connection: &Connection,
         readings: &[Arc<Reading>],
-    ) -> Result<Published, Undelivered> {
+    ) -> Result<Vec<Ack>, Undelivered> {
         let settings = &self.settings;
-        let mut published = Published::default();
-        let acks = &mut published.acks;
+        let mut acks = Vec::new();
         for reading in readings {
             let messages = settings
                 .topics
@@ -404,10 +447,7 @@ impl Session {
                 acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
             }
             let announcements = self.announcements(reading).await;
-            for message in announcements {
-                published.announced = true;
-                acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
-            }
+            self.announce(connection, announcements).await?;
             for message in messages {
                 acks.push(connection.publish(message, settings.qos).await?);
             }
@@ -417,7 +457,7 @@ impl Session {
                 }
             }
         }
-        Ok(published)
+        Ok(acks)
     }
 
     /// What Home Assistant must be told because of a reading: nothing, as a rule, and that is seen without a thread that
@@ -466,12 +506,7 @@ impl Session {
         let deadline = Instant::now() + self.settings.patience;
         let connection = tokio::select! {
             connection = self.up() => connection?,
-            () = sleep_until(deadline) => {
-                return Err(DeliveryError::unreachable(format!(
-                    "no connection to {} yet",
-                    self.settings.broker
-                )));
-            }
+            () = sleep_until(deadline) => return Err(self.still_down()),
         };
         match tokio::time::timeout_at(deadline, act(&connection)).await {
             Ok(Ok(())) => Ok(()),
@@ -500,7 +535,7 @@ impl Session {
                     hurried = true;
                     self.hurry.notify_waiters();
                 }
-                Link::Down { reason, until } => return Err(self.unreachable(reason, until)),
+                Link::Down { failure, until } => return Err(self.down(failure, until)),
                 Link::Ended => return Err(DeliveryError::unreachable("the session has ended")),
             }
             if link.changed().await.is_err() {
@@ -516,12 +551,29 @@ impl Session {
     }
 
     /// Why nothing can be delivered, and when to come again.
-    fn unreachable(&self, reason: String, until: Instant) -> DeliveryError {
+    fn down(&self, failure: Failure, until: Instant) -> DeliveryError {
         self.known().told = Some(until);
+        let retry_after = Some(until.saturating_duration_since(Instant::now()));
+        let Failure { reason, slow } = failure;
+        if slow {
+            return DeliveryError::Refused {
+                reason,
+                retry_after,
+            };
+        }
         DeliveryError::Unreachable {
             reason,
-            retry_after: Some(until.saturating_duration_since(Instant::now())),
+            retry_after,
         }
+    }
+
+    /// Why there is no connection while the next one is on its way: as the last time.
+    fn still_down(&self) -> DeliveryError {
+        let failure = self.known().failure.clone();
+        DeliveryError::unreachable(failure.map_or_else(
+            || format!("no connection to {} yet", self.settings.broker),
+            |failure| failure.reason,
+        ))
     }
 
     /// Why a connection was lost, once that is known.
@@ -530,16 +582,19 @@ impl Session {
         loop {
             let now = link.borrow_and_update().clone();
             match now {
-                Link::Down { reason, until } => return self.unreachable(reason, until),
+                Link::Down { failure, until } => return self.down(failure, until),
                 Link::Up(other) if Arc::ptr_eq(&other, connection) => {}
-                Link::Up(_) | Link::Connecting | Link::Ended => {
-                    return DeliveryError::unreachable("the connection to the broker was lost");
-                }
+                Link::Up(_) | Link::Connecting | Link::Ended => return self.still_down(),
             }
             if link.changed().await.is_err() {
                 return DeliveryError::unreachable("the session has ended");
             }
         }
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Limit> {
+        // Nothing panics while it holds the lock.
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -554,14 +609,6 @@ enum Ended {
     Farewell,
     /// It broke.
     Lost(Failure),
-}
-
-/// Messages that are under way.
-#[derive(Default)]
-struct Published {
-    acks: Vec<Ack>,
-    /// Whether Home Assistant was told of something new.
-    announced: bool,
 }
 
 /// Why something was not delivered.
@@ -597,6 +644,8 @@ struct Connection {
     waiting: Mutex<Waiting>,
     /// Home Assistant has started.
     birth: Notify,
+    /// The broker has acknowledged every announcement.
+    announced: Notify,
 }
 
 /// Messages without an acknowledgement.
@@ -609,8 +658,21 @@ struct Waiting {
     ended: bool,
 }
 
+impl Waiting {
+    /// The topic and the size of the largest announcement among them.
+    fn announcing(&self) -> Option<&(String, usize)> {
+        self.queued
+            .iter()
+            .chain(self.sent.values())
+            .filter_map(|waiter| waiter.announcing.as_ref())
+            .max_by_key(|(_, size)| *size)
+    }
+}
+
 struct Waiter {
     acknowledged: oneshot::Sender<()>,
+    /// The topic and the size of an announcement.
+    announcing: Option<(String, usize)>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -628,11 +690,33 @@ impl Connection {
             room: Arc::new(Semaphore::new(IN_FLIGHT.into())),
             waiting: Mutex::default(),
             birth: Notify::new(),
+            announced: Notify::new(),
         }
     }
 
     /// Queues a message, waiting for room; what it returns is ready when the broker has it.
     async fn publish(&self, message: Message, qos: QoS) -> Result<Ack, Lost> {
+        self.queue(message, qos, None).await
+    }
+
+    /// Queues an announcement, waiting for room. That the broker has it is nobody's to wait for.
+    async fn announce(&self, message: Message) -> Result<(), Lost> {
+        let announcing = Some((message.topic.clone(), message.packet_size()));
+        let queued = self.queue(message, QoS::AtLeastOnce, announcing).await;
+        queued.map(drop)
+    }
+
+    /// The largest announcement that is not acknowledged.
+    fn announcing(&self) -> Option<(String, usize)> {
+        self.waiting().announcing().cloned()
+    }
+
+    async fn queue(
+        &self,
+        message: Message,
+        qos: QoS,
+        announcing: Option<(String, usize)>,
+    ) -> Result<Ack, Lost> {
         let room = Arc::clone(&self.room).acquire_owned();
         let room = room.await.map_err(|_| Lost)?;
         let Message {
@@ -651,6 +735,7 @@ impl Connection {
             .map_err(|_| Lost)?;
         waiting.queued.push_back(Waiter {
             acknowledged,
+            announcing,
             _room: room,
         });
         Ok(ack)
@@ -699,9 +784,16 @@ impl Connection {
             Event::Outgoing(Outgoing::Disconnect) => return std::ops::ControlFlow::Break(()),
             _ => None,
         };
+        let announced = acknowledged
+            .as_ref()
+            .is_some_and(|waiter| waiter.announcing.is_some())
+            && waiting.announcing().is_none();
         drop(waiting);
         if let Some(waiter) = acknowledged {
             waiter.acknowledge();
+        }
+        if announced {
+            self.announced.notify_one();
         }
         std::ops::ControlFlow::Continue(())
     }

@@ -41,6 +41,8 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub enum Ended {
     /// The channel has ended and everything that was taken is settled, or waits in the spool.
     Drained,
+    /// The channel has ended and the far side lets nothing in until somebody acts, so that what was taken is lost.
+    Refused,
     /// The far side ended in order (a closed pipe); the program should end too.
     FarSideClosed,
 }

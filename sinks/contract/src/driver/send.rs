@@ -36,6 +36,8 @@ pub(super) struct Sending<'a> {
     lanes: Lanes<'a>,
     /// How many deliveries in a row have failed.
     failures: u32,
+    /// Whether the last one failed because the far side lets nothing in until somebody acts.
+    refused: bool,
 }
 
 /// What there is to do next.
@@ -67,6 +69,7 @@ impl<'a> Sending<'a> {
             draining,
             lanes,
             failures: 0,
+            refused: false,
         }
     }
 
@@ -96,6 +99,9 @@ impl<'a> Sending<'a> {
                     self.lanes.settle(Settlement::Kept, |_| ()).await;
                     if self.lanes.save().await {
                         return Ended::Drained;
+                    }
+                    if self.refused && !self.lanes.shared.is_handing_over() {
+                        return Ended::Refused;
                     }
                     // The spool cannot have it, so the far side must: for as long as whoever runs this allows.
                     self.draining = None;
@@ -135,10 +141,13 @@ impl<'a> Sending<'a> {
     }
 
     async fn deliver_status(&mut self, status: Arc<InverterStatus>) -> Result<(), Stop> {
-        let leave = leave(&self.lanes, self.draining, self.failures);
+        let leave = self.leave();
         let delivery = within(self.timeout, self.sink.status(&status));
         match self.lanes.attend(unless(leave, delivery)).await? {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.refused = false;
+                Ok(())
+            }
             Err(DeliveryError::Closed) => Err(Stop::FarSideClosed),
             Err(DeliveryError::Rejected { reason } | DeliveryError::TooLarge { reason }) => {
                 tracing::warn!(
@@ -156,9 +165,12 @@ impl<'a> Sending<'a> {
                 self.keep_status(status);
                 Err(self.unreachable(&reason, retry_after))
             }
-            Err(DeliveryError::Refused { reason }) => {
+            Err(DeliveryError::Refused {
+                reason,
+                retry_after,
+            }) => {
                 self.keep_status(status);
-                Err(self.refused(&reason))
+                Err(self.refused(&reason, retry_after))
             }
         }
     }
@@ -174,14 +186,14 @@ impl<'a> Sending<'a> {
     }
 
     async fn deliver_readings(&mut self, readings: &[Arc<Reading>]) -> Result<(), Stop> {
-        let leave = leave(&self.lanes, self.draining, self.failures);
+        let leave = self.leave();
         let batch = Batch::new(readings);
         let delivery = within(self.timeout, self.sink.deliver(&batch));
         let outcome = self.lanes.attend(unless(leave, delivery)).await?;
         let count = readings.len() as u64;
         match (outcome, readings) {
             (Ok(()), _) => {
-                self.failures = 0;
+                self.answered();
                 self.lanes.widen();
                 self.lanes
                     .settle(Settlement::Done, |counts| counts.delivered += count)
@@ -193,7 +205,7 @@ impl<'a> Sending<'a> {
                 Err(DeliveryError::Rejected { reason } | DeliveryError::TooLarge { reason }),
                 [reading],
             ) => {
-                self.failures = 0;
+                self.answered();
                 self.lanes
                     .settle(Settlement::Done, |counts| counts.rejected += 1)
                     .await;
@@ -208,7 +220,7 @@ impl<'a> Sending<'a> {
                 Ok(())
             }
             (Err(DeliveryError::Rejected { .. } | DeliveryError::TooLarge { .. }), _) => {
-                self.failures = 0;
+                self.answered();
                 *self.lanes.limit() = readings.len().div_ceil(2);
                 self.lanes.settle(Settlement::Kept, |_| ()).await;
                 Ok(())
@@ -223,9 +235,15 @@ impl<'a> Sending<'a> {
                 self.lanes.settle(Settlement::Kept, |_| ()).await;
                 Err(self.unreachable(&reason, retry_after))
             }
-            (Err(DeliveryError::Refused { reason }), _) => {
+            (
+                Err(DeliveryError::Refused {
+                    reason,
+                    retry_after,
+                }),
+                _,
+            ) => {
                 self.lanes.settle(Settlement::Kept, |_| ()).await;
-                Err(self.refused(&reason))
+                Err(self.refused(&reason, retry_after))
             }
             (Err(DeliveryError::Closed), _) => {
                 self.lanes.settle(Settlement::Kept, |_| ()).await;
@@ -234,8 +252,15 @@ impl<'a> Sending<'a> {
         }
     }
 
+    /// The far side is there and lets us in.
+    fn answered(&mut self) {
+        self.failures = 0;
+        self.refused = false;
+    }
+
     fn unreachable(&mut self, reason: &str, retry_after: Option<Duration>) -> Stop {
         self.lanes.health.down(reason);
+        self.refused = false;
         self.failures = self.failures.saturating_add(1);
         Stop::TryAgainAfter(match retry_after {
             Some(asked_for) => asked_for.min(LONGEST_DELAY_ASKED_FOR),
@@ -243,15 +268,37 @@ impl<'a> Sending<'a> {
         })
     }
 
-    fn refused(&mut self, reason: &str) -> Stop {
+    fn refused(&mut self, reason: &str, retry_after: Option<Duration>) -> Stop {
         self.lanes.health.refused(reason);
+        self.refused = true;
         self.failures = self.failures.saturating_add(1);
-        Stop::TryAgainAfter(spread(LONGEST_DELAY))
+        Stop::TryAgainAfter(match retry_after {
+            Some(asked_for) => asked_for.min(LONGEST_DELAY_ASKED_FOR),
+            None => spread(LONGEST_DELAY),
+        })
+    }
+
+    /// Ready when it is time to leave the rest to the spool, or to the driver that follows: at once at the end of the
+    /// channel if the far side is known to be away, else after a while. Without either, when it lets nothing in: no
+    /// trying on changes that within the grace, and somebody waits for the end.
+    fn leave(&self) -> impl Future<Output = ()> + use<'a> {
+        let (shared, draining) = (self.lanes.shared, self.draining);
+        let (failures, refused) = (self.failures, self.refused);
+        async move {
+            let End { since, parting } = shared.ended().await;
+            match (draining, parting) {
+                (Some(_), _) | (None, Parting::HandOver) if failures > 0 => {}
+                (None, Parting::Drain) if refused => {}
+                (Some(draining), _) => sleep_until(since + draining).await,
+                // The delivery under way has its time-out.
+                (None, _) => std::future::pending().await,
+            }
+        }
     }
 
     /// Waits that long, or shorter once the channel has ended, and not at all where the rest is handed over.
     async fn wait(&mut self, delay: Duration) -> Result<(), Stop> {
-        let leave = leave(&self.lanes, self.draining, self.failures);
+        let leave = self.leave();
         let shared = self.lanes.shared;
         let wait = async {
             let deadline = Instant::now() + delay;
@@ -263,25 +310,6 @@ impl<'a> Sending<'a> {
             }
         };
         self.lanes.attend(unless(leave, wait)).await
-    }
-}
-
-/// Ready when it is time to leave the rest to the spool, or to the driver that follows: at once at the end of the channel
-/// if the far side is known to be away, else after a while.
-fn leave<'a>(
-    lanes: &Lanes<'a>,
-    draining: Option<Duration>,
-    failures: u32,
-) -> impl Future<Output = ()> + use<'a> {
-    let shared = lanes.shared;
-    async move {
-        let End { since, parting } = shared.ended().await;
-        match (draining, parting) {
-            (Some(_), _) | (None, Parting::HandOver) if failures > 0 => {}
-            (Some(draining), _) => sleep_until(since + draining).await,
-            // The delivery under way has its time-out.
-            (None, _) => std::future::pending().await,
-        }
     }
 }
 

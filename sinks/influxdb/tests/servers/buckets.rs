@@ -106,7 +106,7 @@ async fn a_wrong_token_organization_or_bucket_is_named_and_never_shown() {
         // The second time on the other way.
         for _ in 0..2 {
             let refused = sink.deliver(&Batch::new(&reading)).await;
-            let Err(DeliveryError::Refused { reason }) = refused else {
+            let Err(DeliveryError::Refused { reason, .. }) = refused else {
                 panic!("{wrong}: {refused:?}");
             };
             assert!(reason.contains(part), "{wrong}: {reason}");
@@ -148,7 +148,7 @@ async fn a_server_without_buckets_is_recognized() {
     ));
     let mut sink = config.open(&context()).unwrap();
     let refused = sink.deliver(&Batch::new(&[full_reading("roof", 1)])).await;
-    let Err(DeliveryError::Refused { reason }) = refused else {
+    let Err(DeliveryError::Refused { reason, .. }) = refused else {
         panic!("{refused:?}");
     };
     assert!(reason.contains("set `database`"), "{reason}");

@@ -92,7 +92,7 @@ async fn a_database_that_is_missing_is_said_once_and_filled_as_soon_as_it_is_the
     let config = influxdb.config("");
     let reading = full_reading("roof", 1_795_305_600_000);
     let refused = deliver(&config, &[Arc::clone(&reading)]).await;
-    let Err(DeliveryError::Refused { reason }) = refused else {
+    let Err(DeliveryError::Refused { reason, .. }) = refused else {
         panic!("{refused:?}");
     };
     assert!(reason.contains("CREATE DATABASE \"solar\""), "{reason}");
@@ -107,7 +107,7 @@ async fn a_retention_policy_is_written_to_and_one_that_is_missing_is_named() {
     let config = influxdb.config("retention_policy = 'years'");
     let reading = [full_reading("roof", 1_795_305_600_000)];
     let refused = deliver(&config, &reading).await;
-    let Err(DeliveryError::Refused { reason }) = refused else {
+    let Err(DeliveryError::Refused { reason, .. }) = refused else {
         panic!("{refused:?}");
     };
     assert!(reason.contains("retention policy years"), "{reason}");
@@ -147,7 +147,7 @@ async fn user_and_password_are_needed_where_they_are_wanted_and_wrong_ones_are_s
         ("username = 'reader'\npassword = 'hunter2'", "that right"),
     ] {
         let refused = deliver(&influxdb.config(lines), &reading).await;
-        let Err(DeliveryError::Refused { reason }) = refused else {
+        let Err(DeliveryError::Refused { reason, .. }) = refused else {
             panic!("{lines}: {refused:?}");
         };
         assert!(reason.contains(part), "{lines}: {reason}");

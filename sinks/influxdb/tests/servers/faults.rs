@@ -74,7 +74,7 @@ fn unreachable(part: &str) -> impl Fn(&DeliveryError) -> bool {
 }
 
 fn refused(part: &str) -> impl Fn(&DeliveryError) -> bool {
-    move |error| matches!(error, DeliveryError::Refused { reason } if reason.contains(part))
+    move |error| matches!(error, DeliveryError::Refused { reason, .. } if reason.contains(part))
 }
 
 fn rejected(part: &str) -> impl Fn(&DeliveryError) -> bool {

@@ -74,7 +74,7 @@ async fn deliver(influxdb: &Influxdb, lines: &str) -> Result<(), DeliveryError> 
 
 async fn refused(influxdb: &Influxdb, lines: &str, part: &str) {
     let refused = deliver(influxdb, lines).await;
-    let Err(DeliveryError::Refused { reason }) = refused else {
+    let Err(DeliveryError::Refused { reason, .. }) = refused else {
         panic!("{refused:?}");
     };
     assert!(reason.contains(part), "{part}: {reason}");

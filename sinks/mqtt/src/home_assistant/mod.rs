@@ -169,13 +169,7 @@ impl Discovery {
                 .or_insert_with(|| Device::new(name, slugs.choose(name)));
         }
         let mut discovery = Self {
-            writer: Writer {
-                prefix: settings.prefix.clone(),
-                form: settings.discovery,
-                topics,
-                expire_after: settings.expire_seconds(context.poll_interval),
-                version: context.version,
-            },
+            writer: Writer::new(settings, topics, context),
             slugs,
             devices,
             retained: BTreeSet::new(),
@@ -188,6 +182,37 @@ impl Discovery {
         }
         discovery.keep_record();
         discovery
+    }
+
+    /// What inverters would be announced with, as far as can be told without a reading: what an earlier start has
+    /// announced, else all that there may be. It changes nothing.
+    pub fn expected(
+        settings: &HomeAssistantSettings,
+        topics: Topics,
+        context: &Context,
+    ) -> Vec<Message> {
+        let (_, record) = RecordFile::open(&context.state_dir, &topics.client_id);
+        let writer = Writer::new(settings, topics, context);
+        let mut slugs = Slugs::default();
+        let mut messages = Vec::new();
+        for name in &context.inverters {
+            let mut device = Device::new(name, slugs.choose(name));
+            let recorded = record.inverters.get(&**name);
+            device.announced = recorded.map_or_else(
+                || Quantity::ALL.iter().copied().collect(),
+                Announced::quantities,
+            );
+            if let Some(recorded) = recorded {
+                device.inverter = recorded.inverter(name);
+            }
+            messages.extend(writer.announce(
+                &device.inverter,
+                &device.slug,
+                device.announced,
+                &BTreeMap::new(),
+            ));
+        }
+        messages
     }
 
     /// Takes up the sink's own topics. What the sink may still write to stays; the rest is to be cleared.
@@ -223,13 +248,8 @@ impl Discovery {
         if let Some(device) = self.devices.get_mut(name)
             && self.writer.form != Form::Off
         {
-            device.inverter.serial = announced.serial.as_deref().map(Arc::from);
-            device.inverter.model = announced.model.as_deref().map(Arc::from);
-            device.announced = announced
-                .components
-                .keys()
-                .filter_map(|key| Quantity::from_name(key))
-                .collect();
+            device.inverter = announced.inverter(&device.inverter.name);
+            device.announced = announced.quantities();
             device.unconfirmed = device.announced;
             carried = components_by_key(device.announced);
             if same_prefix && same_form && announced.form == Form::Device && !carried.is_empty() {

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::reading::Inverter;
+use kstar_sink::sink::Context;
 use serde::Serialize;
 
 use super::set::Set;
 use super::vocabulary::{Classes, Component, Platform, Source, components};
-use super::{Form, Topics};
+use super::{Form, HomeAssistantSettings, Topics};
 use crate::message::Message;
 
 /// What tells Home Assistant that an entity goes on in the other form.
@@ -91,8 +92,7 @@ struct Entity {
     unique_id: String,
     default_entity_id: String,
     state_topic: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value_template: Option<String>,
+    value_template: String,
     #[serde(flatten)]
     classes: Classes,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +100,16 @@ struct Entity {
 }
 
 impl Writer {
+    pub(super) fn new(settings: &HomeAssistantSettings, topics: Topics, context: &Context) -> Self {
+        Self {
+            prefix: settings.prefix.clone(),
+            form: settings.discovery,
+            topics,
+            expire_after: settings.expire_seconds(context.poll_interval),
+            version: context.version,
+        }
+    }
+
     /// The messages that announce these quantities of an inverter, all of them or (in the form per entity) some.
     /// Removed components are named once by their platform alone and then left out, as Home Assistant wants it.
     pub(super) fn announce(

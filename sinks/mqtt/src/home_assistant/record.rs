@@ -8,11 +8,15 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use kstar_sink::catalogue::Quantity;
+use kstar_sink::reading::Inverter;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::Form;
+use super::set::Set;
 use super::vocabulary::Platform;
 
 /// The version of the file's form; another one is begun anew.
@@ -43,6 +47,23 @@ pub(super) struct Announced {
     pub(super) components: BTreeMap<String, Platform>,
     /// Components whose removal is not acknowledged yet; only in the form of one message per device.
     pub(super) removed: BTreeMap<String, Platform>,
+}
+
+impl Announced {
+    /// The inverter of this name, as far as it was known.
+    pub(super) fn inverter(&self, name: &Arc<str>) -> Inverter {
+        Inverter {
+            name: Arc::clone(name),
+            serial: self.serial.as_deref().map(Arc::from),
+            model: self.model.as_deref().map(Arc::from),
+        }
+    }
+
+    /// The quantities whose components these are, as far as they are still known.
+    pub(super) fn quantities(&self) -> Set {
+        let keys = self.components.keys();
+        keys.filter_map(|key| Quantity::from_name(key)).collect()
+    }
 }
 
 /// A topic of ours that is to be cleared.

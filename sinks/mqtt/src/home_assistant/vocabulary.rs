@@ -163,17 +163,18 @@ impl Component {
         }
     }
 
-    /// The template that makes a state of what arrives, where the text is not the state already.
+    /// The template that makes a state of what arrives. A text that is the state already has one too: Home Assistant
+    /// goes on with an entity's old template where an update has none, as after `topics = "json"`.
     ///
     /// From JSON, a value that is not there makes a live state unknown (`None`) and leaves a counter as it was
     /// (an empty text, which Home Assistant ignores where it expects a number).
-    pub(super) fn template(self, source: Source) -> Option<String> {
+    pub(super) fn template(self, source: Source) -> String {
         let description = self.quantity.description();
         let json = format!("value_json.{}", self.quantity.name());
         let guarded = |state: &str| {
             format!("{{% if {json} is defined %}}{{{{ {state} }}}}{{% else %}}None{{% endif %}}")
         };
-        Some(match (description.kind, description.role, source) {
+        match (description.kind, description.role, source) {
             (Kind::Flags(_), Role::Fault { harmless }, source)
                 if self.platform == Platform::BinarySensor =>
             {
@@ -207,13 +208,13 @@ impl Component {
                 }
             }
             (Kind::Measurement | Kind::Counter | Kind::Bits | Kind::Clock, _, Source::Text) => {
-                return None;
+                "{{ value }}".to_owned()
             }
             (Kind::Counter, _, Source::Json) => format!("{{{{ {json} | default('') }}}}"),
             (Kind::Measurement | Kind::Bits | Kind::Clock, _, Source::Json) => {
                 format!("{{{{ {json} | default('None') }}}}")
             }
-        })
+        }
     }
 }
 

@@ -66,6 +66,36 @@ async fn an_inverter_is_announced_before_its_first_state_and_again_when_home_ass
     running.end().await;
 }
 
+/// Home Assistant clears what announced a device that is deleted there.
+#[tokio::test]
+async fn a_device_that_was_deleted_is_announced_again_within_an_hour() {
+    let broker = Mosquitto::open();
+    let listener = Listener::at(broker.port).await;
+    let running = Running::start(
+        &broker.config(""),
+        &context(&["roof"], broker.folder.path()),
+    );
+    running.send(full_reading("roof", 1));
+    running.delivered(1).await;
+    listener
+        .until("the announcement", |heard| {
+            heard.iter().any(is_announcement)
+        })
+        .await;
+    for hour in 1..=2 {
+        listener.forget();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(60 * 60)).await;
+        tokio::time::resume();
+        listener
+            .until(&format!("the announcement of hour {hour}"), |heard| {
+                heard.iter().any(is_announcement)
+            })
+            .await;
+    }
+    running.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_known_from_before_is_announced_on_a_connection_without_any_reading() {
     let mut broker = Mosquitto::open();

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kstar_sink::driver::Ended;
 use kstar_sink::testing::full_reading;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +20,8 @@ enum Manner {
     Silent,
     /// It lets us in and hangs up.
     HangsUp,
+    /// The same, but each other time the connection is reset, as where it has not read what we sent.
+    Resets,
     /// It refuses with this code.
     Refuses(u8),
     /// It speaks something else.
@@ -36,23 +39,31 @@ async fn fake(manner: Manner) -> (u16, Arc<Mutex<Vec<Instant>>>) {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            seen.lock().unwrap().push(Instant::now());
-            tokio::spawn(behave(stream, manner));
+            let number = {
+                let mut seen = seen.lock().unwrap();
+                seen.push(Instant::now());
+                seen.len()
+            };
+            tokio::spawn(behave(stream, manner, number));
         }
     });
     (port, connections)
 }
 
-async fn behave(mut stream: TcpStream, manner: Manner) {
+async fn behave(mut stream: TcpStream, manner: Manner, number: usize) {
     let mut bytes = [0; 4096];
     let _ = stream.read(&mut bytes).await;
     let answer: &[u8] = match manner {
         Manner::Silent => &[],
-        Manner::HangsUp | Manner::Deaf => &[0x20, 2, 0, 0],
+        Manner::HangsUp | Manner::Resets | Manner::Deaf => &[0x20, 2, 0, 0],
         Manner::Refuses(code) => &[0x20, 2, 0, code],
         Manner::Foreign => b"HTTP/1.1 400 Bad Request\r\n\r\n",
     };
     let _ = stream.write_all(answer).await;
+    if matches!(manner, Manner::Resets) && number.is_multiple_of(2) {
+        // What comes next is left unread, which makes the end a reset.
+        let _ = stream.readable().await;
+    }
     if matches!(manner, Manner::Silent | Manner::Deaf) {
         while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
     }
@@ -75,13 +86,14 @@ async fn one_reason(url: &str, lines: &str, parts: &[&str], during: Duration) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_misbehaviour_has_one_line_that_says_what_it_is() {
     let three = Duration::from_secs(3);
-    let cases: [(Manner, &str, &[&str]); 7] = [
+    let cases: [(Manner, &str, &[&str]); 8] = [
         (Manner::Silent, "", &["does not answer"]),
         (
             Manner::HangsUp,
             "",
             &["closed the connection", "kstar-test"],
         ),
+        (Manner::Resets, "", &["closed the connection", "kstar-test"]),
         (
             Manner::Refuses(2),
             "",
@@ -131,6 +143,21 @@ async fn each_misbehaviour_has_one_line_that_says_what_it_is() {
     }));
     for task in tasks {
         task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_a_broker_that_refuses_the_login() {
+    for code in [2, 4, 5] {
+        let (port, _) = fake(Manner::Refuses(code)).await;
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("mqtt://127.0.0.1:{port}");
+        let config = config(&url, "username = 'me'\npassword = 'hunter2'");
+        let running = Running::start(&config, &context(&["roof"], folder.path()));
+        running.send(full_reading("roof", 1));
+        running.down().await;
+        // Without end otherwise: whoever runs the driver cuts it off when the grace is over.
+        assert_eq!(running.ended().await, Ended::Refused);
     }
 }
 

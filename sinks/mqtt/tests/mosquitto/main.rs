@@ -12,6 +12,7 @@
 mod announcements;
 mod conformance;
 mod faults;
+mod limits;
 mod outages;
 mod probe;
 mod published;

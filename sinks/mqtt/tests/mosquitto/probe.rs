@@ -111,6 +111,32 @@ async fn access_rules_that_throw_away_what_is_published_are_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_announcement_that_is_too_large_is_noticed_and_leaves_nothing() {
+    for limit in [
+        "max_packet_size 2000",
+        "max_packet_size 8000",
+        "message_size_limit 2000",
+        "message_size_limit 8000",
+    ] {
+        let broker = Mosquitto::with(&format!("allow_anonymous true\n{limit}"));
+        let findings = probe(&broker.config("")).await;
+        assert_eq!(about(&findings, "publishing").verdict, Verdict::Good);
+        let words = "is larger than the broker takes";
+        let fix = "`discovery = \"entity\"`";
+        assert_wrong(&findings, "announcing", words, fix);
+        if let Some(bytes) = limit.strip_prefix("max_packet_size ") {
+            let said = &about(&findings, "announcing").said;
+            assert!(said.contains(bytes), "{said}");
+        }
+        assert_all_good(&probe(&broker.config("home_assistant.discovery = 'entity'")).await);
+        assert!(retained(broker.port).await.is_empty(), "{limit}");
+    }
+    let open = Mosquitto::open();
+    assert_all_good(&probe(&open.config("")).await);
+    assert!(retained(open.port).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_home_assistant_says_is_heard_and_nothing_is_left_at_the_broker() {
     let broker = Mosquitto::open();
     assert!(

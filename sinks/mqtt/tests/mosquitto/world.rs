@@ -413,9 +413,14 @@ impl Running {
 
     /// Ends it in order.
     pub(crate) async fn end(self) {
+        assert_eq!(self.ended().await, Ended::Drained);
+    }
+
+    /// Gives the order to stop, and how it came to its end.
+    pub(crate) async fn ended(self) -> Ended {
         drop(self.events);
         let ended = timeout(PATIENCE, self.driver).await;
-        assert!(matches!(ended, Ok(Ok(Ended::Drained))), "{ended:?}");
+        ended.expect("it ends in time").unwrap()
     }
 
     /// Ends it as SIGKILL would.

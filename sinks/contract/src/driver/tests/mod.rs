@@ -324,11 +324,7 @@ async fn the_time_that_the_far_side_asks_for_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_far_side_that_lets_nothing_in_is_asked_once_a_minute_and_gets_everything_then() {
-    let refused = || {
-        Fail(DeliveryError::Refused {
-            reason: "wrong token".to_owned(),
-        })
-    };
+    let refused = || Fail(DeliveryError::refused("wrong token"));
     let fixture = start(policy(), first([refused(), refused()]));
     fixture.send([1, 2]);
     sleep(Duration::from_secs(10)).await;
@@ -341,6 +337,21 @@ async fn a_far_side_that_lets_nothing_in_is_asked_once_a_minute_and_gets_everyth
     }
     let (_, counts) = fixture.drain().await;
     assert_eq!((counts.delivered, counts.rejected), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_far_side_that_lets_nothing_in_holds_up_no_stop() {
+    let fixture = start(policy(), |_| Fail(DeliveryError::refused("wrong token")));
+    fixture.send([1, 2]);
+    sleep(Duration::from_secs(10)).await;
+    let begin = Instant::now();
+    drop(fixture.events);
+    assert_eq!(fixture.driver.await.unwrap(), Ended::Refused);
+    assert!(begin.elapsed() < Duration::from_millis(10));
+    let counts = fixture.health.snapshot().counts;
+    assert_eq!((counts.delivered, counts.at_risk()), (0, 2));
+    let closed = fixture.log.lock().unwrap().pop();
+    assert_eq!(closed.map(|(_, given)| given), Some(Given::Close));
 }
 
 #[tokio::test(start_paused = true)]

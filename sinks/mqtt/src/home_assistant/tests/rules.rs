@@ -186,7 +186,14 @@ fn check(announced: &Announced) {
     for found in config.keys() {
         assert!(allowed.contains(&found.as_str()), "{key}: {found}");
     }
-    for required in ["unique_id", "state_topic", "name", "default_entity_id"] {
+    // The template: an update without one leaves the old one in place, which a real Home Assistant has shown.
+    for required in [
+        "unique_id",
+        "state_topic",
+        "value_template",
+        "name",
+        "default_entity_id",
+    ] {
         assert!(text(required).is_some(), "{key} has no {required}");
     }
     assert!(
@@ -332,6 +339,32 @@ fn every_payload_keeps_home_assistants_rules() {
     }
 }
 
+/// The remedy for a broker with a limit: names as long as they may be, and nothing of an inverter left out.
+#[test]
+fn an_entity_alone_passes_a_broker_that_takes_two_thousand_bytes() {
+    let name = "n".repeat(32);
+    for per_quantity in [true, false] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let topics = Topics {
+            per_quantity,
+            ..topics(&"c".repeat(64))
+        };
+        let context = context(&[name.as_str()], folder.path());
+        let mut discovery = Discovery::new(&settings(Form::Entity), topics, &context);
+        let mut reading = (*full_reading(&name, BEGIN)).clone();
+        reading.inverter = Arc::new(Inverter {
+            name: name.as_str().into(),
+            serial: Some("S".repeat(16).into()),
+            model: Some("M".repeat(16).into()),
+        });
+        discovery.observe(&reading);
+        for message in discovery.all() {
+            let size = message.packet_size();
+            assert!(size <= 2000, "{size} bytes: {message:?}");
+        }
+    }
+}
+
 fn components_of_everything() -> impl Iterator<Item = Component> {
     vocabulary::components(Quantity::ALL.iter().copied().collect())
 }
@@ -465,6 +498,7 @@ fn a_small_device_looks_like_this() {
                     "unique_id": "kstar_inverter-battery_soc",
                     "default_entity_id": "sensor.inverter_battery_soc",
                     "state_topic": "kstar/inverter/battery_soc",
+                    "value_template": "{{ value }}",
                     "device_class": "battery",
                     "state_class": "measurement",
                     "unit_of_measurement": "%",
@@ -508,6 +542,7 @@ fn a_small_device_looks_like_this() {
                     "unique_id": "kstar_inverter-energy_total",
                     "default_entity_id": "sensor.inverter_energy_total",
                     "state_topic": "kstar/inverter/energy_total",
+                    "value_template": "{{ value }}",
                     "device_class": "energy",
                     "state_class": "total_increasing",
                     "unit_of_measurement": "kWh",
@@ -521,11 +556,8 @@ fn a_small_device_looks_like_this() {
 /// The same templates over JSON. That they give the right states was tried with Jinja 3.1.
 #[test]
 fn a_template_over_json_knows_what_is_not_there() {
-    let template = |quantity: Quantity, platform| {
-        Component { quantity, platform }
-            .template(Source::Json)
-            .unwrap_or_default()
-    };
+    let template =
+        |quantity: Quantity, platform| Component { quantity, platform }.template(Source::Json);
     let sensor = |quantity| template(quantity, Platform::Sensor);
     assert_eq!(
         sensor(Quantity::pv_power),
