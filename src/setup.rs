@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::sink::{Context, Misconfigured};
+use kstar_sink::sink::{Context, OpenError};
 
 use crate::collector::{InverterPlan, SinkPlan};
 use crate::config::{Config, ConfigError, InverterSection, Source};
@@ -34,6 +34,17 @@ pub struct Setup {
     pub grace: Duration,
     /// What is in the files that each sink reads when it is opened: only a hash, since they hold secrets.
     files: BTreeMap<&'static str, u64>,
+}
+
+/// Why a setup cannot run, by what helps.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The text of the configuration is wrong.
+    #[error("{0}")]
+    Misconfigured(ConfigError),
+    /// What the text names is not there, and may be at the next start.
+    #[error("{0}")]
+    Missing(ConfigError),
 }
 
 /// What becomes of an inverter or a sink.
@@ -118,27 +129,32 @@ impl Setup {
     }
 
     /// Opens a sink. Blocks on files.
-    pub fn open(&self, section: &dyn Section) -> Result<SinkPlan, ConfigError> {
+    pub fn open(&self, section: &dyn Section) -> Result<SinkPlan, Refusal> {
         tracing::info!(
             sink = section.name(),
             destination = section.destination(&self.context),
             "opening"
         );
         sinks::open(section, &self.context, self.grace / 2)
-            .map_err(|error| self.sink_error(section, &error))
+            .map_err(|error| self.refusal(section, &error))
     }
 
-    /// Whether a sink would open. Blocks on files.
-    pub fn check(&self, section: &dyn Section) -> Result<(), ConfigError> {
+    /// Whether the program may run with this section. Blocks on files.
+    pub fn check(&self, section: &dyn Section) -> Result<(), Refusal> {
         section
             .check(&self.context)
-            .map_err(|error| self.sink_error(section, &error))
+            .map_err(|error| self.refusal(section, &error))
     }
 
-    fn sink_error(&self, section: &dyn Section, error: &Misconfigured) -> ConfigError {
+    fn refusal(&self, section: &dyn Section, error: &OpenError) -> Refusal {
         let name = section.name();
-        self.source
-            .sink_error(name, format!("the sink {name} cannot work: {error}"))
+        let place = self
+            .source
+            .sink_error(name, format!("the sink {name} cannot work: {error}"));
+        match error {
+            OpenError::Misconfigured(_) => Refusal::Misconfigured(place),
+            OpenError::Missing(_) | OpenError::Unavailable(_) => Refusal::Missing(place),
+        }
     }
 
     /// Takes a sink for another one than this setup asks for, so that the next reload replaces it.

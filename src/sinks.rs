@@ -9,7 +9,7 @@ use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
 use kstar_sink::finding::Finding;
 use kstar_sink::setting::Secret;
-use kstar_sink::sink::{Context, Misconfigured, Sink, SinkConfig};
+use kstar_sink::sink::{Context, OpenError, Sink, SinkConfig};
 use kstar_sink::spool::Spool;
 use serde::Deserialize;
 
@@ -192,7 +192,7 @@ pub fn open(
     section: &dyn Section,
     context: &Context,
     draining: Duration,
-) -> Result<SinkPlan, Misconfigured> {
+) -> Result<SinkPlan, OpenError> {
     let (name, policy) = (section.name(), section.policy());
     let sink = section.open(context)?;
     let spool = policy
@@ -230,9 +230,9 @@ pub trait Section {
     /// Where its readings go.
     fn destination(&self, context: &Context) -> String;
     /// Makes the sink.
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError>;
     /// Whether the sink would open.
-    fn check(&self, context: &Context) -> Result<(), Misconfigured>;
+    fn check(&self, context: &Context) -> Result<(), OpenError>;
     /// Whether an open sink must be opened anew because of what is around it.
     fn heeds(&self, before: &Context, after: &Context) -> bool;
     /// The files that are read when it is opened.
@@ -255,11 +255,11 @@ impl<T: SinkConfig> Section for T {
         SinkConfig::destination(self, context)
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
         SinkConfig::open(self, context)
     }
 
-    fn check(&self, context: &Context) -> Result<(), Misconfigured> {
+    fn check(&self, context: &Context) -> Result<(), OpenError> {
         SinkConfig::check(self, context)
     }
 

@@ -24,7 +24,7 @@ use crate::collector::{Collector, Happening, Parted, SinkEnding, SinkPlan, at};
 use crate::config::{Config, ConfigError, Source};
 use crate::service::{Manager, Service};
 use crate::serving::Serving;
-use crate::setup::{Change, Changes, Setup};
+use crate::setup::{Change, Changes, Refusal, Setup};
 use crate::sinks::Section;
 
 /// Orders to read the configuration again. Those that come while one is under way are one.
@@ -72,11 +72,11 @@ enum Reloaded {
 }
 
 /// Opens every sink of a setup. Blocks on files.
-pub fn open_sinks(setup: &Setup) -> Result<Vec<SinkPlan>, String> {
+pub fn open_sinks(setup: &Setup) -> Result<Vec<SinkPlan>, Refusal> {
     setup
         .sinks
         .enabled()
-        .map(|section| setup.open(section).map_err(|error| error.to_string()))
+        .map(|section| setup.open(section))
         .collect()
 }
 

@@ -398,7 +398,7 @@ fn demo_config(inverter: &simulator::Running) -> Config {
 /// Takes the lock of the state folder, on a thread that may block.
 async fn lock(state_dir: PathBuf) -> Result<Option<StateLock>, Failure> {
     match tokio::task::spawn_blocking(move || StateLock::take(&state_dir)).await {
-        Ok(lock) => lock.map_err(|held| Failure::Usage(held.to_string())),
+        Ok(lock) => lock.map_err(|held| Failure::Runtime(held.to_string())),
         Err(error) => Err(Failure::Runtime(format!(
             "locking the state folder has failed: {error}"
         ))),
@@ -418,7 +418,7 @@ async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
 /// Opens every sink on a thread that may block.
 async fn open_sinks(setup: Arc<Setup>) -> Result<Vec<SinkPlan>, Failure> {
     match tokio::task::spawn_blocking(move || supervisor::open_sinks(&setup)).await {
-        Ok(opened) => opened.map_err(Failure::Usage),
+        Ok(opened) => Ok(opened?),
         Err(error) => Err(Failure::Runtime(format!(
             "opening the sinks has failed: {error}"
         ))),

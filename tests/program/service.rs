@@ -152,7 +152,7 @@ fn a_credential_is_read_from_the_folder_that_systemd_names() {
     let run = start(Some("credentials"));
     run.wait_for_log("polling inverter=");
     run.stop();
-    let nowhere = start(None).end().expect_code(2);
+    let nowhere = start(None).end().expect_code(1);
     assert!(
         nowhere.err().contains("the sink mqtt cannot work"),
         "{nowhere:#?}"
@@ -161,7 +161,7 @@ fn a_credential_is_read_from_the_folder_that_systemd_names() {
         nowhere.err().contains("CREDENTIALS_DIRECTORY is not set"),
         "{nowhere:#?}"
     );
-    let missing = start(Some("empty")).end().expect_code(2);
+    let missing = start(Some("empty")).end().expect_code(1);
     assert!(
         missing.err().contains("LoadCredential=mqtt:PATH"),
         "{missing:#?}"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Borrowed, Ids};
 use crate::delivery::SpoolBounds;
 use crate::reading::Reading;
-use crate::sink::Misconfigured;
+use crate::sink::OpenError;
 
 pub(super) enum Store {}
 
@@ -15,8 +15,8 @@ impl Store {
         _folder: &Path,
         _sink: &'static str,
         _bounds: SpoolBounds,
-    ) -> Result<Self, Misconfigured> {
-        Err(Misconfigured(
+    ) -> Result<Self, OpenError> {
+        Err(OpenError::Misconfigured(
             "the spool is not part of this build; build with `--features spool`".to_owned(),
         ))
     }

@@ -29,7 +29,7 @@ use self::absent::Store;
 use self::store::Store;
 use crate::delivery::SpoolBounds;
 use crate::reading::Reading;
-use crate::sink::Misconfigured;
+use crate::sink::OpenError;
 
 /// Whether this build has the spool.
 pub const BUILT: bool = cfg!(feature = "spool");
@@ -80,11 +80,7 @@ pub(crate) struct Borrowed {
 
 impl Spool {
     /// Opens the spool of a sink in this folder; says so if readings wait there. A damaged file is set aside. Blocks.
-    pub fn open(
-        folder: &Path,
-        sink: &'static str,
-        bounds: SpoolBounds,
-    ) -> Result<Self, Misconfigured> {
+    pub fn open(folder: &Path, sink: &'static str, bounds: SpoolBounds) -> Result<Self, OpenError> {
         let mut store = Store::open(folder, sink, bounds)?;
         let (waiting, dropped) = (store.waiting(), store.take_dropped());
         if waiting > 0 {

@@ -9,7 +9,7 @@ use super::file::{Failure, File, Pushed, Read};
 use super::{Borrowed, Ids};
 use crate::delivery::SpoolBounds;
 use crate::reading::Reading;
-use crate::sink::Misconfigured;
+use crate::sink::OpenError;
 
 /// An empty file of more bytes than this goes; a smaller one stays for the next time until the program ends.
 const SMALL: u64 = 256 << 10;
@@ -41,7 +41,7 @@ impl Store {
         folder: &Path,
         sink: &'static str,
         bounds: SpoolBounds,
-    ) -> Result<Self, Misconfigured> {
+    ) -> Result<Self, OpenError> {
         let path = folder.join(format!("spool-{sink}.db"));
         let mut store = Self {
             path,
@@ -62,21 +62,21 @@ impl Store {
         };
         match usable {
             Err(failure) if failure.is_damage() => {
-                store.set_aside(&failure).map_err(Misconfigured)?;
+                store.set_aside(&failure).map_err(OpenError::Unavailable)?;
             }
             Err(failure) if failure.is_outage() => {
                 // Said if it lasts. A file that is there is one where something waits.
                 store.waiting = 1;
                 tracing::debug!(sink, reason = failure.explain(&store.path), "no spool yet");
             }
-            Err(failure) => return Err(Misconfigured(failure.explain(&store.path))),
+            Err(failure) => return Err(OpenError::Unavailable(failure.explain(&store.path))),
             Ok(()) => {}
         }
         Ok(store)
     }
 
     /// Whether a file can be made when it is needed, which may be in the middle of the first outage.
-    fn check_folder(&self, folder: &Path) -> Result<(), Misconfigured> {
+    fn check_folder(&self, folder: &Path) -> Result<(), OpenError> {
         use std::io::ErrorKind::{
             AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem,
         };
@@ -90,7 +90,7 @@ impl Store {
                     AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem
                 ) =>
             {
-                Err(Misconfigured(format!(
+                Err(OpenError::Unavailable(format!(
                     "cannot make its spool {}: {error}; let this user write to that folder, or set another `state_dir`",
                     self.path.display()
                 )))

@@ -23,7 +23,7 @@ impl Place {
         self.0.path().join("spool-test.db")
     }
 
-    fn open(&self, bounds: SpoolBounds) -> Result<Store, Misconfigured> {
+    fn open(&self, bounds: SpoolBounds) -> Result<Store, OpenError> {
         Store::open(self.0.path(), "test", bounds)
     }
 
@@ -211,7 +211,7 @@ fn a_later_versions_file_is_refused_and_left_alone() {
         .pragma_update(None, "user_version", 99)
         .unwrap();
     let before = std::fs::read(place.path()).unwrap();
-    let Err(Misconfigured(reason)) = place.open(SpoolBounds::default()) else {
+    let Err(OpenError::Unavailable(reason)) = place.open(SpoolBounds::default()) else {
         panic!("not refused");
     };
     assert!(
@@ -370,7 +370,7 @@ fn a_folder_that_this_user_may_not_write_is_refused() {
     allow(0o555);
     // Root may write everything, so that there is nothing to refuse.
     if std::fs::write(place.0.path().join("probe"), "").is_err() {
-        let Err(Misconfigured(reason)) = place.open(SpoolBounds::default()) else {
+        let Err(OpenError::Unavailable(reason)) = place.open(SpoolBounds::default()) else {
             panic!("not refused");
         };
         assert!(
@@ -381,7 +381,8 @@ fn a_folder_that_this_user_may_not_write_is_refused() {
     allow(0o755);
     let under_a_file = place.path();
     std::fs::write(&under_a_file, "").unwrap();
-    let Err(Misconfigured(reason)) = Store::open(&under_a_file, "test", SpoolBounds::default())
+    let Err(OpenError::Unavailable(reason)) =
+        Store::open(&under_a_file, "test", SpoolBounds::default())
     else {
         panic!("not refused");
     };
