@@ -3,17 +3,13 @@
 //! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
 use kstar_sink::finding::Finding;
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Context, OpenError, Sink, SinkConfig};
-use kstar_sink::spool::Spool;
 use serde::Deserialize;
-
-use crate::collector::{SinkPlan, SpoolPlan};
 
 /// Asking the history that the sink `sqlite` writes.
 #[cfg(feature = "history")]
@@ -184,27 +180,6 @@ impl SinkSections {
     pub fn section(&self, name: &str) -> Option<&dyn Section> {
         self.enabled().find(|section| section.name() == name)
     }
-}
-
-/// Opens a sink, and its spool. Blocks on files. At a stop, a sink with a spool is delivered to for as long as `draining`
-/// says.
-pub fn open(
-    section: &dyn Section,
-    context: &Context,
-    draining: Duration,
-) -> Result<SinkPlan, OpenError> {
-    let (name, policy) = (section.name(), section.policy());
-    let sink = section.open(context)?;
-    let spool = policy
-        .spool
-        .map(|bounds| Spool::open(&context.state_dir, name, bounds))
-        .transpose()?;
-    Ok(SinkPlan {
-        name,
-        policy,
-        sink,
-        spool: spool.map(|spool| SpoolPlan { spool, draining }),
-    })
 }
 
 /// An MQTT broker that the command line or the environment names.

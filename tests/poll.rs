@@ -536,7 +536,7 @@ impl Always {
         SinkPlan {
             name,
             policy: policy(),
-            sink: Box::new(Self(does)),
+            open: Arc::new(move || Ok(Box::new(Self(does)))),
             spool: None,
         }
     }

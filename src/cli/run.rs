@@ -17,7 +17,7 @@ use super::{
     kstar_sharp, serve,
 };
 use crate::clock::WallClock;
-use crate::collector::{Collector, Metering, SinkPlan};
+use crate::collector::{Collector, Metering};
 use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
@@ -28,7 +28,7 @@ use crate::setup::Setup;
 pub(super) use crate::setup::{context, inverter_plans};
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
-use crate::supervisor::{self, Read, Reloads, Supervisor};
+use crate::supervisor::{Read, Reloads, Supervisor};
 
 /// Where the history goes without a configuration.
 pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";
@@ -203,6 +203,7 @@ pub async fn run(
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
     let read = args.read_again(&source);
     let setup = Arc::new(Setup::new(source, config));
+    check(&setup).await?;
     let state_dir = setup.context.state_dir.clone();
     // Held to the end. A demonstration keeps nothing.
     let _lock = if demo.is_none() {
@@ -220,19 +221,12 @@ pub async fn run(
         keeper,
         closing,
     };
-    let mut shutdown = std::pin::pin!(shutdown);
-    let sinks = tokio::select! {
-        // A locked history may take seconds to open.
-        () = &mut shutdown => return Ok(()),
-        sinks = open_sinks(setup.clone()) => sinks?,
-    };
-
     let collector = Collector::new(WallClock::default(), metering);
     let mut supervisor = Supervisor::new(collector, setup, Manager::of_environment());
     if silent {
         tokio::spawn(summarize(supervisor.subscribe(), summary));
     }
-    supervisor.start(sinks).await?;
+    supervisor.start().await;
     #[cfg(feature = "watch")]
     let shutdown = std::pin::pin!(watch::beside(
         page,
@@ -415,12 +409,19 @@ async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
     Keeper::start(ledger).map_err(|error| failed(&error))
 }
 
-/// Opens every sink on a thread that may block.
-async fn open_sinks(setup: Arc<Setup>) -> Result<Vec<SinkPlan>, Failure> {
-    match tokio::task::spawn_blocking(move || supervisor::open_sinks(&setup)).await {
-        Ok(opened) => Ok(opened?),
+/// Finds whatever keeps the program from running with this setup, on a thread that may block.
+async fn check(setup: &Arc<Setup>) -> Result<(), Failure> {
+    let setup = Arc::clone(setup);
+    let checking = tokio::task::spawn_blocking(move || {
+        for section in setup.sinks.enabled() {
+            setup.check(section)?;
+        }
+        setup.check_serving()
+    });
+    match checking.await {
+        Ok(checked) => Ok(checked?),
         Err(error) => Err(Failure::Runtime(format!(
-            "opening the sinks has failed: {error}"
+            "checking the configuration has failed: {error}"
         ))),
     }
 }

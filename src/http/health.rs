@@ -367,7 +367,7 @@ mod tests {
         collector.start_sink(SinkPlan {
             name: "moody",
             policy: DeliverySettings::default().policy(Keep::Every, batch),
-            sink: Box::new(Moody(mood)),
+            open: Arc::new(move || Ok(Box::new(Moody(mood)))),
             spool: None,
         });
         let events = collector.events().upgrade().expect("it runs");

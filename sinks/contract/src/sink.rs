@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::delivery::Policy;
 use crate::finding::Finding;
+use crate::hold::Hold;
 use crate::reading::{InverterStatus, Reading};
 
 /// A sink's section of the configuration, and how a sink is made from it.
@@ -112,6 +113,11 @@ pub trait Sink: Send {
     async fn status(&mut self, _status: &InverterStatus) -> Result<(), DeliveryError> {
         Ok(())
     }
+
+    /// Keeps this for as long as anything of the sink may be at work with its files, be it beyond its own end: a
+    /// [`Worker`](crate::worker::Worker) does. A sink that follows under the same name is opened when it is gone. Called
+    /// once, before anything else.
+    fn hold(&self, _hold: Hold) {}
 
     /// Ends in order, within a second where the far side allows it. An error is logged; nothing is retried.
     async fn close(self: Box<Self>) -> Result<(), DeliveryError>;

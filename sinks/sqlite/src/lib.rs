@@ -44,6 +44,7 @@ use std::time::Duration;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::finding::Finding;
+use kstar_sink::hold::Hold;
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use kstar_sink::worker::{NoAnswer, Upkeep, Worker};
 use serde::Deserialize;
@@ -194,6 +195,10 @@ impl Sink for SqliteSink {
     async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError> {
         let readings = batch.to_vec();
         self.call(move |store| store.deliver(&readings)).await
+    }
+
+    fn hold(&self, hold: Hold) {
+        self.worker.hold(hold);
     }
 
     async fn close(self: Box<Self>) -> Result<(), DeliveryError> {

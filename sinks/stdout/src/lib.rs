@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
+use kstar_sink::hold::Hold;
 use kstar_sink::reading::{Reading, UnixMillis};
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use kstar_sink::worker::{NoAnswer, Worker};
@@ -91,6 +92,10 @@ impl Sink for StdoutSink {
     async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError> {
         let readings = batch.to_vec();
         self.call(move |printer| printer.print(&readings)).await
+    }
+
+    fn hold(&self, hold: Hold) {
+        self.worker.hold(hold);
     }
 
     async fn close(self: Box<Self>) -> Result<(), DeliveryError> {
