@@ -13,12 +13,14 @@ use tokio::time::Instant;
 
 use crate::gate::GateCounts;
 use crate::poll::{PollCounts, Target, longest_pause};
+use crate::vigil::Vigil;
 
 /// The inverters and sinks that run.
 #[derive(Debug, Default)]
 pub struct Board {
     inverters: Mutex<BTreeMap<Arc<str>, Arc<InverterEntry>>>,
     sinks: Mutex<BTreeMap<&'static str, Arc<Health>>>,
+    vigil: Mutex<Vigil>,
 }
 
 /// One inverter that is polled.
@@ -81,6 +83,11 @@ impl Board {
     /// The inverter of this name.
     pub fn inverter(&self, name: &str) -> Option<Arc<InverterEntry>> {
         lock(&self.inverters).get(name).cloned()
+    }
+
+    /// The inverters whose polling hangs, and for how long nothing was asked and nothing came. To be asked now and then.
+    pub fn hanging(&self) -> BTreeMap<Arc<str>, Duration> {
+        lock(&self.vigil).hanging(&self.inverters())
     }
 
     /// The health of each sink, by name.

@@ -110,8 +110,8 @@ impl ServingPlan {
 
 #[cfg(feature = "http")]
 impl Serving {
-    /// Starts what a plan says, where nothing runs.
-    pub fn start(&mut self, plan: Option<&ServingPlan>, collector: &Collector) {
+    /// Starts what a plan says, where nothing runs. It listens by then, or is tried again.
+    pub async fn start(&mut self, plan: Option<&ServingPlan>, collector: &Collector) {
         let Some(plan) = plan else { return };
         let sources = http::Sources {
             board: collector.board().clone(),
@@ -120,7 +120,9 @@ impl Serving {
             tariffs: plan.tariffs.clone(),
         };
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(plan.settings.clone(), sources, stopped));
+        let settings = plan.settings.clone();
+        let first = http::start(settings.clone(), sources.clone()).await;
+        let task = tokio::spawn(serve(first, settings, sources, stopped));
         self.unit = Some(Unit { stop, task });
     }
 
@@ -136,9 +138,14 @@ impl Serving {
 
 /// Serves until it is told to stop.
 #[cfg(feature = "http")]
-async fn serve(settings: http::Settings, sources: http::Sources, mut stop: oneshot::Receiver<()>) {
+async fn serve(
+    first: Result<http::Running, String>,
+    settings: http::Settings,
+    sources: http::Sources,
+    mut stop: oneshot::Receiver<()>,
+) {
     let running = tokio::select! {
-        running = listening(settings, sources) => running,
+        running = listening(first, settings, sources) => running,
         // Nobody sends; the sender's end is the order.
         _ = &mut stop => return,
     };
@@ -148,10 +155,14 @@ async fn serve(settings: http::Settings, sources: http::Sources, mut stop: onesh
 
 /// HTTP, as soon as it listens. What is in the way is logged once, and it is tried again with a growing delay.
 #[cfg(feature = "http")]
-async fn listening(settings: http::Settings, sources: http::Sources) -> http::Running {
+async fn listening(
+    mut started: Result<http::Running, String>,
+    settings: http::Settings,
+    sources: http::Sources,
+) -> http::Running {
     let (mut logged, mut failures) = (None, 0_u32);
     loop {
-        match http::start(settings.clone(), sources.clone()).await {
+        match started {
             Ok(running) => return running,
             Err(reason) if logged.as_ref() == Some(&reason) => {}
             Err(reason) => {
@@ -164,6 +175,7 @@ async fn listening(settings: http::Settings, sources: http::Sources) -> http::Ru
         }
         failures = failures.saturating_add(1);
         sleep(delay_after(failures)).await;
+        started = http::start(settings.clone(), sources.clone()).await;
     }
 }
 
@@ -181,7 +193,7 @@ impl ServingPlan {
 #[expect(clippy::unused_async, reason = "the same form as where it is built")]
 impl Serving {
     /// Starts nothing.
-    pub fn start(&mut self, _plan: Option<&ServingPlan>, _collector: &Collector) {}
+    pub async fn start(&mut self, _plan: Option<&ServingPlan>, _collector: &Collector) {}
 
     /// Ends nothing.
     pub async fn stop(&mut self) {}

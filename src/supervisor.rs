@@ -99,7 +99,7 @@ impl Supervisor {
             service,
             serving,
         } = self;
-        serving.start(setup.serving.as_ref(), collector);
+        serving.start(setup.serving.as_ref(), collector).await;
         for section in setup.sinks.enabled() {
             collector.start_sink(sink_plan(setup, section));
         }
@@ -210,7 +210,7 @@ async fn reload(
             let before = std::mem::replace(current, Arc::new(setup));
             if changes.serving != Some(Change::Kept) {
                 serving.stop().await;
-                serving.start(current.serving.as_ref(), collector);
+                serving.start(current.serving.as_ref(), collector).await;
             }
             apply(collector, &before, current, &changes).await;
         }

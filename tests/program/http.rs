@@ -236,7 +236,7 @@ fn the_description_and_the_program_tell_the_same() {
 fn what_is_asked_wrongly_is_answered_with_what_is_right() {
     let roof = Roof::new(1);
     let served = Served::by(&roof, SECTIONS);
-    served.process.wait_for_printed(1);
+    served.process.wait_for_log("delivering sink=\"sqlite\"");
     for (path, words) in [
         ("/api/v1/readings?from=tomorrow", "write a date like"),
         (
@@ -702,7 +702,7 @@ fn the_environment_and_the_argument_switch_it_on() {
 }
 
 #[test]
-fn a_reload_changes_http_and_a_wrong_one_leaves_it_as_it_was() {
+fn a_reload_changes_http_and_a_wrong_one_leaves_it_as_it_was_or_waits_for_its_address() {
     let roof = Roof::new(1);
     let free = || {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -725,15 +725,22 @@ fn a_reload_changes_http_and_a_wrong_one_leaves_it_as_it_was() {
     run.reload();
     assert_eq!(status(first), 401);
     let (taken, address) = free();
-    folder.write("kstar.toml", at(address, ""));
+    folder.write("kstar.toml", at(address, "token = \"two words\"\n"));
     let refused = run.reload();
     assert!(
         refused.contains("everything goes on as before"),
         "{refused}"
     );
-    run.wait_for_log("another program listens there");
+    run.wait_for_log("a space or another character");
     assert_eq!(status(first), 401);
+    folder.write("kstar.toml", at(address, ""));
+    let said = run.reload();
+    assert!(said.contains("replaced=\"HTTP\""), "{said}");
+    let down = run.wait_for_log("HTTP is down");
+    assert!(down.contains("another program listens there"), "{down}");
     drop(taken);
+    run.wait_for_logs("HTTP is listening", 3);
+    assert_eq!(status(address), 200);
     folder.write("kstar.toml", at(second, ""));
     run.reload();
     assert_eq!(status(second), 200);
