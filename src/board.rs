@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::gate::GateCounts;
 use crate::ledger::keeper::Outage;
 use crate::poll::{PollCounts, Target, longest_pause};
+use crate::vigil::Vigil;
 
 /// The inverters and sinks that run.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub struct Board {
     inverters: Mutex<BTreeMap<Arc<str>, Arc<InverterEntry>>>,
     sinks: Mutex<BTreeMap<&'static str, Arc<Health>>>,
     outage: Outage,
+    vigil: Mutex<Vigil>,
 }
 
 /// One inverter that is polled.
@@ -96,6 +98,11 @@ impl Board {
     /// The inverter of this name.
     pub fn inverter(&self, name: &str) -> Option<Arc<InverterEntry>> {
         lock(&self.inverters).get(name).cloned()
+    }
+
+    /// The inverters whose polling hangs, and for how long nothing was asked and nothing came. To be asked now and then.
+    pub fn hanging(&self) -> BTreeMap<Arc<str>, Duration> {
+        lock(&self.vigil).hanging(&self.inverters())
     }
 
     /// The health of each sink, by name.

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kstar_sink::delivery::{Keep, Policy};
-use kstar_sink::driver::{Driver, Ended, Handover, Parting, Remainder};
+use kstar_sink::driver::{Driver, Ended, Handover, Opener, Parting, Remainder};
 use kstar_sink::health::Health;
+use kstar_sink::hold::Holds;
 use kstar_sink::reading::{Event, Inverter};
-use kstar_sink::sink::Sink;
 use kstar_sink::spool::Spool;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -76,15 +76,15 @@ pub struct SinkPlan {
     pub name: &'static str,
     /// How its driver treats it.
     pub policy: Policy,
-    /// The sink, open.
-    pub sink: Box<dyn Sink>,
+    /// Opens it, as often as that fails.
+    pub open: Opener,
     /// Where what waits for it waits on disk.
     pub spool: Option<SpoolPlan>,
 }
 
 /// What is needed to run a sink with a spool.
 pub struct SpoolPlan {
-    /// The spool, open.
+    /// The spool.
     pub spool: Spool,
     /// How long the sink is delivered to at a stop before the rest is left to the spool.
     pub draining: Duration,
@@ -125,6 +125,8 @@ pub struct Collector {
     sinks: BTreeMap<&'static str, SinkUnit>,
     endings: mpsc::Receiver<SinkEnded>,
     report_ending: mpsc::Sender<SinkEnded>,
+    /// What the sinks of each name hold in turn.
+    holds: BTreeMap<&'static str, Holds>,
     /// How many sinks were started so far.
     starts: u64,
     /// The polling of some inverter has panicked.
@@ -196,6 +198,7 @@ impl Collector {
             sinks: BTreeMap::new(),
             endings,
             report_ending,
+            holds: BTreeMap::new(),
             starts: 0,
             panicked: Arc::default(),
         }
@@ -394,7 +397,8 @@ impl Collector {
             waiting.retain(|reading| self.inverters.contains_key(&reading.inverter.name));
         }
         let entries = self.board.inverters();
-        let mut driver = Driver::new(plan.sink, plan.policy, health.clone())
+        let mut driver = Driver::opening(plan.open, plan.policy, health.clone())
+            .with_holds(self.holds.entry(name).or_default().clone())
             .with_waiting(waiting)
             .with_statuses(entries.iter().filter_map(|entry| entry.status()));
         if let Some(SpoolPlan { spool, draining }) = plan.spool {

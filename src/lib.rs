@@ -31,7 +31,8 @@
 //! | [`setup`] | a configuration as what is to run, and what changes between two | how that is done |
 //! | [`supervisor`] | runs a setup to the end, and puts another in its place | the command line, where a configuration stands |
 //! | [`serving`] | HTTP as a unit that starts, changes and stops with a setup | what is asked |
-//! | [`service`] | what the service manager is told, and whether polling makes progress | who decides what runs |
+//! | [`service`] | what the service manager is told | who decides what runs |
+//! | `vigil` | whether polling makes progress | who wants to know |
 //! | [`board`] | how every inverter and sink is at this moment | who looks at it |
 //! | [`config`] | the TOML file as types, and mistakes with their place | what is done with it |
 //! | `backfill` | what of a history was pushed already | sinks, the history, clocks |
@@ -98,6 +99,7 @@ pub mod sinks;
 pub mod station;
 pub mod supervisor;
 pub mod tariff;
+mod vigil;
 #[cfg(feature = "watch")]
 pub mod watch;
 pub mod wire;

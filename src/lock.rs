@@ -9,9 +9,19 @@
 //! alone elsewhere. So a lock is one in each folder where it can be had.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::collector::at;
+
+/// How often a lock is tried that another process has.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// The lock of an inverter; dropping it gives it back.
 #[derive(Debug)]
@@ -30,10 +40,26 @@ pub struct Held {
 }
 
 impl InverterLock {
-    /// Takes the lock of the inverter at this address. Where locks are not to be had at all (a read-only system),
-    /// there is none to respect: that is logged, and `None`.
-    pub fn take(address: SocketAddr) -> Result<Option<Self>, Held> {
-        Self::take_in(&shared_folders(), address)
+    /// Takes the lock of the inverter at this address, on a thread that may block. Where locks are not to be had at all
+    /// (a read-only system), there is none to respect: that is logged, and `None`.
+    pub async fn take(address: SocketAddr) -> Result<Option<Self>, Held> {
+        Self::exchange(None, shared_folders, address).await
+    }
+
+    /// Gives back the one, and takes the other.
+    async fn exchange(
+        before: Option<Self>,
+        folders: impl FnOnce() -> Vec<PathBuf> + Send + 'static,
+        address: SocketAddr,
+    ) -> Result<Option<Self>, Held> {
+        let taken = tokio::task::spawn_blocking(move || {
+            drop(before);
+            Self::take_in(&folders(), address)
+        });
+        taken.await.unwrap_or_else(|error| {
+            tracing::error!(%address, %error, "taking a lock has failed; please report this");
+            Ok(None)
+        })
     }
 
     /// In each of the folders in this order, so that of two who try at a time one gets it.
@@ -51,6 +77,42 @@ impl InverterLock {
         }
         Ok((!files.is_empty()).then_some(Self { _files: files }))
     }
+}
+
+/// Keeps the lock of an inverter for its polling, wherever that has found it, until nobody can name another address; then
+/// gives it back. Where another process has it, that is logged once, and it is tried again each minute.
+pub async fn keep(inverter: Arc<str>, addresses: watch::Receiver<Option<SocketAddr>>) {
+    keep_in(inverter, addresses, shared_folders).await;
+}
+
+async fn keep_in(
+    inverter: Arc<str>,
+    mut addresses: watch::Receiver<Option<SocketAddr>>,
+    folders: impl Fn() -> Vec<PathBuf> + Clone + Send + 'static,
+) {
+    let (mut lock, mut retry, mut logged) = (None, None, None);
+    loop {
+        tokio::select! {
+            changed = addresses.changed() => if changed.is_err() {
+                break;
+            },
+            () = at(retry) => {}
+        }
+        let Some(address) = *addresses.borrow_and_update() else {
+            continue;
+        };
+        (lock, retry) = match InverterLock::exchange(lock, folders.clone(), address).await {
+            Ok(lock) => (lock, None),
+            Err(held) => {
+                if logged.replace(address) != Some(address) {
+                    tracing::warn!(inverter = &*inverter, "{held}; stop one of them");
+                }
+                (None, Some(Instant::now() + RETRY))
+            }
+        };
+    }
+    // Where this panics, it was given back as well.
+    let _ = tokio::task::spawn_blocking(move || drop(lock)).await;
 }
 
 /// The lock of a state folder; dropping it gives it back.
@@ -169,7 +231,7 @@ fn let_everybody_look(_file: &File) {}
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), std::fs::metadata(path)) {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => id(ours) == id(there),
         _ => false,
     }
@@ -191,14 +253,44 @@ fn shared_folders() -> Vec<PathBuf> {
     shared
 }
 
-fn open(path: &Path) -> std::io::Result<File> {
-    let for_writing = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path);
-    for_writing.or_else(|error| File::open(path).map_err(|_| error))
+/// Opens a lock file, which is made if it is missing. Its folder may be for everybody, so that it could be a link to a file
+/// of somebody else, which must not be emptied, or something that hangs whoever opens it.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    not_elsewhere(&mut options);
+    let for_reading = options.clone();
+    let for_writing = options.write(true).create(true).truncate(false).open(path);
+    let file = for_writing.or_else(|error| for_reading.open(path).map_err(|_| error))?;
+    if is_another(&file.metadata()?) {
+        return Err(io::Error::other(
+            "it is no plain file, or has another name as well",
+        ));
+    }
+    Ok(file)
+}
+
+/// Follows no link, and does not wait for whoever has the other end of a pipe.
+#[cfg(unix)]
+fn not_elsewhere(options: &mut OpenOptions) {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.custom_flags(flags.bits().cast_signed());
+}
+
+#[cfg(not(unix))]
+fn not_elsewhere(_options: &mut OpenOptions) {}
+
+#[cfg(unix)]
+fn is_another(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    !metadata.is_file() || metadata.nlink() > 1
+}
+
+#[cfg(not(unix))]
+fn is_another(metadata: &std::fs::Metadata) -> bool {
+    !metadata.is_file()
 }
 
 #[cfg(test)]
@@ -309,5 +401,98 @@ mod tests {
         assert!(lock.is_some());
         let mode = std::fs::metadata(&place).expect("a file").permissions();
         assert_eq!(mode.mode() & 0o777, 0o644);
+    }
+
+    const OLD: ([u8; 4], u16) = ([127, 0, 0, 1], 8899);
+    const NEW: ([u8; 4], u16) = ([127, 0, 0, 2], 8899);
+
+    /// Whether somebody holds the lock of that address; one that is free is given back.
+    fn is_held(folders: &[PathBuf], address: ([u8; 4], u16)) -> bool {
+        InverterLock::take_in(folders, address.into()).is_err()
+    }
+
+    /// Waits while a thread makes the lock of that address.
+    async fn until_made(folder: &Path, address: &str) {
+        while !folder.join(format!("kstar-{address}.lock")).exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_lock_follows_the_inverter_to_its_new_address_and_goes_with_its_polling() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folders = vec![folder.path().to_owned()];
+        let (found, addresses) = watch::channel(None);
+        let there = folders.clone();
+        let keeping = tokio::spawn(keep_in("roof".into(), addresses, move || there.clone()));
+        found.send_replace(Some(OLD.into()));
+        until_made(folder.path(), "127.0.0.1-8899").await;
+        assert!(is_held(&folders, OLD));
+        found.send_replace(Some(NEW.into()));
+        until_made(folder.path(), "127.0.0.2-8899").await;
+        assert!(is_held(&folders, NEW));
+        assert!(!is_held(&folders, OLD));
+        drop(found);
+        keeping.await.expect("it ends");
+        assert!(!is_held(&folders, NEW));
+        let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_that_another_process_has_is_tried_each_minute_and_no_more_often() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folders = vec![folder.path().to_owned()];
+        let other = InverterLock::take_in(&folders, OLD.into()).expect("free");
+        let (found, addresses) = watch::channel(None);
+        let tries = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (there, counted) = (folders.clone(), tries.clone());
+        let keeping = tokio::spawn(keep_in("roof".into(), addresses, move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            there.clone()
+        }));
+        found.send_replace(Some(OLD.into()));
+        tokio::time::sleep(Duration::from_secs(179)).await;
+        assert_eq!(tries.load(std::sync::atomic::Ordering::SeqCst), 3);
+        drop(other);
+        assert!(!is_held(&folders, OLD));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(is_held(&folders, OLD));
+        drop(found);
+        keeping.await.expect("it ends");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_somebody_has_put_in_the_place_of_a_lock_is_neither_followed_nor_emptied_nor_waited_for()
+    {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folders = [folder.path().join("lock")];
+        std::fs::create_dir(&folders[0]).expect("a folder");
+        let place = folders[0].join("kstar-127.0.0.1-8899.lock");
+        let letter = folder.path().join("letter");
+        std::fs::write(&letter, "dear diary").expect("written");
+        let missing = folder.path().join("missing");
+        let plant: [&dyn Fn(); 4] = [
+            &|| std::os::unix::fs::symlink(&letter, &place).expect("a link"),
+            &|| std::os::unix::fs::symlink(&missing, &place).expect("a link"),
+            &|| std::fs::hard_link(&letter, &place).expect("a link"),
+            &|| {
+                let mode = rustix::fs::Mode::from_raw_mode(0o444);
+                rustix::fs::mkfifoat(rustix::fs::CWD, &place, mode).expect("a pipe");
+            },
+        ];
+        for plant in plant {
+            plant();
+            let lock = InverterLock::take_in(&folders, OLD.into());
+            assert!(matches!(lock, Ok(None)), "{lock:?}");
+            assert!(place.symlink_metadata().is_ok(), "it stays there");
+            std::fs::remove_file(&place).expect("removed");
+        }
+        assert_eq!(
+            std::fs::read_to_string(&letter).expect("text"),
+            "dear diary"
+        );
+        assert!(!missing.exists());
     }
 }

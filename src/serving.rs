@@ -1,17 +1,28 @@
-//! HTTP as a unit that starts, changes and stops with the configuration.
+//! HTTP as a unit that starts and stops with the configuration.
 //!
-//! Where it is to listen elsewhere, the new one listens before the old one ends; where only something else changes, the
-//! address has to be left for a moment. In a build without HTTP there is never anything to serve.
+//! An address that is not there yet and a port that another program has are outages like those of a sink: everything
+//! else runs, and it is tried again. In a build without HTTP there is never anything to serve.
 
 #[cfg(feature = "http")]
 use std::path::PathBuf;
 
+#[cfg(feature = "http")]
+use kstar_sink::driver::delay_after;
+#[cfg(feature = "http")]
+use kstar_sink::setting::Secret;
 use kstar_sink::sink::Context;
+#[cfg(feature = "http")]
+use tokio::sync::oneshot;
+#[cfg(feature = "http")]
+use tokio::task::JoinHandle;
+#[cfg(feature = "http")]
+use tokio::time::sleep;
 
 use crate::collector::Collector;
-use crate::config::{Config, ConfigError, Source};
+use crate::config::{Config, Source};
 #[cfg(feature = "http")]
-use crate::http::{self, CannotStart};
+use crate::http;
+use crate::setup::Refusal;
 #[cfg(feature = "http")]
 use crate::tariff::Tariff;
 
@@ -64,125 +75,117 @@ impl ServingPlan {
 #[derive(Debug, Default)]
 pub struct Serving {
     #[cfg(feature = "http")]
-    running: Option<http::Running>,
+    unit: Option<Unit>,
 }
 
-/// What is to become of HTTP; whatever could be wrong with it was found out already.
+/// HTTP that listens, or tries to.
+#[cfg(feature = "http")]
 #[derive(Debug)]
-pub enum NextServing {
-    /// It stays as it is, or there is none.
-    Kept,
-    /// It ends.
-    Stopped,
-    /// Another one listens already.
-    #[cfg(feature = "http")]
-    Moved(http::Running),
-    /// Another one takes the address that it has.
-    #[cfg(feature = "http")]
-    Replaced(ServingPlan),
+struct Unit {
+    /// Dropped to make it stop.
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+#[cfg(feature = "http")]
+impl ServingPlan {
+    /// Whether the program may run with this. Blocks on files.
+    pub fn check(&self, source: &Source) -> Result<(), Refusal> {
+        let Some(token) = &self.settings.token else {
+            return Ok(());
+        };
+        let Err(message) = http::reveal(token) else {
+            return Ok(());
+        };
+        let error = source.http_error(
+            "token",
+            format!("`token` of [http] (or KSTAR_HTTP_TOKEN): {message}"),
+        );
+        Err(match token {
+            Secret::Literal(_) => Refusal::Misconfigured(error),
+            Secret::Env(_) | Secret::File(_) | Secret::Credential(_) => Refusal::Missing(error),
+        })
+    }
 }
 
 #[cfg(feature = "http")]
 impl Serving {
-    /// Starts what a plan says.
-    pub async fn start(
-        &mut self,
-        plan: Option<&ServingPlan>,
-        collector: &Collector,
-        source: &Source,
-    ) -> Result<(), ConfigError> {
-        if let Some(plan) = plan {
-            let started = start(plan, collector).await;
-            self.running = Some(started.map_err(|error| mistake(source, error))?);
-        }
-        Ok(())
-    }
-
-    /// Prepares to go from one plan to another; touches nothing that runs.
-    pub async fn prepare(
-        &self,
-        before: Option<&ServingPlan>,
-        after: Option<&ServingPlan>,
-        collector: &Collector,
-        source: &Source,
-    ) -> Result<NextServing, ConfigError> {
-        let runs = self.running.is_some();
-        let Some(plan) = after else {
-            return Ok(if runs {
-                NextServing::Stopped
-            } else {
-                NextServing::Kept
-            });
+    /// Starts what a plan says, where nothing runs. It listens by then, or is tried again.
+    pub async fn start(&mut self, plan: Option<&ServingPlan>, collector: &Collector) {
+        let Some(plan) = plan else { return };
+        let sources = http::Sources {
+            board: collector.board().clone(),
+            events: collector.events(),
+            history: plan.history.clone(),
+            tariffs: plan.tariffs.clone(),
         };
-        let here = before.filter(|_| runs);
-        match here {
-            Some(before) if before == plan => Ok(NextServing::Kept),
-            Some(before) if before.settings.listen == plan.settings.listen => {
-                if let Some(token) = plan.settings.token.clone() {
-                    let wrong = |message| CannotStart {
-                        key: "token",
-                        message,
-                    };
-                    let revealed = http::revealed(token).await;
-                    revealed.map_err(|message| mistake(source, wrong(message)))?;
-                }
-                Ok(NextServing::Replaced(plan.clone()))
-            }
-            _ => {
-                let started = start(plan, collector).await;
-                let started = started.map_err(|error| mistake(source, error))?;
-                Ok(NextServing::Moved(started))
-            }
-        }
-    }
-
-    /// Goes to what was prepared.
-    pub async fn change(&mut self, next: NextServing, collector: &Collector) {
-        match next {
-            NextServing::Kept => {}
-            NextServing::Stopped => self.stop().await,
-            NextServing::Moved(running) => {
-                self.stop().await;
-                self.running = Some(running);
-            }
-            NextServing::Replaced(plan) => {
-                self.stop().await;
-                match start(&plan, collector).await {
-                    Ok(running) => self.running = Some(running),
-                    Err(error) => tracing::error!(
-                        key = error.key,
-                        "HTTP is not served any more: {error}; reload again when that is mended"
-                    ),
-                }
-            }
-        }
+        let (stop, stopped) = oneshot::channel();
+        let settings = plan.settings.clone();
+        let first = http::start(settings.clone(), sources.clone()).await;
+        let task = tokio::spawn(serve(first, settings, sources, stopped));
+        self.unit = Some(Unit { stop, task });
     }
 
     /// Ends it, if it is there.
     pub async fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.stop().await;
+        if let Some(Unit { stop, task }) = self.unit.take() {
+            drop(stop);
+            // It ends in time by itself; if it has panicked, that was logged.
+            let _ = task.await;
         }
     }
 }
 
+/// Serves until it is told to stop.
 #[cfg(feature = "http")]
-async fn start(plan: &ServingPlan, collector: &Collector) -> Result<http::Running, CannotStart> {
-    let sources = http::Sources {
-        board: collector.board().clone(),
-        events: collector.events(),
-        history: plan.history.clone(),
-        tariffs: plan.tariffs.clone(),
+async fn serve(
+    first: Result<http::Running, String>,
+    settings: http::Settings,
+    sources: http::Sources,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let running = tokio::select! {
+        running = listening(first, settings, sources) => running,
+        // Nobody sends; the sender's end is the order.
+        _ = &mut stop => return,
     };
-    http::start(plan.settings.clone(), sources).await
+    let _ = stop.await;
+    running.stop().await;
 }
 
+/// HTTP, as soon as it listens. What is in the way is logged once, and it is tried again with a growing delay.
 #[cfg(feature = "http")]
-fn mistake(source: &Source, CannotStart { key, message }: CannotStart) -> ConfigError {
-    source.http_error(
-        key,
-        format!("`{key}` of [http] (or --http, KSTAR_HTTP): {message}"),
-    )
+async fn listening(
+    mut started: Result<http::Running, String>,
+    settings: http::Settings,
+    sources: http::Sources,
+) -> http::Running {
+    let (mut logged, mut failures) = (None, 0_u32);
+    loop {
+        match started {
+            Ok(running) => return running,
+            Err(reason) if logged.as_ref() == Some(&reason) => {}
+            Err(reason) => {
+                tracing::error!(
+                    reason,
+                    "HTTP is down; it is tried again, and everything else goes on"
+                );
+                logged = Some(reason);
+            }
+        }
+        failures = failures.saturating_add(1);
+        sleep(delay_after(failures)).await;
+        started = http::start(settings.clone(), sources.clone()).await;
+    }
+}
+
+/// Where HTTP is not built there is nothing to do.
+#[cfg(not(feature = "http"))]
+impl ServingPlan {
+    /// Nothing is wrong.
+    pub fn check(&self, _source: &Source) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 /// Where HTTP is not built there is nothing to do.
@@ -190,32 +193,7 @@ fn mistake(source: &Source, CannotStart { key, message }: CannotStart) -> Config
 #[expect(clippy::unused_async, reason = "the same form as where it is built")]
 impl Serving {
     /// Starts nothing.
-    pub async fn start(
-        &mut self,
-        _plan: Option<&ServingPlan>,
-        _collector: &Collector,
-        _source: &Source,
-    ) -> Result<(), ConfigError> {
-        Ok(())
-    }
-
-    /// Prepares nothing.
-    pub async fn prepare(
-        &self,
-        _before: Option<&ServingPlan>,
-        _after: Option<&ServingPlan>,
-        _collector: &Collector,
-        _source: &Source,
-    ) -> Result<NextServing, ConfigError> {
-        Ok(NextServing::Kept)
-    }
-
-    /// Changes nothing.
-    pub async fn change(&mut self, next: NextServing, _collector: &Collector) {
-        match next {
-            NextServing::Kept | NextServing::Stopped => {}
-        }
-    }
+    pub async fn start(&mut self, _plan: Option<&ServingPlan>, _collector: &Collector) {}
 
     /// Ends nothing.
     pub async fn stop(&mut self) {}

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::sink::{Context, Misconfigured};
+use kstar_sink::sink::{Context, OpenError};
+use kstar_sink::spool::Spool;
 
-use crate::collector::{InverterPlan, SinkPlan};
+use crate::collector::{InverterPlan, SinkPlan, SpoolPlan};
 use crate::config::{Config, ConfigError, InverterSection, Source};
 use crate::meter::MeterSettings;
 use crate::poll::Manners;
 use crate::serving::ServingPlan;
-use crate::sinks::{self, Section, SinkSections};
+use crate::sinks::{Section, SinkSections};
 
 /// What a configuration asks to run.
 #[derive(Debug)]
@@ -34,6 +35,28 @@ pub struct Setup {
     pub grace: Duration,
     /// What is in the files that each sink reads when it is opened: only a hash, since they hold secrets.
     files: BTreeMap<&'static str, u64>,
+}
+
+/// Why a setup cannot run, by what helps.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The text of the configuration is wrong.
+    #[error("{0}")]
+    Misconfigured(ConfigError),
+    /// What the text names is not there, and may be at the next start.
+    #[error("{0}")]
+    Missing(ConfigError),
+}
+
+impl Refusal {
+    /// A sink cannot be opened, for this reason.
+    pub fn new(source: &Source, sink: &str, error: &OpenError) -> Self {
+        let place = source.sink_error(sink, format!("the sink {sink} cannot work: {error}"));
+        match error {
+            OpenError::Misconfigured(_) => Self::Misconfigured(place),
+            OpenError::Missing(_) | OpenError::Unavailable(_) => Self::Missing(place),
+        }
+    }
 }
 
 /// What becomes of an inverter or a sink.
@@ -117,33 +140,40 @@ impl Setup {
         }
     }
 
-    /// Opens a sink. Blocks on files.
-    pub fn open(&self, section: &dyn Section) -> Result<SinkPlan, ConfigError> {
-        tracing::info!(
-            sink = section.name(),
-            destination = section.destination(&self.context),
-            "opening"
-        );
-        sinks::open(section, &self.context, self.grace / 2)
-            .map_err(|error| self.sink_error(section, &error))
+    /// What is needed to run a sink.
+    pub fn sink_plan(self: &Arc<Self>, section: &dyn Section) -> SinkPlan {
+        let (name, policy) = (section.name(), section.policy());
+        let setup = Arc::clone(self);
+        let gone = move || OpenError::Unavailable(format!("there is no section for {name}"));
+        SinkPlan {
+            name,
+            policy,
+            open: Arc::new(move || {
+                let section = setup.sinks.section(name).ok_or_else(&gone)?;
+                section.open(&setup.context)
+            }),
+            spool: policy.spool.map(|bounds| SpoolPlan {
+                spool: Spool::new(&self.context.state_dir, name, bounds),
+                draining: self.grace / 2,
+            }),
+        }
     }
 
-    /// Whether a sink would open. Blocks on files.
-    pub fn check(&self, section: &dyn Section) -> Result<(), ConfigError> {
-        section
-            .check(&self.context)
-            .map_err(|error| self.sink_error(section, &error))
+    /// Whether the program may run with this section. Blocks on files.
+    pub fn check(&self, section: &dyn Section) -> Result<(), Refusal> {
+        match section.check(&self.context) {
+            // It may pass, and is an outage until then.
+            Ok(()) | Err(OpenError::Unavailable(_)) => Ok(()),
+            Err(error) => Err(Refusal::new(&self.source, section.name(), &error)),
+        }
     }
 
-    fn sink_error(&self, section: &dyn Section, error: &Misconfigured) -> ConfigError {
-        let name = section.name();
-        self.source
-            .sink_error(name, format!("the sink {name} cannot work: {error}"))
-    }
-
-    /// Takes a sink for another one than this setup asks for, so that the next reload replaces it.
-    pub fn doubt(&mut self, sink: &str) {
-        self.files.remove(sink);
+    /// Whether the program may run with HTTP as it is asked for. Blocks on files.
+    pub fn check_serving(&self) -> Result<(), Refusal> {
+        let Some(plan) = &self.serving else {
+            return Ok(());
+        };
+        plan.check(&self.source)
     }
 
     fn sink_names(&self) -> BTreeSet<&'static str> {
@@ -392,23 +422,6 @@ mod tests {
         let edited = changes(&format!("{ROOF}{sinks}"));
         assert_eq!(edited.sinks(Change::Replaced), ["mqtt"]);
         assert_eq!(edited.inverters(Change::Kept), [Arc::from("roof")]);
-    }
-
-    #[test]
-    #[cfg(feature = "stdout")]
-    fn a_sink_that_is_not_what_was_asked_for_is_replaced_by_the_next_reload() {
-        let text = format!("{ROOF}[sinks.stdout]\n");
-        let (mut before, after) = (setup(&text), setup(&text));
-        let running = before.sink_names();
-        assert_eq!(
-            before.changes(&after, &running).sinks(Change::Kept),
-            ["stdout"]
-        );
-        before.doubt("stdout");
-        assert_eq!(
-            before.changes(&after, &running).sinks(Change::Replaced),
-            ["stdout"]
-        );
     }
 
     #[test]

@@ -3,17 +3,13 @@
 //! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
 use kstar_sink::finding::Finding;
 use kstar_sink::setting::Secret;
-use kstar_sink::sink::{Context, Misconfigured, Sink, SinkConfig};
-use kstar_sink::spool::Spool;
+use kstar_sink::sink::{Context, OpenError, Sink, SinkConfig};
 use serde::Deserialize;
-
-use crate::collector::{SinkPlan, SpoolPlan};
 
 /// Asking the history that the sink `sqlite` writes.
 #[cfg(feature = "history")]
@@ -140,7 +136,7 @@ impl SinkSections {
     pub fn importer(
         &self,
         context: &Context,
-        longest_gap: Option<Duration>,
+        longest_gap: Option<std::time::Duration>,
     ) -> Option<Result<history::Importer, history::HistoryError>> {
         let sqlite = self.sqlite.as_ref()?;
         Some(history::Importer::open(sqlite, context, longest_gap))
@@ -186,27 +182,6 @@ impl SinkSections {
     }
 }
 
-/// Opens a sink, and its spool. Blocks on files. At a stop, a sink with a spool is delivered to for as long as `draining`
-/// says.
-pub fn open(
-    section: &dyn Section,
-    context: &Context,
-    draining: Duration,
-) -> Result<SinkPlan, Misconfigured> {
-    let (name, policy) = (section.name(), section.policy());
-    let sink = section.open(context)?;
-    let spool = policy
-        .spool
-        .map(|bounds| Spool::open(&context.state_dir, name, bounds))
-        .transpose()?;
-    Ok(SinkPlan {
-        name,
-        policy,
-        sink,
-        spool: spool.map(|spool| SpoolPlan { spool, draining }),
-    })
-}
-
 /// An MQTT broker that the command line or the environment names.
 #[derive(Clone, Debug)]
 pub struct Publish {
@@ -230,9 +205,9 @@ pub trait Section {
     /// Where its readings go.
     fn destination(&self, context: &Context) -> String;
     /// Makes the sink.
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError>;
     /// Whether the sink would open.
-    fn check(&self, context: &Context) -> Result<(), Misconfigured>;
+    fn check(&self, context: &Context) -> Result<(), OpenError>;
     /// Whether an open sink must be opened anew because of what is around it.
     fn heeds(&self, before: &Context, after: &Context) -> bool;
     /// The files that are read when it is opened.
@@ -255,11 +230,11 @@ impl<T: SinkConfig> Section for T {
         SinkConfig::destination(self, context)
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
         SinkConfig::open(self, context)
     }
 
-    fn check(&self, context: &Context) -> Result<(), Misconfigured> {
+    fn check(&self, context: &Context) -> Result<(), OpenError> {
         SinkConfig::check(self, context)
     }
 

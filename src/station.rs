@@ -4,13 +4,14 @@
 
 pub mod untold;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kstar_sink::catalogue::Values;
 use kstar_sink::counted::Counted;
 use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading, UnixMillis};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::board::InverterEntry;
@@ -23,7 +24,7 @@ use crate::ledger::Account;
 use crate::ledger::keeper::{Keeper, Remembered};
 use crate::ledger::quarantine::Refused;
 use crate::link::{Hex, Reply};
-use crate::lock::InverterLock;
+use crate::lock;
 use crate::meter::{Meter, MeterSettings, Metered};
 use crate::poll::{Outcome, Poller, SILENT_AFTER};
 use crate::wire::device_info::DeviceInfo;
@@ -41,20 +42,19 @@ pub struct Station {
     events: broadcast::Sender<Event>,
     /// Since when there was no answer.
     silent_since: Option<Instant>,
-    lock: Lock,
+    /// Where it answers: its lock follows.
+    address: watch::Sender<Option<SocketAddr>>,
 }
 
-/// What became of the inverter's lock.
-enum Lock {
-    NotTried,
-    /// Ours, or not to be had on this system.
-    Settled(#[expect(dead_code, reason = "held, not read")] Option<InverterLock>),
-    /// Another process has it; tried again with each poll, but said once.
-    Elsewhere,
+/// Polls until `stop` is ready; what has come by then is told. Meanwhile other commands are kept from polling the same
+/// inverter.
+pub async fn collect(poller: Poller, station: Station, stop: impl Future<Output = ()>) {
+    let lock = lock::keep(station.inverter.name.clone(), station.address.subscribe());
+    // With the station the last address is gone, and the lock is given back.
+    tokio::join!(poll(poller, station, stop), lock);
 }
 
-/// Polls until `stop` is ready; what has come by then is told.
-pub async fn collect(mut poller: Poller, mut station: Station, stop: impl Future<Output = ()>) {
+async fn poll(mut poller: Poller, mut station: Station, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     loop {
         let outcome = tokio::select! {
@@ -72,7 +72,12 @@ pub async fn collect(mut poller: Poller, mut station: Station, stop: impl Future
                     }
                 }
                 station.online();
-                station.take_lock(&poller);
+                let address = poller.address();
+                station.address.send_if_modified(|known| {
+                    let moved = *known != address;
+                    *known = address;
+                    moved
+                });
             }
             Outcome::DeviceInfo(info) => {
                 if !station.identify(&info) {
@@ -111,7 +116,7 @@ impl Station {
             stamper: Stamper::new(clock),
             events,
             silent_since: None,
-            lock: Lock::NotTried,
+            address: watch::Sender::new(None),
         }
     }
 
@@ -198,23 +203,6 @@ impl Station {
             self.change(Reachability::Online);
         }
         settled
-    }
-
-    /// Keeps other commands from polling the same inverter at the same time.
-    fn take_lock(&mut self, poller: &Poller) {
-        let (Lock::NotTried | Lock::Elsewhere, Some(address)) = (&self.lock, poller.address())
-        else {
-            return;
-        };
-        match InverterLock::take(address) {
-            Ok(lock) => self.lock = Lock::Settled(lock),
-            Err(held) => {
-                if matches!(self.lock, Lock::NotTried) {
-                    tracing::warn!(inverter = &*self.inverter.name, "{held}; stop one of them");
-                }
-                self.lock = Lock::Elsewhere;
-            }
-        }
     }
 
     fn send(&self, event: Event) {

@@ -1,12 +1,12 @@
 //! What runs a setup until the end: starts it, puts another in its place when it is told to, ends it.
 //!
-//! A reload is prepared as a whole before anything is touched: the configuration is read and checked, every sink that
-//! is to change is asked whether it would open, and new ones are opened. Whatever is wrong up to there changes nothing.
-//! Then what differs is changed unit by unit, and what stays the same is not touched:
+//! A reload is prepared as a whole before anything is touched: the configuration is read and checked, and so is whether
+//! the secrets are there that it names. Whatever is wrong up to there changes nothing. Then what differs is changed unit
+//! by unit, and what stays the same is not touched:
 //!
 //! - a sink that is replaced hands over to the one that follows what waits and its place in the channel, so that no
-//!   reading is lost or told twice; only between the end of the one and the beginning of the other are its files open
-//!   to neither;
+//!   reading is lost or told twice; the one that follows is opened when the one before has let go of its files;
+//! - what cannot be opened now, be it a sink or HTTP, is down and tried again, as at the start;
 //! - an inverter that is replaced goes on from what is remembered under its name, as after a restart.
 
 use std::collections::BTreeSet;
@@ -14,14 +14,14 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use kstar_sink::driver::{Handover, Parting};
+use kstar_sink::driver::Parting;
 use kstar_sink::reading::Event;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::collector::{Collector, Happening, Parted, SinkEnding, SinkPlan, at};
-use crate::config::{Config, ConfigError, Source};
+use crate::config::{Config, Source};
 use crate::service::{Manager, Service};
 use crate::serving::Serving;
 use crate::setup::{Change, Changes, Setup};
@@ -59,8 +59,6 @@ pub struct Supervisor {
 struct Prepared {
     setup: Setup,
     changes: Changes,
-    /// The sinks that are new, open.
-    opened: Vec<SinkPlan>,
 }
 
 /// How a reload came to its end.
@@ -69,15 +67,6 @@ enum Reloaded {
     Done,
     /// The order to stop came, and then it did not end within the grace.
     Abandoned,
-}
-
-/// Opens every sink of a setup. Blocks on files.
-pub fn open_sinks(setup: &Setup) -> Result<Vec<SinkPlan>, String> {
-    setup
-        .sinks
-        .enabled()
-        .map(|section| setup.open(section).map_err(|error| error.to_string()))
-        .collect()
 }
 
 impl Supervisor {
@@ -102,18 +91,20 @@ impl Supervisor {
         self.collector.board()
     }
 
-    /// Starts the setup, whose sinks are open.
-    pub async fn start(&mut self, sinks: Vec<SinkPlan>) -> Result<(), ConfigError> {
-        let setup = &self.setup;
-        self.serving
-            .start(setup.serving.as_ref(), &self.collector, &setup.source)
-            .await?;
-        for sink in sinks {
-            self.collector.start_sink(sink);
+    /// Starts the setup. What cannot be opened now is down, and is opened as soon as that is possible.
+    pub async fn start(&mut self) {
+        let Self {
+            collector,
+            setup,
+            service,
+            serving,
+        } = self;
+        serving.start(setup.serving.as_ref(), collector).await;
+        for section in setup.sinks.enabled() {
+            collector.start_sink(sink_plan(setup, section));
         }
-        start_inverters(&mut self.collector, &self.setup, &|_| true).await;
-        self.service.ready().await;
-        Ok(())
+        start_inverters(collector, setup, &|_| true).await;
+        service.ready().await;
     }
 
     /// Runs until the end: the order to stop, a far side that has ended in order, or no sink left. Reads the
@@ -214,40 +205,14 @@ async fn reload(
             "reading it has failed: {error}; please report this"
         ))
     });
-    let prepared = match prepared {
-        Ok(prepared) => {
-            let (before, after) = (&current.serving, &prepared.setup);
-            serving
-                .prepare(
-                    before.as_ref(),
-                    after.serving.as_ref(),
-                    collector,
-                    &after.source,
-                )
-                .await
-                .map(|next| (prepared, next))
-                .map_err(|error| error.to_string())
-        }
-        Err(reason) => Err(reason),
-    };
     match prepared {
-        Ok((prepared, next)) => {
-            let before = std::mem::replace(current, Arc::new(prepared.setup));
-            serving.change(next, collector).await;
-            let as_before = apply(
-                collector,
-                &before,
-                current,
-                prepared.opened,
-                &prepared.changes,
-            )
-            .await;
-            // Nobody else holds it: what has opened sinks is done.
-            if let Some(setup) = Arc::get_mut(current) {
-                for sink in as_before {
-                    setup.doubt(sink);
-                }
+        Ok(Prepared { setup, changes }) => {
+            let before = std::mem::replace(current, Arc::new(setup));
+            if changes.serving != Some(Change::Kept) {
+                serving.stop().await;
+                serving.start(current.serving.as_ref(), collector).await;
             }
+            apply(collector, &before, current, &changes).await;
         }
         Err(reason) => {
             tracing::error!(
@@ -257,7 +222,7 @@ async fn reload(
     }
 }
 
-/// Everything about a reload that can go wrong, but for HTTP: nothing that runs is touched. Blocks on files.
+/// Everything about a reload that can go wrong: nothing that runs is touched. Blocks on files.
 fn prepare(
     read: &Read,
     before: &Setup,
@@ -279,28 +244,14 @@ fn prepare(
     for section in setup.sinks.enabled().filter(touched) {
         setup.check(section).map_err(|error| error.to_string())?;
     }
-    let opened = setup
-        .sinks
-        .enabled()
-        .filter(|section| changes.sinks.get(section.name()) == Some(&Change::Started))
-        .map(|section| setup.open(section).map_err(|error| error.to_string()))
-        .collect::<Result<_, _>>()?;
-    Ok(Prepared {
-        setup,
-        changes,
-        opened,
-    })
+    if changes.serving != Some(Change::Kept) {
+        setup.check_serving().map_err(|error| error.to_string())?;
+    }
+    Ok(Prepared { setup, changes })
 }
 
-/// Changes what differs. What goes wrong now is an outage of the one unit and is logged; gives the sinks that had to stay
-/// as they were.
-async fn apply(
-    collector: &mut Collector,
-    before: &Arc<Setup>,
-    after: &Arc<Setup>,
-    opened: Vec<SinkPlan>,
-    changes: &Changes,
-) -> Vec<&'static str> {
+/// Changes what differs. What goes wrong now is an outage of the one unit.
+async fn apply(collector: &mut Collector, before: &Setup, after: &Arc<Setup>, changes: &Changes) {
     collector.meter(after.metering.clone());
     // First those that are gone, so that no sink which follows is told of them again.
     collector
@@ -310,14 +261,15 @@ async fn apply(
     let parted = collector
         .part_with(&replaced, Parting::HandOver, before.grace)
         .await;
-    let mut as_before = Vec::new();
     for Parted { name, handover, .. } in parted {
-        if !replace_sink(collector, before, after, name, handover).await {
-            as_before.push(name);
+        if let Some(section) = after.sinks.section(name) {
+            collector.start_sink_with(sink_plan(after, section), handover);
         }
     }
-    for sink in opened {
-        collector.start_sink(sink);
+    for name in changes.sinks(Change::Started) {
+        if let Some(section) = after.sinks.section(name) {
+            collector.start_sink(sink_plan(after, section));
+        }
     }
     let stopped = changes.sinks(Change::Stopped);
     collector
@@ -344,51 +296,16 @@ async fn apply(
         kept = listed(Change::Kept),
         "the configuration is reloaded"
     );
-    as_before
 }
 
-/// Opens a sink in place of another, which is closed. Where that fails, though it was asked before, the other comes back.
-/// Says whether it is the new one.
-async fn replace_sink(
-    collector: &mut Collector,
-    before: &Arc<Setup>,
-    after: &Arc<Setup>,
-    name: &'static str,
-    handover: Handover,
-) -> bool {
-    for (setup, comes_back) in [(after, false), (before, true)] {
-        match open_sink(setup, name).await {
-            Ok(plan) => {
-                if comes_back {
-                    tracing::warn!(sink = name, "goes on as it was before the reload");
-                }
-                collector.start_sink_with(plan, handover);
-                return !comes_back;
-            }
-            Err(reason) => tracing::error!("the sink {name} cannot be opened anew\n{reason}"),
-        }
-    }
-    tracing::error!(
-        sink = name,
-        lost = handover.waiting.len(),
-        "the sink has ended; reload again when what is wrong is mended"
+/// What is needed to run a sink, whose opening is logged once however often it is tried.
+fn sink_plan(setup: &Arc<Setup>, section: &dyn Section) -> SinkPlan {
+    tracing::info!(
+        sink = section.name(),
+        destination = section.destination(&setup.context),
+        "opening"
     );
-    false
-}
-
-/// Opens a sink on a thread that may block.
-async fn open_sink(setup: &Arc<Setup>, name: &'static str) -> Result<SinkPlan, String> {
-    let setup = setup.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        let section = setup
-            .sinks
-            .section(name)
-            .ok_or_else(|| format!("there is no section for {name}"))?;
-        setup.open(section).map_err(|error| error.to_string())
-    });
-    opening
-        .await
-        .unwrap_or_else(|error| Err(format!("opening it has failed: {error}")))
+    setup.sink_plan(section)
 }
 
 /// Starts those inverters of a setup, in place of others of their names.

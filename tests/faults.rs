@@ -523,17 +523,18 @@ fn sinks(database: &Path, page: &Page) -> [SinkPlan; 2] {
         zone: kstar_sink::TimeZone::UTC,
         version: "0",
     };
+    let page = page.clone();
     [
         SinkPlan {
             name: SqliteConfig::NAME,
             policy: sqlite.policy(),
-            sink: sqlite.open(&context).expect("a file can be made"),
+            open: Arc::new(move || sqlite.open(&context)),
             spool: None,
         },
         SinkPlan {
             name: StdoutConfig::NAME,
             policy: StdoutConfig::default().policy(),
-            sink: Box::new(StdoutSink::to(page.clone()).expect("a thread")),
+            open: Arc::new(move || Ok(Box::new(StdoutSink::to(page.clone()).expect("a thread")))),
             spool: None,
         },
     ]

@@ -25,6 +25,7 @@ use kstar_collector::simulator::{Config, Running};
 use kstar_collector::wire::ApAddress;
 use kstar_sink::async_trait;
 use kstar_sink::health::State;
+use kstar_sink::hold::Hold;
 use kstar_sink::reading::Reachability;
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
 use kstar_sink::units::Scalar;
@@ -567,7 +568,7 @@ impl Always {
         SinkPlan {
             name,
             policy: policy(),
-            sink: Box::new(Self(does)),
+            open: Arc::new(move || Ok(Box::new(Self(does)))),
             spool: None,
         }
     }
@@ -651,6 +652,60 @@ async fn a_sink_that_hangs_is_cut_off_at_the_end_of_the_grace_and_the_others_dra
     assert_eq!((hangs.delivered, hangs.queued), (0, hangs.taken));
     assert_eq!(drained.delivered, memory.readings().len() as u64);
     assert_eq!((drained.queued, drained.taken), (0, hangs.taken));
+}
+
+/// A sink that leaves something at work behind, as a thread that hangs in its disk.
+struct Lingers(Arc<Mutex<Option<Hold>>>);
+
+#[async_trait]
+impl Sink for Lingers {
+    async fn deliver(&mut self, _batch: &Batch<'_>) -> Result<(), DeliveryError> {
+        std::future::pending().await
+    }
+
+    fn hold(&self, hold: Hold) {
+        *self.0.lock().expect("nobody panics here") = Some(hold);
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_follows_one_that_was_cut_off_waits_until_its_files_are_free() {
+    let place = Place::free();
+    let _inverter = simulate(simulator(&place)).await;
+    let (memory, left) = (Memory::default(), Arc::default());
+    let lingers = Arc::clone(&left);
+    let first = SinkPlan {
+        open: Arc::new(move || Ok(Box::new(Lingers(Arc::clone(&lingers))))),
+        ..Always::plan("sink", Does::Hang)
+    };
+    let mut collector = collector(&[&place], [first]).await;
+    let health = collector.board().sinks().remove(0);
+    until("something to deliver", || {
+        (health.snapshot().counts.queued > 0).then_some(())
+    })
+    .await;
+    let ending = collector.stop_sink("sink", TIMEOUT).await;
+    assert_eq!(ending, Some(SinkEnding::CutOff));
+    collector.start_sink(memory.sink("sink"));
+    let health = collector.board().sinks().remove(0);
+    until("some that wait", || {
+        (health.snapshot().counts.taken > 5).then_some(())
+    })
+    .await;
+    assert!(memory.told().is_empty());
+    assert_eq!(
+        health.snapshot().counts.queued,
+        health.snapshot().counts.taken
+    );
+    drop(left.lock().expect("nobody panics here").take());
+    more(&memory, "roof0", 10).await;
+    assert!(collector.stop(PATIENCE).await);
+    let counts = health.snapshot().counts;
+    assert_eq!((counts.delivered, counts.dropped), (counts.taken, 0));
 }
 
 #[tokio::test]

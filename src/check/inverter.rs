@@ -66,7 +66,7 @@ async fn look_at(
             format!("{host} is {}", address.ip()),
         ));
     }
-    let _lock = match InverterLock::take(address) {
+    let _lock = match InverterLock::take(address).await {
         Ok(lock) => lock,
         Err(_) if force => None,
         Err(held) => {

@@ -30,6 +30,7 @@ use super::progress::Progress;
 use super::stored::StoredArgs;
 use crate::backfill::{Entry, Record};
 use crate::period::range;
+use crate::setup::Refusal;
 use crate::sinks::history::{History, HistoryError};
 
 /// The sink that is pushed to.
@@ -127,11 +128,9 @@ fn prepare(args: &BackfillArgs) -> Result<Job, Failure> {
     };
     let span = range(args.from.as_deref(), args.to.as_deref(), &stored.now);
     let span = span.map_err(Failure::Usage)?;
-    let sink = section.open(&stored.context).map_err(|error| {
-        stored
-            .source
-            .sink_error(SINK, format!("the sink {SINK} cannot work: {error}"))
-    })?;
+    let sink = section
+        .open(&stored.context)
+        .map_err(|error| Refusal::new(&stored.source, SINK, &error))?;
     let destination = section.destination(&stored.context);
     let file = std::fs::canonicalize(&stored.file).unwrap_or_else(|_| stored.file.clone());
     let mut record = Record::load(&stored.context.state_dir).map_err(Failure::Runtime)?;

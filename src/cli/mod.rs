@@ -17,6 +17,7 @@ use crate::config::{
     Config, ConfigError, Host, InverterSection, ListenAddress, SYSTEM_PLACE, Source, usual_places,
 };
 use crate::poll::{Manners, Requester, Target};
+use crate::setup::Refusal;
 use crate::supervisor::Reloads;
 
 #[cfg(feature = "history")]
@@ -291,6 +292,15 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Usage(error.to_string())
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Misconfigured(error) => error.into(),
+            Refusal::Missing(error) => Self::Runtime(error.to_string()),
+        }
     }
 }
 

@@ -54,7 +54,11 @@ pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (name, mut requester) = args.inverter.requester()?;
     let failed = |reason: NoReading| Failure::Runtime(reason.to_string());
     let address = requester.locate().await.map_err(failed)?;
-    let _lock = if args.force { None } else { lock(address)? };
+    let _lock = if args.force {
+        None
+    } else {
+        lock(address).await?
+    };
     if args.device {
         let info = requester
             .ask(Request::DeviceInfo, DeviceInfo::decode)
@@ -123,13 +127,14 @@ async fn show_latest(
     Ok(())
 }
 
-fn lock(address: SocketAddr) -> Result<Option<InverterLock>, Failure> {
+async fn lock(address: SocketAddr) -> Result<Option<InverterLock>, Failure> {
     let instead = if cfg!(any(feature = "http", feature = "watch")) {
         "use --url to see what that one has read (with its section [http]), or --force to ask all the same"
     } else {
         "use --force to ask all the same"
     };
-    InverterLock::take(address).map_err(|held| Failure::Runtime(format!("{held}; {instead}")))
+    let taken = InverterLock::take(address).await;
+    taken.map_err(|held| Failure::Runtime(format!("{held}; {instead}")))
 }
 
 async fn reading(name: Arc<str>, requester: &mut Requester) -> Result<Reading, NoReading> {

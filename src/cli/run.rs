@@ -19,7 +19,7 @@ use super::{
     kstar_sharp, serve,
 };
 use crate::clock::WallClock;
-use crate::collector::{Collector, Metering, SinkPlan};
+use crate::collector::{Collector, Metering};
 use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
@@ -31,7 +31,7 @@ pub(super) use crate::setup::{context, inverter_plans};
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
 use crate::station::untold::Untold;
-use crate::supervisor::{self, Read, Reloads, Supervisor};
+use crate::supervisor::{Read, Reloads, Supervisor};
 
 /// Where the history goes without a configuration.
 pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";
@@ -209,6 +209,7 @@ pub async fn run(
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
     let read = args.read_again(&source);
     let setup = Arc::new(Setup::new(source, config));
+    check(&setup).await?;
     let state_dir = setup.context.state_dir.clone();
     // Held to the end. A demonstration keeps nothing.
     let _lock = if demo.is_none() {
@@ -227,19 +228,12 @@ pub async fn run(
         closing,
         untold: Untold::default(),
     };
-    let mut shutdown = std::pin::pin!(shutdown);
-    let sinks = tokio::select! {
-        // A locked history may take seconds to open.
-        () = &mut shutdown => return Ok(()),
-        sinks = open_sinks(setup.clone()) => sinks?,
-    };
-
     let collector = Collector::new(WallClock::default(), metering);
     let mut supervisor = Supervisor::new(collector, setup, Manager::of_environment());
     if silent {
         tokio::spawn(summarize(supervisor.subscribe(), summary));
     }
-    supervisor.start(sinks).await?;
+    supervisor.start().await;
     #[cfg(feature = "watch")]
     let shutdown = std::pin::pin!(watch::beside(
         page,
@@ -405,7 +399,7 @@ fn demo_config(inverter: &simulator::Running) -> Config {
 /// Takes the lock of the state folder.
 async fn lock(state_dir: PathBuf) -> Result<Option<StateLock>, Failure> {
     let lock = in_state_folder(&state_dir.clone(), move || StateLock::take(&state_dir)).await?;
-    lock.map_err(|held| Failure::Usage(held.to_string()))
+    lock.map_err(|held| Failure::Runtime(held.to_string()))
 }
 
 /// Opens the energy counters of the state folder, and starts to keep them.
@@ -435,12 +429,19 @@ async fn in_state_folder<T: Send + 'static>(
     }
 }
 
-/// Opens every sink on a thread that may block.
-async fn open_sinks(setup: Arc<Setup>) -> Result<Vec<SinkPlan>, Failure> {
-    match spawn_blocking(move || supervisor::open_sinks(&setup)).await {
-        Ok(opened) => opened.map_err(Failure::Usage),
+/// Finds whatever keeps the program from running with this setup, on a thread that may block.
+async fn check(setup: &Arc<Setup>) -> Result<(), Failure> {
+    let setup = Arc::clone(setup);
+    let checking = spawn_blocking(move || {
+        for section in setup.sinks.enabled() {
+            setup.check(section)?;
+        }
+        setup.check_serving()
+    });
+    match checking.await {
+        Ok(checked) => Ok(checked?),
         Err(error) => Err(Failure::Runtime(format!(
-            "opening the sinks has failed: {error}"
+            "checking the configuration has failed: {error}"
         ))),
     }
 }

@@ -157,7 +157,9 @@ impl From<HistoryError> for Failure {
         let message = error.to_string();
         match error {
             HistoryError::UnknownInverter { .. } => Self::Usage(message),
-            HistoryError::Missing(_) | HistoryError::Unreadable(_) => Self::Runtime(message),
+            HistoryError::Missing(_) | HistoryError::Unopened(_) | HistoryError::Unreadable(_) => {
+                Self::Runtime(message)
+            }
         }
     }
 }

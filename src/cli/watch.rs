@@ -146,7 +146,7 @@ async fn is_free(plans: &[InverterPlan], argument: &str) -> Result<(), Failure> 
             continue;
         };
         // Given back at once: whoever polls takes it.
-        InverterLock::take(address).map_err(|held| {
+        InverterLock::take(address).await.map_err(|held| {
             let message = format!(
                 "{held}; see what that one says with `kstar watch {argument}`, if it has a section [http], or use --force to poll all the same"
             );

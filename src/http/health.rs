@@ -23,10 +23,6 @@ pub const SILENT_TOO_LONG: Duration = Duration::from_secs(15 * 60);
 /// be started anew.
 pub const DOWN_TOO_LONG: Duration = Duration::from_secs(5 * 60);
 
-/// Polling that has not come on for so long, beyond two intervals. A silent inverter is still asked once a minute, so
-/// this is a fault of the program.
-pub const STUCK_TOO_LONG: Duration = Duration::from_secs(5 * 60);
-
 /// How often the watcher looks.
 const LOOKS: Duration = Duration::from_secs(5);
 
@@ -56,15 +52,8 @@ pub struct Reason {
 pub(super) struct Watcher {
     board: Arc<Board>,
     began: Instant,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Default)]
-struct Seen {
-    /// How far each inverter's polling has come, and since when it has not come further.
-    polls: BTreeMap<Arc<str>, (u64, Instant)>,
     /// Since when each sink is down.
-    down: BTreeMap<&'static str, Instant>,
+    down: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
 impl Watcher {
@@ -72,7 +61,7 @@ impl Watcher {
         Self {
             board,
             began: Instant::now(),
-            seen: Mutex::default(),
+            down: Mutex::default(),
         }
     }
 
@@ -82,38 +71,29 @@ impl Watcher {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            self.look();
+            drop(self.look());
         }
     }
 
-    fn look(&self) {
+    /// Gives the inverters whose polling hangs.
+    fn look(&self) -> BTreeMap<Arc<str>, Duration> {
         let now = Instant::now();
-        let inverters = self.board.inverters();
         let sinks = self.board.sinks();
-        let mut seen = self.seen();
-        seen.polls
-            .retain(|name, _| inverters.iter().any(|entry| entry.name == *name));
-        for entry in &inverters {
-            let come = entry.polls.pulse();
-            let known = seen.polls.entry(entry.name.clone()).or_insert((come, now));
-            if known.0 != come {
-                *known = (come, now);
-            }
-        }
-        seen.down
-            .retain(|name, _| sinks.iter().any(|sink| sink.name() == *name));
+        let mut down = self.down();
+        down.retain(|name, _| sinks.iter().any(|sink| sink.name() == *name));
         for sink in &sinks {
             if matches!(sink.snapshot().state, SinkState::Down { .. }) {
-                seen.down.entry(sink.name()).or_insert(now);
+                down.entry(sink.name()).or_insert(now);
             } else {
-                seen.down.remove(sink.name());
+                down.remove(sink.name());
             }
         }
+        self.board.hanging()
     }
 
     /// Whether all is well at this moment, and everything that is not.
     pub(super) fn verdict(&self) -> Verdict {
-        self.look();
+        let hanging = self.look();
         let mut reasons = Vec::new();
         let mut reason = |part: String, reason: String| reasons.push(Reason { part, reason });
         let inverters = self.board.inverters();
@@ -130,25 +110,22 @@ impl Watcher {
             );
             reason("collector".to_owned(), said);
         }
-        let seen = self.seen();
         for entry in &inverters {
             let part = || format!("inverter {}", entry.name);
-            let stuck = STUCK_TOO_LONG.saturating_add(entry.interval.saturating_mul(2));
-            if let Some((_, since)) = seen.polls.get(&entry.name)
-                && since.elapsed() > stuck
-            {
+            if let Some(still) = hanging.get(&entry.name) {
                 let said = format!(
-                    "polling has not come on for {}; start the collector anew, and please report this",
-                    minutes(since.elapsed())
+                    "polling hangs: nothing was asked and nothing came for {}; restart the collector, and please report this",
+                    minutes(*still)
                 );
                 reason(part(), said);
             } else if let Some(said) = silence(entry) {
                 reason(part(), said);
             }
         }
+        let seen = self.down();
         for sink in self.board.sinks() {
             let part = || format!("sink {}", sink.name());
-            let down = seen.down.get(sink.name()).map(Instant::elapsed);
+            let down = seen.get(sink.name()).map(Instant::elapsed);
             match sink.snapshot().state {
                 SinkState::Down { reason: why } if sink.is_broken() => reason(
                     part(),
@@ -169,9 +146,9 @@ impl Watcher {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn down(&self) -> MutexGuard<'_, BTreeMap<&'static str, Instant>> {
         // Nothing panics while it holds the lock.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -331,12 +308,13 @@ mod tests {
         entry.read(reading());
         entry.change(Inverter::named("roof"), Reachability::Online);
         watcher.look();
-        advance(STUCK_TOO_LONG).await;
+        // By the rule of the watchdog, and at the same moment.
+        advance(entry.patience - Duration::from_secs(1)).await;
         assert_eq!(reason(&watcher), None);
-        advance(Duration::from_secs(11)).await;
+        advance(Duration::from_secs(1)).await;
         let said = reason(&watcher).expect("a reason");
         assert!(
-            said.contains("polling has not come on for 5 minutes"),
+            said.contains("polling hangs: nothing was asked and nothing came for 2 minutes"),
             "{said}"
         );
         entry.polls.link.requests.fetch_add(1, Ordering::Relaxed);
@@ -382,7 +360,7 @@ mod tests {
         collector.start_sink(SinkPlan {
             name: "moody",
             policy: DeliverySettings::default().policy(Keep::Every, batch),
-            sink: Box::new(Moody(mood)),
+            open: Arc::new(move || Ok(Box::new(Moody(mood)))),
             spool: None,
         });
         let events = collector.events().upgrade().expect("it runs");

@@ -71,16 +71,6 @@ pub struct Sources {
     pub tariffs: Vec<Tariff>,
 }
 
-/// Why it cannot start.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct CannotStart {
-    /// The key of the section whose value is the reason.
-    pub key: &'static str,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
 /// What all answers are made from.
 #[derive(Clone)]
 struct State(Arc<Shared>);
@@ -116,20 +106,14 @@ pub struct Running {
     task: JoinHandle<()>,
 }
 
-/// Starts to listen and to answer.
-pub async fn start(settings: Settings, sources: Sources) -> Result<Running, CannotStart> {
+/// Starts to listen and to answer; else says what is in the way and what to do.
+pub async fn start(settings: Settings, sources: Sources) -> Result<Running, String> {
     let Settings { listen, token } = settings;
     let token = match token {
-        Some(secret) => Some(revealed(secret).await.map_err(|message| CannotStart {
-            key: "token",
-            message,
-        })?),
+        Some(secret) => Some(revealed(secret).await?),
         None => None,
     };
-    let cannot_listen = |error: std::io::Error| CannotStart {
-        key: "listen",
-        message: cannot_listen(listen, &error),
-    };
+    let cannot_listen = |error: std::io::Error| cannot_listen(listen, &error);
     let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
     let (stop, stopping) = watch::channel(false);
@@ -176,8 +160,13 @@ impl Drop for Running {
 
 /// The token, fetched on a thread that may block.
 pub(crate) async fn revealed(secret: Secret) -> Result<String, String> {
-    let token = tokio::task::spawn_blocking(move || secret.reveal()).await;
-    let token = token.map_err(|error| format!("the token cannot be read: {error}"))??;
+    let token = tokio::task::spawn_blocking(move || reveal(&secret)).await;
+    token.map_err(|error| format!("the token cannot be read: {error}"))?
+}
+
+/// The token. Blocks on files.
+pub(crate) fn reveal(secret: &Secret) -> Result<String, String> {
+    let token = secret.reveal()?;
     if token.is_empty() {
         return Err("the token is empty; write one, or leave the key out".to_owned());
     }

@@ -179,8 +179,9 @@ fn open(file: &Path, inverter: Option<&str>) -> Result<(History, Vec<StoredInver
 /// Why the history cannot be asked, for whoever reads the answer and whoever reads the log.
 fn unasked(error: &HistoryError) -> Problem {
     let (status, message) = match error {
-        // The file may be missing for a moment after the first start.
-        HistoryError::Missing(_) => (
+        // The file may be missing for a moment after the first start, or for as long as its disk; and one of before may
+        // have to be brought up to date.
+        HistoryError::Missing(_) | HistoryError::Unopened(_) => (
             StatusCode::NOT_FOUND,
             "the history is not there yet; ask again when there are readings",
         ),

@@ -1,12 +1,9 @@
 //! The program as a service: what its manager (systemd) is told, and whether polling makes progress.
 //!
-//! - `manager`: the socket that systemd listens on; the only part that knows it;
-//! - `vigil`: whether every inverter's polling goes on, which feeds the watchdog.
-//!
-//! Without a manager that listens nothing is told, and the vigil is kept all the same: what hangs is logged.
+//! `manager` is the socket that systemd listens on, and the only part that knows it. Without a manager that listens
+//! nothing is told, and whether polling goes on is looked at all the same: what hangs is logged.
 
 mod manager;
-mod vigil;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +13,6 @@ use kstar_sink::reading::Reachability;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 pub use self::manager::Manager;
-use self::vigil::Vigil;
 use crate::board::Board;
 
 /// How often the manager is told how things are, and how often polling is looked at.
@@ -29,7 +25,6 @@ const BEYOND_THE_GRACE: Duration = Duration::from_secs(10);
 pub struct Service {
     manager: Manager,
     board: Arc<Board>,
-    vigil: Vigil,
     status: Interval,
     watchdog: Interval,
 }
@@ -47,7 +42,6 @@ impl Service {
         Self {
             manager,
             board,
-            vigil: Vigil::default(),
             status: every(STATUS_EVERY),
             watchdog: every(
                 feeding
@@ -95,7 +89,7 @@ impl Service {
         };
         match due {
             Due::Watchdog => {
-                if self.vigil.all_is_well(&self.board) {
+                if self.board.hanging().is_empty() {
                     self.manager.feed().await;
                 }
             }

@@ -139,10 +139,11 @@ pub(crate) struct Memory(Arc<Mutex<Vec<Told>>>);
 impl Memory {
     /// A sink for it.
     pub(crate) fn sink(&self, name: &'static str) -> SinkPlan {
+        let memory = self.clone();
         SinkPlan {
             name,
             policy: policy(),
-            sink: Box::new(Remembering(self.clone())),
+            open: Arc::new(move || Ok(Box::new(Remembering(memory.clone())))),
             spool: None,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 
-use crate::process::{Ended, Process, ended, kstar, wait_until};
+use crate::process::{Process, kstar, wait_until};
 use crate::world::{
     BOTH_SINKS, Folder, Roof, Row, SmallDisk, assert_same, key, kstar_without_privileges, open,
     readings, rows,
@@ -21,95 +21,128 @@ pub(crate) fn with_history(roof: &Roof) -> Folder {
     folder
 }
 
-/// The program refuses to start, shows the section, names the file and says what to do.
+/// The history is down for a reason that names the file and says what to do, and everything else runs.
 #[track_caller]
-fn assert_refused(refused: Ended, words: &[&str]) {
-    let refused = refused.expect_code(2);
-    let shown = refused.err();
-    assert!(shown.contains("error: kstar.toml:"), "{shown}");
-    assert!(shown.contains('^'), "{shown}");
+fn assert_down(run: &Process, words: &[&str]) {
+    let down = run.wait_for_log("cannot deliver");
     for word in words {
-        assert!(shown.contains(word), "{word}: {shown}");
+        assert!(down.contains(word), "{word}: {down}");
     }
-    assert_eq!(refused.out(), "");
+    run.wait_for_printed(run.printed().len() + 5);
+}
+
+/// Runs with a history that cannot be opened, mends that, and finds every reading in it.
+#[track_caller]
+fn assert_nothing_lost(folder: &Folder, words: &[&str], mend: impl FnOnce()) {
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    assert_down(&run, words);
+    mend();
+    run.wait_for_log("open now sink=\"sqlite\" was=");
+    let ended = run.stop().expect_code(0);
+    assert_eq!(ended.logged("cannot deliver"), 1, "{ended:#?}");
+    assert_eq!(ended.counts("sqlite").of("delivered"), ended.stdout.len());
+    assert_eq!(rows(&folder.history()).len(), ended.stdout.len());
 }
 
 #[test]
-fn a_file_that_is_none_of_ours_is_refused_and_left_alone() {
+fn a_file_that_is_none_of_ours_is_left_alone_and_waited_for() {
     let roof = Roof::new(1);
     let folder = with_history(&roof);
+    let path = folder.join("history.db");
+    let remove = || std::fs::remove_file(&path).expect("removed");
     folder
         .history()
         .pragma_update(None, "user_version", 99)
         .expect("a later version");
-    assert_refused(
-        ended(&mut kstar(folder.path(), ["run"])),
-        &[
-            "history.db was written by a later version",
-            "schema 99",
-            "set another `path`",
-        ],
-    );
+    let words = [
+        "history.db was written by a later version",
+        "schema 99",
+        "set another `path`",
+    ];
+    assert_nothing_lost(&folder, &words, remove);
 
     folder.write("history.db", "dear diary\n".repeat(1000));
-    assert_refused(
-        ended(&mut kstar(folder.path(), ["run"])),
-        &[
-            "history.db is no SQLite database",
-            "move it away or set another `path`",
-        ],
-    );
-    let kept = std::fs::read_to_string(folder.join("history.db")).expect("text");
-    assert!(kept.starts_with("dear diary"));
+    let words = [
+        "history.db is no SQLite database",
+        "move it away or set another `path`",
+    ];
+    assert_nothing_lost(&folder, &words, || {
+        let kept = std::fs::read_to_string(&path).expect("text");
+        assert!(kept.starts_with("dear diary"));
+        remove();
+    });
 
-    std::fs::remove_file(folder.join("history.db")).expect("removed");
-    Connection::open(folder.join("history.db"))
+    remove();
+    Connection::open(&path)
         .and_then(|other| other.execute_batch("CREATE TABLE photo (id INTEGER)"))
         .expect("another program's");
-    assert_refused(
-        ended(&mut kstar(folder.path(), ["run"])),
-        &["is another program's database", "set another `path`"],
-    );
+    let words = ["is another program's database", "set another `path`"];
+    assert_nothing_lost(&folder, &words, remove);
 
-    std::fs::remove_file(folder.join("history.db")).expect("removed");
-    std::fs::create_dir(folder.join("history.db")).expect("a folder");
-    assert_refused(
-        ended(&mut kstar(folder.path(), ["run"])),
-        &["history.db is a folder", "name a file in it"],
-    );
+    remove();
+    std::fs::create_dir(&path).expect("a folder");
+    let words = ["history.db is a folder", "name a file in it"];
+    assert_nothing_lost(&folder, &words, || {
+        std::fs::remove_dir(&path).expect("removed");
+    });
+}
+
+/// As where a disk is mounted late: its place is there, or not even that.
+#[test]
+fn a_history_on_a_disk_that_is_not_there_yet_gets_what_came_meanwhile() {
+    let roof = Roof::new(1);
+    let sinks = BOTH_SINKS.replace("history.db", "disk/solar/history.db");
+    let folder = Folder::with_config(&roof.config(&sinks));
+    folder.write("disk", "in the place of the disk");
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    assert_down(&run, &["cannot make the folder", "disk/solar"]);
+    std::fs::remove_file(folder.join("disk")).expect("removed");
+    run.wait_for_log("open now sink=\"sqlite\" was=");
+    let ended = run.stop().expect_code(0);
+    assert_eq!(ended.logged("cannot deliver"), 1, "{ended:#?}");
+    let kept = rows(&open(&folder.join("disk/solar/history.db")));
+    assert_eq!(kept.len(), ended.stdout.len());
+    for (printed, kept) in readings(&ended.stdout).iter().zip(&kept) {
+        assert_same(printed, kept);
+    }
 }
 
 #[test]
-fn a_history_that_this_user_may_not_write_is_refused() {
+fn a_history_that_this_user_may_not_write_is_down_and_says_who_must_let_it() {
     let roof = Roof::new(1);
     let folder = with_history(&roof);
     // Any user may look, none but the owner may write: not the file, and nothing new in its folder.
     let mut command = kstar_without_privileges(&folder, &["run"]);
     let read_only = std::os::unix::fs::PermissionsExt::from_mode(0o444);
     std::fs::set_permissions(folder.join("history.db"), read_only).expect("permissions");
-    assert_refused(
-        ended(&mut command),
+    assert_down(
+        &Process::start(&mut command),
         &[
             "history.db is read-only",
             "let this user write to it and to its folder",
         ],
     );
 
-    let config = roof.config("[sinks.sqlite]\npath = \"new.db\"\n");
-    let folder = Folder::with_config(&config);
-    assert_refused(
-        ended(&mut kstar_without_privileges(&folder, &["run"])),
-        &[
-            "new.db is not there and cannot be made",
-            "let this user write to its folder",
-        ],
-    );
-    let config = roof.config("[sinks.sqlite]\npath = \"new/history.db\"\n");
-    let folder = Folder::with_config(&config);
-    assert_refused(
-        ended(&mut kstar_without_privileges(&folder, &["run"])),
-        &["cannot make the folder", "set another `path`"],
-    );
+    for (path, words) in [
+        (
+            "new.db",
+            [
+                "new.db is not there and cannot be made",
+                "let this user write to its folder",
+            ],
+        ),
+        (
+            "new/history.db",
+            ["cannot make the folder", "set another `path`"],
+        ),
+    ] {
+        let config = roof.config(&format!(
+            "[sinks.stdout]\n[sinks.sqlite]\npath = \"{path}\"\n"
+        ));
+        let folder = Folder::with_config(&config);
+        let mut command = kstar_without_privileges(&folder, &["run"]);
+        assert_down(&Process::start(&mut command), &words);
+    }
 }
 
 #[test]

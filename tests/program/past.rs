@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use kstar_collector::simulator::day::Household;
 use kstar_collector::simulator::encode::{self, Variant};
-use kstar_collector::sinks::{self, SinkSections};
+use kstar_collector::sinks::SinkSections;
 use kstar_collector::wire::running;
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::{Batch, Context};
@@ -50,8 +50,7 @@ impl Past<'_> {
     pub(crate) fn write(&self, file: &Path) {
         let (sections, context) = self.sections(file, "");
         let section = sections.section("sqlite").expect("it is enabled");
-        let opened = sinks::open(section, &context, Duration::ZERO);
-        let mut sink = opened.expect("a history").sink;
+        let mut sink = section.open(&context).expect("a history");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");

@@ -220,16 +220,6 @@ fn a_broken_file_changes_nothing_and_its_mistake_is_shown_with_line_and_caret() 
             "CREDENTIALS_DIRECTORY is not set",
         ),
         (
-            good.replace("history.db", "unreadable"),
-            "is a folder".to_owned(),
-            "^^^",
-        ),
-        (
-            good.replace("history.db", "kstar.toml"),
-            "is no SQLite database".to_owned(),
-            "^^^",
-        ),
-        (
             good.replace("state_dir = \"state\"", "state_dir = \"elsewhere\""),
             "kstar.toml:1:13: the state folder cannot change from state to elsewhere".to_owned(),
             "restart it",
@@ -285,10 +275,11 @@ fn a_sink_is_added_and_removed_and_the_other_never_notices() {
     run.wait_for_printed(5);
     assert!(!folder.join("history.db").exists());
     let mut stored = 0;
-    for _ in 0..3 {
+    for round in 1..=3 {
         folder.write("kstar.toml", &both);
         let said = run.reload();
         assert!(said.contains("started=\"sink sqlite\""), "{said}");
+        run.wait_for_logs("delivering sink=\"sqlite\"", round);
         wait_until("rows", || rows(&folder.history()).len() > stored + 10);
         folder.write("kstar.toml", &stdout);
         let said = run.reload();
@@ -337,34 +328,45 @@ fn what_a_sink_could_not_deliver_goes_to_the_one_that_follows() {
 }
 
 #[test]
-fn a_sink_that_cannot_be_opened_anew_goes_on_as_it_was_until_it_can() {
+fn a_sink_that_cannot_be_opened_after_a_reload_is_down_until_it_can_and_loses_nothing() {
     let roof = Roof::new(1);
     let config = roof.config(BOTH_SINKS);
     let folder = Folder::with_config(&config);
     let run = Process::start(&mut service(folder.path(), ["run"]));
-    run.wait_for_printed(5);
-    // In the place of the spool's file, which is looked at only when it is opened.
-    let in_the_way = folder.join("state/spool-sqlite.db");
-    std::fs::create_dir_all(&in_the_way).expect("a folder");
-    let spooled = format!("{config}delivery.spool = true\n");
-    folder.write("kstar.toml", &spooled);
-    run.reload();
-    run.wait_for_log("the sink sqlite cannot be opened anew");
-    run.wait_for_log("goes on as it was before the reload");
-    run.wait_for_printed(run.printed().len() + 10);
-    // The same file once more is not taken for what runs.
-    std::fs::remove_dir(&in_the_way).expect("removed");
+    run.wait_for_log("delivering sink=\"sqlite\"");
+    // What goes away by itself, and what another reload puts right.
+    let second = folder.join("second.db");
+    std::fs::create_dir(&second).expect("a folder");
+    folder.write("kstar.toml", config.replace("history.db", "second.db"));
     let said = run.reload();
     assert!(said.contains("replaced=\"sink sqlite\""), "{said}");
+    assert!(
+        said.contains("kept=\"inverter roof1, sink stdout\""),
+        "{said}"
+    );
+    let down = run.wait_for_log("cannot deliver");
+    assert!(down.contains("second.db is a folder"), "{down}");
+    run.wait_for_printed(run.printed().len() + 10);
+    std::fs::remove_dir(&second).expect("removed");
+    run.wait_for_log("open now sink=\"sqlite\" was=");
+
+    folder.write("kstar.toml", config.replace("history.db", "kstar.toml"));
     let said = run.reload();
-    assert!(said.contains("replaced=\"none\""), "{said}");
+    assert!(said.contains("replaced=\"sink sqlite\""), "{said}");
+    run.wait_for_log("kstar.toml is no SQLite database");
+    run.wait_for_printed(run.printed().len() + 10);
+    folder.write("kstar.toml", &config);
+    let said = run.reload();
+    assert!(said.contains("replaced=\"sink sqlite\""), "{said}");
+    run.wait_for_printed(run.printed().len() + 5);
+
     let ended = run.stop().expect_code(0);
     let printed = of("roof1", &readings(&ended.stdout));
-    assert!(
-        printed
-            .keys()
-            .eq(of("roof1", &rows(&folder.history())).keys())
-    );
+    let mut kept = of("roof1", &rows(&folder.history()));
+    let second = of("roof1", &rows(&crate::world::open(&second)));
+    assert!(second.len() >= 10, "{}", second.len());
+    kept.extend(second);
+    assert!(printed.keys().eq(kept.keys()));
 }
 
 #[test]

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "state")]
 pub enum State {
-    /// Nothing was delivered yet.
+    /// Nothing was delivered since it was opened, or begun to be.
     Opening,
     /// The last delivery arrived.
     Up,
-    /// The last delivery failed.
+    /// The last delivery failed, or it cannot be opened.
     Down {
         /// Why.
         reason: String,
@@ -103,6 +103,14 @@ impl Health {
 
     pub(crate) fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.lock().counts);
+    }
+
+    /// It is open, and nothing was delivered yet.
+    pub(crate) fn opened(&self) {
+        let before = std::mem::replace(&mut self.lock().state, State::Opening);
+        if let State::Down { reason } = before {
+            tracing::info!(sink = self.name, was = reason, "open now");
+        }
     }
 
     pub(crate) fn up(&self) {

@@ -10,7 +10,7 @@
 //! - [`host`]: which hosts are in the user's own network;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
 //! - [`finding`]: what a look at a far side has found;
-//! - [`worker`]: a thread for sinks that block;
+//! - [`worker`]: a thread for sinks that block; [`hold`]: what keeps two sinks of one name apart;
 //! - [`health`], the queue, the [`spool`] for what waits on disk, and the [`driver`] that every sink runs in.
 //!
 //! This crate knows no sink, no inverter protocol and no socket.
@@ -23,6 +23,7 @@ pub mod disk;
 pub mod driver;
 pub mod finding;
 pub mod health;
+pub mod hold;
 pub mod host;
 pub mod labels;
 mod queue;

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::delivery::Policy;
 use crate::finding::Finding;
+use crate::hold::Hold;
 use crate::reading::{InverterStatus, Reading};
 
 /// A sink's section of the configuration, and how a sink is made from it.
@@ -30,13 +31,15 @@ pub trait SinkConfig: DeserializeOwned + PartialEq + Send + Sync {
     /// Where readings go, in one phrase for people: a path, an address. Never a secret.
     fn destination(&self, context: &Context) -> String;
 
-    /// Makes the sink. It may read and write files; it does not touch the network, so that a far side which is
-    /// away at start is an ordinary outage. It is called once, outside the async runtime's own threads.
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured>;
+    /// Makes the sink. It may read and write files; it does not touch the network, so that a server which is away at
+    /// the start is an ordinary outage. It is called outside the async runtime's own threads, and again after a failure.
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError>;
 
-    /// Whether the sink would open: what [`open`](Self::open) refuses as it is configured, without changing anything,
-    /// and also while another sink of this section's name is open. It is called outside the async runtime's own threads.
-    fn check(&self, _context: &Context) -> Result<(), Misconfigured> {
+    /// Whether the program may start with this section: whether the text of the configuration is right, and whether the
+    /// secrets and certificates that it names are there. What may pass while the program runs is not looked at. It
+    /// changes nothing, and is called outside the async runtime's own threads, also while another sink of this
+    /// section's name is open.
+    fn check(&self, _context: &Context) -> Result<(), OpenError> {
         Ok(())
     }
 
@@ -75,10 +78,23 @@ pub struct Context {
     pub version: &'static str,
 }
 
-/// A sink cannot work as it is configured; the program refuses to start.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Misconfigured(pub String);
+/// Why a sink cannot be opened, named for what follows from it at the start of the program. While the program runs, each
+/// of them is an outage: the sink is down for this reason, readings wait, and it is opened again with a growing delay.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The text of the configuration is wrong: whatever changes around the program, only editing that helps. The program
+    /// does not start (exit code 2).
+    #[error("{0}")]
+    Misconfigured(String),
+    /// What the section names is not there or not as it should be: a secret, an environment variable, a credential, a
+    /// certificate. The program does not start (exit code 1), and may be started again.
+    #[error("{0}")]
+    Missing(String),
+    /// What may pass while the program runs: a disk that is not mounted, a file that another program has locked. The
+    /// program starts.
+    #[error("{0}")]
+    Unavailable(String),
+}
 
 /// Where readings go.
 ///
@@ -97,6 +113,11 @@ pub trait Sink: Send {
     async fn status(&mut self, _status: &InverterStatus) -> Result<(), DeliveryError> {
         Ok(())
     }
+
+    /// Keeps this for as long as anything of the sink may be at work with its files, be it beyond its own end: a
+    /// [`Worker`](crate::worker::Worker) does. A sink that follows under the same name is opened when it is gone. Called
+    /// once, before anything else.
+    fn hold(&self, _hold: Hold) {}
 
     /// Ends in order, within a second where the far side allows it. An error is logged; nothing is retried.
     async fn close(self: Box<Self>) -> Result<(), DeliveryError>;

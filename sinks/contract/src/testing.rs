@@ -414,7 +414,6 @@ impl<F: FarSide> Suite<F> {
         }
     }
 
-    #[expect(clippy::panic, reason = "a test whose spool cannot be made has failed")]
     fn run(&mut self) -> Running {
         let health = Arc::new(Health::new("conformance"));
         let (events, receiver) = broadcast::channel(1024);
@@ -424,10 +423,8 @@ impl<F: FarSide> Suite<F> {
             Arc::clone(&health),
         );
         if let Some(folder) = self.far_side.spool_folder() {
-            match Spool::open(folder, "conformance", SpoolBounds::default()) {
-                Ok(spool) => driver = driver.with_spool(spool, PATIENCE),
-                Err(error) => panic!("no spool: {error}"),
-            }
+            let spool = Spool::new(folder, "conformance", SpoolBounds::default());
+            driver = driver.with_spool(spool, PATIENCE);
         }
         Running {
             events,

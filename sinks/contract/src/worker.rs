@@ -5,9 +5,12 @@
 //! behind it. So whatever the thread owns is never used by two at once and never lost.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+
+use crate::hold::Hold;
 
 type Job<R> = Box<dyn FnOnce(&mut R) + Send>;
 
@@ -22,6 +25,8 @@ pub struct Upkeep<R> {
 /// The async side's handle to the thread. The thread ends when the handle is dropped and its last job is done.
 pub struct Worker<R> {
     jobs: SyncSender<Job<R>>,
+    /// Goes when both the handle and the thread have.
+    hold: Arc<OnceLock<Hold>>,
 }
 
 /// Why a job has no answer.
@@ -40,10 +45,21 @@ impl<R: Send + 'static> Worker<R> {
     pub fn start(name: &str, resource: R, upkeep: Option<Upkeep<R>>) -> std::io::Result<Self> {
         // One job runs and one waits: the driver delivers one batch at a time, and gives up on a time-out.
         let (jobs, inbox) = sync_channel(1);
+        let hold = Arc::default();
+        let kept = Arc::clone(&hold);
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || work(resource, &inbox, upkeep.as_ref()))?;
-        Ok(Self { jobs })
+            .spawn(move || {
+                work(resource, &inbox, upkeep.as_ref());
+                // The resource is gone.
+                drop(kept);
+            })?;
+        Ok(Self { jobs, hold })
+    }
+
+    /// Keeps this until the thread has ended. Only the first one is kept.
+    pub fn hold(&self, hold: Hold) {
+        drop(self.hold.set(hold));
     }
 
     /// Has the thread do something with the resource, and waits for what comes of it.

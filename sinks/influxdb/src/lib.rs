@@ -24,7 +24,7 @@ use kstar_sink::async_trait;
 use kstar_sink::delivery::{Keep, Policy};
 use kstar_sink::finding::Finding;
 use kstar_sink::host::is_private;
-use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkConfig};
+use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 
 use crate::config::Credentials;
 pub use crate::config::InfluxdbConfig;
@@ -55,21 +55,21 @@ impl SinkConfig for InfluxdbConfig {
         format!("{}, {}", self.address, self.target)
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
         self.check(context)?;
         if self.is_exposed() {
             tracing::warn!(server = %self.address, "{EXPOSED}; use https://");
         }
         Ok(Box::new(InfluxdbSink {
             layout: self.layout.clone(),
-            server: Server::new(self.settings(context).map_err(Misconfigured)?),
+            server: Server::new(self.settings(context).map_err(OpenError::Missing)?),
         }))
     }
 
-    fn check(&self, context: &Context) -> Result<(), Misconfigured> {
+    fn check(&self, context: &Context) -> Result<(), OpenError> {
         // A secret that is missing now is a mistake; one that becomes wrong later is an outage.
-        server::reveal(&self.credentials).map_err(Misconfigured)?;
-        self.settings(context).map(drop).map_err(Misconfigured)
+        server::reveal(&self.credentials).map_err(OpenError::Missing)?;
+        self.settings(context).map(drop).map_err(OpenError::Missing)
     }
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {

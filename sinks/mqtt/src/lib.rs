@@ -32,7 +32,7 @@ use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::finding::Finding;
 use kstar_sink::reading::InverterStatus;
 use kstar_sink::setting::Secret;
-use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkConfig};
+use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use rumqttc::QoS;
 use serde::{Deserialize, Deserializer, de};
 use tokio::task::JoinHandle;
@@ -149,7 +149,31 @@ impl MqttConfig {
         }
     }
 
-    fn checked(&self, context: &Context) -> Result<Settings, String> {
+    /// The section as the session wants it; the text of the configuration is judged before anything that it names.
+    fn checked(&self, context: &Context) -> Result<Settings, OpenError> {
+        let topics = self.topics(context).map_err(OpenError::Misconfigured)?;
+        if let Some(password) = &self.password {
+            password.reveal().map_err(OpenError::Missing)?;
+        }
+        Ok(Settings {
+            broker: self.url.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            tls: self.tls()?,
+            qos: self.qos,
+            topics,
+            form: self.topics,
+            kstar_sharp: self
+                .kstar_sharp_topics
+                .then(|| self.kstar_sharp_prefix.clone()),
+            birth: (self.home_assistant.discovery != DiscoveryForm::Off)
+                .then(|| format!("{}/status", self.home_assistant.prefix)),
+            patience: self.policy().timeout.mul_f64(PATIENCE),
+        })
+    }
+
+    /// The topics, if the text of the section is right.
+    fn topics(&self, context: &Context) -> Result<Topics, String> {
         if self.url.has_credentials {
             return Err("user and password do not belong into `url`, where they show; write `username` and `password`".to_owned());
         }
@@ -177,31 +201,13 @@ impl MqttConfig {
             (Some(name), _) if name.is_empty() => {
                 return Err("`username` is empty; leave it out if the broker wants none".to_owned());
             }
-            (_, Some(password)) => drop(password.reveal()?),
-            (_, None) => {}
+            _ => {}
         }
-        let patience = self.policy().timeout.mul_f64(PATIENCE);
-        let form = self.home_assistant.discovery;
-        let topics = Topics {
+        Ok(Topics {
             prefix: self.prefix.clone(),
             client_id,
             per_quantity: self.topics.has_quantities(),
             qos: self.qos as u8,
-        };
-        Ok(Settings {
-            broker: self.url.clone(),
-            username: self.username.clone(),
-            password: self.password.clone(),
-            tls: self.tls()?,
-            qos: self.qos,
-            topics,
-            form: self.topics,
-            kstar_sharp: self
-                .kstar_sharp_topics
-                .then(|| self.kstar_sharp_prefix.clone()),
-            birth: (form != DiscoveryForm::Off)
-                .then(|| format!("{}/status", self.home_assistant.prefix)),
-            patience,
         })
     }
 
@@ -217,24 +223,26 @@ impl MqttConfig {
         self.username.is_some() && !self.url.tls && !self.url.is_private()
     }
 
-    fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>, String> {
+    fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>, OpenError> {
         let identity = match (&self.client_certificate, &self.client_key) {
             (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
             (None, None) => None,
             _ => {
-                return Err(
+                return Err(OpenError::Misconfigured(
                     "`client_certificate` and `client_key` belong together; set both".to_owned(),
-                );
+                ));
             }
         };
         if self.url.tls {
-            return tls::configuration(self.ca.as_deref(), identity).map(Some);
+            return tls::configuration(self.ca.as_deref(), identity)
+                .map(Some)
+                .map_err(OpenError::Missing);
         }
         if self.ca.is_some() || identity.is_some() {
-            return Err(
+            return Err(OpenError::Misconfigured(
                 "certificates are set, but `url` begins with mqtt://, which is without TLS; write mqtts://"
                     .to_owned(),
-            );
+            ));
         }
         Ok(None)
     }
@@ -276,8 +284,8 @@ impl SinkConfig for MqttConfig {
         format!("{} below {}/", self.url, self.prefix)
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
-        let settings = self.checked(context).map_err(Misconfigured)?;
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
+        let settings = self.checked(context)?;
         if self.is_exposed() {
             tracing::warn!(broker = %self.url, "{EXPOSED}; use mqtts://");
         }
@@ -289,8 +297,8 @@ impl SinkConfig for MqttConfig {
         }))
     }
 
-    fn check(&self, context: &Context) -> Result<(), Misconfigured> {
-        self.checked(context).map(drop).map_err(Misconfigured)
+    fn check(&self, context: &Context) -> Result<(), OpenError> {
+        self.checked(context).map(drop)
     }
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
@@ -324,11 +332,14 @@ impl SinkConfig for MqttConfig {
             let announcement = section.largest_announcement(&settings, &known);
             Ok((settings, announcement))
         });
-        let checked = checked.await;
-        let (settings, announcement) = match checked.unwrap_or_else(|error| Err(error.to_string()))
-        {
+        let failed = |error| {
+            Err(OpenError::Unavailable(format!(
+                "cannot look at it: {error}"
+            )))
+        };
+        let (settings, announcement) = match checked.await.unwrap_or_else(failed) {
             Ok(checked) => checked,
-            Err(reason) => return vec![Finding::failed("section", &reason)],
+            Err(error) => return vec![Finding::failed("section", &error.to_string())],
         };
         let exposed = self
             .is_exposed()
@@ -411,7 +422,7 @@ mod tests {
             .open(&context(inverters))
             .err()
             .expect("a refusal")
-            .0
+            .to_string()
     }
 
     #[test]
@@ -467,10 +478,18 @@ mod tests {
             assert!(!refusal.contains("hunter2"), "{refusal}");
         }
         let config: MqttConfig = toml::from_str("url = 'mqtts://b'\nca = '/no/such'").unwrap();
-        let refusal = config.open(&context(&[])).err().expect("a refusal").0;
+        let refusal = config
+            .open(&context(&[]))
+            .err()
+            .expect("a refusal")
+            .to_string();
         assert!(refusal.contains("/no/such"), "{refusal}");
         let config: MqttConfig = toml::from_str("url = 'mqtt://u:hunter2@b'").unwrap();
-        let refusal = config.open(&context(&[])).err().expect("a refusal").0;
+        let refusal = config
+            .open(&context(&[]))
+            .err()
+            .expect("a refusal")
+            .to_string();
         assert!(refusal.contains("`username`") && !refusal.contains("hunter2"));
     }
 

@@ -45,6 +45,11 @@ pub enum HistoryError {
         "there is no history at {}; `kstar run` with the section [sinks.sqlite] writes one", .0.display()
     )]
     Missing(PathBuf),
+    /// The file is not in its present form, which the collector gives it when it opens it.
+    #[error(
+        "{} is new or of an earlier version, and no collector has written to it since; start `kstar run`", .0.display()
+    )]
+    Unopened(PathBuf),
     /// The history has no inverter of that name.
     #[error("the history {} knows no inverter `{name}`, only: {}", .path.display(), .known.join(", "))]
     UnknownInverter {
@@ -135,16 +140,15 @@ impl History {
             connection.busy_timeout(PATIENCE)?;
             connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
             if check_owner(&connection)? < schema::VERSION {
-                return Err(Failure::Unfit(
-                    "is new or of an earlier version, and no collector has written to it since; start `kstar run`"
-                        .to_owned(),
-                ));
+                return Ok(None);
             }
             let settings = Settings::read(&connection)?;
-            Ok((connection, settings))
+            Ok(Some((connection, settings)))
         };
-        let (connection, settings) =
+        let opened =
             open().map_err(|failure: Failure| HistoryError::Unreadable(failure.explain(path)))?;
+        let (connection, settings) =
+            opened.ok_or_else(|| HistoryError::Unopened(path.to_owned()))?;
         Ok(Self {
             path: path.to_owned(),
             connection,

@@ -47,14 +47,15 @@ use std::time::Duration;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::finding::Finding;
-use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkConfig};
+use kstar_sink::hold::Hold;
+use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use kstar_sink::worker::{NoAnswer, Upkeep, Worker};
 use serde::Deserialize;
 
 pub use crate::retention::KeepFor;
 use crate::retention::Retention;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Store, absolute};
 
 /// A transaction of this size takes some ten milliseconds, so that catching up keeps no reader waiting.
 const BATCH: NonZeroUsize = NonZeroUsize::new(500).unwrap();
@@ -128,7 +129,7 @@ impl SinkConfig for SqliteConfig {
         self.file(context).display().to_string()
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
         // A lock is waited for inside the delivery, so that its end has a reason and not just a time-out.
         let patience = self.policy().timeout.mul_f64(0.8);
         let settings = Settings::new(context.zone.clone(), context.poll_interval);
@@ -138,12 +139,12 @@ impl SinkConfig for SqliteConfig {
             run: Store::upkeep,
         };
         let worker = Worker::start("sqlite", store, Some(upkeep))
-            .map_err(|error| Misconfigured(no_thread(&error)))?;
+            .map_err(|error| OpenError::Unavailable(no_thread(&error)))?;
         Ok(Box::new(SqliteSink { worker }))
     }
 
-    fn check(&self, context: &Context) -> Result<(), Misconfigured> {
-        Store::check(&self.file(context))
+    fn check(&self, context: &Context) -> Result<(), OpenError> {
+        absolute(&self.file(context)).map(drop)
     }
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
@@ -197,6 +198,10 @@ impl Sink for SqliteSink {
     async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError> {
         let readings = batch.to_vec();
         self.call(move |store| store.deliver(&readings)).await
+    }
+
+    fn hold(&self, hold: Hold) {
+        self.worker.hold(hold);
     }
 
     async fn close(self: Box<Self>) -> Result<(), DeliveryError> {

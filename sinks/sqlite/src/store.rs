@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use kstar_sink::disk;
 use kstar_sink::reading::Reading;
-use kstar_sink::sink::{DeliveryError, Misconfigured};
-use rusqlite::{Connection, OpenFlags};
+use kstar_sink::sink::{DeliveryError, OpenError};
+use rusqlite::OpenFlags;
 
 use crate::accounts::Origin;
 use crate::database::{Database, SetApart};
@@ -19,16 +18,12 @@ use crate::failure::Failure;
 use crate::place::beside;
 use crate::retention::Retention;
 use crate::settings::Settings;
-use crate::widen::check_owner;
 
 /// How often what was written is put on the disk for good: what a power cut may cost.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// How often is looked for what need not be kept, unless there is more of it.
 const TIDYING: Duration = Duration::from_secs(60 * 60);
-
-/// How long a look at the file waits for others who write.
-const PATIENCE_AT_CHECK: Duration = Duration::from_millis(300);
 
 /// How long closing waits for others who read, within the second that a sink has.
 const PATIENCE_AT_CLOSE: Duration = Duration::from_millis(300);
@@ -58,18 +53,24 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the file, or makes it. A lock that another program holds, a full disk and a failing one are no mistakes of
-    /// the user's but outages: the first delivery tries again.
+    /// Opens the file, or makes it. With a lock that another program holds, a full disk and a failing one it is open as
+    /// well: the first delivery tries again.
     pub(crate) fn open(
         path: &Path,
         patience: Duration,
         settings: Settings,
         retention: Retention,
-    ) -> Result<Self, Misconfigured> {
-        let path = possible(path)?;
+    ) -> Result<Self, OpenError> {
+        let path = absolute(path)?;
+        if path.is_dir() {
+            return Err(OpenError::Unavailable(format!(
+                "{0} is a folder; name a file in it, like {0}/history.db",
+                path.display()
+            )));
+        }
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| {
-                Misconfigured(format!(
+                OpenError::Unavailable(format!(
                     "cannot make the folder {}: {error}; make it for this user, or set another `path`",
                     folder.display()
                 ))
@@ -94,41 +95,11 @@ impl Store {
             other => other,
         };
         match opened {
-            Err(failure) if !failure.is_outage() => {
-                Err(Misconfigured(failure.explain(&store.path)))
+            // One that was set aside once is not set aside again: the store remembers that.
+            Err(failure) if !failure.is_outage() && !store.set_aside => {
+                Err(OpenError::Unavailable(failure.explain(&store.path)))
             }
             _ => Ok(store),
-        }
-    }
-
-    /// Whether the file would open, without making or changing anything.
-    pub(crate) fn check(path: &Path) -> Result<(), Misconfigured> {
-        let path = possible(path)?;
-        if !path.exists() {
-            return match path.parent().map(disk::try_write) {
-                Some(Err(error)) => Err(Misconfigured(format!(
-                    "{} cannot be made: {error}; let this user write to its folder, or set another `path`",
-                    path.display()
-                ))),
-                Some(Ok(())) | None => Ok(()),
-            };
-        }
-        let looked_at = || -> Result<(), Failure> {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(&path, flags)?;
-            connection.busy_timeout(PATIENCE_AT_CHECK)?;
-            check_owner(&connection)?;
-            if connection.is_readonly("main")? {
-                return Err(Failure::read_only());
-            }
-            Ok(())
-        };
-        match looked_at() {
-            // A damaged file is set aside when it is opened, and what passes is an outage.
-            Err(failure) if !failure.is_outage() && !failure.is_damage() => {
-                Err(Misconfigured(failure.explain(&path)))
-            }
-            _ => Ok(()),
         }
     }
 
@@ -299,20 +270,15 @@ impl Store {
 
 /// The place of a file, made absolute: SQLite would take an empty path or `:memory:` for a database that is gone at the
 /// end.
-fn possible(path: &Path) -> Result<PathBuf, Misconfigured> {
-    let path = std::path::absolute(path).map_err(|error| {
-        Misconfigured(format!(
-            "`{}` is no path for a file: {error}",
-            path.display()
-        ))
-    })?;
-    if path.is_dir() {
-        return Err(Misconfigured(format!(
-            "{0} is a folder; name a file in it, like {0}/history.db",
-            path.display()
-        )));
-    }
-    Ok(path)
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+    std::path::absolute(path).map_err(|error| {
+        let reason = format!("`{}` is no path for a file: {error}", path.display());
+        if path.as_os_str().is_empty() {
+            OpenError::Misconfigured(reason)
+        } else {
+            OpenError::Unavailable(reason)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -361,8 +327,9 @@ mod tests {
 
         fn refusal(&self) -> String {
             match Store::open(&self.path(), PATIENCE, settings(), retention()) {
-                Ok(_) => panic!("not refused"),
-                Err(Misconfigured(reason)) => reason,
+                Err(OpenError::Unavailable(reason)) => reason,
+                Err(error) => panic!("for good: {error}"),
+                Ok(_) => panic!("opened"),
             }
         }
 
@@ -441,44 +408,6 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-    }
-
-    #[test]
-    fn a_look_finds_what_opening_would_refuse_and_leaves_everything_as_it_was() {
-        let place = Place::new();
-        Store::check(&place.path()).unwrap();
-        Store::check(&place.0.path().join("a/b/history.db")).unwrap();
-        assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 0);
-        let refusal = |path: &Path| Store::check(path).unwrap_err().0;
-        assert!(refusal(place.0.path()).contains("is a folder"));
-        let text = place.0.path().join("text");
-        std::fs::write(
-            &text,
-            "no database, but as long as the header of one has to be at the least: a hundred bytes",
-        )
-        .unwrap();
-        assert!(refusal(&text).contains("is no SQLite database"));
-        assert!(refusal(&text.join("history.db")).contains("cannot be made"));
-        let other = place.0.path().join("other.db");
-        let connection = Connection::open(&other).unwrap();
-        connection
-            .execute_batch("CREATE TABLE t (a); PRAGMA application_id = 7")
-            .unwrap();
-        assert!(refusal(&other).contains("another program's database"));
-    }
-
-    #[test]
-    fn a_look_disturbs_no_store_that_is_open_and_waits_for_no_lock() {
-        let place = Place::new();
-        let mut store = place.store();
-        store.deliver(&readings("roof", 3)).unwrap();
-        Store::check(&place.path()).unwrap();
-        store.deliver(&readings("roof", 5)).unwrap();
-        let other = Connection::open(place.path()).unwrap();
-        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        Store::check(&place.path()).unwrap();
-        other.execute_batch("ROLLBACK").unwrap();
-        store.deliver(&readings("roof", 6)).unwrap();
     }
 
     #[test]
@@ -999,13 +928,13 @@ mod tests {
         Store::open(&nested, PATIENCE, settings(), retention()).unwrap();
         assert!(nested.exists());
         let impossible = nested.join("c/history.db");
-        let Err(Misconfigured(reason)) =
+        let Err(OpenError::Unavailable(reason)) =
             Store::open(&impossible, PATIENCE, settings(), retention())
         else {
             panic!("not refused");
         };
         assert!(reason.contains("cannot make the folder"), "{reason}");
-        let Err(Misconfigured(reason)) =
+        let Err(OpenError::Unavailable(reason)) =
             Store::open(place.0.path(), PATIENCE, settings(), retention())
         else {
             panic!("not refused");
@@ -1050,7 +979,7 @@ mod tests {
 
     #[test]
     fn a_path_that_sqlite_would_keep_in_memory_is_not_taken() {
-        let Err(Misconfigured(reason)) =
+        let Err(OpenError::Misconfigured(reason)) =
             Store::open(Path::new(""), PATIENCE, settings(), retention())
         else {
             panic!("not refused");

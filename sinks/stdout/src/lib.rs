@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
+use kstar_sink::hold::Hold;
 use kstar_sink::reading::{Reading, UnixMillis};
-use kstar_sink::sink::{Batch, Context, DeliveryError, Misconfigured, Sink, SinkConfig};
+use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use kstar_sink::worker::{NoAnswer, Worker};
 use serde::Deserialize;
 
@@ -42,10 +43,10 @@ impl SinkConfig for StdoutConfig {
         false
     }
 
-    fn open(&self, _context: &Context) -> Result<Box<dyn Sink>, Misconfigured> {
+    fn open(&self, _context: &Context) -> Result<Box<dyn Sink>, OpenError> {
         match StdoutSink::to(io::stdout()) {
             Ok(sink) => Ok(Box::new(sink)),
-            Err(error) => Err(Misconfigured(format!(
+            Err(error) => Err(OpenError::Unavailable(format!(
                 "cannot start a thread for standard output: {error}; raise the limit of processes (ulimit -u)"
             ))),
         }
@@ -91,6 +92,10 @@ impl Sink for StdoutSink {
     async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError> {
         let readings = batch.to_vec();
         self.call(move |printer| printer.print(&readings)).await
+    }
+
+    fn hold(&self, hold: Hold) {
+        self.worker.hold(hold);
     }
 
     async fn close(self: Box<Self>) -> Result<(), DeliveryError> {

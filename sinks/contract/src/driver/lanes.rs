@@ -13,6 +13,7 @@ use super::Shared;
 use crate::carried::Carried;
 use crate::delivery::Policy;
 use crate::health::{Counts, Health};
+use crate::hold::Hold;
 use crate::queue::{Lost, Settlement};
 use crate::reading::Reading;
 use crate::spool::{Borrowed, Ids, Spool};
@@ -55,17 +56,13 @@ pub(super) struct Lanes<'a> {
 }
 
 impl<'a> Lanes<'a> {
-    pub(super) fn new(
-        shared: &'a Shared,
-        health: &'a Health,
-        spool: Option<Spool>,
-        policy: &Policy,
-    ) -> Self {
+    /// The lane in memory alone, until the spool is opened.
+    pub(super) fn new(shared: &'a Shared, health: &'a Health, policy: &Policy) -> Self {
         let batch = policy.batch.get();
         let mut lanes = Self {
             shared,
             health,
-            spool,
+            spool: None,
             turn: Lane::Live,
             loan: Loan::Live(None),
             rest: Instant::now(),
@@ -76,6 +73,18 @@ impl<'a> Lanes<'a> {
         };
         lanes.count(Lost::default(), |_| ());
         lanes
+    }
+
+    /// Opens the spool, whose file is free.
+    pub(super) async fn open(&mut self, mut spool: Spool, hold: Hold) {
+        spool.open(hold).await;
+        self.spool = Some(spool);
+        self.count(Lost::default(), |_| ());
+    }
+
+    /// Whether nothing waits, as far as is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shared.inbox().queued() == 0
     }
 
     /// The oldest readings of the lane whose turn it is, to be settled before the next are borrowed. None, if nothing

@@ -7,10 +7,14 @@
 //! A sink may also be told to hand over: then it ends after the delivery under way, and what waits goes to the driver
 //! that follows, together with the place in the channel, so that nothing is lost or delivered twice between the two.
 //!
+//! A sink that cannot be opened is an outage like any other: it is opened again with a growing delay, and what comes
+//! meanwhile waits.
+//!
 //! A sink may have a spool. Then whatever waits for longer than a second waits on disk, new readings are delivered
 //! before those that waited, and at the order to stop what cannot be delivered stays in the spool.
 
 mod lanes;
+mod opening;
 mod send;
 mod take;
 #[cfg(test)]
@@ -24,13 +28,17 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, timeout};
 
 use self::lanes::Lanes;
+pub use self::opening::Opener;
+use self::opening::Opening;
 use self::send::Sending;
+pub use self::send::delay_after;
 use crate::delivery::Policy;
 use crate::health::Health;
+use crate::hold::Holds;
 use crate::queue::Queue;
 pub use crate::queue::Remainder;
 use crate::reading::{Event, InverterStatus};
-use crate::sink::{DeliveryError, Sink};
+use crate::sink::{DeliveryError, OpenError, Sink};
 use crate::spool::Spool;
 
 /// How long a sink may take to close.
@@ -67,7 +75,8 @@ pub struct Handover {
 
 /// What runs a sink.
 pub struct Driver {
-    sink: Box<dyn Sink>,
+    opener: Opener,
+    holds: Holds,
     policy: Policy,
     health: Arc<Health>,
     spool: Option<Spool>,
@@ -100,15 +109,27 @@ struct Inbox {
 }
 
 impl Driver {
-    /// A driver for this sink, which counts into this health.
+    /// A driver for this sink, which is open and counts into this health.
     pub fn new(sink: Box<dyn Sink>, policy: Policy, health: Arc<Health>) -> Self {
+        let sink = Mutex::new(Some(sink));
+        let opener = move || {
+            let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_gone = || OpenError::Unavailable("it was open before".to_owned());
+            sink.take().ok_or_else(is_gone)
+        };
+        Self::opening(Arc::new(opener), policy, health)
+    }
+
+    /// A driver for the sink that this makes.
+    pub fn opening(opener: Opener, policy: Policy, health: Arc<Health>) -> Self {
         let inbox = Inbox {
             readings: Queue::new(policy.keep, policy.queue),
             spooled: 0,
             statuses: BTreeMap::new(),
         };
         Self {
-            sink,
+            opener,
+            holds: Holds::default(),
             policy,
             health,
             spool: None,
@@ -130,6 +151,12 @@ impl Driver {
             draining,
             ..self
         }
+    }
+
+    /// The same, opened when nothing of the sinks before it holds this any more.
+    #[must_use]
+    pub fn with_holds(self, holds: Holds) -> Self {
+        Self { holds, ..self }
     }
 
     /// The same, going on with what the driver before has left.
@@ -177,7 +204,8 @@ impl Driver {
         stop: impl Future<Output = Parting>,
     ) -> (Ended, Option<Handover>) {
         let Self {
-            sink,
+            opener,
+            holds,
             policy,
             health,
             spool,
@@ -185,14 +213,16 @@ impl Driver {
             shared,
         } = self;
         let draining = spool.is_some().then_some(draining);
-        let lanes = Lanes::new(&shared, &health, spool, &policy);
-        let mut sending = Sending::new(sink, policy.timeout, draining, lanes);
+        let lanes = Lanes::new(&shared, &health, &policy);
+        let opening = Opening::new(opener, spool, holds);
+        let mut sending = Sending::new(opening, policy.timeout, draining, lanes);
         let mut left = None;
         let ended = tokio::select! {
             ended = sending.run() => ended,
             never = take::take(events, stop, &mut left, &health, &shared) => match never {},
         };
-        let (sink, lanes) = sending.into_parts();
+        // Until everything is closed, the files are held.
+        let (sink, lanes, _opening) = sending.into_parts();
         match timeout(CLOSING, sink.close()).await {
             Ok(Ok(()) | Err(DeliveryError::Closed)) => {}
             Ok(Err(error)) => {

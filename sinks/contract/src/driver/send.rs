@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::lanes::Lanes;
+use super::opening::Opening;
 use super::{End, Ended, Parting};
 use crate::queue::Settlement;
 use crate::reading::{InverterStatus, Reading};
@@ -30,18 +32,36 @@ const SPOOL_DELAY: Duration = Duration::from_secs(5);
 /// The loop that delivers.
 pub(super) struct Sending<'a> {
     sink: Box<dyn Sink>,
+    is_open: bool,
     timeout: Duration,
     /// How long delivering goes on after the end of the channel, if there is a spool for the rest.
     draining: Option<Duration>,
     lanes: Lanes<'a>,
-    /// How many deliveries in a row have failed.
+    /// How many tries in a row to open it or to deliver have failed.
     failures: u32,
     /// Whether the last one failed because the far side lets nothing in until somebody acts.
     refused: bool,
+    /// Dropped last: with it the files are free for the sink that follows.
+    opening: Opening,
+}
+
+/// In the place of a sink that is not open yet.
+struct NotOpen;
+
+#[async_trait]
+impl Sink for NotOpen {
+    async fn deliver(&mut self, _: &Batch<'_>) -> Result<(), DeliveryError> {
+        Err(DeliveryError::unreachable("it is not open"))
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), DeliveryError> {
+        Ok(())
+    }
 }
 
 /// What there is to do next.
 enum Next {
+    Open,
     Status(Arc<InverterStatus>),
     Readings(Vec<Arc<Reading>>),
     Wait,
@@ -58,28 +78,31 @@ enum Stop {
 
 impl<'a> Sending<'a> {
     pub(super) fn new(
-        sink: Box<dyn Sink>,
+        opening: Opening,
         timeout: Duration,
         draining: Option<Duration>,
         lanes: Lanes<'a>,
     ) -> Self {
         Self {
-            sink,
+            sink: Box::new(NotOpen),
+            is_open: false,
             timeout,
             draining,
             lanes,
             failures: 0,
             refused: false,
+            opening,
         }
     }
 
-    pub(super) fn into_parts(self) -> (Box<dyn Sink>, Lanes<'a>) {
-        (self.sink, self.lanes)
+    pub(super) fn into_parts(self) -> (Box<dyn Sink>, Lanes<'a>, Opening) {
+        (self.sink, self.lanes, self.opening)
     }
 
     pub(super) async fn run(&mut self) -> Ended {
         loop {
             let outcome = match self.next().await {
+                Next::Open => self.open().await,
                 Next::Status(status) => self.deliver_status(status).await,
                 Next::Readings(readings) => self.deliver_readings(&readings).await,
                 Next::Wait => {
@@ -116,6 +139,17 @@ impl<'a> Sending<'a> {
         if ended && self.lanes.shared.is_handing_over() {
             return Next::End;
         }
+        if !self.is_open {
+            let may_have_more =
+                || self.opening.spool.is_some() || !self.lanes.shared.inbox().statuses.is_empty();
+            // What cannot be opened has to be open by the end for readings only.
+            let is_needed = !self.lanes.is_empty() || (self.failures == 0 && may_have_more());
+            return if ended && !is_needed {
+                Next::End
+            } else {
+                Next::Open
+            };
+        }
         if let Some((_, status)) = self.lanes.shared.inbox().statuses.pop_first() {
             return Next::Status(status);
         }
@@ -125,6 +159,40 @@ impl<'a> Sending<'a> {
             (true, false) => Next::Wait,
             (true, true) => Next::End,
         }
+    }
+
+    /// Opens the sink, and before it the spool, as soon as their files are free. One that is still being opened when the
+    /// time-out is over is waited for, and never opened a second time beside that.
+    async fn open(&mut self) -> Result<(), Stop> {
+        let leave = self.leave();
+        let free = timeout(self.timeout, self.opening.hold());
+        let Ok(hold) = self.lanes.attend(unless(leave, free)).await? else {
+            self.opens_slowly();
+            return Ok(());
+        };
+        if let Some(spool) = self.opening.spool.take() {
+            self.lanes.open(spool, hold.clone()).await;
+        }
+        let leave = self.leave();
+        let opening = timeout(self.timeout, self.opening.open(hold));
+        match self.lanes.attend(unless(leave, opening)).await? {
+            Ok(Ok(sink)) => {
+                self.failures = 0;
+                (self.sink, self.is_open) = (sink, true);
+                self.lanes.health.opened();
+                Ok(())
+            }
+            Ok(Err(error)) => Err(self.unreachable(&error.to_string(), None)),
+            Err(_) => {
+                self.opens_slowly();
+                Ok(())
+            }
+        }
+    }
+
+    fn opens_slowly(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        self.lanes.health.down(self.opening.is_slow());
     }
 
     async fn wait_for_news(&mut self) {
@@ -341,7 +409,7 @@ async fn within(
 
 /// The wait after so many failures in a row: doubling, and spread by a quarter both ways, so that many collectors do
 /// not come back to a restarted server all at once.
-pub(super) fn delay_after(failures: u32) -> Duration {
+pub fn delay_after(failures: u32) -> Duration {
     let doubled = FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(10));
     spread(doubled.min(LONGEST_DELAY))
 }

@@ -107,13 +107,6 @@ impl Failure {
         }
     }
 
-    /// Whether it may pass without anybody changing permissions or the configuration.
-    pub(super) fn is_outage(&self) -> bool {
-        use ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
-        let passing = [DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure];
-        self.code().is_some_and(|code| passing.contains(&code))
-    }
-
     /// What happened to which file, and what to do about it.
     pub(super) fn explain(&self, path: &Path) -> String {
         let file = path.display();

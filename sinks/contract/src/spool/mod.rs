@@ -29,8 +29,8 @@ use self::absent::Store;
 use self::store::Store;
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
+use crate::hold::Hold;
 use crate::reading::Reading;
-use crate::sink::Misconfigured;
 
 /// Whether this build has the spool.
 pub const BUILT: bool = cfg!(feature = "spool");
@@ -52,6 +52,8 @@ pub struct Spool {
     carried: Carried,
     /// Whether it was said that the disk does not do as it should.
     in_trouble: bool,
+    /// What a job holds as well, for as long as it runs.
+    hold: Option<Hold>,
 }
 
 /// The numbers of readings, which settle them.
@@ -82,29 +84,32 @@ pub(crate) struct Borrowed {
 }
 
 impl Spool {
-    /// Opens the spool of a sink in this folder; says so if readings wait there. A damaged file is set aside. Blocks.
-    pub fn open(
-        folder: &Path,
-        sink: &'static str,
-        bounds: SpoolBounds,
-    ) -> Result<Self, Misconfigured> {
-        let mut store = Store::open(folder, sink, bounds)?;
-        let (waiting, dropped) = (store.waiting(), store.take_dropped());
-        if waiting > 0 {
+    /// The spool of a sink in this folder, which its driver opens.
+    pub fn new(folder: &Path, sink: &'static str, bounds: SpoolBounds) -> Self {
+        Self {
+            sink,
+            store: Arc::new(Mutex::new(Store::new(folder, sink, bounds))),
+            // As long as nobody knows better.
+            waiting: 1,
+            dropped: 0,
+            carried: Carried::default(),
+            in_trouble: false,
+            hold: None,
+        }
+    }
+
+    /// Looks for what waits, and says so. A damaged file is set aside; one that cannot be used now is tried again with each
+    /// use.
+    pub(crate) async fn open(&mut self, hold: Hold) {
+        self.hold = Some(hold);
+        let opened = self.call(Store::open).await;
+        if opened.is_some() && self.waiting > 0 {
             tracing::info!(
-                sink,
-                waiting,
+                sink = self.sink,
+                waiting = self.waiting,
                 "readings from before wait in the spool; they are delivered between new ones"
             );
         }
-        Ok(Self {
-            sink,
-            store: Arc::new(Mutex::new(store)),
-            waiting,
-            dropped,
-            carried: Carried::default(),
-            in_trouble: false,
-        })
     }
 
     /// How many readings wait.
@@ -182,10 +187,15 @@ impl Spool {
         let Ok(mut store) = Arc::clone(&self.store).try_lock_owned() else {
             return Err("the disk is still busy with what it was given before; if that stays so, look for a failing disk".to_owned());
         };
+        let hold = self.hold.clone();
         let job = tokio::task::spawn_blocking(move || {
             let outcome = job(&mut store);
+            let waiting = store.waiting();
             let dropped = (store.take_dropped(), store.take_carried());
-            (outcome, store.waiting(), dropped)
+            // If nobody waits any more, the file is closed now, and then it is free.
+            drop(store);
+            drop(hold);
+            (outcome, waiting, dropped)
         });
         let (outcome, waiting, (dropped, carried)) = timeout(PATIENCE, job)
             .await

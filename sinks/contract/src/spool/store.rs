@@ -10,7 +10,6 @@ use super::{Borrowed, Ids};
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
 use crate::reading::Reading;
-use crate::sink::Misconfigured;
 
 /// An empty file of more bytes than this goes; a smaller one stays for the next time until the program ends.
 const SMALL: u64 = 256 << 10;
@@ -24,6 +23,9 @@ pub(super) struct Store {
     sink: &'static str,
     bounds: SpoolBounds,
     file: Option<File>,
+    /// Whether the file or its folder was there once. Not in the place of one that has vanished, perhaps with its disk, a
+    /// folder is made.
+    is_known: bool,
     /// How many files were begun anew in the place of one that was lost.
     files: u32,
     /// Everything up to this number is done with, though the disk would not let go of it.
@@ -41,18 +43,14 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the file if there is one.
-    pub(super) fn open(
-        folder: &Path,
-        sink: &'static str,
-        bounds: SpoolBounds,
-    ) -> Result<Self, Misconfigured> {
-        let path = folder.join(format!("spool-{sink}.db"));
-        let mut store = Self {
-            path,
+    /// The store of a file that was not looked at yet.
+    pub(super) fn new(folder: &Path, sink: &'static str, bounds: SpoolBounds) -> Self {
+        Self {
+            path: folder.join(format!("spool-{sink}.db")),
             sink,
             bounds,
             file: None,
+            is_known: false,
             files: 0,
             done: 0,
             offered: 0,
@@ -60,50 +58,36 @@ impl Store {
             dropped: 0,
             carried: Carried::default(),
             full: false,
-        };
-        let usable = if store.path.exists() {
-            store.attempt(|_, _| Ok(()))
-        } else {
-            store.check_folder(folder)?;
-            Ok(())
-        };
-        match usable {
-            Err(failure) if failure.is_damage() => {
-                store.set_aside(&failure).map_err(Misconfigured)?;
-            }
-            Err(failure) if failure.is_outage() => {
-                // Said if it lasts. A file that is there is one where something waits.
-                store.waiting = 1;
-                tracing::debug!(sink, reason = failure.explain(&store.path), "no spool yet");
-            }
-            Err(failure) => return Err(Misconfigured(failure.explain(&store.path))),
-            Ok(()) => {}
         }
-        Ok(store)
     }
 
-    /// Whether a file can be made when it is needed, which may be in the middle of the first outage.
-    fn check_folder(&self, folder: &Path) -> Result<(), Misconfigured> {
-        use std::io::ErrorKind::{
-            AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem,
-        };
-        let tried = std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::File::create_new(&self.path))
-            .and_then(|_| std::fs::remove_file(&self.path));
-        match tried {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem
-                ) =>
-            {
-                Err(Misconfigured(format!(
-                    "cannot make its spool {}: {error}; let this user write to that folder, or set another `state_dir`",
-                    self.path.display()
-                )))
-            }
-            _ => Ok(()),
+    /// Opens the file if there is one, in which something waits; else sees whether one can be made when it is needed,
+    /// which may be in the middle of the first outage.
+    pub(super) fn open(&mut self) -> Result<(), String> {
+        if !self.path.exists() {
+            self.try_folder()?;
+            self.is_known = true;
+            return Ok(());
         }
+        self.waiting = 1;
+        match self.attempt(|_, _| Ok(())) {
+            Ok(()) => Ok(()),
+            Err(failure) if failure.is_damage() => self.set_aside(&failure),
+            Err(failure) => Err(failure.explain(&self.path)),
+        }
+    }
+
+    fn try_folder(&self) -> Result<(), String> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::File::create_new(&self.path))
+            .and_then(|_| std::fs::remove_file(&self.path))
+            .map_err(|error| {
+                format!(
+                    "cannot make {}: {error}; let this user write to that folder, or set another `state_dir`",
+                    self.path.display()
+                )
+            })
     }
 
     /// How many readings wait.
@@ -154,6 +138,9 @@ impl Store {
 
     /// The oldest readings, at most `limit`.
     pub(super) fn borrow(&mut self, limit: usize) -> Result<Borrowed, String> {
+        if self.file.is_none() && !self.path.exists() {
+            self.waiting = 0;
+        }
         loop {
             let Read {
                 ids: range,
@@ -263,7 +250,12 @@ impl Store {
         let file = if let Some(file) = &mut self.file {
             file
         } else {
+            if !self.is_known {
+                // Where that fails, opening the file says why.
+                let _ = self.path.parent().map(std::fs::create_dir_all);
+            }
             let file = File::open(&self.path, self.offered)?;
+            self.is_known = true;
             self.waiting = file.total()?;
             self.file.insert(file)
         };

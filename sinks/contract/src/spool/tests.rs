@@ -25,8 +25,8 @@ impl Place {
         self.0.path().join("spool-test.db")
     }
 
-    fn open(&self, bounds: SpoolBounds) -> Result<Store, Misconfigured> {
-        Store::open(self.0.path(), "test", bounds)
+    fn open(&self, bounds: SpoolBounds) -> Result<Store, String> {
+        open(self.0.path(), bounds)
     }
 
     fn store(&self) -> Store {
@@ -50,6 +50,11 @@ impl Place {
         names.sort();
         names
     }
+}
+
+fn open(folder: &Path, bounds: SpoolBounds) -> Result<Store, String> {
+    let mut store = Store::new(folder, "test", bounds);
+    store.open().map(|()| store)
 }
 
 fn at(times: impl IntoIterator<Item = i64>) -> Vec<Arc<Reading>> {
@@ -213,7 +218,7 @@ fn a_later_versions_file_is_refused_and_left_alone() {
         .pragma_update(None, "user_version", 99)
         .unwrap();
     let before = std::fs::read(place.path()).unwrap();
-    let Err(Misconfigured(reason)) = place.open(SpoolBounds::default()) else {
+    let Err(reason) = place.open(SpoolBounds::default()) else {
         panic!("not refused");
     };
     assert!(
@@ -350,7 +355,9 @@ fn another_programs_lock_is_a_reason_and_passes() {
     let place = Place::with([1]);
     let other = Connection::open(place.path()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let mut store = place.store();
+    let mut store = Store::new(place.0.path(), "test", SpoolBounds::default());
+    let reason = store.open().unwrap_err();
+    assert!(reason.contains("is locked by another program"), "{reason}");
     let reason = store.push(&at([2]), 0).unwrap_err();
     assert!(reason.contains("is locked by another program"), "{reason}");
     other.execute_batch("ROLLBACK").unwrap();
@@ -372,7 +379,7 @@ fn a_folder_that_this_user_may_not_write_is_refused() {
     allow(0o555);
     // Root may write everything, so that there is nothing to refuse.
     if std::fs::write(place.0.path().join("probe"), "").is_err() {
-        let Err(Misconfigured(reason)) = place.open(SpoolBounds::default()) else {
+        let Err(reason) = place.open(SpoolBounds::default()) else {
             panic!("not refused");
         };
         assert!(
@@ -383,8 +390,7 @@ fn a_folder_that_this_user_may_not_write_is_refused() {
     allow(0o755);
     let under_a_file = place.path();
     std::fs::write(&under_a_file, "").unwrap();
-    let Err(Misconfigured(reason)) = Store::open(&under_a_file, "test", SpoolBounds::default())
-    else {
+    let Err(reason) = open(&under_a_file, SpoolBounds::default()) else {
         panic!("not refused");
     };
     assert!(reason.contains("`state_dir`"), "{reason}");

@@ -130,7 +130,7 @@ async fn what_hangs_is_handed_over_after_its_time_out() {
 #[tokio::test(start_paused = true)]
 async fn a_spool_keeps_what_waits_and_the_rest_goes_on_from_its_place() {
     let folder = tempfile::tempdir().unwrap();
-    let spool = || Spool::open(folder.path(), "scripted", SpoolBounds::default()).unwrap();
+    let spool = || Spool::new(folder.path(), "scripted", SpoolBounds::default());
     let first = start(
         |_| Fail(DeliveryError::unreachable("away")),
         |driver| driver.with_spool(spool(), Duration::from_secs(5)),

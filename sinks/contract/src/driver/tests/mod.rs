@@ -1,6 +1,7 @@
 //! The driver with a scripted sink, in paused time.
 
 mod handover;
+mod opening;
 mod spool;
 
 use super::send::{
@@ -118,8 +119,6 @@ fn start_as(
     script: impl FnMut(&[i64]) -> Reaction + Send + 'static,
     more: impl FnOnce(Driver) -> Driver,
 ) -> Fixture {
-    let (events, receiver) = broadcast::channel(64);
-    let (stop, stopped) = oneshot::channel();
     let health = Arc::new(Health::new("scripted"));
     let log = Log::default();
     let sink = Scripted {
@@ -127,6 +126,12 @@ fn start_as(
         log: Arc::clone(&log),
     };
     let driver = more(Driver::new(Box::new(sink), policy, Arc::clone(&health)));
+    run(driver, health, log)
+}
+
+fn run(driver: Driver, health: Arc<Health>, log: Log) -> Fixture {
+    let (events, receiver) = broadcast::channel(64);
+    let (stop, stopped) = oneshot::channel();
     Fixture {
         events,
         stop,

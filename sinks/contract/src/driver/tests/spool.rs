@@ -19,7 +19,7 @@ fn spooled_as(
     policy: Policy,
     script: impl FnMut(&[i64]) -> Reaction + Send + 'static,
 ) -> Fixture {
-    let spool = Spool::open(folder, "scripted", SpoolBounds::default()).unwrap();
+    let spool = Spool::new(folder, "scripted", SpoolBounds::default());
     start_as(policy, script, |driver| driver.with_spool(spool, DRAINING))
 }
 
@@ -289,6 +289,7 @@ async fn without_its_disk_readings_wait_in_memory_until_there_is_one_again() {
         ..policy()
     };
     let fixture = spooled_as(&place, small, |_| Hang);
+    settle().await;
     std::fs::remove_dir(&place).unwrap();
     fixture.send(0..10);
     settle().await;
@@ -321,6 +322,7 @@ async fn at_a_stop_without_its_disk_the_far_side_is_tried_on() {
     let folder = folder();
     let place = folder.path().join("disk");
     let fixture = spooled(&place, first([away(), away(), away(), away()]));
+    settle().await;
     std::fs::remove_dir(&place).unwrap();
     fixture.send([1, 2]);
     settle().await;

@@ -1,4 +1,4 @@
-//! Whether every inverter's polling goes on.
+//! Whether every inverter's polling goes on: one rule, by which the watchdog is fed and `/health` answers.
 //!
 //! It is judged by what polling counts, and a count moves with every request, answer, silence and greeting. A silent
 //! inverter is asked at least once a minute, so that silence is progress as well; how long nothing may move depends on
@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::board::Board;
+use crate::board::InverterEntry;
 
 /// What was seen of every inverter.
 #[derive(Debug, Default)]
-pub(super) struct Vigil {
+pub(crate) struct Vigil {
     seen: BTreeMap<Arc<str>, Seen>,
 }
 
@@ -21,29 +22,31 @@ pub(super) struct Vigil {
 struct Seen {
     pulse: u64,
     since: Instant,
-    /// Whether it was said that nothing moves.
-    said: bool,
+    /// Whether it was logged that nothing moves.
+    logged: bool,
 }
 
 impl Vigil {
-    /// Looks at every inverter; says whether none of them hangs. What hangs is logged once.
-    pub(super) fn all_is_well(&mut self, board: &Board) -> bool {
-        let inverters = board.inverters();
+    /// Looks at every inverter; gives those whose polling hangs, and for how long. What hangs is logged once.
+    pub(crate) fn hanging(
+        &mut self,
+        inverters: &[Arc<InverterEntry>],
+    ) -> BTreeMap<Arc<str>, Duration> {
         self.seen
             .retain(|name, _| inverters.iter().any(|entry| entry.name == *name));
         let now = Instant::now();
-        let mut all_is_well = true;
+        let mut hanging = BTreeMap::new();
         for entry in inverters {
             let pulse = entry.polls.pulse();
             let seen = self.seen.entry(entry.name.clone()).or_insert(Seen {
                 pulse,
                 since: now,
-                said: false,
+                logged: false,
             });
             // Polling that has only just begun anew counts from nothing: that alone is no progress, or one that ends
             // before it has asked anything would make some for ever.
             if pulse != seen.pulse && pulse != 0 {
-                if std::mem::take(&mut seen.said) {
+                if std::mem::take(&mut seen.logged) {
                     tracing::warn!(inverter = &*entry.name, "polling goes on again");
                 }
                 (seen.pulse, seen.since) = (pulse, now);
@@ -52,15 +55,15 @@ impl Vigil {
             if still < entry.patience {
                 continue;
             }
-            all_is_well = false;
-            if !std::mem::replace(&mut seen.said, true) {
+            if !std::mem::replace(&mut seen.logged, true) {
                 tracing::error!(
                     inverter = &*entry.name,
                     seconds = still.as_secs(),
                     "polling hangs: nothing was asked and nothing came for longer than it ever waits. A watchdog is not fed until it goes on; please report this"
                 );
             }
+            hanging.insert(entry.name.clone(), still);
         }
-        all_is_well
+        hanging
     }
 }
