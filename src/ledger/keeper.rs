@@ -383,18 +383,18 @@ mod tests {
     /// A keeper whose disk hangs until somebody sends.
     async fn hanging(ledger: LedgerFile) -> (Keeper, Closing, std::sync::mpsc::Sender<()>) {
         let (release, released) = std::sync::mpsc::channel();
-        let (begin, begun) = oneshot::channel();
+        let (tell, hangs) = oneshot::channel();
         let desk = Desk::new(&ledger);
         let worker = Worker::start("ledger", ledger, None).expect("a thread");
         let hang = worker.call(move |_| {
-            let _ = begin.send(());
+            let _ = tell.send(());
             // Also when a test that has failed sends nothing.
             let _ = released.recv();
         });
         tokio::select! {
             biased;
             _ = hang => panic!("nothing has released it"),
-            begun = begun => begun.expect("it hangs"),
+            outcome = hangs => outcome.expect("it hangs"),
         }
         let (keeper, closing) = Keeper::with(worker, desk);
         (keeper, closing, release)
