@@ -509,3 +509,32 @@ mod tests {
         }
     }
 }
+
+/// The queue of a sink that keeps every reading, for a test that decides itself when something is delivered.
+pub struct Waiting(crate::queue::Queue);
+
+impl Waiting {
+    /// For so many readings.
+    pub fn new(capacity: NonZeroUsize) -> Self {
+        Self(crate::queue::Queue::new(Keep::Every, capacity))
+    }
+
+    /// Adds a reading; the oldest goes if there is no room, and what it has counted is handed on.
+    pub fn push(&mut self, reading: Arc<Reading>) {
+        self.0.push(reading);
+    }
+
+    /// The oldest readings, at most `limit`, to be settled.
+    pub fn borrow(&mut self, limit: usize) -> Vec<Arc<Reading>> {
+        self.0.borrow(limit)
+    }
+
+    /// Settles what was borrowed: it was delivered, or is kept.
+    pub fn settle(&mut self, delivered: bool) {
+        self.0.settle(if delivered {
+            crate::queue::Settlement::Done
+        } else {
+            crate::queue::Settlement::Kept
+        });
+    }
+}
