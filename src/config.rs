@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use kstar_sink::TimeZone;
 use kstar_sink::delivery::{Keep, Policy};
+use kstar_sink::host::is_name;
+use kstar_sink::key::{KeyError, Step};
 use kstar_sink::setting::{duration, size};
 use kstar_sink::spool;
 use serde::{Deserialize, Deserializer, de};
@@ -23,8 +25,9 @@ use crate::gate::rules::{MAX_POWER, Rule};
 use crate::meter::{MAX_GAP, MeterSettings};
 use crate::poll::Target;
 use crate::sinks::SinkSections;
-use crate::tariff::{Mistake, Tariff};
+use crate::tariff::Tariff;
 use crate::wire::ApAddress;
+use crate::wrapping::visible;
 
 mod http;
 
@@ -231,8 +234,7 @@ impl std::str::FromStr for Host {
                     .ok_or_else(|| wrong("the port is no number from 1 to 65535"))?,
             ),
         };
-        let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
-        if host.is_empty() || !host.chars().all(fits) {
+        if !is_name(host) {
             return Err(wrong("it holds something that no name has"));
         }
         Ok(at(host, port))
@@ -292,16 +294,29 @@ pub struct ConfigError {
     pub path: PathBuf,
     /// The place in its text.
     place: Option<Place>,
+    /// Whether the text itself is wrong, or what it names.
+    pub blame: Blame,
     /// What is wrong and how to mend it.
     message: String,
+}
+
+/// What has to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The text of the configuration: only editing it helps.
+    Text,
+    /// What the text names: a secret or a certificate that is not there or not right.
+    Named,
 }
 
 #[derive(Debug)]
 struct Place {
     line_number: usize,
     column: usize,
+    /// As it is shown.
     line: String,
-    /// How many characters are marked.
+    /// How many characters of that stand before the mark, and how many are marked.
+    indent: usize,
     width: usize,
 }
 
@@ -310,30 +325,43 @@ impl ConfigError {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// `kstar.toml:3:1: what is wrong`, on one line.
+    pub fn summary(&self) -> String {
+        let path = self.path.display();
+        match &self.place {
+            None => format!("{path}: {}", self.message),
+            Some(Place {
+                line_number,
+                column,
+                ..
+            }) => format!("{path}:{line_number}:{column}: {}", self.message),
+        }
+    }
 }
 
 impl std::error::Error for ConfigError {}
 
-/// `kstar.toml:3:1: what is wrong`, then the line with a caret below the place.
+/// The summary, then the line with a caret below the place.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        f.write_str(&self.summary())?;
         let Some(Place {
             line_number,
-            column,
             line,
+            indent,
             width,
+            ..
         }) = &self.place
         else {
-            return write!(f, "{path}: {}", self.message);
+            return Ok(());
         };
         let margin = " ".repeat(line_number.to_string().len());
-        let indent = " ".repeat(column - 1);
+        let indent = " ".repeat(*indent);
         let carets = "^".repeat((*width).max(1));
-        writeln!(f, "{path}:{line_number}:{column}: {}", self.message)?;
         write!(
             f,
-            "{margin} |\n{line_number} | {line}\n{margin} | {indent}{carets}"
+            "\n{margin} |\n{line_number} | {line}\n{margin} | {indent}{carets}"
         )
     }
 }
@@ -391,24 +419,17 @@ impl Source {
         &self.path
     }
 
-    /// A mistake in the section of a sink.
-    pub fn sink_error(&self, sink: &str, message: String) -> ConfigError {
-        self.error_at(&[Step::Key("sinks"), Step::Key(sink)], message)
+    /// A mistake in the text, at the key whose value it is.
+    pub fn mistake(&self, error: &KeyError) -> ConfigError {
+        self.error(locate(&self.text, &error.path), error.message.clone())
     }
 
-    /// A mistake in the value of a key that stands in no section.
-    pub fn key_error(&self, key: &str, message: String) -> ConfigError {
-        self.error_at(&[Step::Key(key)], message)
-    }
-
-    /// A mistake in the section `[http]`, in the value of a key.
-    #[cfg(feature = "http")]
-    pub fn http_error(&self, key: &str, message: String) -> ConfigError {
-        self.error_at(&[Step::Key("http"), Step::Key(key)], message)
-    }
-
-    fn error_at(&self, path: &[Step<'_>], message: String) -> ConfigError {
-        self.error(locate(&self.text, path), message)
+    /// Something that the value of a key names and that is not there or not right.
+    pub fn missing(&self, error: &KeyError) -> ConfigError {
+        ConfigError {
+            blame: Blame::Named,
+            ..self.mistake(error)
+        }
     }
 
     fn error(&self, span: Option<Range<usize>>, message: String) -> ConfigError {
@@ -416,7 +437,8 @@ impl Source {
         ConfigError {
             path: self.path.clone(),
             place,
-            message,
+            blame: Blame::Text,
+            message: visible(&message),
         }
     }
 }
@@ -424,35 +446,82 @@ impl Source {
 impl Place {
     fn find(text: &str, span: &Range<usize>) -> Option<Self> {
         let before = text.get(..span.start)?;
-        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-        let line = text.get(line_start..)?.lines().next().unwrap_or_default();
-        let column = text.get(line_start..span.start)?.chars().count() + 1;
-        let marked = text
-            .get(span.clone())?
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count();
-        // A tab would move the caret away from its place.
-        let line = line.replace('\t', " ");
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = text.get(start..)?.lines().next().unwrap_or_default();
+        let from = (span.start - start).min(line.len());
+        let to = (span.end - start).clamp(from, line.len());
+        let secrets = secrets_in(line);
+        let shown = |part: Range<usize>| shown(line, part, &secrets);
         Some(Self {
             line_number: before.matches('\n').count() + 1,
-            column,
-            line,
-            width: marked,
+            column: line.get(..from)?.chars().count() + 1,
+            line: shown(0..line.len()),
+            indent: shown(0..from).chars().count(),
+            width: shown(from..to).chars().count(),
         })
     }
 }
 
-/// A key by its path: a name, or a number in an array of tables.
-enum Step<'a> {
-    Key(&'a str),
-    Index(usize),
+/// Where a line has secrets, as far as a line alone tells, which may be no TOML at all: the values of keys whose names
+/// sound like one, and what stands before an `@` in a URL.
+fn secrets_in(line: &str) -> Vec<Range<usize>> {
+    let mut secrets = Vec::new();
+    let of_key = |(equals, _): (usize, &str)| {
+        let before = line.get(..equals)?.trim_end();
+        let before = before.trim_end_matches(['"', '\'']);
+        let begin =
+            before.rfind(|letter: char| !(letter.is_alphanumeric() || "_-".contains(letter)));
+        let key = before.get(begin.map_or(0, |at| at + 1)..)?.to_lowercase();
+        if !["pas", "token", "secret"]
+            .iter()
+            .any(|part| key.contains(part))
+        {
+            return None;
+        }
+        let value = line.get(equals + 1..)?;
+        let from = line.len() - value.trim_start().len();
+        let value = line.get(from..)?;
+        let quote = value.chars().next()?;
+        let length = match quote {
+            // A table says where the secret is.
+            '{' => return None,
+            '"' | '\'' => value
+                .get(1..)?
+                .find(quote)
+                .map_or(value.len(), |end| end + 2),
+            _ => value.find([',', '}', '#']).unwrap_or(value.len()),
+        };
+        Some(from..from + value.get(..length)?.trim_end().len())
+    };
+    secrets.extend(line.match_indices('=').filter_map(of_key));
+    let of_url = |(scheme, _): (usize, &str)| {
+        let from = scheme + "://".len();
+        let url = line.get(from..)?;
+        let end = url.find(['"', '\'', ' ']).unwrap_or(url.len());
+        let at = url.get(..end)?.rfind('@')?;
+        Some(from..from + at)
+    };
+    secrets.extend(line.match_indices("://").filter_map(of_url));
+    secrets
+}
+
+/// A part of a line as it is shown: without secrets, and with what does not show by itself.
+fn shown(line: &str, part: Range<usize>, secrets: &[Range<usize>]) -> String {
+    let mut text = String::new();
+    for (at, letter) in line.char_indices().filter(|(at, _)| part.contains(at)) {
+        match secrets.iter().find(|secret| secret.contains(&at)) {
+            Some(secret) if secret.start == at => text.push_str("***"),
+            Some(_) => {}
+            // Escaped, it would be taken for what is wrong.
+            None if letter == '\t' => text.push(' '),
+            None => text.push_str(&visible(letter.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    text
 }
 
 /// Where the value at that path stands in the text.
-fn locate(text: &str, path: &[Step<'_>]) -> Option<Range<usize>> {
+fn locate(text: &str, path: &[Step]) -> Option<Range<usize>> {
     use toml::de::DeValue;
     let (table, _) = toml::de::DeTable::parse_recoverable(text);
     let root = DeValue::Table(table.into_inner());
@@ -460,7 +529,7 @@ fn locate(text: &str, path: &[Step<'_>]) -> Option<Range<usize>> {
     let mut span = None;
     for step in path {
         let next = match (step, value) {
-            (Step::Key(key), DeValue::Table(table)) => table.get(*key),
+            (Step::Key(key), DeValue::Table(table)) => table.get(&**key),
             (Step::Index(index), DeValue::Array(array)) => array.get(*index),
             _ => None,
         };
@@ -487,82 +556,97 @@ impl Config {
     pub fn parse(source: &Source) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(&source.text)
             .map_err(|error| source.error(error.span(), in_plain_words(error.message())))?;
-        config
-            .check()
-            .map_err(|(steps, message)| source.error_at(&steps, message))?;
+        config.validate(source)?;
         Ok(config)
     }
 
-    /// What one key says about another.
-    fn check(&self) -> Result<(), (Vec<Step<'static>>, String)> {
-        use Step::{Index, Key};
-        let collector = &self.collector;
-        let collector_key = |key| vec![Key("collector"), Key(key)];
-        if collector.poll_interval.is_zero() {
-            return Err((
-                collector_key("poll_interval"),
-                "there must be some time between two polls".to_owned(),
-            ));
+    /// Whether its text is right: what one key says about another, and what a sink says about its section. The source
+    /// is where it stands.
+    pub fn validate(&self, source: &Source) -> Result<(), ConfigError> {
+        self.check().map_err(|error| source.mistake(&error))
+    }
+
+    /// Reads the secrets and certificates that it names. Blocks on files.
+    pub fn resolve(&self, source: &Source) -> Result<(), ConfigError> {
+        self.read_what_is_named()
+            .map_err(|error| source.missing(&error))
+    }
+
+    fn read_what_is_named(&self) -> Result<(), KeyError> {
+        for sink in self.sinks.enabled() {
+            sink.resolve()
+                .map_err(|error| error.within(sink.name()).within("sinks"))?;
         }
-        if collector.poll_interval < SHORTEST_INTERVAL && !collector.allow_fast_polling {
-            let message = "inverters cannot take polls more often than once a second; \
-                           set allow_fast_polling = true if yours is a simulated one";
-            return Err((collector_key("poll_interval"), message.to_owned()));
+        #[cfg(feature = "http")]
+        if let Some(http) = &self.http {
+            http.resolve().map_err(|error| error.within("http"))?;
         }
-        if collector.timeout.is_zero() {
-            return Err((
-                collector_key("timeout"),
-                "a reply needs some time".to_owned(),
-            ));
-        }
-        let two_polls = collector.poll_interval.saturating_mul(2);
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), KeyError> {
+        self.check_polling()
+            .map_err(|error| error.within("collector"))?;
+        let two_polls = self.collector.poll_interval.saturating_mul(2);
         if self.meter.max_gap.is_some_and(|gap| gap < two_polls) {
             let message = format!(
                 "a gap must be at least two poll intervals long, {}, or a single lost poll is not metered",
                 duration::text(two_polls)
             );
-            return Err((vec![Key("meter"), Key("max_gap")], message));
+            return Err(KeyError::new("max_gap", message).within("meter"));
         }
+        let inverters = self.inverters().len();
         for sink in self.sinks.enabled() {
-            if let Err((key, message)) = check_delivery(&sink.policy(), collector.grace) {
-                let path = vec![Key("sinks"), Key(sink.name()), Key("delivery"), Key(key)];
-                return Err((path, message));
-            }
+            check_delivery(&sink.policy(), self.collector.grace)
+                .map_err(|(key, message)| KeyError::new(key, message).within("delivery"))
+                .and_then(|()| sink.validate(inverters))
+                .map_err(|error| error.within(sink.name()).within("sinks"))?;
         }
         #[cfg(feature = "http")]
         if let Some(http) = &self.http {
-            http.check()
-                .map_err(|message| (vec![Key("http"), Key("listen")], message))?;
+            http.validate().map_err(|error| error.within("http"))?;
         }
-        Tariff::check(&self.tariffs).map_err(|mistake| {
-            let Mistake {
-                tariff,
-                band,
-                key,
-                message,
-            } = mistake;
-            let mut steps = vec![Key("tariff"), Index(tariff), Key(key)];
-            steps.extend(band.map(Index));
-            (steps, message)
-        })?;
+        Tariff::check(&self.tariffs).map_err(|error| error.within("tariff"))?;
+        self.check_inverters()
+            .map_err(|error| error.within("inverter"))
+    }
+
+    fn check_polling(&self) -> Result<(), KeyError> {
+        let collector = &self.collector;
+        if collector.poll_interval.is_zero() {
+            let message = "there must be some time between two polls";
+            return Err(KeyError::new("poll_interval", message));
+        }
+        if collector.poll_interval < SHORTEST_INTERVAL && !collector.allow_fast_polling {
+            let message = "inverters cannot take polls more often than once a second; \
+                           set allow_fast_polling = true if yours is a simulated one";
+            return Err(KeyError::new("poll_interval", message));
+        }
+        if collector.timeout.is_zero() {
+            return Err(KeyError::new("timeout", "a reply needs some time"));
+        }
+        Ok(())
+    }
+
+    fn check_inverters(&self) -> Result<(), KeyError> {
         let mut names = BTreeMap::new();
         let mut hosts = BTreeMap::new();
         for (index, inverter) in self.inverters.iter().enumerate() {
-            let inverter_key = |key| vec![Key("inverter"), Index(index), Key(key)];
+            let wrong = |key: &str, message| Err(KeyError::new(key, message).within(index));
             if let Some(first) = names.insert(inverter.name.clone(), index + 1) {
                 let message = format!(
                     "the inverters {first} and {} are both named `{}`; each needs a name of its own",
                     index + 1,
                     inverter.name.0
                 );
-                return Err((inverter_key("name"), message));
+                return wrong("name", message);
             }
             if !POSSIBLE_POWER.contains(&inverter.max_power) {
                 let message = format!(
                     "{} W is no inverter's power; write its watts, like 4000",
                     inverter.max_power
                 );
-                return Err((inverter_key("max_power"), message));
+                return wrong("max_power", message);
             }
             match &inverter.host {
                 Some(Host::At { host, port }) => {
@@ -571,14 +655,14 @@ impl Config {
                             "the inverters {first} and {} are both at {host}:{port}; two pollers disturb each other",
                             index + 1
                         );
-                        return Err((inverter_key("host"), message));
+                        return wrong("host", message);
                     }
                 }
                 None | Some(Host::Anywhere) if self.inverters.len() > 1 => {
                     let message =
                         "with several inverters each needs a host; `kstar discover` lists them"
                             .to_owned();
-                    return Err((inverter_key("host"), message));
+                    return wrong("host", message);
                 }
                 None | Some(Host::Anywhere) => {}
             }

@@ -48,7 +48,7 @@
 //! | [`simulator`] | an inverter that is not there | [`wire`]: both sides must not share a mistake |
 //! | `watch` | the live page in the terminal | the configuration; its drawing no terminal either |
 //! | [`cli`] | one file per command | how anything is done |
-//! | [`wrapping`] | text in lines of a width | where it is shown |
+//! | [`wrapping`] | text for people: lines of a width, nothing that does not show | where it is shown |
 //!
 //! The crate `kstar-sink` (`sinks/contract`) holds what sinks and collector share: the catalogue of quantities, the
 //! reading, the `Sink` trait, the driver, and the spool for what waits on disk. Sinks are crates of their own and know nothing but that one.

@@ -8,8 +8,6 @@ use std::path::PathBuf;
 
 #[cfg(feature = "http")]
 use kstar_sink::driver::delay_after;
-#[cfg(feature = "http")]
-use kstar_sink::setting::Secret;
 use kstar_sink::sink::Context;
 #[cfg(feature = "http")]
 use tokio::sync::oneshot;
@@ -19,10 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::collector::Collector;
-use crate::config::{Config, Source};
+use crate::config::Config;
 #[cfg(feature = "http")]
 use crate::http;
-use crate::setup::Refusal;
 #[cfg(feature = "http")]
 use crate::tariff::Tariff;
 
@@ -85,27 +82,6 @@ struct Unit {
     /// Dropped to make it stop.
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
-}
-
-#[cfg(feature = "http")]
-impl ServingPlan {
-    /// Whether the program may run with this. Blocks on files.
-    pub fn check(&self, source: &Source) -> Result<(), Refusal> {
-        let Some(token) = &self.settings.token else {
-            return Ok(());
-        };
-        let Err(message) = http::reveal(token) else {
-            return Ok(());
-        };
-        let error = source.http_error(
-            "token",
-            format!("`token` of [http] (or KSTAR_HTTP_TOKEN): {message}"),
-        );
-        Err(match token {
-            Secret::Literal(_) => Refusal::Misconfigured(error),
-            Secret::Env(_) | Secret::File(_) | Secret::Credential(_) => Refusal::Missing(error),
-        })
-    }
 }
 
 #[cfg(feature = "http")]
@@ -176,15 +152,6 @@ async fn listening(
         failures = failures.saturating_add(1);
         sleep(delay_after(failures)).await;
         started = http::start(settings.clone(), sources.clone()).await;
-    }
-}
-
-/// Where HTTP is not built there is nothing to do.
-#[cfg(not(feature = "http"))]
-impl ServingPlan {
-    /// Nothing is wrong.
-    pub fn check(&self, _source: &Source) -> Result<(), Refusal> {
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use kstar_sink::sink::{Context, OpenError};
 use kstar_sink::spool::Spool;
 
 use crate::collector::{InverterPlan, SinkPlan, SpoolPlan};
-use crate::config::{Config, ConfigError, InverterSection, Source};
+use crate::config::{Config, InverterSection, Source};
 use crate::meter::MeterSettings;
 use crate::poll::Manners;
 use crate::serving::ServingPlan;
@@ -35,28 +35,6 @@ pub struct Setup {
     pub grace: Duration,
     /// What is in the files that each sink reads when it is opened: only a hash, since they hold secrets.
     files: BTreeMap<&'static str, u64>,
-}
-
-/// Why a setup cannot run, by what helps.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The text of the configuration is wrong.
-    #[error("{0}")]
-    Misconfigured(ConfigError),
-    /// What the text names is not there, and may be at the next start.
-    #[error("{0}")]
-    Missing(ConfigError),
-}
-
-impl Refusal {
-    /// A sink cannot be opened, for this reason.
-    pub fn new(source: &Source, sink: &str, error: &OpenError) -> Self {
-        let place = source.sink_error(sink, format!("the sink {sink} cannot work: {error}"));
-        match error {
-            OpenError::Misconfigured(_) => Self::Misconfigured(place),
-            OpenError::Missing(_) | OpenError::Unavailable(_) => Self::Missing(place),
-        }
-    }
 }
 
 /// What becomes of an inverter or a sink.
@@ -144,7 +122,7 @@ impl Setup {
     pub fn sink_plan(self: &Arc<Self>, section: &dyn Section) -> SinkPlan {
         let (name, policy) = (section.name(), section.policy());
         let setup = Arc::clone(self);
-        let gone = move || OpenError::Unavailable(format!("there is no section for {name}"));
+        let gone = move || OpenError(format!("there is no section for {name}"));
         SinkPlan {
             name,
             policy,
@@ -157,23 +135,6 @@ impl Setup {
                 draining: self.grace / 2,
             }),
         }
-    }
-
-    /// Whether the program may run with this section. Blocks on files.
-    pub fn check(&self, section: &dyn Section) -> Result<(), Refusal> {
-        match section.check(&self.context) {
-            // It may pass, and is an outage until then.
-            Ok(()) | Err(OpenError::Unavailable(_)) => Ok(()),
-            Err(error) => Err(Refusal::new(&self.source, section.name(), &error)),
-        }
-    }
-
-    /// Whether the program may run with HTTP as it is asked for. Blocks on files.
-    pub fn check_serving(&self) -> Result<(), Refusal> {
-        let Some(plan) = &self.serving else {
-            return Ok(());
-        };
-        plan.check(&self.source)
     }
 
     fn sink_names(&self) -> BTreeSet<&'static str> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
 use kstar_sink::finding::Finding;
+use kstar_sink::key::KeyError;
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Context, OpenError, Sink, SinkConfig};
 use serde::Deserialize;
@@ -206,10 +207,12 @@ pub trait Section {
     fn policy(&self) -> Policy;
     /// Where its readings go.
     fn destination(&self, context: &Context) -> String;
+    /// Whether the text of the section is right.
+    fn validate(&self, inverters: usize) -> Result<(), KeyError>;
+    /// Reads the secrets and certificates that the section names.
+    fn resolve(&self) -> Result<(), KeyError>;
     /// Makes the sink.
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError>;
-    /// Whether the sink would open.
-    fn check(&self, context: &Context) -> Result<(), OpenError>;
     /// Whether an open sink must be opened anew because of what is around it.
     fn heeds(&self, before: &Context, after: &Context) -> bool;
     /// The files that are read when it is opened.
@@ -232,12 +235,16 @@ impl<T: SinkConfig> Section for T {
         SinkConfig::destination(self, context)
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
-        SinkConfig::open(self, context)
+    fn validate(&self, inverters: usize) -> Result<(), KeyError> {
+        SinkConfig::validate(self, inverters)
     }
 
-    fn check(&self, context: &Context) -> Result<(), OpenError> {
-        SinkConfig::check(self, context)
+    fn resolve(&self) -> Result<(), KeyError> {
+        SinkConfig::resolve(self)
+    }
+
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
+        SinkConfig::open(self, context)
     }
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {

@@ -15,6 +15,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use kstar_sink::driver::Parting;
+use kstar_sink::key::KeyError;
 use kstar_sink::reading::Event;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
@@ -237,16 +238,10 @@ fn prepare(
             old.display(),
             new.display()
         );
-        return Err(setup.source.key_error("state_dir", message).to_string());
+        let error = KeyError::new("state_dir", message);
+        return Err(setup.source.mistake(&error).to_string());
     }
     let changes = before.changes(&setup, running);
-    let touched = |section: &&dyn Section| changes.sinks.get(section.name()) != Some(&Change::Kept);
-    for section in setup.sinks.enabled().filter(touched) {
-        setup.check(section).map_err(|error| error.to_string())?;
-    }
-    if changes.serving != Some(Change::Kept) {
-        setup.check_serving().map_err(|error| error.to_string())?;
-    }
     Ok(Prepared { setup, changes })
 }
 

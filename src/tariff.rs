@@ -4,6 +4,7 @@
 //! contract changes, another section says since when: what was before keeps its prices.
 
 use jiff::civil::{Date, DateTime, Time, Weekday};
+use kstar_sink::key::KeyError;
 use serde::{Deserialize, Deserializer, de};
 
 /// A section `[[tariff]]`: prices that are in force together.
@@ -206,61 +207,47 @@ impl Tariff {
             .unwrap_or(Step::Day)
     }
 
-    /// What one section says about another: the place of the mistake, as its section, its entry of `times` and its key,
-    /// and what is wrong.
-    pub fn check(tariffs: &[Self]) -> Result<(), Mistake> {
+    /// What one section says about another.
+    pub fn check(tariffs: &[Self]) -> Result<(), KeyError> {
         for (index, tariff) in tariffs.iter().enumerate() {
-            let mistake = |key, message: &str| Mistake {
-                tariff: index,
-                band: None,
-                key,
-                message: message.to_owned(),
-            };
-            if let Some(before) = index.checked_sub(1).and_then(|before| tariffs.get(before)) {
-                if tariff.since.is_none() {
-                    let message = "only the first tariff can do without `since`; say which day this one begins";
-                    return Err(mistake("since", message));
-                }
-                if tariff.since.map(|day| day.0) <= before.since.map(|day| day.0) {
-                    let message =
-                        "this tariff begins no later than the one before it; put them in order";
-                    return Err(mistake("since", message));
-                }
-                if tariff.currency != before.currency {
-                    let message =
-                        "all tariffs need the same currency, or their costs could not be added up";
-                    return Err(mistake("currency", message));
-                }
-            }
-            for (number, band) in tariff.times.iter().enumerate() {
-                let message = if band.from == band.to {
-                    "there is no time between `from` and `to`; a price for the whole day is the tariff's `price`"
-                } else if band.weekdays.is_empty() {
-                    "there is no day on which this price begins; leave `weekdays` away for all"
-                } else {
-                    continue;
-                };
-                return Err(Mistake {
-                    band: Some(number),
-                    ..mistake("times", message)
-                });
-            }
+            tariff
+                .check_after(index.checked_sub(1).and_then(|before| tariffs.get(before)))
+                .map_err(|error| error.within(index))?;
         }
         Ok(())
     }
-}
 
-/// Something wrong between the tariffs, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// Which section, from 0 on.
-    pub tariff: usize,
-    /// Which entry of its `times`, if it is in one.
-    pub band: Option<usize>,
-    /// The key of the section.
-    pub key: &'static str,
-    /// What is wrong and how to mend it.
-    pub message: String,
+    /// What is wrong with this section, after another one.
+    fn check_after(&self, before: Option<&Self>) -> Result<(), KeyError> {
+        if let Some(before) = before {
+            if self.since.is_none() {
+                let message =
+                    "only the first tariff can do without `since`; say which day this one begins";
+                return Err(KeyError::new("since", message));
+            }
+            if self.since.map(|day| day.0) <= before.since.map(|day| day.0) {
+                let message =
+                    "this tariff begins no later than the one before it; put them in order";
+                return Err(KeyError::new("since", message));
+            }
+            if self.currency != before.currency {
+                let message =
+                    "all tariffs need the same currency, or their costs could not be added up";
+                return Err(KeyError::new("currency", message));
+            }
+        }
+        for (number, band) in self.times.iter().enumerate() {
+            let message = if band.from == band.to {
+                "there is no time between `from` and `to`; a price for the whole day is the tariff's `price`"
+            } else if band.weekdays.is_empty() {
+                "there is no day on which this price begins; leave `weekdays` away for all"
+            } else {
+                continue;
+            };
+            return Err(KeyError::new(number, message).within("times"));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Text in lines of a width, for terminals.
+//! Text for people: in lines of a width, and with nothing in it that does not show.
 
 /// Breaks a text into lines of at most so many characters; a longer word stands alone.
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
@@ -15,9 +15,35 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The text with what does not show by itself escaped, like `\u{200b}` for a zero-width space: such a character came
+/// along when something was copied, and is what is wrong. Line breaks and tabs stay.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\t' | '"' | '\'' | '\\' => shown.push(letter),
+            _ => shown.extend(letter.escape_debug()),
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
-    use super::wrapped;
+    use super::{visible, wrapped};
+
+    #[test]
+    fn what_does_not_show_is_escaped() {
+        for (text, shown) in [
+            ("a \"b\" 'c' \\d\n\te°→", "a \"b\" 'c' \\d\n\te°→"),
+            ("ho\u{200b}st", "ho\\u{200b}st"),
+            ("a\u{a0}b", "a\\u{a0}b"),
+            ("\u{feff}a\u{202e}", "\\u{feff}a\\u{202e}"),
+            ("\x1b[31m\0", "\\u{1b}[31m\\0"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+    }
 
     #[test]
     fn a_text_is_broken_between_words() {

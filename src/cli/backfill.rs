@@ -17,6 +17,7 @@ use clap::Args;
 use kstar_sink::delivery::Policy;
 use kstar_sink::driver::{Driver, Ended};
 use kstar_sink::health::{Counts, Health};
+use kstar_sink::key::KeyError;
 use kstar_sink::reading::{Event, Reading, UnixMillis};
 use kstar_sink::sink::Sink;
 use kstar_sink::worker::Worker;
@@ -30,7 +31,6 @@ use super::progress::Progress;
 use super::stored::StoredArgs;
 use crate::backfill::{Entry, Record};
 use crate::period::range;
-use crate::setup::Refusal;
 use crate::sinks::history::{History, HistoryError};
 
 /// The sink that is pushed to.
@@ -128,9 +128,12 @@ fn prepare(args: &BackfillArgs) -> Result<Job, Failure> {
     };
     let span = range(args.from.as_deref(), args.to.as_deref(), &stored.now);
     let span = span.map_err(Failure::Usage)?;
+    let place = |error: KeyError| error.within(SINK).within("sinks");
+    let resolved = section.resolve().map_err(place);
+    resolved.map_err(|error| stored.source.missing(&error))?;
     let sink = section
         .open(&stored.context)
-        .map_err(|error| Refusal::new(&stored.source, SINK, &error))?;
+        .map_err(|error| Failure::Runtime(format!("the sink {SINK} cannot be opened: {error}")))?;
     let destination = section.destination(&stored.context);
     let file = std::fs::canonicalize(&stored.file).unwrap_or_else(|_| stored.file.clone());
     let mut record = Record::load(&stored.context.state_dir).map_err(Failure::Runtime)?;

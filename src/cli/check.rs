@@ -14,7 +14,7 @@ use super::findings::{Findings, Form};
 use super::{ConfigArgs, Failure, run};
 use crate::check::{inverter, machine};
 use crate::clock::WallClock;
-use crate::config::Config;
+use crate::config::{Config, Source};
 
 /// What `kstar check` can be told.
 #[derive(Args, Clone, Debug)]
@@ -40,9 +40,16 @@ pub async fn run(args: CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (source, config) = run::load(&args.config, run::Overrides::new(None, None, false)?)?;
     let context = run::context(&config);
     if args.connect {
-        connect(&args, source.path(), &config, &context, out).await
+        connect(&args, &source, &config, &context, out).await
     } else {
-        plan(source.path(), &config, &context, out)
+        plan(source.path(), &config, &context, out)?;
+        config.resolve(&source)?;
+        writeln!(
+            out,
+            "the configuration is in order; nothing was asked, opened or written (--connect does that)"
+        )?;
+        out.flush()?;
+        Ok(())
     }
 }
 
@@ -100,10 +107,6 @@ fn plan(
         };
         writeln!(out, "http: {}; {who}", http.listen)?;
     }
-    writeln!(
-        out,
-        "the configuration is in order; nothing was asked, opened or written (--connect does that)"
-    )?;
     out.flush()?;
     Ok(())
 }
@@ -111,7 +114,7 @@ fn plan(
 /// Looks at everything, one part after the other: what is wrong with the first often explains the rest.
 async fn connect(
     args: &CheckArgs,
-    path: &Path,
+    source: &Source,
     config: &Config,
     context: &Context,
     out: &mut impl Write,
@@ -123,10 +126,13 @@ async fn connect(
     let looked = tokio::task::spawn_blocking(look).await;
     let looked = looked
         .map_err(|error| Failure::Runtime(format!("cannot look at this machine: {error}")))?;
-    shown.show(&[Finding::good(
-        "configuration",
-        format!("{} is in order", path.display()),
-    )])?;
+    shown.show(&[match config.resolve(source) {
+        Ok(()) => Finding::good(
+            "configuration",
+            format!("{} is in order", source.path().display()),
+        ),
+        Err(error) => Finding::failed("configuration", &error.summary()),
+    }])?;
     shown.show(&looked)?;
     for plan in run::inverter_plans(config) {
         shown.begin(format!("inverter {}", plan.name))?;

@@ -14,11 +14,12 @@ use clap::{Args, Parser, Subcommand};
 use kstar_sink::setting::Secret;
 
 use crate::config::{
-    Config, ConfigError, Host, InverterSection, ListenAddress, SYSTEM_PLACE, Source, usual_places,
+    Blame, Config, ConfigError, Host, InverterSection, ListenAddress, SYSTEM_PLACE, Source,
+    usual_places,
 };
 use crate::poll::{Manners, Requester, Target};
-use crate::setup::Refusal;
 use crate::supervisor::Reloads;
+use crate::wrapping::visible;
 
 #[cfg(feature = "history")]
 pub mod backfill;
@@ -269,7 +270,7 @@ impl Failure {
     /// Says it on standard error, in the form of the log where that is for machines, and gives the exit code.
     pub fn report(self, format: logging::Format) -> ExitCode {
         if let Self::Usage(message) | Self::Runtime(message) = &self {
-            logging::say(format, "ERROR", message);
+            logging::say(format, "ERROR", &visible(message));
         }
         match self {
             Self::Usage(_) => ExitCode::from(2),
@@ -281,15 +282,9 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::Usage(error.to_string())
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Misconfigured(error) => error.into(),
-            Refusal::Missing(error) => Self::Runtime(error.to_string()),
+        match error.blame {
+            Blame::Text => Self::Usage(error.to_string()),
+            Blame::Named => Self::Runtime(error.to_string()),
         }
     }
 }

@@ -101,7 +101,11 @@ impl RunArgs {
             ..self.clone()
         };
         Some(Arc::new(move || {
-            let read = || load(&args.config, args.overrides()?);
+            let read = || -> Result<_, Failure> {
+                let (source, config) = load(&args.config, args.overrides()?)?;
+                config.resolve(&source)?;
+                Ok((source, config))
+            };
             read().map_err(|failure| failure.to_string())
         }))
     }
@@ -198,12 +202,12 @@ pub async fn run(
         }
         None => load(&args.config, args.overrides()?.with_page(page))?,
     };
+    let (source, config) = resolved(source, config).await?;
     #[cfg(feature = "watch")]
     let page = page.then(|| watch::Plan::of_run(&config)).flatten();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
     let read = args.read_again(&source);
     let setup = Arc::new(Setup::new(source, config));
-    check(&setup).await?;
     let state_dir = setup.context.state_dir.clone();
     // Held to the end. A demonstration keeps nothing.
     let _lock = if demo.is_none() {
@@ -347,6 +351,8 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
             }
         }
     }
+    // What is said in its place must go with the rest.
+    config.validate(&source)?;
     Ok((source, config))
 }
 
@@ -409,19 +415,14 @@ async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
     Keeper::start(ledger).map_err(|error| failed(&error))
 }
 
-/// Finds whatever keeps the program from running with this setup, on a thread that may block.
-async fn check(setup: &Arc<Setup>) -> Result<(), Failure> {
-    let setup = Arc::clone(setup);
-    let checking = tokio::task::spawn_blocking(move || {
-        for section in setup.sinks.enabled() {
-            setup.check(section)?;
-        }
-        setup.check_serving()
-    });
-    match checking.await {
-        Ok(checked) => Ok(checked?),
+/// The same, where the secrets and certificates that are named are there: looked for on a thread that may block.
+async fn resolved(source: Source, config: Config) -> Result<(Source, Config), Failure> {
+    let resolving =
+        tokio::task::spawn_blocking(move || config.resolve(&source).map(|()| (source, config)));
+    match resolving.await {
+        Ok(resolved) => Ok(resolved?),
         Err(error) => Err(Failure::Runtime(format!(
-            "checking the configuration has failed: {error}"
+            "reading the secrets has failed: {error}; please report this"
         ))),
     }
 }

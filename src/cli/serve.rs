@@ -17,7 +17,7 @@ pub(super) fn at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(
     if let Some(token) = http_token_of_environment() {
         section.token = Some(token);
     }
-    section.check().map_err(|error| {
+    section.validate().map_err(|error| {
         Failure::Usage(format!(
             "--http or KSTAR_HTTP: {error}. The environment may hold the token, in {HTTP_TOKEN}"
         ))

@@ -5,8 +5,13 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 #[cfg(feature = "http")]
+use kstar_sink::key::KeyError;
+#[cfg(feature = "http")]
 use kstar_sink::setting::Secret;
 use serde::Deserialize;
+
+#[cfg(feature = "http")]
+use crate::http::{check_token, token_in};
 
 /// The address to listen at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -66,16 +71,28 @@ impl HttpSection {
         }
     }
 
-    /// What one key says about another.
-    pub fn check(&self) -> Result<(), String> {
+    /// Whether the text of the section is right.
+    pub fn validate(&self) -> Result<(), KeyError> {
+        if let Some(literal) = self.token.as_ref().and_then(Secret::literal) {
+            check_token(literal).map_err(|message| KeyError::new("token", message))?;
+        }
         if self.listen.0.ip().is_loopback() || self.token.is_some() || self.allow_without_token {
             return Ok(());
         }
-        Err(format!(
+        let message = format!(
             "at {} others than this machine can ask, so it needs a `token`; set one, listen at 127.0.0.1, or say \
              `allow_without_token = true` if everybody in that network may read everything",
             self.listen
-        ))
+        );
+        Err(KeyError::new("listen", message))
+    }
+
+    /// Reads the token. Blocks on its file.
+    pub fn resolve(&self) -> Result<(), KeyError> {
+        let token = self.token.as_ref().map(token_in).transpose();
+        token
+            .map(drop)
+            .map_err(|message| KeyError::new("token", message))
     }
 }
 

@@ -160,13 +160,20 @@ impl Drop for Running {
 
 /// The token, fetched on a thread that may block.
 pub(crate) async fn revealed(secret: Secret) -> Result<String, String> {
-    let token = tokio::task::spawn_blocking(move || reveal(&secret)).await;
-    token.map_err(|error| format!("the token cannot be read: {error}"))?
+    tokio::task::spawn_blocking(move || token_in(&secret))
+        .await
+        .map_err(|error| format!("the token cannot be read: {error}"))?
 }
 
-/// The token. Blocks on files.
-pub(crate) fn reveal(secret: &Secret) -> Result<String, String> {
+/// The token. Blocks on its file.
+pub(crate) fn token_in(secret: &Secret) -> Result<String, String> {
     let token = secret.reveal()?;
+    check_token(&token)?;
+    Ok(token)
+}
+
+/// Whether a request can carry a token.
+pub(crate) fn check_token(token: &str) -> Result<(), String> {
     if token.is_empty() {
         return Err("the token is empty; write one, or leave the key out".to_owned());
     }
@@ -177,5 +184,5 @@ pub(crate) fn reveal(secret: &Secret) -> Result<String, String> {
                 .to_owned(),
         );
     }
-    Ok(token)
+    Ok(())
 }

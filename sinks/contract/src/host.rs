@@ -1,6 +1,13 @@
-//! Hosts: whether one lies in the user's own network, as far as its name or address tells.
+//! Hosts: what their names are made of, and whether one lies in the user's own network.
 
 use std::net::{IpAddr, Ipv4Addr};
+
+/// Whether this may be the name of a host, or an IPv4 address. What does not show, like a zero-width space that came along
+/// when it was copied, is in no name.
+pub fn is_name(host: &str) -> bool {
+    let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
+    !host.is_empty() && host.chars().all(fits)
+}
 
 /// Whether what is sent to this host, a name or an address, stays in the user's own network.
 pub fn is_private(host: &str) -> bool {

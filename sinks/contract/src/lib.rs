@@ -6,7 +6,7 @@
 //! - [`catalogue`]: every quantity, named once;
 //! - [`counted`]: what was counted from one reading to the next;
 //! - [`reading`]: one poll of one inverter, and what goes over the channel;
-//! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set;
+//! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set; [`key`]: what is wrong with it, and where;
 //! - [`host`]: which hosts are in the user's own network;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
 //! - [`finding`]: what a look at a far side has found;
@@ -24,6 +24,7 @@ pub mod finding;
 pub mod health;
 pub mod hold;
 pub mod host;
+pub mod key;
 pub mod labels;
 mod queue;
 pub mod reading;

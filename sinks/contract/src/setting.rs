@@ -102,19 +102,30 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// A password or token: in the configuration itself, in an environment variable (`{ env = "NAME" }`), in a file of its
 /// own (`{ file = "/run/secrets/mqtt" }`), or in a credential that systemd passes on (`{ credential = "NAME" }`). It
 /// never shows in logs, errors or `Debug`.
+///
+/// Line breaks at the end of a variable, file or credential are not part of the secret: editors and `echo` put one
+/// there, and no password has one. Spaces are part of it. One that is empty counts as missing.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
     /// The secret itself.
     Literal(String),
     /// The name of the environment variable that holds it.
     Env(String),
-    /// The file that holds it; a line break at its end is not part of it.
+    /// The file that holds it.
     File(PathBuf),
-    /// The name of the systemd credential that holds it; a line break at its end is not part of it.
+    /// The name of the systemd credential that holds it.
     Credential(String),
 }
 
 impl Secret {
+    /// The secret, if it stands in the configuration itself.
+    pub fn literal(&self) -> Option<&str> {
+        match self {
+            Self::Literal(secret) => Some(secret),
+            Self::Env(_) | Self::File(_) | Self::Credential(_) => None,
+        }
+    }
+
     /// The file that it stands in, if it stands in one that there is.
     pub fn file(&self) -> Option<PathBuf> {
         match self {
@@ -128,33 +139,43 @@ impl Secret {
     pub fn reveal(&self) -> Result<String, String> {
         match self {
             Self::Literal(secret) => Ok(secret.clone()),
-            Self::Env(name) => match std::env::var(name) {
-                Ok(secret) => Ok(secret),
-                Err(std::env::VarError::NotPresent) => Err(format!(
-                    "the environment variable {name}, which should hold a secret, is not set"
-                )),
-                Err(std::env::VarError::NotUnicode(_)) => Err(format!(
-                    "the environment variable {name} holds something that is not UTF-8"
-                )),
-            },
-            Self::File(path) => read(path)
-                .map_err(|error| format!("cannot read the secret in {}: {error}", path.display())),
+            Self::Env(name) => {
+                let content = std::env::var(name).map_err(|error| match error {
+                    std::env::VarError::NotPresent => format!(
+                        "the environment variable {name}, which should hold a secret, is not set"
+                    ),
+                    std::env::VarError::NotUnicode(_) => {
+                        format!("the environment variable {name} holds something that is not UTF-8")
+                    }
+                })?;
+                trimmed(&content, || format!("the environment variable {name}"))
+            }
+            Self::File(path) => {
+                let content = std::fs::read_to_string(path).map_err(|error| {
+                    format!("cannot read the secret in {}: {error}", path.display())
+                })?;
+                trimmed(&content, || format!("the file {}", path.display()))
+            }
             Self::Credential(name) => {
                 let path = credential(credentials().as_deref(), name)?;
-                read(&path).map_err(|error| {
+                let content = std::fs::read_to_string(&path).map_err(|error| {
                     format!(
                         "cannot read the credential `{name}` in {}: {error}; does the unit have a line LoadCredential={name}:PATH?",
                         path.display()
                     )
-                })
+                })?;
+                trimmed(&content, || format!("the credential `{name}`"))
             }
         }
     }
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
-    let content = std::fs::read_to_string(path)?;
-    Ok(content.trim_end_matches(['\r', '\n']).to_owned())
+/// The secret in what was read from outside of the configuration.
+fn trimmed(content: &str, place: impl Fn() -> String) -> Result<String, String> {
+    match content.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("{}, which should hold a secret, is empty", place())),
+        secret => Ok(secret.to_owned()),
+    }
 }
 
 /// Where this process has its credentials, if it has any.
@@ -166,17 +187,32 @@ fn credentials() -> Option<PathBuf> {
 
 /// The file of a credential in that folder.
 fn credential(folder: Option<&Path>, name: &str) -> Result<PathBuf, String> {
-    if matches!(name, "" | "." | "..") || name.contains(['/', '\\']) {
-        return Err(format!(
-            "`{name}` cannot name a credential; write its name alone, as in LoadCredential=NAME:PATH"
-        ));
-    }
     let folder = folder.ok_or_else(|| {
         format!(
             "the credential `{name}` cannot be had: {CREDENTIALS} is not set, as it is in a systemd unit with LoadCredential={name}:PATH; outside of one use {{ file = \"PATH\" }} or {{ env = \"NAME\" }}"
         )
     })?;
     Ok(folder.join(name))
+}
+
+/// Whether the text that says where a secret is can say so.
+fn check_place(secret: &Secret) -> Result<(), String> {
+    match secret {
+        Secret::Env(name) if name.is_empty() || name.contains(['=', '\0']) => Err(format!(
+            "`{name}` cannot name an environment variable; write its name alone, like \"MQTT_PASSWORD\""
+        )),
+        Secret::File(path) if path.as_os_str().is_empty() => {
+            Err("the path of the secret's file is empty; write it".to_owned())
+        }
+        Secret::Credential(name)
+            if matches!(&**name, "" | "." | "..") || name.contains(['/', '\\', '\0']) =>
+        {
+            Err(format!(
+                "`{name}` cannot name a credential; write its name alone, as in LoadCredential=NAME:PATH"
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -227,6 +263,7 @@ impl<'de> Deserialize<'de> for Secret {
                     }
                     None => return Err(de::Error::missing_field("env`, `file` or `credential")),
                 };
+                check_place(&secret).map_err(de::Error::custom)?;
                 match map.next_key::<String>()? {
                     None => Ok(secret),
                     Some(_) => Err(de::Error::custom(
@@ -309,28 +346,43 @@ mod tests {
         std::fs::write(&path, "from a file\r\n").expect("written");
         let literal = section("password = 'hunter2'").expect("a literal");
         assert_eq!(literal.reveal().as_deref(), Ok("hunter2"));
+        assert_eq!(literal.literal(), Some("hunter2"));
         let file =
             section(&format!("password = {{ file = '{}' }}", path.display())).expect("a file");
         assert_eq!(file.reveal().as_deref(), Ok("from a file"));
+        assert_eq!(file.literal(), None);
         // Cargo sets this one for every test, so that the environment need not be changed.
         let env = section("password = { env = 'CARGO_PKG_NAME' }").expect("a variable");
         assert_eq!(env.reveal().as_deref(), Ok("kstar-sink"));
     }
 
     #[test]
+    fn line_breaks_at_the_end_are_not_part_of_a_secret_and_spaces_are() {
+        let place = || "it".to_owned();
+        for (content, secret) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n\n", "a"),
+            (" a b \n", " a b "),
+            ("a\nb", "a\nb"),
+        ] {
+            assert_eq!(trimmed(content, place).as_deref(), Ok(secret));
+        }
+        for nothing in ["", "\n", "\r\n"] {
+            let error = trimmed(nothing, place).unwrap_err();
+            assert!(error.contains("it, which should hold a secret, is empty"));
+        }
+    }
+
+    #[test]
     fn a_credential_is_a_file_in_the_folder_that_systemd_names() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("mqtt"), "from systemd\n").expect("written");
-        let path = credential(Some(folder.path()), "mqtt").expect("a path");
-        assert_eq!(read(&path).expect("read"), "from systemd");
+        let path = credential(Some(Path::new("/run/credentials/kstar")), "mqtt");
+        assert_eq!(path, Ok("/run/credentials/kstar/mqtt".into()));
         let nowhere = credential(None, "mqtt").unwrap_err();
         assert!(
             nowhere.contains("CREDENTIALS_DIRECTORY is not set") && nowhere.contains("mqtt"),
             "{nowhere}"
         );
-        for name in ["", "..", "../shadow", "/etc/shadow"] {
-            assert!(credential(Some(folder.path()), name).is_err(), "{name}");
-        }
         // Cargo's tests are no unit.
         let secret = section("password = { credential = 'mqtt' }").expect("a credential");
         assert!(secret.reveal().unwrap_err().contains("LoadCredential"));
@@ -358,6 +410,13 @@ mod tests {
             "password = { path = 'x' }",
             "password = {}",
             "password = { env = 'A', file = 'B' }",
+            "password = { env = '' }",
+            "password = { env = 'A=B' }",
+            "password = { file = '' }",
+            "password = { credential = '' }",
+            "password = { credential = '..' }",
+            "password = { credential = '../shadow' }",
+            "password = { credential = '/etc/shadow' }",
         ] {
             assert!(section(text).is_err(), "{text}");
         }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::delivery::Policy;
 use crate::finding::Finding;
 use crate::hold::Hold;
+use crate::key::KeyError;
 use crate::reading::{InverterStatus, Reading};
 
 /// A sink's section of the configuration, and how a sink is made from it.
@@ -31,17 +32,22 @@ pub trait SinkConfig: DeserializeOwned + PartialEq + Send + Sync {
     /// Where readings go, in one phrase for people: a path, an address. Never a secret.
     fn destination(&self, context: &Context) -> String;
 
-    /// Makes the sink. It may read and write files; it does not touch the network, so that a server which is away at
-    /// the start is an ordinary outage. It is called outside the async runtime's own threads, and again after a failure.
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError>;
-
-    /// Whether the program may start with this section: whether the text of the configuration is right, and whether the
-    /// secrets and certificates that it names are there. What may pass while the program runs is not looked at. It
-    /// changes nothing, and is called outside the async runtime's own threads, also while another sink of this
-    /// section's name is open.
-    fn check(&self, _context: &Context) -> Result<(), OpenError> {
+    /// Whether the text of the section is right, where readings of so many inverters come: what no change around the
+    /// program can make work. It reads and asks nothing.
+    fn validate(&self, _inverters: usize) -> Result<(), KeyError> {
         Ok(())
     }
+
+    /// Reads what the section names and the sink cannot be without: secrets and certificates. It is called outside the
+    /// async runtime's own threads.
+    fn resolve(&self) -> Result<(), KeyError> {
+        Ok(())
+    }
+
+    /// Makes the sink of a section that is [valid](Self::validate). It may read and write files; it does not touch the
+    /// network, so that a server which is away at the start is an ordinary outage. It is called outside the async
+    /// runtime's own threads, and again after a failure.
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError>;
 
     /// Whether a sink that is open must be opened anew because the program around it has changed from one to the other.
     /// A sink that heeds nothing of the context stays open.
@@ -78,23 +84,12 @@ pub struct Context {
     pub version: &'static str,
 }
 
-/// Why a sink cannot be opened, named for what follows from it at the start of the program. While the program runs, each
-/// of them is an outage: the sink is down for this reason, readings wait, and it is opened again with a growing delay.
+/// Why a sink cannot be opened now: what may pass while the program runs, like a disk that is not mounted or a file that
+/// another program has locked. It is an outage: the sink is down for this reason, readings wait, and it is opened again
+/// with a growing delay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// The text of the configuration is wrong: whatever changes around the program, only editing that helps. The program
-    /// does not start (exit code 2).
-    #[error("{0}")]
-    Misconfigured(String),
-    /// What the section names is not there or not as it should be: a secret, an environment variable, a credential, a
-    /// certificate. The program does not start (exit code 1), and may be started again.
-    #[error("{0}")]
-    Missing(String),
-    /// What may pass while the program runs: a disk that is not mounted, a file that another program has locked. The
-    /// program starts.
-    #[error("{0}")]
-    Unavailable(String),
-}
+#[error("{0}")]
+pub struct OpenError(pub String);
 
 /// Where readings go.
 ///

@@ -1,7 +1,7 @@
 //! The section `[sinks.influxdb]`, and what may stand together in it.
 //!
-//! What one key says about another is checked while the file is read, so that `kstar check` finds it too. Secrets and
-//! certificates are read only when the sink is opened.
+//! What one key says about another is checked as a whole, and what comes of it is a [`Plan`]. Secrets and certificates
+//! are not read here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,75 +9,76 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kstar_sink::delivery::DeliverySettings;
+use kstar_sink::key::KeyError;
 use kstar_sink::setting::{Secret, duration};
 use reqwest::Url;
+use reqwest::header::HeaderValue;
+use rustls::ClientConfig;
 use serde::Deserialize;
 
 use crate::line::Layout;
+use crate::tls;
 
-/// The keys as they stand in the file.
-#[derive(Deserialize)]
+/// The section `[sinks.influxdb]`: points in InfluxDB, or in a server that speaks its line protocol.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Section {
+pub struct InfluxdbConfig {
     /// The server: `http://HOST:8086` or `https://HOST`, with a path if a proxy has it below one.
-    url: Address,
+    pub(crate) url: Address,
     /// The organization, with a bucket.
     #[serde(default)]
-    org: Option<String>,
+    pub(crate) org: Option<String>,
     /// The bucket: InfluxDB 2 and 3, and 1.8 (`DATABASE/RETENTION_POLICY`).
     #[serde(default)]
-    bucket: Option<String>,
+    pub(crate) bucket: Option<String>,
     /// The token that may write there: a text, `{ env = "NAME" }`, `{ file = "PATH" }` or `{ credential = "NAME" }`.
     #[serde(default)]
-    token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// The database: InfluxDB 1.
     #[serde(default)]
-    database: Option<String>,
+    pub(crate) database: Option<String>,
     /// The retention policy in the database; its default one where nothing is said.
     #[serde(default)]
-    retention_policy: Option<String>,
+    pub(crate) retention_policy: Option<String>,
     /// The user who may write there, if the server wants one.
     #[serde(default)]
-    username: Option<String>,
+    pub(crate) username: Option<String>,
     /// The user's password: a text, `{ env = "NAME" }`, `{ file = "PATH" }` or `{ credential = "NAME" }`.
     #[serde(default)]
-    password: Option<Secret>,
+    pub(crate) password: Option<Secret>,
     /// The measurement that the points belong to.
     #[serde(default = "default_measurement")]
-    measurement: String,
+    pub(crate) measurement: String,
     /// Tags for every point, beside the inverter's name.
     #[serde(default)]
-    tags: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
     /// Whether what is sent is compressed.
     #[serde(default)]
-    gzip: bool,
+    pub(crate) gzip: bool,
     /// The file with the certificates of those who may sign the server's; the system's where nothing is said.
     #[serde(default)]
-    ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// How long readings are gathered before they are written together; `"0s"` for at once.
     #[serde(default, with = "duration")]
-    flush_interval: Duration,
+    pub(crate) flush_interval: Duration,
     /// How readings are delivered.
     #[serde(default)]
-    delivery: DeliverySettings,
+    pub(crate) delivery: DeliverySettings,
 }
 
 fn default_measurement() -> String {
     "inverter".to_owned()
 }
 
-/// The section `[sinks.influxdb]`: points in InfluxDB, or in a server that speaks its line protocol.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "Section")]
-pub struct InfluxdbConfig {
+/// What a section comes to, where all of it goes together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
     pub(crate) address: Address,
     pub(crate) target: Target,
     pub(crate) credentials: Credentials,
     pub(crate) layout: Layout,
     pub(crate) gzip: bool,
     pub(crate) ca: Option<PathBuf>,
-    pub(crate) flush_interval: Duration,
-    pub(crate) delivery: DeliverySettings,
 }
 
 /// Where in the server the points go.
@@ -100,54 +101,62 @@ pub(crate) enum Credentials {
     User { name: String, password: Secret },
 }
 
-impl TryFrom<Section> for InfluxdbConfig {
-    type Error = String;
-
-    fn try_from(section: Section) -> Result<Self, String> {
-        let target = section.target()?;
-        let credentials = section.credentials(&target)?;
-        if section.ca.is_some() && !section.url.is_secure() {
-            return Err(
-                "`ca` is set, but `url` begins with http://, which is without TLS; write https://"
-                    .to_owned(),
-            );
-        }
-        Ok(Self {
-            layout: Layout::new(&section.measurement, &section.tags)?,
-            address: section.url,
-            target,
-            credentials,
-            gzip: section.gzip,
-            ca: section.ca,
-            flush_interval: section.flush_interval,
-            delivery: section.delivery,
-        })
-    }
+/// Something wrong with the value of a key.
+fn wrong<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
+    Err(KeyError::new(key, message))
 }
 
-impl Section {
-    fn target(&self) -> Result<Target, String> {
+impl InfluxdbConfig {
+    /// What the section comes to; the error is at the key that is wrong, or that another one rules out.
+    pub(crate) fn plan(&self) -> Result<Plan, KeyError> {
+        let target = self.target()?;
+        let credentials = self.credentials(&target)?;
+        if self.ca.is_some() && !self.url.is_secure() {
+            return wrong(
+                "ca",
+                "`ca` is set, but `url` begins with http://, which is without TLS; write https://",
+            );
+        }
+        Ok(Plan {
+            layout: Layout::new(&self.measurement, &self.tags)?,
+            address: self.url.clone(),
+            target,
+            credentials,
+            gzip: self.gzip,
+            ca: self.ca.clone(),
+        })
+    }
+
+    fn target(&self) -> Result<Target, KeyError> {
         let named = |key: &str, name: &str| {
             if name.trim().is_empty() || name.chars().any(char::is_control) {
-                return Err(format!(
-                    "`{key}` is empty or holds a line break; write its name"
-                ));
+                return wrong(
+                    key,
+                    format!("`{key}` is empty or holds a line break; write its name"),
+                );
             }
             Ok(name.to_owned())
         };
         match (&self.bucket, &self.database) {
-            (Some(_), Some(_)) => Err(
-                "`bucket` and `database` exclude each other: `bucket` is for InfluxDB 2, 3 and 1.8, `database` for 1; delete one".to_owned(),
+            (Some(_), Some(_)) => wrong(
+                "database",
+                "`bucket` and `database` exclude each other: `bucket` is for InfluxDB 2, 3 and 1.8, `database` for 1; delete one",
             ),
-            (None, None) => Err(
-                "it is not said where the points go: set `org` and `bucket` (InfluxDB 2 and 3), or `database` (InfluxDB 1)".to_owned(),
-            ),
+            (None, None) => Err(KeyError::of_section(
+                "it is not said where the points go: set `org` and `bucket` (InfluxDB 2 and 3), or `database` (InfluxDB 1)",
+            )),
             (Some(bucket), None) => {
                 if self.retention_policy.is_some() {
-                    return Err("`retention_policy` goes with `database`; with `bucket` write `bucket = \"DATABASE/RETENTION_POLICY\"`".to_owned());
+                    return wrong(
+                        "retention_policy",
+                        "`retention_policy` goes with `database`; with `bucket` write `bucket = \"DATABASE/RETENTION_POLICY\"`",
+                    );
                 }
                 let Some(org) = &self.org else {
-                    return Err("`bucket` needs `org`; where the server has no organizations (1.8, 3, VictoriaMetrics) any word will do".to_owned());
+                    return wrong(
+                        "bucket",
+                        "`bucket` needs `org`; where the server has no organizations (1.8, 3, VictoriaMetrics) any word will do",
+                    );
                 };
                 Ok(Target::Bucket {
                     org: named("org", org)?,
@@ -156,7 +165,10 @@ impl Section {
             }
             (None, Some(database)) => {
                 if self.org.is_some() {
-                    return Err("`org` goes with `bucket` and not with `database`; delete it".to_owned());
+                    return wrong(
+                        "org",
+                        "`org` goes with `bucket` and not with `database`; delete it",
+                    );
                 }
                 Ok(Target::Database {
                     database: named("database", database)?,
@@ -170,33 +182,105 @@ impl Section {
         }
     }
 
-    fn credentials(&self, target: &Target) -> Result<Credentials, String> {
-        match (target, &self.token, &self.username, &self.password) {
-            (_, None, None, None) => Ok(Credentials::Nobody),
-            (Target::Bucket { .. }, Some(token), None, None) => {
-                Ok(Credentials::Token(token.clone()))
+    fn credentials(&self, target: &Target) -> Result<Credentials, KeyError> {
+        let credentials = match (target, &self.token, &self.username, &self.password) {
+            (_, None, None, None) => Credentials::Nobody,
+            (Target::Bucket { .. }, Some(token), None, None) => Credentials::Token(token.clone()),
+            (Target::Bucket { .. }, _, username, _) => {
+                let key = match username {
+                    Some(_) => "username",
+                    None => "password",
+                };
+                return wrong(
+                    key,
+                    "`username` and `password` go with `database`; with `bucket` set `token` (for InfluxDB 1.8 it is \"USER:PASSWORD\")",
+                );
             }
-            (Target::Bucket { .. }, ..) => Err(
-                "`username` and `password` go with `database`; with `bucket` set `token` (for InfluxDB 1.8 it is \"USER:PASSWORD\")".to_owned(),
-            ),
-            (Target::Database { .. }, Some(_), ..) => Err(
-                "`token` goes with `bucket`; with `database` set `username` and `password`"
-                    .to_owned(),
-            ),
+            (Target::Database { .. }, Some(_), ..) => {
+                return wrong(
+                    "token",
+                    "`token` goes with `bucket`; with `database` set `username` and `password`",
+                );
+            }
             (Target::Database { .. }, None, Some(name), Some(password)) => {
                 if name.is_empty() || name.contains(':') || name.chars().any(char::is_control) {
-                    return Err("`username` is empty or holds a colon or a line break, which no user has".to_owned());
+                    return wrong(
+                        "username",
+                        "`username` is empty or holds a colon or a line break, which no user has",
+                    );
                 }
-                Ok(Credentials::User {
+                Credentials::User {
                     name: name.clone(),
                     password: password.clone(),
-                })
+                }
             }
-            (Target::Database { .. }, None, ..) => {
-                Err("`username` and `password` belong together; set both".to_owned())
+            (Target::Database { .. }, None, username, _) => {
+                let key = match username {
+                    Some(_) => "username",
+                    None => "password",
+                };
+                return wrong(key, "`username` and `password` belong together; set both");
             }
+        };
+        if let Some((key, secret)) = credentials.secret()
+            && let Some(literal) = secret.literal()
+        {
+            check_secret(key, literal)?;
+        }
+        Ok(credentials)
+    }
+}
+
+impl Plan {
+    /// How the server is known to be the right one, with TLS. Reads the certificates.
+    pub(crate) fn tls(&self) -> Result<Option<ClientConfig>, KeyError> {
+        self.address
+            .is_secure()
+            .then(|| tls::configuration(self.ca.as_deref()))
+            .transpose()
+    }
+}
+
+impl Credentials {
+    /// The secret, and the key that has it.
+    pub(crate) fn secret(&self) -> Option<(&'static str, &Secret)> {
+        match self {
+            Self::Nobody => None,
+            Self::Token(token) => Some(("token", token)),
+            Self::User { password, .. } => Some(("password", password)),
         }
     }
+
+    /// The secret itself, if there is one and a request can carry it.
+    pub(crate) fn reveal(&self) -> Result<Option<String>, KeyError> {
+        let Some((key, secret)) = self.secret() else {
+            return Ok(None);
+        };
+        let secret = secret
+            .reveal()
+            .map_err(|reason| KeyError::new(key, reason))?;
+        check_secret(key, &secret)?;
+        Ok(Some(secret))
+    }
+}
+
+/// Whether a request can carry a secret.
+fn check_secret(key: &str, secret: &str) -> Result<(), KeyError> {
+    if secret.is_empty() {
+        return wrong(
+            key,
+            format!("`{key}` is empty; write it, or leave the key out"),
+        );
+    }
+    if HeaderValue::from_str(secret).is_err() {
+        return wrong(
+            key,
+            format!(
+                "`{key}` holds a line break or another control character, which no request can carry; write it anew"
+            ),
+        );
+    }
+    Ok(())
 }
 
 impl fmt::Display for Target {
@@ -286,10 +370,13 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
+    use kstar_sink::key::Step;
+    use kstar_sink::sink::SinkConfig as _;
+
     use super::*;
 
-    fn config(text: &str) -> Result<InfluxdbConfig, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
+    fn config(text: &str) -> InfluxdbConfig {
+        toml::from_str(text).unwrap()
     }
 
     const BUCKET: &str = "url = 'http://h'\norg = 'o'\nbucket = 'b'\n";
@@ -305,45 +392,120 @@ mod tests {
             format!("{BUCKET}gzip = true\nmeasurement = 'solar'\ntags = {{ site = 'home' }}"),
             BUCKET.replace("http:", "https:") + "ca = '/no/such'",
         ] {
-            config(&text).unwrap();
+            config(&text).validate(1).unwrap();
         }
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_what_to_do() {
-        for (text, part) in [
-            ("url = 'http://h'".to_owned(), "not said where"),
-            (format!("{BUCKET}database = 'd'"), "exclude each other"),
-            ("url = 'http://h'\nbucket = 'b'".to_owned(), "any word"),
-            (format!("{BUCKET}retention_policy = 'r'"), "DATABASE/"),
+    fn what_cannot_work_is_refused_at_its_key_with_what_to_do() {
+        for (text, key, part) in [
+            ("url = 'http://h'".to_owned(), "", "not said where"),
+            (
+                format!("{BUCKET}database = 'd'"),
+                "database",
+                "exclude each other",
+            ),
+            (
+                "url = 'http://h'\nbucket = 'b'".to_owned(),
+                "bucket",
+                "any word",
+            ),
+            (
+                format!("{BUCKET}retention_policy = 'r'"),
+                "retention_policy",
+                "DATABASE/",
+            ),
             (
                 format!("{BUCKET}username = 'u'\npassword = 'hunter2'"),
+                "username",
                 "USER:PASSWORD",
             ),
             (
-                format!("{BUCKET}token = 'hunter2'\nusername = 'u'"),
+                format!("{BUCKET}token = 'hunter2'\npassword = 'u'"),
+                "password",
                 "`token`",
             ),
-            (format!("{DATABASE}token = 'hunter2'"), "`username`"),
-            (format!("{DATABASE}org = 'o'"), "delete it"),
-            (format!("{DATABASE}username = 'u'"), "set both"),
-            (format!("{DATABASE}password = 'hunter2'"), "set both"),
+            (format!("{BUCKET}token = ''"), "token", "is empty"),
+            (
+                format!("{BUCKET}token = \"hunter2\\n\""),
+                "token",
+                "a line break",
+            ),
+            (
+                format!("{DATABASE}token = 'hunter2'"),
+                "token",
+                "`username`",
+            ),
+            (format!("{DATABASE}org = 'o'"), "org", "delete it"),
+            (format!("{DATABASE}username = 'u'"), "username", "set both"),
+            (
+                format!("{DATABASE}password = 'hunter2'"),
+                "password",
+                "set both",
+            ),
             (
                 format!("{DATABASE}username = 'a:b'\npassword = 'hunter2'"),
+                "username",
                 "colon",
             ),
-            (DATABASE.replace("'d'", "''"), "`database` is empty"),
-            (format!("{BUCKET}ca = '/etc/ca.pem'"), "https://"),
             (
-                format!("{BUCKET}tags = {{ inverter = 'a' }}"),
+                DATABASE.replace("'d'", "''"),
+                "database",
+                "`database` is empty",
+            ),
+            (format!("{BUCKET}ca = '/etc/ca.pem'"), "ca", "https://"),
+            (
+                format!("{BUCKET}tags = {{ site = 'a', inverter = 'a' }}"),
+                "tags.inverter",
                 "choose another",
             ),
-            (format!("{BUCKET}measurement = ''"), "is empty"),
-            (format!("{BUCKET}colour = 1"), "retention_policy"),
+            (
+                format!("{BUCKET}tags.site = \"a\\nb\""),
+                "tags.site",
+                "a line break",
+            ),
+            (
+                format!("{BUCKET}measurement = ''"),
+                "measurement",
+                "is empty",
+            ),
         ] {
-            let error = config(&text).unwrap_err();
-            assert!(error.contains(part), "{text}: {error}");
+            let error = config(&text).validate(1).unwrap_err();
+            let steps = error.path.iter().map(|step| match step {
+                Step::Key(key) => key.clone(),
+                Step::Index(index) => index.to_string(),
+            });
+            assert_eq!(steps.collect::<Vec<_>>().join("."), key, "{text}");
+            assert!(error.message.contains(part), "{text}: {error}");
+            assert!(!error.message.contains("hunter2"), "{text}: {error}");
         }
+        let error = toml::from_str::<InfluxdbConfig>(&format!("{BUCKET}colour = 1")).unwrap_err();
+        assert!(error.message().contains("retention_policy"), "{error}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_at_its_key() {
+        let bucket = BUCKET.replace("http:", "https:");
+        for (text, key, part) in [
+            (
+                format!("{BUCKET}token = {{ file = '/no/such' }}"),
+                "token",
+                "/no/such",
+            ),
+            (
+                format!("{DATABASE}username = 'u'\npassword = {{ env = 'NO_SUCH_VARIABLE' }}"),
+                "password",
+                "NO_SUCH_VARIABLE",
+            ),
+            (format!("{bucket}ca = '/no/such'"), "ca", "/no/such"),
+        ] {
+            let config = config(&text);
+            config.validate(1).unwrap();
+            let error = config.resolve().unwrap_err();
+            assert_eq!(error.path, [Step::from(key)], "{text}");
+            assert!(error.message.contains(part), "{text}: {error}");
+        }
+        config(BUCKET).resolve().unwrap();
     }
 
     #[test]
@@ -390,10 +552,11 @@ mod tests {
 
     #[test]
     fn a_secret_never_shows() {
-        let token = config(&format!("{BUCKET}token = 'hunter2'")).unwrap();
+        let token = config(&format!("{BUCKET}token = 'hunter2'"));
         let password = format!("{DATABASE}username = 'u'\npassword = 'hunter2'");
-        for config in [token, config(&password).unwrap()] {
-            let shown = format!("{config:?} {} {}", config.address, config.target);
+        for config in [token, config(&password)] {
+            let plan = config.plan().unwrap();
+            let shown = format!("{config:?} {plan:?} {} {}", plan.address, plan.target);
             assert!(!shown.contains("hunter2"), "{shown}");
         }
     }

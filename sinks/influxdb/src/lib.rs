@@ -24,9 +24,11 @@ use kstar_sink::async_trait;
 use kstar_sink::delivery::{Keep, Policy};
 use kstar_sink::finding::Finding;
 use kstar_sink::host::is_private;
+use kstar_sink::key::KeyError;
+use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
+use tokio::task::JoinError;
 
-use crate::config::Credentials;
 pub use crate::config::InfluxdbConfig;
 use crate::line::Layout;
 use crate::server::{Server, Settings};
@@ -52,24 +54,33 @@ impl SinkConfig for InfluxdbConfig {
     }
 
     fn destination(&self, _context: &Context) -> String {
-        format!("{}, {}", self.address, self.target)
+        match self.plan() {
+            Ok(plan) => format!("{}, {}", plan.address, plan.target),
+            Err(_) => self.url.to_string(),
+        }
+    }
+
+    fn validate(&self, _inverters: usize) -> Result<(), KeyError> {
+        self.plan().map(drop)
+    }
+
+    fn resolve(&self) -> Result<(), KeyError> {
+        let plan = self.plan()?;
+        plan.credentials.reveal()?;
+        plan.tls().map(drop)
     }
 
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
-        self.check(context)?;
+        let settings = self
+            .settings(context)
+            .map_err(|error| OpenError(error.message))?;
         if self.is_exposed() {
-            tracing::warn!(server = %self.address, "{EXPOSED}; use https://");
+            tracing::warn!(server = %self.url, "{EXPOSED}; use https://");
         }
         Ok(Box::new(InfluxdbSink {
-            layout: self.layout.clone(),
-            server: Server::new(self.settings(context).map_err(OpenError::Missing)?),
+            layout: settings.plan.layout.clone(),
+            server: Server::new(settings),
         }))
-    }
-
-    fn check(&self, context: &Context) -> Result<(), OpenError> {
-        // A secret that is missing now is a mistake; one that becomes wrong later is an outage.
-        server::reveal(&self.credentials).map_err(OpenError::Missing)?;
-        self.settings(context).map(drop).map_err(OpenError::Missing)
     }
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
@@ -77,23 +88,21 @@ impl SinkConfig for InfluxdbConfig {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let secret = match &self.credentials {
-            Credentials::Nobody => None,
-            Credentials::Token(secret)
-            | Credentials::User {
-                password: secret, ..
-            } => secret.file(),
-        };
-        secret.into_iter().chain(self.ca.clone()).collect()
+        let secrets = [&self.token, &self.password].into_iter().flatten();
+        secrets
+            .filter_map(Secret::file)
+            .chain(self.ca.clone())
+            .collect()
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {
         let (section, known) = (self.clone(), context.clone());
         // Certificates are in files.
         let settings = tokio::task::spawn_blocking(move || section.settings(&known)).await;
-        let settings = match settings.unwrap_or_else(|error| Err(error.to_string())) {
+        let broken = |error: JoinError| Err(KeyError::of_section(error.to_string()));
+        let settings = match settings.unwrap_or_else(broken) {
             Ok(settings) => settings,
-            Err(reason) => return vec![Finding::failed("section", &reason)],
+            Err(error) => return vec![Finding::failed("section", &error.message)],
         };
         let exposed = self
             .is_exposed()
@@ -109,14 +118,12 @@ const EXPOSED: &str =
     "token or password go to the server in the clear, and it is not in your own network";
 
 impl InfluxdbConfig {
-    fn settings(&self, context: &Context) -> Result<Settings, String> {
-        let tls = self
-            .address
-            .is_secure()
-            .then(|| tls::configuration(self.ca.as_deref()));
+    /// What `open` and a probe need. Reads the certificates.
+    fn settings(&self, context: &Context) -> Result<Settings, KeyError> {
+        let plan = self.plan()?;
         Ok(Settings {
-            config: self.clone(),
-            tls: tls.transpose()?,
+            tls: plan.tls()?,
+            plan,
             patience: self.policy().timeout.mul_f64(PATIENCE),
             version: context.version,
         })
@@ -124,9 +131,8 @@ impl InfluxdbConfig {
 
     /// Whether others may read the secret on its way.
     fn is_exposed(&self) -> bool {
-        !matches!(self.credentials, Credentials::Nobody)
-            && !self.address.is_secure()
-            && !is_private(self.address.host())
+        let has_secret = self.token.is_some() || self.password.is_some();
+        has_secret && !self.url.is_secure() && !is_private(self.url.host())
     }
 }
 

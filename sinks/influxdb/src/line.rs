@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use kstar_sink::catalogue::{Quantity, Value};
+use kstar_sink::key::KeyError;
 use kstar_sink::reading::Reading;
 
 /// The tag that says which inverter it was.
@@ -25,30 +26,20 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// The layout of this measurement with these tags of the user's.
-    pub(crate) fn new(measurement: &str, tags: &BTreeMap<String, String>) -> Result<Self, String> {
-        check_name("`measurement`", measurement)?;
+    pub(crate) fn new(
+        measurement: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Self, KeyError> {
+        let wrong = |message| KeyError::new("measurement", message);
+        check_name("`measurement`", measurement).map_err(wrong)?;
         if measurement.starts_with('#') {
-            return Err(
-                "`measurement` begins with `#`, which makes a comment of a line".to_owned(),
-            );
+            let message = "`measurement` begins with `#`, which makes a comment of a line";
+            return Err(wrong(message.to_owned()));
         }
         let mut text = String::new();
         for (key, value) in tags {
-            check_name("the name of a tag", key)?;
-            check_name(&format!("the tag `{key}`"), value)?;
-            if key == INVERTER {
-                return Err("`tags` has an `inverter`; that one is set to the inverter's name, so choose another name".to_owned());
-            }
-            if key == "time" || key.starts_with('_') {
-                return Err(format!(
-                    "`tags` has `{key}`, and InfluxDB keeps `time` and names with `_` in front for itself; choose another name"
-                ));
-            }
-            if Quantity::from_name(key).is_some() {
-                return Err(format!(
-                    "`tags` has `{key}`, which is the name of a quantity; choose another name"
-                ));
-            }
+            check_tag(key, value)
+                .map_err(|message| KeyError::new(&**key, message).within("tags"))?;
             text.push(',');
             escape(&mut text, key, &[',', '=', ' ']);
             text.push('=');
@@ -104,6 +95,26 @@ impl Layout {
 fn write(text: &mut String, value: impl std::fmt::Display) {
     // Writing to memory cannot fail.
     let _ = write!(text, "{value}");
+}
+
+/// Whether a tag of the user's can stand beside what a line has of its own.
+fn check_tag(key: &str, value: &str) -> Result<(), String> {
+    check_name("the name of a tag", key)?;
+    check_name(&format!("the tag `{key}`"), value)?;
+    if key == INVERTER {
+        return Err("`tags` has an `inverter`; that one is set to the inverter's name, so choose another name".to_owned());
+    }
+    if key == "time" || key.starts_with('_') {
+        return Err(format!(
+            "`tags` has `{key}`, and InfluxDB keeps `time` and names with `_` in front for itself; choose another name"
+        ));
+    }
+    if Quantity::from_name(key).is_some() {
+        return Err(format!(
+            "`tags` has `{key}`, which is the name of a quantity; choose another name"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether every server can hold a text as a name or a tag.
@@ -169,7 +180,7 @@ mod tests {
     use kstar_sink::testing::{Record, full_reading, reading, readings, record};
     use proptest::prelude::*;
 
-    fn layout(measurement: &str, tags: &[(&str, &str)]) -> Result<Layout, String> {
+    fn layout(measurement: &str, tags: &[(&str, &str)]) -> Result<Layout, KeyError> {
         let tags = tags
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

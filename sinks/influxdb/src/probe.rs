@@ -27,7 +27,7 @@ pub(crate) async fn look(settings: &Settings) -> Vec<Finding> {
 }
 
 async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) -> Result<(), Finding> {
-    let (config, address) = (&settings.config, &settings.config.address);
+    let (plan, address) = (&settings.plan, &settings.plan.address);
     let host = address.host().trim_matches(['[', ']']);
     let addresses = timeout(settings.patience, lookup_host((host, 0))).await;
     if let Ok(found) = addresses {
@@ -47,7 +47,7 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) -> Result<(),
     let connection = Connection::new(settings)
         .await
         .map_err(|error| because("section", error))?;
-    let nothing = if config.gzip {
+    let nothing = if plan.gzip {
         compressed(String::new())
             .await
             .map_err(|error| because("section", error))?
@@ -55,15 +55,15 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) -> Result<(),
         String::new().into()
     };
     let answer = connection
-        .post(config, nothing)
+        .post(plan, nothing)
         .await
-        .map_err(|error| because("connection", verdict::of_transport(&error, config)))?;
+        .map_err(|error| because("connection", verdict::of_transport(&error, plan)))?;
     findings.push(Finding::good("connection", format!("{address} answers")));
     findings.extend(clock(&answer, SystemTime::now()));
-    match verdict::of_answer(&answer, config, connection.secret.as_deref()) {
+    match verdict::of_answer(&answer, plan, connection.secret.as_deref()) {
         // That there are no points is the last thing that it can say.
         Ok(()) | Err(DeliveryError::Rejected { .. }) => {
-            let said = format!("we may write to the {}", config.target);
+            let said = format!("we may write to the {}", plan.target);
             findings.push(Finding::good("writing", said));
             Ok(())
         }

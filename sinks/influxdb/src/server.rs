@@ -14,11 +14,11 @@ use flate2::write::GzEncoder;
 use influxdb2::api::write::TimestampPrecision;
 use influxdb2::{ClientBuilder, RequestError};
 use kstar_sink::sink::DeliveryError;
-use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::header::{self, HeaderMap};
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, Response, StatusCode};
 
-use crate::config::{Credentials, InfluxdbConfig, Target};
+use crate::config::{Credentials, Plan, Target};
 use crate::verdict;
 
 /// How much of an answer is read: it says what is wrong in its first words.
@@ -37,7 +37,7 @@ pub(crate) struct Server {
 
 /// What a server needs to know beside the section.
 pub(crate) struct Settings {
-    pub(crate) config: InfluxdbConfig,
+    pub(crate) plan: Plan,
     pub(crate) tls: Option<rustls::ClientConfig>,
     /// How long a request may take.
     pub(crate) patience: Duration,
@@ -90,13 +90,13 @@ impl Server {
             Some(connection) => connection,
             none => none.insert(Connection::new(&self.settings).await?),
         };
-        let config = &self.settings.config;
-        let body = if config.gzip {
+        let plan = &self.settings.plan;
+        let body = if plan.gzip {
             compressed(lines).await?
         } else {
             lines.into()
         };
-        let answer = match (&connection.influxdb2, &config.target) {
+        let answer = match (&connection.influxdb2, &plan.target) {
             (Some(client), Target::Bucket { org, bucket }) if !self.troubled => {
                 let precision = TimestampPrecision::Milliseconds;
                 let written = client
@@ -115,11 +115,11 @@ impl Server {
                     Err(other) => return Err(DeliveryError::unreachable(other.to_string())),
                 }
             }
-            _ => connection.post(config, body).await,
+            _ => connection.post(plan, body).await,
         };
         match answer {
-            Ok(answer) => verdict::of_answer(&answer, config, connection.secret.as_deref()),
-            Err(error) => Err(verdict::of_transport(&error, config)),
+            Ok(answer) => verdict::of_answer(&answer, plan, connection.secret.as_deref()),
+            Err(error) => Err(verdict::of_transport(&error, plan)),
         }
     }
 }
@@ -144,16 +144,18 @@ impl Settings {
 
 impl Connection {
     pub(crate) async fn new(settings: &Settings) -> Result<Self, DeliveryError> {
-        let config = &settings.config;
-        let credentials = config.credentials.clone();
-        let secret = tokio::task::spawn_blocking(move || reveal(&credentials))
+        let plan = &settings.plan;
+        let credentials = plan.credentials.clone();
+        let secret = tokio::task::spawn_blocking(move || credentials.reveal())
             .await
             .map_err(|error| cannot_prepare(&error))?
-            .map_err(|reason| DeliveryError::Refused { reason })?;
-        let influxdb2 = match (&config.target, config.address.has_path() || config.gzip) {
+            .map_err(|error| DeliveryError::Refused {
+                reason: error.message,
+            })?;
+        let influxdb2 = match (&plan.target, plan.address.has_path() || plan.gzip) {
             (Target::Bucket { org, .. }, false) => {
                 let token = secret.clone().unwrap_or_default();
-                let url = config.address.to_string();
+                let url = plan.address.to_string();
                 let client = ClientBuilder::with_builder(settings.builder(), url, org, token);
                 Some(client.build().map_err(|error| cannot_prepare(&error))?)
             }
@@ -169,26 +171,22 @@ impl Connection {
         })
     }
 
-    pub(crate) async fn post(
-        &self,
-        config: &InfluxdbConfig,
-        body: Body,
-    ) -> reqwest::Result<Answer> {
-        let mut request = match &config.target {
+    pub(crate) async fn post(&self, plan: &Plan, body: Body) -> reqwest::Result<Answer> {
+        let mut request = match &plan.target {
             Target::Bucket { org, bucket } => self
                 .http
-                .post(config.address.endpoint("/api/v2/write"))
+                .post(plan.address.endpoint("/api/v2/write"))
                 .query(&[("org", org), ("bucket", bucket)]),
             Target::Database {
                 database,
                 retention_policy,
             } => self
                 .http
-                .post(config.address.endpoint("/write"))
+                .post(plan.address.endpoint("/write"))
                 .query(&[("db", Some(database)), ("rp", retention_policy.as_ref())]),
         };
         request = request.query(&[("precision", "ms")]);
-        request = match (&config.credentials, &self.secret) {
+        request = match (&plan.credentials, &self.secret) {
             (Credentials::User { name, .. }, Some(password)) => {
                 request.basic_auth(name, Some(password))
             }
@@ -197,7 +195,7 @@ impl Connection {
             }
             _ => request,
         };
-        if config.gzip {
+        if plan.gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
         }
         let response = request
@@ -207,24 +205,6 @@ impl Connection {
             .await?;
         Ok(read(response).await)
     }
-}
-
-/// The secret, if there is one and a request can carry it.
-pub(crate) fn reveal(credentials: &Credentials) -> Result<Option<String>, String> {
-    let (key, secret) = match credentials {
-        Credentials::Nobody => return Ok(None),
-        Credentials::Token(token) => ("token", token.reveal()?),
-        Credentials::User { password, .. } => ("password", password.reveal()?),
-    };
-    if secret.is_empty() {
-        return Err(format!("`{key}` is empty; write it, or leave the key out"));
-    }
-    if HeaderValue::from_str(&secret).is_err() {
-        return Err(format!(
-            "`{key}` holds a line break or another control character, which no request can carry; write it anew"
-        ));
-    }
-    Ok(Some(secret))
 }
 
 async fn read(mut response: Response) -> Answer {

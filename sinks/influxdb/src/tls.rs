@@ -5,10 +5,11 @@
 
 use std::path::Path;
 
+use kstar_sink::key::KeyError;
 use rustls::{ClientConfig, RootCertStore};
 
 /// What is trusted: the system's roots, or only those in the file.
-pub(crate) fn configuration(ca: Option<&Path>) -> Result<ClientConfig, String> {
+pub(crate) fn configuration(ca: Option<&Path>) -> Result<ClientConfig, KeyError> {
     let found = match ca {
         Some(path) => rustls_native_certs::load_certs_from_paths(Some(path), None),
         None => rustls_native_certs::load_native_certs(),
@@ -21,13 +22,19 @@ pub(crate) fn configuration(ca: Option<&Path>) -> Result<ClientConfig, String> {
             .first()
             .map_or(String::new(), |error| format!(" ({error})"));
         return Err(match ca {
-            Some(path) => format!(
-                "no certificate in {}{reason}: it should have a line `-----BEGIN CERTIFICATE-----`",
-                path.display()
-            ),
-            None => format!(
-                "the system has no root certificates{reason}; install the package ca-certificates, or name your own with `ca`"
-            ),
+            Some(path) => {
+                let message = format!(
+                    "no certificate in {}{reason}: it should have a line `-----BEGIN CERTIFICATE-----`",
+                    path.display()
+                );
+                KeyError::new("ca", message)
+            }
+            None => {
+                let message = format!(
+                    "the system has no root certificates{reason}; install the package ca-certificates, or name your own with `ca`"
+                );
+                KeyError::new("url", message)
+            }
         });
     }
     Ok(ClientConfig::builder()
@@ -44,13 +51,13 @@ mod tests {
     fn a_file_without_a_certificate_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
-        let error = configuration(Some(&path)).unwrap_err();
+        let error = configuration(Some(&path)).unwrap_err().message;
         assert!(
             error.contains("ca.pem") && error.contains("No such file"),
             "{error}"
         );
         std::fs::write(&path, "no certificate").unwrap();
-        let error = configuration(Some(&path)).unwrap_err();
+        let error = configuration(Some(&path)).unwrap_err().message;
         assert!(error.contains("BEGIN CERTIFICATE"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use kstar_sink::sink::DeliveryError;
 use rustls::CertificateError;
 use serde::Deserialize;
 
-use crate::config::{Credentials, InfluxdbConfig, Target};
+use crate::config::{Credentials, Plan, Target};
 use crate::server::Answer;
 
 /// How much of what the server says is shown.
@@ -17,7 +17,7 @@ const LONGEST_TEXT: usize = 300;
 /// What follows from an answer. The secret is what the server must not make us show.
 pub(crate) fn of_answer(
     answer: &Answer,
-    config: &InfluxdbConfig,
+    plan: &Plan,
     secret: Option<&str>,
 ) -> Result<(), DeliveryError> {
     let Answer {
@@ -27,7 +27,7 @@ pub(crate) fn of_answer(
         retry_after,
         date: _,
     } = answer;
-    let (address, target) = (&config.address, &config.target);
+    let (address, target) = (&plan.address, &plan.target);
     let said = said(text, secret);
     let is_page = text.trim_start().starts_with('<');
     let refused = |reason| Err(DeliveryError::Refused { reason });
@@ -49,7 +49,7 @@ pub(crate) fn of_answer(
                 "{address} takes no request of that size; lower `delivery.batch`, or raise its limit"
             ),
         }),
-        401 => refused(match &config.credentials {
+        401 => refused(match &plan.credentials {
             Credentials::Nobody => {
                 format!("{address} wants to know who writes; set {}", keys(target))
             }
@@ -62,7 +62,7 @@ pub(crate) fn of_answer(
             "{address} does not let us write to the {target} ({status}{said}); give us that right there, or mend {}",
             keys(target)
         )),
-        404 => refused(of_not_found(text, config, &said)),
+        404 => refused(of_not_found(text, plan, &said)),
         300..=399 => refused(format!(
             "{address} sends us elsewhere ({status}{}); write into `url` where it should go",
             location.as_deref().map_or(String::new(), |place| format!(
@@ -96,8 +96,8 @@ fn keys(target: &Target) -> &'static str {
     }
 }
 
-fn of_not_found(text: &str, config: &InfluxdbConfig, said: &str) -> String {
-    let (address, target) = (&config.address, &config.target);
+fn of_not_found(text: &str, plan: &Plan, said: &str) -> String {
+    let (address, target) = (&plan.address, &plan.target);
     // InfluxDB says what it did not find in JSON; who has no such endpoint does not.
     let knows_endpoint = serde_json::from_str::<Complaint>(text).is_ok();
     match target {
@@ -178,8 +178,8 @@ fn shown(text: &str, secret: Option<&str>) -> String {
 }
 
 /// What follows from there being no answer.
-pub(crate) fn of_transport(error: &reqwest::Error, config: &InfluxdbConfig) -> DeliveryError {
-    let address = &config.address;
+pub(crate) fn of_transport(error: &reqwest::Error, plan: &Plan) -> DeliveryError {
+    let address = &plan.address;
     let mut cause: &dyn Error = error;
     loop {
         if let Some(mut error) = cause.downcast_ref::<io::Error>() {
@@ -189,9 +189,9 @@ pub(crate) fn of_transport(error: &reqwest::Error, config: &InfluxdbConfig) -> D
                 (error, inner) = (next, next.get_ref());
             }
             if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return of_tls(tls, config);
+                return of_tls(tls, plan);
             }
-            if let Some(reason) = of_io(error, config) {
+            if let Some(reason) = of_io(error, plan) {
                 return DeliveryError::unreachable(reason);
             }
         }
@@ -216,8 +216,8 @@ pub(crate) fn of_transport(error: &reqwest::Error, config: &InfluxdbConfig) -> D
     })
 }
 
-fn of_io(error: &io::Error, config: &InfluxdbConfig) -> Option<String> {
-    let address = &config.address;
+fn of_io(error: &io::Error, plan: &Plan) -> Option<String> {
+    let address = &plan.address;
     Some(match error.kind() {
         // The standard library has no kind of its own for it.
         _ if error.to_string().starts_with("failed to lookup address") => format!(
@@ -242,8 +242,8 @@ fn of_io(error: &io::Error, config: &InfluxdbConfig) -> Option<String> {
     })
 }
 
-fn of_tls(error: &rustls::Error, config: &InfluxdbConfig) -> DeliveryError {
-    let address = &config.address;
+fn of_tls(error: &rustls::Error, plan: &Plan) -> DeliveryError {
+    let address = &plan.address;
     let reason = match error {
         rustls::Error::InvalidCertificate(problem) => match problem {
             CertificateError::UnknownIssuer => format!(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use kstar_sink::host::is_private;
+use kstar_sink::host::{is_name, is_private};
 use serde::{Deserialize, Deserializer, de};
 
 /// Where the broker is.
@@ -15,8 +15,6 @@ pub struct Broker {
     pub port: u16,
     /// Whether it is spoken to through TLS.
     pub tls: bool,
-    /// Whether a user or a password stood in the URL, where they would show.
-    pub has_credentials: bool,
 }
 
 const ADVICE: &str = "write \"mqtt://HOST\" or, with TLS, \"mqtts://HOST\", and a port behind it if it is not 1883 or 8883: \"mqtt://192.168.1.10:1884\"";
@@ -35,11 +33,13 @@ impl Broker {
             }
             _ => return Err(format!("the scheme is wrong; {ADVICE}")),
         };
-        let (has_credentials, place) = match rest.rsplit_once('@') {
-            Some((_, place)) => (true, place),
-            None => (false, rest),
-        };
-        let place = place.strip_suffix('/').unwrap_or(place);
+        if rest.contains('@') {
+            return Err(
+                "user and password do not belong into the address, where they show; set `username` and `password`"
+                    .to_owned(),
+            );
+        }
+        let place = rest.strip_suffix('/').unwrap_or(rest);
         if place.contains(['/', '?', '#']) {
             return Err(format!(
                 "nothing can follow the host and the port; {ADVICE}"
@@ -65,9 +65,10 @@ impl Broker {
                 None => (place, Some("")),
             }
         };
-        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        // Only an IPv6 address has colons by now.
+        if !host.contains(':') && !is_name(host) {
             return Err(format!(
-                "the host is missing or has a space in it; {ADVICE}"
+                "the host is missing, or holds something that no name has, like a space or a sign that does not show; {ADVICE}"
             ));
         }
         let port = match port {
@@ -89,7 +90,6 @@ impl Broker {
             host: host.to_owned(),
             port,
             tls,
-            has_credentials,
         })
     }
 
@@ -102,9 +102,7 @@ impl Broker {
 /// As a URL, without user and password.
 impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            host, port, tls, ..
-        } = self;
+        let Self { host, port, tls } = self;
         let scheme = if *tls { "mqtts" } else { "mqtt" };
         if host.contains(':') {
             write!(f, "{scheme}://[{host}]:{port}")
@@ -132,11 +130,18 @@ mod tests {
             ("mqtt://192.168.1.10:1884/", "mqtt://192.168.1.10:1884"),
             ("mqtt://[fd00::1]:1884", "mqtt://[fd00::1]:1884"),
             ("mqtts://[::1]", "mqtts://[::1]:8883"),
-            ("mqtt://user:hunter2@host", "mqtt://host:1883"),
         ] {
             assert_eq!(Broker::parse(url).unwrap().to_string(), shown);
         }
-        assert!(Broker::parse("mqtt://u:p@host").unwrap().has_credentials);
+        for url in [
+            "mqtt://u:hunter2@host",
+            "mqtt://hunter2@host",
+            "mqtt://u:hunter2@h@b",
+        ] {
+            let error = Broker::parse(url).unwrap_err();
+            assert!(error.contains("`username`"), "{url}: {error}");
+            assert!(!error.contains("hunter2"), "{url}: {error}");
+        }
     }
 
     #[test]
@@ -154,6 +159,8 @@ mod tests {
             "mqtt://[hunter2]",
             "mqtt://[::1]x",
             "mqtt://a b",
+            "mqtt://bro\u{200b}ker",
+            "mqtt://broker\u{a0}",
             "hunter2@b://c",
         ] {
             let error = Broker::parse(url).unwrap_err();

@@ -26,12 +26,13 @@ use std::sync::Arc;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::finding::Finding;
+use kstar_sink::key::KeyError;
 use kstar_sink::reading::InverterStatus;
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use rumqttc::QoS;
 use serde::{Deserialize, Deserializer, de};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 pub use crate::broker::Broker;
 use crate::home_assistant::{Discovery, Form as DiscoveryForm, HomeAssistantSettings};
@@ -144,12 +145,20 @@ impl MqttConfig {
         }
     }
 
-    /// The section as the session wants it; the text of the configuration is judged before anything that it names.
-    fn checked(&self, context: &Context) -> Result<Settings, OpenError> {
-        let topics = self.topics(context).map_err(OpenError::Misconfigured)?;
-        if let Some(password) = &self.password {
-            password.reveal().map_err(OpenError::Missing)?;
-        }
+    /// What `open` and a probe need, of a section that is valid. Reads the certificates.
+    fn settings(&self) -> Result<Settings, KeyError> {
+        let client_id = self
+            .client_id
+            .clone()
+            .unwrap_or_else(|| default_client_id(&gethostname::gethostname().to_string_lossy()));
+        let patience = self.policy().timeout.mul_f64(PATIENCE);
+        let form = self.home_assistant.discovery;
+        let topics = Topics {
+            prefix: self.prefix.clone(),
+            client_id,
+            per_quantity: self.topics.has_quantities(),
+            qos: self.qos as u8,
+        };
         Ok(Settings {
             broker: self.url.clone(),
             username: self.username.clone(),
@@ -161,48 +170,9 @@ impl MqttConfig {
             kstar_sharp: self
                 .kstar_sharp_topics
                 .then(|| self.kstar_sharp_prefix.clone()),
-            birth: (self.home_assistant.discovery != DiscoveryForm::Off)
+            birth: (form != DiscoveryForm::Off)
                 .then(|| format!("{}/status", self.home_assistant.prefix)),
-            patience: self.policy().timeout.mul_f64(PATIENCE),
-        })
-    }
-
-    /// The topics, if the text of the section is right.
-    fn topics(&self, context: &Context) -> Result<Topics, String> {
-        if self.url.has_credentials {
-            return Err("user and password do not belong into `url`, where they show; write `username` and `password`".to_owned());
-        }
-        check_prefix("prefix", &self.prefix)?;
-        self.home_assistant.check()?;
-        if self.kstar_sharp_topics {
-            check_prefix("kstar_sharp_prefix", &self.kstar_sharp_prefix)?;
-            if context.inverters.len() > 1 {
-                return Err(format!(
-                    "`kstar_sharp_topics` has no place for the name of an inverter, and there are {}; it works with one",
-                    context.inverters.len()
-                ));
-            }
-        }
-        let client_id = match &self.client_id {
-            Some(id) => checked_client_id(id)?,
-            None => default_client_id(&gethostname::gethostname().to_string_lossy()),
-        };
-        match (&self.username, &self.password) {
-            (None, Some(_)) => {
-                return Err(
-                    "`password` without `username` is not allowed in MQTT; set both".to_owned(),
-                );
-            }
-            (Some(name), _) if name.is_empty() => {
-                return Err("`username` is empty; leave it out if the broker wants none".to_owned());
-            }
-            _ => {}
-        }
-        Ok(Topics {
-            prefix: self.prefix.clone(),
-            client_id,
-            per_quantity: self.topics.has_quantities(),
-            qos: self.qos as u8,
+            patience,
         })
     }
 
@@ -211,40 +181,66 @@ impl MqttConfig {
         self.username.is_some() && !self.url.tls && !self.url.is_private()
     }
 
-    fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>, OpenError> {
-        let identity = match (&self.client_certificate, &self.client_key) {
-            (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
-            (None, None) => None,
-            _ => {
-                return Err(OpenError::Misconfigured(
-                    "`client_certificate` and `client_key` belong together; set both".to_owned(),
-                ));
-            }
+    fn check_user(&self) -> Result<(), KeyError> {
+        match (&self.username, &self.password) {
+            (None, Some(_)) => Err(KeyError::new(
+                "password",
+                "`password` without `username` is not allowed in MQTT; set both",
+            )),
+            (Some(name), _) if name.is_empty() => Err(KeyError::new(
+                "username",
+                "`username` is empty; leave it out if the broker wants none",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_certificates(&self) -> Result<(), KeyError> {
+        let without = |key: &str, other: &str| {
+            let message = format!("`{key}` without `{other}` proves nothing; set both");
+            Err(KeyError::new(key, message))
         };
-        if self.url.tls {
-            return tls::configuration(self.ca.as_deref(), identity)
-                .map(Some)
-                .map_err(OpenError::Missing);
+        match (&self.client_certificate, &self.client_key) {
+            (Some(_), None) => return without("client_certificate", "client_key"),
+            (None, Some(_)) => return without("client_key", "client_certificate"),
+            (Some(_), Some(_)) | (None, None) => {}
         }
-        if self.ca.is_some() || identity.is_some() {
-            return Err(OpenError::Misconfigured(
-                "certificates are set, but `url` begins with mqtt://, which is without TLS; write mqtts://"
-                    .to_owned(),
-            ));
+        let of_tls = [
+            ("ca", &self.ca),
+            ("client_certificate", &self.client_certificate),
+        ];
+        match of_tls.iter().find(|(_, path)| path.is_some()) {
+            Some((key, _)) if !self.url.tls => {
+                let message = format!(
+                    "`{key}` is set, but `url` begins with mqtt://, which is without TLS; write mqtts://"
+                );
+                Err(KeyError::new(*key, message))
+            }
+            _ => Ok(()),
         }
-        Ok(None)
+    }
+
+    fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>, KeyError> {
+        let identity = self
+            .client_certificate
+            .as_deref()
+            .zip(self.client_key.as_deref());
+        self.url
+            .tls
+            .then(|| tls::configuration(self.ca.as_deref(), identity))
+            .transpose()
     }
 }
 
 /// The id becomes part of a topic, and brokers must only take letters and digits; most take these as well.
-fn checked_client_id(id: &str) -> Result<String, String> {
+fn check_client_id(id: &str) -> Result<(), KeyError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if id.is_empty() || id.len() > 64 || !id.chars().all(fits) {
-        return Err(format!(
-            "`client_id = {id:?}` must be 1 to 64 of the characters A-Z a-z 0-9 - _ . :"
-        ));
+        let message =
+            format!("`client_id = {id:?}` must be 1 to 64 of the characters A-Z a-z 0-9 - _ . :");
+        return Err(KeyError::new("client_id", message));
     }
-    Ok(id.to_owned())
+    Ok(())
 }
 
 /// After the machine, so that two collectors at one broker do not throw each other out.
@@ -272,8 +268,36 @@ impl SinkConfig for MqttConfig {
         format!("{} below {}/", self.url, self.prefix)
     }
 
+    fn validate(&self, inverters: usize) -> Result<(), KeyError> {
+        check_prefix("prefix", &self.prefix)?;
+        self.home_assistant
+            .check()
+            .map_err(|error| error.within("home_assistant"))?;
+        if self.kstar_sharp_topics {
+            check_prefix("kstar_sharp_prefix", &self.kstar_sharp_prefix)?;
+            if inverters > 1 {
+                let message = format!(
+                    "`kstar_sharp_topics` has no place for the name of an inverter, and there are {inverters}; it works with one"
+                );
+                return Err(KeyError::new("kstar_sharp_topics", message));
+            }
+        }
+        self.client_id.as_deref().map_or(Ok(()), check_client_id)?;
+        self.check_user()?;
+        self.check_certificates()
+    }
+
+    fn resolve(&self) -> Result<(), KeyError> {
+        if let Some(password) = &self.password {
+            password
+                .reveal()
+                .map_err(|reason| KeyError::new("password", reason))?;
+        }
+        self.tls().map(drop)
+    }
+
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
-        let settings = self.checked(context)?;
+        let settings = self.settings().map_err(|error| OpenError(error.message))?;
         if self.is_exposed() {
             tracing::warn!(broker = %self.url, "{EXPOSED}; use mqtts://");
         }
@@ -283,10 +307,6 @@ impl SinkConfig for MqttConfig {
             session: Arc::new(session),
             task: None,
         }))
-    }
-
-    fn check(&self, context: &Context) -> Result<(), OpenError> {
-        self.checked(context).map(drop)
     }
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
@@ -313,17 +333,13 @@ impl SinkConfig for MqttConfig {
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {
-        let (section, known) = (self.clone(), context.clone());
-        // Certificates and the password are in files.
-        let checked = tokio::task::spawn_blocking(move || section.checked(&known)).await;
-        let failed = |error| {
-            Err(OpenError::Unavailable(format!(
-                "cannot look at it: {error}"
-            )))
-        };
-        let settings = match checked.unwrap_or_else(failed) {
+        let section = self.clone();
+        // Certificates are in files.
+        let settings = tokio::task::spawn_blocking(move || section.settings()).await;
+        let broken = |error: JoinError| Err(KeyError::of_section(error.to_string()));
+        let settings = match settings.unwrap_or_else(broken) {
             Ok(settings) => settings,
-            Err(error) => return vec![Finding::failed("section", &error.to_string())],
+            Err(error) => return vec![Finding::failed("section", &error.message)],
         };
         let exposed = self
             .is_exposed()
@@ -385,6 +401,7 @@ impl Sink for MqttSink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kstar_sink::key::Step;
     use std::time::Duration;
 
     fn context(inverters: &[&str]) -> Context {
@@ -401,12 +418,12 @@ mod tests {
         toml::from_str(&format!("url = 'mqtt://broker'\n{text}")).unwrap()
     }
 
-    fn refusal(text: &str, inverters: &[&str]) -> String {
-        config(text)
-            .open(&context(inverters))
-            .err()
-            .expect("a refusal")
-            .to_string()
+    fn at(error: &KeyError) -> String {
+        let steps = error.path.iter().map(|step| match step {
+            Step::Key(key) => key.clone(),
+            Step::Index(index) => index.to_string(),
+        });
+        steps.collect::<Vec<_>>().join(".")
     }
 
     #[test]
@@ -428,59 +445,101 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_what_to_do() {
-        for (text, inverters, part) in [
-            ("prefix = 'a/#'", &["roof"][..], "`+` or `#`"),
+    fn what_cannot_work_is_refused_at_its_key_with_what_to_do() {
+        for (text, inverters, key, part) in [
+            ("prefix = 'a/#'", 1, "prefix", "`+` or `#`"),
             (
                 "kstar_sharp_topics = true",
-                &["roof", "barn"],
+                2,
+                "kstar_sharp_topics",
                 "there are 2",
             ),
             (
                 "kstar_sharp_topics = true\nkstar_sharp_prefix = ''",
-                &["roof"],
+                1,
+                "kstar_sharp_prefix",
                 "is empty",
             ),
-            ("client_id = 'a/b'", &["roof"], "A-Z"),
-            ("password = 'hunter2'", &["roof"], "`username`"),
-            ("username = ''", &["roof"], "is empty"),
+            ("client_id = 'a/b'", 1, "client_id", "A-Z"),
+            ("password = 'hunter2'", 1, "password", "`username`"),
+            ("username = ''", 1, "username", "is empty"),
+            ("ca = '/etc/ca.pem'", 1, "ca", "mqtts://"),
             (
-                "username = 'a'\npassword = { file = '/no/such' }",
-                &["roof"],
-                "/no/such",
+                "client_certificate = 'a'\nclient_key = 'b'",
+                1,
+                "client_certificate",
+                "mqtts://",
             ),
-            ("ca = '/etc/ca.pem'", &["roof"], "mqtts://"),
-            ("client_key = '/etc/key.pem'", &["roof"], "belong together"),
+            ("client_key = 'b'", 1, "client_key", "set both"),
+            (
+                "client_certificate = 'a'",
+                1,
+                "client_certificate",
+                "set both",
+            ),
             (
                 "[home_assistant]\nprefix = '+'",
-                &["roof"],
+                1,
+                "home_assistant.prefix",
                 "no prefix for discovery",
             ),
         ] {
-            let refusal = refusal(text, inverters);
-            assert!(refusal.contains(part), "{text}: {refusal}");
-            assert!(!refusal.contains("hunter2"), "{refusal}");
+            let error = config(text).validate(inverters).unwrap_err();
+            assert_eq!(at(&error), key, "{text}");
+            assert!(error.message.contains(part), "{text}: {error}");
+            assert!(!error.message.contains("hunter2"), "{error}");
         }
-        let config: MqttConfig = toml::from_str("url = 'mqtts://b'\nca = '/no/such'").unwrap();
-        let refusal = config
-            .open(&context(&[]))
-            .err()
-            .expect("a refusal")
-            .to_string();
-        assert!(refusal.contains("/no/such"), "{refusal}");
-        let config: MqttConfig = toml::from_str("url = 'mqtt://u:hunter2@b'").unwrap();
-        let refusal = config
-            .open(&context(&[]))
-            .err()
-            .expect("a refusal")
-            .to_string();
-        assert!(refusal.contains("`username`") && !refusal.contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_at_its_key() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let own = rcgen::generate_simple_self_signed(["broker".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let [ca, key] = ["ca.pem", "key.pem"].map(|name| folder.path().join(name));
+        std::fs::write(&ca, own.cert.pem()).unwrap();
+        std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+        let [ca, own_key] = [ca, key].map(|path| path.display().to_string());
+        for (text, key, part) in [
+            (
+                "username = 'a'\npassword = { file = '/no/such' }".to_owned(),
+                "password",
+                "/no/such",
+            ),
+            ("ca = '/no/such'".to_owned(), "ca", "/no/such"),
+            (format!("ca = '{path}'"), "ca", "BEGIN CERTIFICATE"),
+            (
+                format!("ca = '{ca}'\nclient_certificate = '/no/such'\nclient_key = '{own_key}'"),
+                "client_certificate",
+                "/no/such",
+            ),
+            (
+                format!("ca = '{ca}'\nclient_certificate = '{ca}'\nclient_key = '/no/such'"),
+                "client_key",
+                "/no/such",
+            ),
+        ] {
+            let text = format!("url = 'mqtts://broker'\n{text}");
+            let config: MqttConfig = toml::from_str(&text).unwrap();
+            config.validate(1).unwrap();
+            let error = config.resolve().unwrap_err();
+            assert_eq!(at(&error), key, "{text}");
+            assert!(error.message.contains(part), "{text}: {error}");
+        }
+        let text = format!(
+            "url = 'mqtts://broker'\nca = '{ca}'\nclient_certificate = '{ca}'\nclient_key = '{own_key}'"
+        );
+        toml::from_str::<MqttConfig>(&text)
+            .unwrap()
+            .resolve()
+            .unwrap();
     }
 
     #[test]
     fn a_wrong_value_is_told_how_to_be_right() {
         for (text, part) in [
             ("url = 'broker'", "mqtt://HOST"),
+            ("url = 'mqtt://u:p@b'", "`username`"),
             ("url = 'mqtt://b'\nqos = 3", "0, 1 or 2"),
             ("url = 'mqtt://b'\ntopics = 'all'", "quantities"),
             ("url = 'mqtt://b'\ncolour = 1", "colour"),
@@ -497,14 +556,14 @@ mod tests {
         assert_eq!(default_client_id("pi4"), "kstar-pi4");
         assert_eq!(default_client_id("Büro.lan"), "kstar-B-ro-lan");
         assert_eq!(default_client_id("..."), "kstar");
-        assert!(checked_client_id(&default_client_id(&"x".repeat(300))).is_ok());
+        assert!(check_client_id(&default_client_id(&"x".repeat(300))).is_ok());
     }
 
     #[test]
     fn the_password_never_shows() {
         let shown = format!("{:?}", config("username = 'a'\npassword = 'hunter2'"));
         assert!(!shown.contains("hunter2"), "{shown}");
-        let settings = config("username = 'a'\npassword = 'hunter2'").checked(&context(&[]));
+        let settings = config("username = 'a'\npassword = 'hunter2'").settings();
         assert!(!format!("{settings:?}").contains("hunter2"));
     }
 }

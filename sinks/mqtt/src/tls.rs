@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kstar_sink::key::KeyError;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -14,31 +15,35 @@ use rustls::{ClientConfig, RootCertStore};
 pub(crate) fn configuration(
     ca: Option<&Path>,
     identity: Option<(&Path, &Path)>,
-) -> Result<Arc<ClientConfig>, String> {
+) -> Result<Arc<ClientConfig>, KeyError> {
     let roots = match ca {
-        Some(path) => roots_in(path)?,
-        None => system_roots()?,
+        Some(path) => roots_in(path).map_err(|reason| KeyError::new("ca", reason))?,
+        None => system_roots().map_err(|reason| KeyError::new("url", reason))?,
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("cannot set up TLS: {error}"))?
+        .map_err(|error| KeyError::new("url", format!("cannot set up TLS: {error}")))?
         .with_root_certificates(roots);
     let config = match identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = certificates(certificate)?;
+            let chain = certificates(certificate)
+                .map_err(|reason| KeyError::new("client_certificate", reason))?;
             let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-                format!("cannot read a private key in {}: {error}", key.display())
+                let path = key.display();
+                let reason = format!("cannot read a private key in {path}: {error}");
+                KeyError::new("client_key", reason)
             })?;
             builder
                 .with_client_auth_cert(chain, private)
                 .map_err(|error| {
-                    format!(
+                    let reason = format!(
                         "the certificate in {} does not go with the key in {}: {error}",
                         certificate.display(),
                         key.display()
-                    )
+                    );
+                    KeyError::new("client_certificate", reason)
                 })?
         }
     };

@@ -5,6 +5,7 @@
 //! measured is not: a power of an hour ago would pass for one of now.
 
 use kstar_sink::catalogue::Quantity;
+use kstar_sink::key::KeyError;
 use kstar_sink::reading::{Reachability, Reading};
 use kstar_sink::units::{Decimal, Kind};
 use rumqttc::QoS;
@@ -155,7 +156,7 @@ fn half_to_even(raw: i64, decimals: u8) -> Decimal {
 }
 
 /// What a text must be to stand at the beginning of our topics; the error says what is wrong with it.
-pub(crate) fn check_prefix(key: &str, prefix: &str) -> Result<(), String> {
+pub(crate) fn check_prefix(key: &str, prefix: &str) -> Result<(), KeyError> {
     let problem = if prefix.is_empty() {
         "is empty"
     } else if prefix.contains(['+', '#']) {
@@ -171,9 +172,9 @@ pub(crate) fn check_prefix(key: &str, prefix: &str) -> Result<(), String> {
     } else {
         return Ok(());
     };
-    Err(format!(
-        "`{key} = {prefix:?}` {problem}; write something like \"kstar\" or \"home/solar\""
-    ))
+    let message =
+        format!("`{key} = {prefix:?}` {problem}; write something like \"kstar\" or \"home/solar\"");
+    Err(KeyError::new(key, message))
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::finding::Finding;
 use kstar_sink::hold::Hold;
+use kstar_sink::key::KeyError;
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use kstar_sink::worker::{NoAnswer, Upkeep, Worker};
 use serde::Deserialize;
@@ -52,7 +53,7 @@ use serde::Deserialize;
 pub use crate::retention::KeepFor;
 use crate::retention::Retention;
 use crate::settings::Settings;
-use crate::store::{Store, absolute};
+use crate::store::Store;
 
 /// A transaction of this size takes some ten milliseconds, so that catching up keeps no reader waiting.
 const BATCH: NonZeroUsize = NonZeroUsize::new(500).unwrap();
@@ -126,6 +127,19 @@ impl SinkConfig for SqliteConfig {
         self.file(context).display().to_string()
     }
 
+    fn validate(&self, _inverters: usize) -> Result<(), KeyError> {
+        match &self.path {
+            Some(path) if !place::may_be_file(path) => {
+                let message = format!(
+                    "`{}` is no path of a file; write one, like \"/var/lib/kstar/history.db\"",
+                    path.display()
+                );
+                Err(KeyError::new("path", message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
         // A lock is waited for inside the delivery, so that its end has a reason and not just a time-out.
         let patience = self.policy().timeout.mul_f64(0.8);
@@ -136,12 +150,8 @@ impl SinkConfig for SqliteConfig {
             run: Store::upkeep,
         };
         let worker = Worker::start("sqlite", store, Some(upkeep))
-            .map_err(|error| OpenError::Unavailable(no_thread(&error)))?;
+            .map_err(|error| OpenError(no_thread(&error)))?;
         Ok(Box::new(SqliteSink { worker }))
-    }
-
-    fn check(&self, context: &Context) -> Result<(), OpenError> {
-        absolute(&self.file(context)).map(drop)
     }
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
@@ -226,6 +236,19 @@ mod tests {
         assert_eq!(config.destination(&context()), "/var/lib/kstar/history.db");
         let config: SqliteConfig = toml::from_str("path = '/mnt/solar.db'").unwrap();
         assert_eq!(config.destination(&context()), "/mnt/solar.db");
+    }
+
+    #[test]
+    fn what_cannot_name_a_file_is_refused() {
+        for wrong in ["", "/", "..", "history/", "a\\u0000b"] {
+            let config: SqliteConfig = toml::from_str(&format!("path = \"{wrong}\"")).unwrap();
+            let error = config.validate(1).unwrap_err();
+            assert_eq!(error.path, ["path".into()], "{wrong}");
+        }
+        for right in ["history", "./history.db", "/mnt/a b/../solar.db"] {
+            let config: SqliteConfig = toml::from_str(&format!("path = \"{right}\"")).unwrap();
+            config.validate(1).unwrap();
+        }
     }
 
     #[test]

@@ -3,6 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Whether a file may have this path, as far as its text tells.
+pub(crate) fn may_be_file(path: &Path) -> bool {
+    let text = path.as_os_str().as_encoded_bytes();
+    path.file_name().is_some() && !text.ends_with(b"/") && !text.contains(&0)
+}
+
 /// The write-ahead log of a file.
 pub(crate) fn log_of(path: &Path) -> PathBuf {
     beside(path, "-wal")

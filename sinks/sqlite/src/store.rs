@@ -63,14 +63,14 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let path = absolute(path)?;
         if path.is_dir() {
-            return Err(OpenError::Unavailable(format!(
+            return Err(OpenError(format!(
                 "{0} is a folder; name a file in it, like {0}/history.db",
                 path.display()
             )));
         }
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| {
-                OpenError::Unavailable(format!(
+                OpenError(format!(
                     "cannot make the folder {}: {error}; make it for this user, or set another `path`",
                     folder.display()
                 ))
@@ -97,7 +97,7 @@ impl Store {
         match opened {
             // One that was set aside once is not set aside again: the store remembers that.
             Err(failure) if !failure.is_outage() && !store.set_aside => {
-                Err(OpenError::Unavailable(failure.explain(&store.path)))
+                Err(OpenError(failure.explain(&store.path)))
             }
             _ => Ok(store),
         }
@@ -270,14 +270,12 @@ impl Store {
 
 /// The place of a file, made absolute: SQLite would take an empty path or `:memory:` for a database that is gone at the
 /// end.
-pub(crate) fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
     std::path::absolute(path).map_err(|error| {
-        let reason = format!("`{}` is no path for a file: {error}", path.display());
-        if path.as_os_str().is_empty() {
-            OpenError::Misconfigured(reason)
-        } else {
-            OpenError::Unavailable(reason)
-        }
+        OpenError(format!(
+            "`{}` is no path for a file: {error}",
+            path.display()
+        ))
     })
 }
 
@@ -327,7 +325,7 @@ mod tests {
 
         fn refusal(&self) -> String {
             match Store::open(&self.path(), PATIENCE, settings(), retention()) {
-                Err(OpenError::Unavailable(reason)) => reason,
+                Err(OpenError(reason)) => reason,
                 Err(error) => panic!("for good: {error}"),
                 Ok(_) => panic!("opened"),
             }
@@ -837,14 +835,12 @@ mod tests {
         Store::open(&nested, PATIENCE, settings(), retention()).unwrap();
         assert!(nested.exists());
         let impossible = nested.join("c/history.db");
-        let Err(OpenError::Unavailable(reason)) =
-            Store::open(&impossible, PATIENCE, settings(), retention())
+        let Err(OpenError(reason)) = Store::open(&impossible, PATIENCE, settings(), retention())
         else {
             panic!("not refused");
         };
         assert!(reason.contains("cannot make the folder"), "{reason}");
-        let Err(OpenError::Unavailable(reason)) =
-            Store::open(place.0.path(), PATIENCE, settings(), retention())
+        let Err(OpenError(reason)) = Store::open(place.0.path(), PATIENCE, settings(), retention())
         else {
             panic!("not refused");
         };
@@ -888,8 +884,7 @@ mod tests {
 
     #[test]
     fn a_path_that_sqlite_would_keep_in_memory_is_not_taken() {
-        let Err(OpenError::Misconfigured(reason)) =
-            Store::open(Path::new(""), PATIENCE, settings(), retention())
+        let Err(OpenError(reason)) = Store::open(Path::new(""), PATIENCE, settings(), retention())
         else {
             panic!("not refused");
         };

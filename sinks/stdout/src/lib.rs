@@ -46,7 +46,7 @@ impl SinkConfig for StdoutConfig {
     fn open(&self, _context: &Context) -> Result<Box<dyn Sink>, OpenError> {
         match StdoutSink::to(io::stdout()) {
             Ok(sink) => Ok(Box::new(sink)),
-            Err(error) => Err(OpenError::Unavailable(format!(
+            Err(error) => Err(OpenError(format!(
                 "cannot start a thread for standard output: {error}; raise the limit of processes (ulimit -u)"
             ))),
         }

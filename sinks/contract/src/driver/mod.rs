@@ -111,7 +111,7 @@ impl Driver {
         let sink = Mutex::new(Some(sink));
         let opener = move || {
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_gone = || OpenError::Unavailable("it was open before".to_owned());
+            let is_gone = || OpenError("it was open before".to_owned());
             sink.take().ok_or_else(is_gone)
         };
         Self::opening(Arc::new(opener), policy, health)

@@ -59,7 +59,7 @@ impl Opening {
             Ok(opened) => opened,
             // As if it had panicked here, where that is noted.
             Err(Ok(panic)) => std::panic::resume_unwind(panic),
-            Err(Err(cancelled)) => Err(OpenError::Unavailable(cancelled.to_string())),
+            Err(Err(cancelled)) => Err(OpenError(cancelled.to_string())),
         }
     }
 

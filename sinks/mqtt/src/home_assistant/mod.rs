@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kstar_sink::catalogue::Quantity;
+use kstar_sink::key::KeyError;
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::setting::duration;
 use kstar_sink::sink::Context;
@@ -73,17 +74,18 @@ impl Default for HomeAssistantSettings {
 
 impl HomeAssistantSettings {
     /// Whether Home Assistant could find anything with these settings; the error says what to change.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), KeyError> {
         let prefix = &self.prefix;
         if prefix.is_empty()
             || prefix.starts_with(['/', '$'])
             || prefix.ends_with('/')
             || prefix.contains(['+', '#', '\0'])
         {
-            return Err(format!(
+            let message = format!(
                 "`home_assistant.prefix = {prefix:?}` is no prefix for discovery topics; write the one that is set in \
                  Home Assistant, usually \"homeassistant\""
-            ));
+            );
+            return Err(KeyError::new("prefix", message));
         }
         Ok(())
     }
