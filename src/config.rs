@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kstar_sink::TimeZone;
-use kstar_sink::delivery::{Keep, Policy};
+use kstar_sink::delivery::{self, Keep, Policy};
 use kstar_sink::host::is_name;
 use kstar_sink::key::{KeyError, Step};
 use kstar_sink::setting::{duration, size};
@@ -585,6 +585,12 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), KeyError> {
+        if let Some(folder) = &self.state_dir
+            && folder.as_os_str().as_encoded_bytes().contains(&0)
+        {
+            let message = "this is no path of a folder; write one, like \"/var/lib/kstar\"";
+            return Err(KeyError::new("state_dir", message));
+        }
         self.check_polling()
             .map_err(|error| error.within("collector"))?;
         let two_polls = self.collector.poll_interval.saturating_mul(2);
@@ -597,10 +603,13 @@ impl Config {
         }
         let inverters = self.inverters().len();
         for sink in self.sinks.enabled() {
-            check_delivery(&sink.policy(), self.collector.grace)
-                .map_err(|(key, message)| KeyError::new(key, message).within("delivery"))
+            let in_sink = |error: KeyError| error.within(sink.name()).within("sinks");
+            let policy = sink.policy();
+            self.check_timeout(&policy, in_sink)?;
+            check_spool(&policy)
+                .map_err(|error| error.within("delivery"))
                 .and_then(|()| sink.validate(inverters))
-                .map_err(|error| error.within(sink.name()).within("sinks"))?;
+                .map_err(in_sink)?;
         }
         #[cfg(feature = "http")]
         if let Some(http) = &self.http {
@@ -626,6 +635,28 @@ impl Config {
             return Err(KeyError::new("timeout", "a reply needs some time"));
         }
         Ok(())
+    }
+
+    /// What is wrong between the time-out of a sink's deliveries and the grace: the one that was written.
+    fn check_timeout(
+        &self,
+        policy: &Policy,
+        in_sink: impl Fn(KeyError) -> KeyError,
+    ) -> Result<(), KeyError> {
+        let grace = self.collector.grace;
+        if !policy.timeout.is_zero() && policy.timeout < grace {
+            return Ok(());
+        }
+        let message = format!(
+            "the time-out of a delivery, {}, must be shorter than the grace of {} at a stop, and not zero",
+            duration::text(policy.timeout),
+            duration::text(grace)
+        );
+        Err(if policy.timeout == delivery::TIMEOUT {
+            KeyError::new("grace", message).within("collector")
+        } else {
+            in_sink(KeyError::new("timeout", message).within("delivery"))
+        })
     }
 
     fn check_inverters(&self) -> Result<(), KeyError> {
@@ -712,25 +743,18 @@ impl Config {
     }
 }
 
-/// What is wrong with how a sink is delivered to, and the key that says it.
-fn check_delivery(policy: &Policy, grace: Duration) -> Result<(), (&'static str, String)> {
-    if policy.timeout.is_zero() || policy.timeout >= grace {
-        let message = format!(
-            "the time-out of a delivery must be shorter than the grace of {} at a stop, and not zero",
-            duration::text(grace)
-        );
-        return Err(("timeout", message));
-    }
+/// What is wrong with what waits for a sink on disk.
+fn check_spool(policy: &Policy) -> Result<(), KeyError> {
     let Some(bounds) = policy.spool else {
         return Ok(());
     };
     if policy.keep == Keep::NewestPerInverter {
         let message = "this sink shows the present, so that only the newest reading of each inverter waits; leave out `spool`";
-        return Err(("spool", message.to_owned()));
+        return Err(KeyError::new("spool", message));
     }
     if !spool::BUILT {
         let message = "the spool is not part of this build; build with `--features spool`";
-        return Err(("spool", message.to_owned()));
+        return Err(KeyError::new("spool", message));
     }
     if bounds.bytes < spool::SMALLEST {
         let message = format!(
@@ -738,7 +762,7 @@ fn check_delivery(policy: &Policy, grace: Duration) -> Result<(), (&'static str,
             size::text(bounds.bytes),
             size::text(spool::SMALLEST)
         );
-        return Err(("spool_max", message));
+        return Err(KeyError::new("spool_max", message));
     }
     Ok(())
 }

@@ -687,7 +687,8 @@ fn the_environment_and_the_argument_switch_it_on() {
     process.stop().expect_code(0);
     let mut command = kstar(folder.path(), ["run"]);
     command.env("KSTAR_HTTP", "0.0.0.0:0");
-    let process = Process::start(command.env("KSTAR_HTTP_TOKEN", "correct-horse"));
+    // As a file that sets variables may have it.
+    let process = Process::start(command.env("KSTAR_HTTP_TOKEN", "correct-horse\n"));
     let line = process.wait_for_log("HTTP is listening");
     assert!(line.contains("token=true"), "{line}");
     process.wait_for_printed(1);

@@ -203,20 +203,25 @@ fn a_broken_file_changes_nothing_and_its_mistake_is_shown_with_line_and_caret() 
         ),
         (
             format!("{good}{mqtt}ca = \"/no/such/ca.pem\"\n"),
-            format!("kstar.toml:{line}:1: the sink mqtt cannot work: "),
+            format!("kstar.toml:{}:6: ", line + 3),
             "/no/such/ca.pem",
+        ),
+        (
+            format!("{good}{mqtt}client_id = \"a/b\"\n"),
+            format!("kstar.toml:{}:13: ", line + 3),
+            "A-Z a-z 0-9",
         ),
         (
             format!(
                 "{good}{mqtt}password = {{ file = \"{}\" }}\n",
                 unreadable.display()
             ),
-            format!("kstar.toml:{line}:1: the sink mqtt cannot work: "),
+            format!("kstar.toml:{}:12: ", line + 3),
             "cannot read the secret",
         ),
         (
             format!("{good}{mqtt}password = {{ credential = \"mqtt\" }}\n"),
-            format!("kstar.toml:{line}:1: the sink mqtt cannot work: "),
+            format!("kstar.toml:{}:12: ", line + 3),
             "CREDENTIALS_DIRECTORY is not set",
         ),
         (

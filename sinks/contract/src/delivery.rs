@@ -58,8 +58,9 @@ const QUEUE: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// With a spool, what waits in memory is what came within a second or two; more only while the spool's disk fails.
 const QUEUE_BEFORE_A_SPOOL: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
-/// Longer than any far side on a home network takes, shorter than the grace at a stop.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a delivery may take unless it is set: longer than anything on a home network takes, shorter than the grace at
+/// a stop.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The section `[sinks.NAME.delivery]`, the same for every sink; what it leaves out is the sink's own default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]

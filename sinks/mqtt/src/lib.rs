@@ -191,6 +191,10 @@ impl MqttConfig {
                 "username",
                 "`username` is empty; leave it out if the broker wants none",
             )),
+            (Some(name), _) if name.chars().any(char::is_control) => Err(KeyError::new(
+                "username",
+                "`username` holds a control character, which no user has; write it anew",
+            )),
             _ => Ok(()),
         }
     }
