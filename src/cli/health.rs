@@ -104,6 +104,6 @@ fn client(args: &HealthArgs) -> Result<Client, Failure> {
     };
     let token = http_token_of_environment().or(token);
     let token = token.map(|token| token.reveal()).transpose();
-    let token = token.map_err(Failure::Usage)?;
+    let token = token.map_err(Failure::Runtime)?;
     Client::new(url, token.as_deref()).map_err(|error| Failure::Usage(error.to_string()))
 }

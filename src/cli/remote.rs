@@ -31,7 +31,7 @@ impl RemoteArgs {
         let file = self.token_file.clone().map(Secret::File);
         let secret = file.or_else(http_token_of_environment);
         let token = secret.map(|secret| secret.reveal()).transpose();
-        let token = token.map_err(Failure::Usage)?;
+        let token = token.map_err(Failure::Runtime)?;
         Ok(Some(Client::new(url, token.as_deref()).map_err(failed)?))
     }
 }

@@ -35,9 +35,6 @@ fn text(folder: &Folder, name: &str) -> String {
 /// `kstar check` takes it where the secrets that it names are there.
 #[track_caller]
 fn assert_right(folder: &Folder, name: &str) -> String {
-    if !folder.join("token").exists() {
-        folder.write("token", "hunter2\n");
-    }
     let mut check = kstar(folder.path(), ["check", "--config", name]);
     ended(check.env("MQTT_PASSWORD", "hunter2"))
         .expect_code(0)
@@ -81,6 +78,7 @@ fn without_questions_it_writes_what_the_arguments_say_and_check_takes_it() {
             .contains("kstar check --connect --config sub/my.toml"),
         "{said:#?}"
     );
+    folder.write("token", "hunter2\n");
     let plan = assert_right(&folder, "sub/my.toml");
     for words in [
         "inverter roof: 192.0.2.5,",
@@ -106,7 +104,7 @@ fn without_questions_it_writes_what_the_arguments_say_and_check_takes_it() {
         said.stdout.contains(&"  kstar check --connect".to_owned()),
         "{said:#?}"
     );
-    assert_eq!(files(&folder), ["kstar.toml", "sub"]);
+    assert_eq!(files(&folder), ["kstar.toml", "sub", "token"]);
 }
 
 #[test]
