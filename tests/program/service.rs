@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use crate::process::{PATIENCE, Process, ended, kstar, service};
+use crate::process::{PATIENCE, Process, kstar, service};
 use crate::world::{BOTH_SINKS, Folder, Peer, Roof, config};
 
 /// Who listens, as systemd does.
