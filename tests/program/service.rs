@@ -151,10 +151,7 @@ fn a_credential_is_read_from_the_folder_that_systemd_names() {
     run.wait_for_log("polling inverter=");
     run.stop();
     let nowhere = start(None).end().expect_code(1);
-    assert!(
-        nowhere.err().contains("kstar.toml:13:12: "),
-        "{nowhere:#?}"
-    );
+    assert!(nowhere.err().contains("kstar.toml:13:12: "), "{nowhere:#?}");
     assert!(
         nowhere.err().contains("CREDENTIALS_DIRECTORY is not set"),
         "{nowhere:#?}"

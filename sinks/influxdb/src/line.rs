@@ -268,7 +268,10 @@ mod tests {
             ("a", &[("pv_power", "x")], "name of a quantity"),
         ] {
             let error = layout(measurement, tags).unwrap_err();
-            assert!(error.message.contains(part), "{measurement:?} {tags:?}: {error}");
+            assert!(
+                error.message.contains(part),
+                "{measurement:?} {tags:?}: {error}"
+            );
         }
     }
 

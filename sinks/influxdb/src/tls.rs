@@ -21,21 +21,22 @@ pub(crate) fn configuration(ca: Option<&Path>) -> Result<ClientConfig, KeyError>
             .errors
             .first()
             .map_or(String::new(), |error| format!(" ({error})"));
-        return Err(match ca {
-            Some(path) => {
-                let message = format!(
+        let (key, message) = match ca {
+            Some(path) => (
+                "ca",
+                format!(
                     "no certificate in {}{reason}: it should have a line `-----BEGIN CERTIFICATE-----`",
                     path.display()
-                );
-                KeyError::new("ca", message)
-            }
-            None => {
-                let message = format!(
+                ),
+            ),
+            None => (
+                "url",
+                format!(
                     "the system has no root certificates{reason}; install the package ca-certificates, or name your own with `ca`"
-                );
-                KeyError::new("url", message)
-            }
-        });
+                ),
+            ),
+        };
+        return Err(KeyError::new(key, message));
     }
     Ok(ClientConfig::builder()
         .with_safe_defaults()
