@@ -389,7 +389,7 @@ impl Source {
             };
             source.error(
                 None,
-                format!("cannot read the configuration: {error}{way_out}"),
+                &format!("cannot read the configuration: {error}{way_out}"),
             )
         })?;
         match String::from_utf8(bytes) {
@@ -400,7 +400,7 @@ impl Source {
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
                 source.text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let message = "this is not UTF-8; save the file in that encoding".to_owned();
+                let message = "this is not UTF-8; save the file in that encoding";
                 Err(source.error(Some(valid..valid), message))
             }
         }
@@ -421,7 +421,7 @@ impl Source {
 
     /// A mistake in the text, at the key whose value it is.
     pub fn mistake(&self, error: &KeyError) -> ConfigError {
-        self.error(locate(&self.text, &error.path), error.message.clone())
+        self.error(locate(&self.text, &error.path), &error.message)
     }
 
     /// Something that the value of a key names and that is not there or not right.
@@ -432,13 +432,13 @@ impl Source {
         }
     }
 
-    fn error(&self, span: Option<Range<usize>>, message: String) -> ConfigError {
+    fn error(&self, span: Option<Range<usize>>, message: &str) -> ConfigError {
         let place = span.and_then(|span| Place::find(&self.text, &span));
         ConfigError {
             path: self.path.clone(),
             place,
             blame: Blame::Text,
-            message: visible(&message),
+            message: visible(message),
         }
     }
 }
@@ -555,7 +555,7 @@ impl Config {
     /// Reads and checks a configuration.
     pub fn parse(source: &Source) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(&source.text)
-            .map_err(|error| source.error(error.span(), in_plain_words(error.message())))?;
+            .map_err(|error| source.error(error.span(), &in_plain_words(error.message())))?;
         config.validate(source)?;
         Ok(config)
     }

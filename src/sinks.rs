@@ -3,8 +3,6 @@
 //! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
 
 use std::path::{Path, PathBuf};
-#[cfg(feature = "history")]
-use std::time::Duration;
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;

@@ -178,12 +178,12 @@ struct Survey {
 impl Survey {
     fn of(old: &OldHistory, rows: u64, stop: &AtomicBool) -> Result<Self, Failure> {
         let progress = Progress::new("looking through it", rows);
-        let (spaced, probed) = (rows / MOST_SPACINGS + 1, rows / MOST_PROBES + 1);
+        let (every, rarely) = (rows / MOST_SPACINGS + 1, rows / MOST_PROBES + 1);
         let mut spacings = Vec::new();
         let mut probes: Vec<(UnixMillis, Values)> = Vec::new();
         let (mut number, mut last, mut next_probe) = (0_u64, None, 0);
         old.each(&mut |OldReading { time, values }| {
-            if number.is_multiple_of(spaced)
+            if number.is_multiple_of(every)
                 && let Some(last) = last
                 && time > last
             {
@@ -197,7 +197,7 @@ impl Survey {
             .all(|power| power.is_some_and(|power| power != 0));
             if number >= next_probe && is_lively {
                 probes.push((time, values));
-                next_probe = number + probed;
+                next_probe = number + rarely;
             }
             last = Some(time);
             number += 1;
@@ -269,10 +269,9 @@ impl Counting {
 
 /// Refuses readings that are in the history at another time: imported before with another zone, they would be there twice.
 fn refuse_what_is_there(file: &Path, inverter: &Inverter, survey: &Survey) -> Result<(), Failure> {
-    let history = match History::open(file) {
-        Ok(history) => history,
+    let Ok(history) = History::open(file) else {
         // It is opened to be written in a moment, which says more.
-        Err(_) => return Ok(()),
+        return Ok(());
     };
     if !history
         .inverters()?

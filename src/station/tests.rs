@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kstar_sink::TimeZone;
+use kstar_sink::catalogue::Quantity;
+use kstar_sink::catalogue::Quantity;
 use kstar_sink::counted::Amounts;
 use kstar_sink::units::{Amperes, KilowattHours, Volts, Watts};
 
@@ -160,7 +162,7 @@ fn nonsense() -> Values {
         Quantity::battery_soh,
         Quantity::inverter_temperature,
     ] {
-        values.set_raw(quantity, Some(250_00));
+        values.set_raw(quantity, Some(25_000));
     }
     values
 }

@@ -66,7 +66,7 @@ impl Past<'_> {
     /// Sums up all of it, and deletes the readings of the days before the last one.
     pub(crate) fn sum_up(&self, file: &Path) {
         let (sections, context) = self.sections(file, "sqlite.keep_raw = \"1d\"");
-        let importer = sections.importer(&context).expect("it is enabled");
+        let importer = sections.importer(&context, None).expect("it is enabled");
         let done = importer.expect("a history").finish(&mut |_| ());
         done.expect("summed up");
     }
