@@ -408,6 +408,7 @@ fn a_running_collector_is_shown_through_its_http_api_also_when_it_comes_back() {
     });
     terminal.press(&["q"]);
     terminal.wait_for("code=0=");
+    terminal.wait_for("the end");
     assert_left_as_it_was(&folder);
     run.stop().expect_code(0);
 }
@@ -444,7 +445,7 @@ struct Line {
     child: Child,
     shown: Arc<Mutex<String>>,
     /// Ends with the order to hang up, and the terminal with it.
-    reader: JoinHandle<()>,
+    reader: Option<JoinHandle<()>>,
     hung_up: Arc<AtomicBool>,
 }
 
@@ -498,7 +499,7 @@ impl Line {
         Self {
             child,
             shown,
-            reader,
+            reader: Some(reader),
             hung_up,
         }
     }
@@ -508,11 +509,32 @@ impl Line {
         wait_until(text, || self.shown.lock().expect("a lock").contains(text));
     }
 
-    /// The terminal is gone; gives what was started in it.
-    fn hang_up(self) -> Child {
+    /// The terminal is gone.
+    fn hang_up(&mut self) {
         self.hung_up.store(true, Ordering::Relaxed);
-        self.reader.join().expect("text");
-        self.child
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("text");
+        }
+    }
+
+    /// Waits for the end of what was started in it.
+    #[track_caller]
+    fn end(&mut self) -> Option<i32> {
+        wait_until("the end", || {
+            self.child.try_wait().expect("a child").is_some()
+        });
+        self.child.wait().expect("a child").code()
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // The whole session; it may have ended.
+        let session = format!("-{}", self.child.id());
+        let _ = Command::new("kill")
+            .args(["-KILL", "--", &session])
+            .output();
+        let _ = self.child.wait();
     }
 }
 
@@ -534,16 +556,16 @@ fn a_terminal_that_goes_away_ends_the_run_in_order() {
             broker.url()
         )));
         let listener = broker.listen();
-        let line = Line::open(&folder, &commands);
+        let mut line = Line::open(&folder, &commands);
         listener.wait_for_line("a run that is online", |line| {
             line.ends_with("kstar/collector/page/status online")
         });
         line.wait_for("collecting");
         line.wait_for("sqlite");
-        let mut child = line.hang_up();
-        wait_until("the end", || child.try_wait().expect("a child").is_some());
+        line.hang_up();
+        let ended = line.end();
         let code = if is_told {
-            child.wait().expect("a child").code()
+            ended
         } else {
             let code = std::fs::read_to_string(folder.join("code")).expect("a code");
             code.trim().parse().ok()
@@ -564,7 +586,7 @@ fn a_terminal_that_says_more_than_once_that_it_goes_away_does_not_cut_off_the_en
     let roof = Roof::new(1);
     let sinks = "[sinks.sqlite]\npath = \"history.db\"\ndelivery.timeout = \"500ms\"\n";
     let folder = Folder::with_config(&roof.config(sinks));
-    let line = Line::open(&folder, "exec \"$0\" run 2> log");
+    let mut line = Line::open(&folder, "exec \"$0\" run 2> log");
     line.wait_for("collecting");
     line.wait_for("sqlite");
     let log = || std::fs::read_to_string(folder.join("log")).expect("a log");
@@ -590,19 +612,18 @@ fn a_terminal_that_says_more_than_once_that_it_goes_away_does_not_cut_off_the_en
         std::thread::sleep(Duration::from_millis(50));
     }
     other.execute_batch("COMMIT").expect("unlocked");
-    let mut child = line.hang_up();
-    wait_until("the end", || child.try_wait().expect("a child").is_some());
-    assert_eq!(child.wait().expect("a child").code(), Some(0));
+    line.hang_up();
+    assert_eq!(line.end(), Some(0));
 }
 
 #[test]
 fn a_run_that_is_to_survive_its_terminal_goes_on_without_the_page() {
     let roof = Roof::new(1);
     let folder = Folder::with_config(&roof.config("[sinks.sqlite]\npath = \"history.db\"\n"));
-    let line = Line::open(&folder, "trap '' HUP; exec \"$0\" run 2> log");
+    let mut line = Line::open(&folder, "trap '' HUP; exec \"$0\" run 2> log");
     line.wait_for("collecting");
     line.wait_for("sqlite");
-    let mut child = line.hang_up();
+    line.hang_up();
     wait_until("a word of it", || {
         let log = std::fs::read_to_string(folder.join("log")).expect("a log");
         log.contains("the terminal is gone; collecting goes on")
@@ -611,10 +632,10 @@ fn a_run_that_is_to_survive_its_terminal_goes_on_without_the_page() {
     wait_until("more readings", || {
         rows(&folder.history()).len() > before + 20
     });
-    let sent = Command::new("kill").arg(child.id().to_string()).status();
+    let pid = line.child.id().to_string();
+    let sent = Command::new("kill").arg(pid).status();
     assert!(sent.expect("a shell tool `kill`").success());
-    wait_until("the end", || child.try_wait().expect("a child").is_some());
-    assert_eq!(child.wait().expect("a child").code(), Some(0));
+    assert_eq!(line.end(), Some(0));
 }
 
 #[test]
