@@ -60,6 +60,9 @@ pub struct Snapshot {
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
+    /// What somebody should know who looks, though the sink works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// How many reasons for being down are remembered as logged: an outage has one to three.
@@ -82,6 +85,7 @@ impl Health {
         let snapshot = Snapshot {
             state: State::Opening,
             counts: Counts::default(),
+            note: None,
         };
         Self {
             name,
@@ -106,6 +110,11 @@ impl Health {
     }
 
     /// It is open, and nothing was delivered yet.
+    /// Notes what the sink says besides.
+    pub(crate) fn note(&self, note: Option<String>) {
+        self.lock().note = note;
+    }
+
     pub(crate) fn opened(&self) {
         let before = std::mem::replace(&mut self.lock().state, State::Opening);
         if let State::Down { reason } = before {

@@ -109,6 +109,11 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// What somebody should know who looks at the collector's health, though deliveries arrive. Asked after each one.
+    fn note(&self) -> Option<String> {
+        None
+    }
+
     /// Keeps this for as long as anything of the sink may be at work with its files, be it beyond its own end: a
     /// [`Worker`](crate::worker::Worker) does. A sink that follows under the same name is opened when it is gone. Called
     /// once, before anything else.

@@ -173,6 +173,12 @@ impl Database {
         written
     }
 
+    /// The samples that are set apart.
+    pub(crate) fn apart(&self) -> rusqlite::Result<Vec<SetApart>> {
+        let all = apart_of(&self.connection, self.settings.apart)?;
+        Ok(all.into_iter().map(|(_, apart)| apart).collect())
+    }
+
     /// Writes down what time it is, for those who ask the file and for the next start.
     pub(crate) fn keep_moments(&self) -> rusqlite::Result<()> {
         if self.origin.imported {
@@ -494,6 +500,38 @@ fn shown_time(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     Ok(shown)
 }
 
+/// The samples of each inverter that are set apart.
+pub(crate) fn apart_of(
+    connection: &Connection,
+    apart: i64,
+) -> rusqlite::Result<Vec<(i64, SetApart)>> {
+    let mut all = Vec::new();
+    for id in inverters(connection)? {
+        let (readings, first, last): (i64, Option<i64>, Option<i64>) = connection.query_row(
+            &format!(
+                "SELECT count(*), min(time), max(time) FROM {} WHERE time >= ?",
+                schema::samples(id)
+            ),
+            [apart],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        let (Some(first), Some(last)) = (first, last) else {
+            continue;
+        };
+        let name: Arc<str> =
+            connection.query_row("SELECT name FROM inverter WHERE id = ?", [id], |row| {
+                row.get(0)
+            })?;
+        let apart = SetApart {
+            inverter: name,
+            readings: readings.unsigned_abs(),
+            span: (UnixMillis(first), UnixMillis(last)),
+        };
+        all.push((id, apart));
+    }
+    Ok(all)
+}
+
 /// Sets samples apart that come from a time when the clock was wrong, now that it has gone back: nothing is changed in them.
 fn set_apart(
     transaction: &Transaction<'_>,
@@ -502,16 +540,8 @@ fn set_apart(
     set_back: SetBack,
 ) -> rusqlite::Result<Vec<SetApart>> {
     let mut all = Vec::new();
-    for id in inverters(transaction)? {
-        let table = schema::samples(id);
-        let (readings, first, last): (i64, Option<i64>, Option<i64>) = transaction.query_row(
-            &format!("SELECT count(*), min(time), max(time) FROM {table} WHERE time >= ?"),
-            [apart],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
-        let (Some(first), Some(last)) = (first, last) else {
-            continue;
-        };
+    for (id, apart) in apart_of(transaction, apart)? {
+        let first = apart.span.0.0;
         // Totals before them may begin anew from now on, and theirs must not change.
         transaction.execute(
             "INSERT OR IGNORE INTO base (inverter, quantity, since, base)
@@ -526,15 +556,7 @@ fn set_apart(
             "INSERT OR REPLACE INTO step (inverter, since, \"from\", passed) VALUES (?, ?, ?, ?)",
             (id, since.0, set_back.from, passed),
         )?;
-        let name: String =
-            transaction.query_row("SELECT name FROM inverter WHERE id = ?", [id], |row| {
-                row.get(0)
-            })?;
-        all.push(SetApart {
-            inverter: name.into(),
-            readings: readings.unsigned_abs(),
-            span: (UnixMillis(first), UnixMillis(last)),
-        });
+        all.push(apart);
     }
     Ok(all)
 }

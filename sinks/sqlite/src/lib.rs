@@ -56,7 +56,7 @@ use serde::Deserialize;
 pub use crate::retention::KeepFor;
 use crate::retention::Retention;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Note, Store};
 
 /// A transaction of this size takes some ten milliseconds, so that catching up keeps no reader waiting.
 const BATCH: NonZeroUsize = NonZeroUsize::new(500).unwrap();
@@ -152,9 +152,10 @@ impl SinkConfig for SqliteConfig {
             every: UPKEEP,
             run: Store::upkeep,
         };
+        let note = store.note();
         let worker = Worker::start("sqlite", store, Some(upkeep))
             .map_err(|error| OpenError(no_thread(&error)))?;
-        Ok(Box::new(SqliteSink { worker }))
+        Ok(Box::new(SqliteSink { worker, note }))
     }
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
@@ -185,6 +186,8 @@ fn no_thread(error: &std::io::Error) -> String {
 
 struct SqliteSink {
     worker: Worker<Store>,
+    /// What is in the history that somebody should look at; the store keeps it true.
+    note: Note,
 }
 
 impl SqliteSink {
@@ -208,6 +211,10 @@ impl Sink for SqliteSink {
     async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError> {
         let readings = batch.to_vec();
         self.call(move |store| store.deliver(&readings)).await
+    }
+
+    fn note(&self) -> Option<String> {
+        self.note.get()
     }
 
     fn hold(&self, hold: Hold) {

@@ -10,9 +10,12 @@ use kstar_sink::finding::Finding;
 use kstar_sink::sink::Context;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::database::apart_of;
 use crate::failure::Failure;
 use crate::place::holders;
 use crate::retention::KeepFor;
+use crate::schema;
+use crate::settings::Settings;
 use crate::widen::{check_owner, inverters};
 
 /// How long another program's lock is waited for: longer than a collector needs for a batch.
@@ -22,7 +25,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const READING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a reading of a KSE takes of the disk with its share of the sums, as `tests/size.rs` measures it.
-const READING_BYTES: u64 = 131;
+const READING_BYTES: u64 = 138;
 
 /// Less room than for so many days is worth a word.
 const FEW_DAYS: u64 = 30;
@@ -105,6 +108,19 @@ fn look_deeper(path: &Path, findings: &mut Vec<Finding>) -> Result<(), Failure> 
             if known == 1 { "inverter" } else { "inverters" },
         ),
     ));
+    if version == schema::VERSION {
+        for (_, apart) in apart_of(&connection, Settings::read(&connection)?.apart)? {
+            let (first, last) = apart.span;
+            findings.push(Finding::note(
+                "clock",
+                format!(
+                    "{} readings of {} came when the clock was wrong ({first} to {last}) and are set apart",
+                    apart.readings, apart.inverter
+                ),
+                "look at `kstar history repair`",
+            ));
+        }
+    }
     findings.push(whole(&connection, path)?);
     drop(connection);
     let holders = holders(path).unwrap_or_default();

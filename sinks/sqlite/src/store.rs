@@ -5,7 +5,7 @@
 //! at all, and an error says which file and what to do.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use kstar_sink::reading::Reading;
@@ -50,9 +50,49 @@ pub(crate) struct Store {
     said_damage: bool,
     /// How many readings had the key of another reading with other values, since the start.
     conflicts: u64,
+    note: Note,
+}
+
+/// What a store has to say besides, for whoever looks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Note(Arc<Mutex<Option<String>>>);
+
+impl Note {
+    pub(crate) fn get(&self) -> Option<String> {
+        self.text().clone()
+    }
+
+    fn text(&self) -> MutexGuard<'_, Option<String>> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Store {
+    /// What it has to say besides, also later.
+    pub(crate) fn note(&self) -> Note {
+        self.note.clone()
+    }
+
+    /// Notes which readings are set apart.
+    fn note_apart(&mut self) -> rusqlite::Result<()> {
+        let Some(database) = &self.database else {
+            return Ok(());
+        };
+        let all: Vec<String> = database
+            .apart()?
+            .iter()
+            .map(|apart| format!("{} readings of {}", apart.readings, apart.inverter))
+            .collect();
+        *self.note.text() = (!all.is_empty()).then(|| {
+            format!(
+                "{} came when the clock was wrong and are set apart; `kstar history repair` shows what can be done",
+                all.join(", ")
+            )
+        });
+        Ok(())
+    }
+
     /// Opens the file, or makes it. With a lock that another program holds, a full disk and a failing one it is open as
     /// well: the first delivery tries again.
     pub(crate) fn open(
@@ -88,6 +128,7 @@ impl Store {
             set_aside: false,
             said_damage: false,
             conflicts: 0,
+            note: Note::default(),
         };
         let opened = store.database().map(|_| ());
         let opened = match opened {
@@ -114,6 +155,7 @@ impl Store {
             )?;
             database.heed(&self.retention, SystemTime::now().into())?;
             self.database = Some(database);
+            self.note_apart()?;
             self.create = OpenFlags::empty();
         }
         self.database.as_mut().ok_or(Failure::Replaced)
@@ -156,6 +198,7 @@ impl Store {
                 );
             }
         }
+        let is_apart = !written.apart.is_empty();
         for apart in written.apart {
             let SetApart {
                 inverter,
@@ -171,6 +214,9 @@ impl Store {
                 "the clock was wrong when these readings came, more than a day ahead; they are kept and set apart. \
                  `kstar history repair` shows what can be done"
             );
+        }
+        if is_apart {
+            self.note_apart()?;
         }
         Ok(())
     }
@@ -223,11 +269,17 @@ impl Store {
         if self.checkpoint.elapsed() >= CHECKPOINT {
             self.checkpoint = Instant::now();
             let kept = database.keep_moments().map_err(|error| error.to_string());
-            if let Err(error) = kept.and_then(|()| database.checkpoint()) {
+            let done = kept.and_then(|()| database.checkpoint());
+            // They may have been repaired meanwhile.
+            let noted = self.note_apart().map_err(|error| error.to_string());
+            if let Err(error) = done.and(noted) {
                 // The next delivery says it aloud, if it lasts.
                 tracing::debug!(sink = "sqlite", error, "no checkpoint");
             }
         }
+        let Some(database) = &mut self.database else {
+            return;
+        };
         let mut done = database.settle_some().map(|_| ());
         if done.is_ok() && self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDYING) {
             done = database

@@ -266,6 +266,7 @@ impl<'a> Sending<'a> {
                 self.lanes
                     .settle(Settlement::Done, |counts| counts.delivered += count)
                     .await;
+                self.lanes.health.note(self.sink.note());
                 self.lanes.health.up();
                 Ok(())
             }
