@@ -193,10 +193,10 @@ async fn until(what: impl Fn() -> bool) {
 async fn what_takes_long_to_open_is_down_and_is_never_opened_twice_at_a_time() {
     let (release, gate) = mpsc::channel::<()>();
     let (gate, door) = (Mutex::new(gate), Door::default());
-    let opened = door.opener();
+    let open = door.opener();
     let opener: Opener = Arc::new(move || {
         gate.lock().unwrap().recv().expect("released");
-        opened()
+        open()
     });
     let short = Policy {
         timeout: Duration::from_millis(20),
