@@ -122,7 +122,7 @@ impl From<&InverterEntry> for InverterOverview {
 
 impl From<&Health> for SinkOverview {
     fn from(health: &Health) -> Self {
-        let Snapshot { state, counts } = health.snapshot();
+        let Snapshot { state, counts, .. } = health.snapshot();
         Self {
             name: health.name().to_owned(),
             state,

@@ -317,7 +317,7 @@ fn a_state_disk_that_hangs_costs_the_totals_until_it_answers_and_nothing_else() 
     run.wait_for_printed(before + 40);
     // What starts now goes on from what was counted, and waits for nothing.
     roof.add(simulator::Config::new(3));
-    folder.write("kstar.toml", &roof.config(BOTH_SINKS));
+    folder.write("kstar.toml", roof.config(BOTH_SINKS));
     let reloaded = run.reload();
     assert!(
         reloaded.contains("started=\"inverter roof3\""),
