@@ -270,10 +270,28 @@ impl Story {
             if self.random.u8(..5) == 0 {
                 self.random.shuffle(&mut batch);
             }
+            if std::env::var("TRACE").is_ok() {
+                for r in &batch {
+                    let c = r.counted.as_ref().expect("c");
+                    eprintln!(
+                        "deliver {} seq {} covers {:?} pv {:?} earlier {:?}",
+                        r.time,
+                        c.sequence,
+                        c.covers,
+                        sums(c)[0],
+                        c.earlier
+                            .as_ref()
+                            .map(|e| (e.ago, e.amounts.of(Flow::Pv.total())))
+                    );
+                }
+            }
             self.sink.deliver(&Batch::new(&batch)).await.expect("room");
             self.queue.settle(true);
             if self.random.u8(..4) == 0 {
                 // The answer was lost, and it is delivered again.
+                if std::env::var("TRACE").is_ok() {
+                    eprintln!("again {}", batch.len());
+                }
                 self.sink.deliver(&Batch::new(&batch)).await.expect("room");
             }
             self.delivered_last = batch;
@@ -326,6 +344,9 @@ impl Story {
             12 => {
                 let late = self.delivered_last.clone();
                 if !late.is_empty() {
+                    if std::env::var("TRACE").is_ok() {
+                        eprintln!("late {}", late.len());
+                    }
                     self.sink.deliver(&Batch::new(&late)).await.expect("room");
                 }
             }
@@ -378,6 +399,10 @@ impl Story {
         let mut expected = self.metered;
         for (expected, lost) in expected.iter_mut().zip(self.lost) {
             *expected -= lost;
+        }
+        if std::env::var("TRACE").is_ok() {
+            let _ = std::fs::copy(&file, "/tmp/story.db");
+            eprintln!("unknown {:?}", report.unknown.len());
         }
         assert_eq!(told, expected, "lost: {:?}", self.lost);
         for (flow, plain) in PLAIN.into_iter().zip(self.plain) {

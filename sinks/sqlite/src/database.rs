@@ -1,12 +1,14 @@
 //! The open file: readings go in, one transaction per batch, and with them the buckets that they close or change.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_sink::TimeZone;
+use kstar_sink::catalogue::Quantity;
 use kstar_sink::counted::AccountId;
 use kstar_sink::reading::{Reading, UnixMillis};
 use rusqlite::{
@@ -19,7 +21,7 @@ use crate::failure::Failure;
 use crate::known::{Inserted, KnownInverter};
 use crate::level::Level;
 use crate::moments::{self, Moments, SetBack};
-use crate::place::{FileId, files, log_of};
+use crate::place::{FileId, files, holders, log_of};
 use crate::recount;
 use crate::retention::{KeepFor, Retention};
 use crate::schema;
@@ -56,12 +58,17 @@ pub(crate) struct Database {
     inverters: HashMap<Arc<str>, KnownInverter>,
     /// Changes when another program has written to the file.
     version: i64,
+    /// Whether one has since this one was opened.
+    is_shared: bool,
     origin: Origin,
     moments: Moments,
     /// The number of the last reading of each account: a lower one is late.
     sequences: HashMap<AccountId, u64>,
     /// What another collector has written last of an inverter, and since when that is so.
     rivals: HashMap<Arc<str>, (Option<i64>, Instant)>,
+    /// The inverters that readings of came since the file was opened, and from when on samples were set apart then.
+    registered: HashSet<i64>,
+    apart_at_open: i64,
 }
 
 /// What became of readings.
@@ -127,17 +134,21 @@ impl Database {
         };
         widen(&mut connection, &settings)?;
         let moments = moments.or_trusted(shown_time(&connection)?);
+        let version = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
         Ok(Self {
             path: path.to_owned(),
             connection,
             settings,
             files: files(path).ok_or(Failure::Replaced)?,
             inverters: HashMap::new(),
-            version: 0,
+            version,
+            is_shared: false,
             origin,
             moments,
             sequences: HashMap::new(),
             rivals: HashMap::new(),
+            registered: HashSet::new(),
+            apart_at_open: apart,
         })
     }
 
@@ -249,11 +260,16 @@ impl Database {
             moments,
             sequences,
             rivals,
+            registered,
+            apart_at_open,
+            path,
+            is_shared,
             ..
         } = self;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let data_version = transaction.query_row("PRAGMA data_version", [], |row| row.get(0))?;
         if data_version != *version {
+            *is_shared = true;
             *version = data_version;
             inverters.clear();
         }
@@ -272,16 +288,19 @@ impl Database {
                 if let Some(set_back) = set_back {
                     written.apart =
                         set_apart(&transaction, settings.apart, reading.time, set_back)?;
-                    moments.write(&transaction)?;
                 }
-                // What is the newest sample may be another one then.
+                // What is the newest sample may be another one then, and what was open before is closed.
                 if settings.apart.abs_diff(before) > moments::A_DAY.unsigned_abs() {
-                    for (_, known) in inverters.drain() {
-                        if let Some(newest) = known.newest() {
-                            let open = Level::FiveMinutes.around(newest, &settings.zone);
-                            mark_stale(&transaction, known.id, Source::Samples, open)?;
-                        }
+                    moments.write(&transaction)?;
+                    inverters.clear();
+                    for id in self::inverters(&transaction)? {
+                        close_open(&transaction, id, before)?;
                     }
+                }
+                let overtaken =
+                    |_: &Arc<str>, known: &mut KnownInverter| known.is_overtaken(settings);
+                for (_, known) in inverters.extract_if(overtaken) {
+                    close_open(&transaction, known.id, before)?;
                 }
             }
             let given = given(&reading.values);
@@ -293,12 +312,16 @@ impl Database {
                     entry => {
                         let known =
                             KnownInverter::register(&transaction, &reading.inverter, settings)?;
+                        if registered.insert(known.id) {
+                            close_open(&transaction, known.id, *apart_at_open)?;
+                        }
                         entry.insert_entry(known).into_mut()
                     }
                 };
                 if !origin.imported
                     && let Some(counted) = &reading.counted
                     && known.accounts.rival_of(counted.account)
+                    && (*is_shared || holders(path).is_some_and(|holders| !holders.is_empty()))
                 {
                     let newest = known.newest();
                     let seen = rivals
@@ -479,6 +502,15 @@ impl Database {
     }
 }
 
+/// Has the bucket computed that was open while samples were set apart from then on, where it is not the open one any more.
+fn close_open(connection: &Connection, id: i64, apart: i64) -> rusqlite::Result<()> {
+    if let Some(newest) = newest_before(connection, id, apart)? {
+        let open = Level::FiveMinutes.around(newest, &TimeZone::UTC);
+        mark_stale(connection, id, Source::Samples, open)?;
+    }
+    Ok(())
+}
+
 /// The time that a file of an earlier version shows, which knows of no trusted moment: some samples that a wrong clock has
 /// stamped do not change it.
 fn shown_time(connection: &Connection) -> rusqlite::Result<Option<i64>> {
@@ -549,6 +581,14 @@ fn set_apart(
              (SELECT max(since) FROM base WHERE inverter = ?1 AND quantity = latest.quantity AND since <= ?2)",
             (id, first),
         )?;
+        for total in Quantity::ALL {
+            if schema::today(*total).is_some() {
+                transaction.execute(
+                    "INSERT OR IGNORE INTO base (inverter, quantity, since, base) VALUES (?, ?, ?, ?)",
+                    (id, total.name(), first, schema::NO_TOTAL),
+                )?;
+            }
+        }
         let passed = set_back
             .passed
             .map(|passed| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX));

@@ -33,6 +33,8 @@ pub(crate) struct KnownInverter {
     inverter: Arc<Inverter>,
     pub(crate) id: i64,
     newest: Option<i64>,
+    /// The first sample that was set apart when this became known.
+    apart: Option<i64>,
     columns: Vec<Quantity>,
     /// What is measured and has no column yet.
     absent: Vec<Quantity>,
@@ -127,6 +129,12 @@ impl KnownInverter {
             inverter: Arc::clone(inverter),
             id,
             newest: newest(connection, id, settings.apart)?,
+            apart: connection
+                .prepare_cached(&format!(
+                    "SELECT min(time) FROM {} WHERE time >= ?",
+                    schema::samples(id)
+                ))?
+                .query_row([settings.apart], |row| row.get(0))?,
             insert: schema::insert_sample(id, inserted),
             all: Columns::of(connection, id, Quantity::ALL)?.with_counted(|_| true),
             columns,
@@ -135,6 +143,11 @@ impl KnownInverter {
             bases,
             accounts,
         })
+    }
+
+    /// Whether time has come so far that samples which were set apart are not any more.
+    pub(crate) fn is_overtaken(&self, settings: &Settings) -> bool {
+        self.apart.is_some_and(|apart| apart < settings.apart)
     }
 
     /// The time of the newest sample that is not set apart.
@@ -405,6 +418,7 @@ impl Base {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .optional()
+            .map(|base| base.filter(|(_, base)| *base != schema::NO_TOTAL))
     }
 
     /// What a total should be by its counter of the day, if that is there. A new day, or whatever else makes them differ, begins a new

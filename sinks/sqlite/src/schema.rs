@@ -31,7 +31,8 @@ pub(crate) const APPLICATION_ID: i32 = 0x6b73_7472;
 /// 2: buckets, and totals as differences. 3: what was counted since the reading before.
 pub(crate) const VERSION: i32 = 3;
 
-/// In the column of a total that does without one as a rule: there is no total, though there is a counter of the day.
+/// In the column of a total that does without one as a rule: there is no total, though there is a counter of the day. As a
+/// base: from then on there is none.
 pub(crate) const NO_TOTAL: i64 = i64::MIN;
 
 /// The column that tells which account has counted, in a table where more than one has.
@@ -291,7 +292,7 @@ pub(crate) fn sample_value(id: i64, quantity: Quantity, columns: &[String]) -> O
         return has(quantity).then_some(column);
     };
     let follows = format!(
-        "{} + (SELECT base FROM base WHERE inverter = {id} AND quantity = '{quantity}' \
+        "{} + (SELECT nullif(base, {NO_TOTAL}) FROM base WHERE inverter = {id} AND quantity = '{quantity}' \
          AND since <= time ORDER BY since DESC LIMIT 1)",
         quoted(today.name())
     );

@@ -72,6 +72,8 @@ pub(crate) struct Sums<'a> {
     settings: &'a Settings,
     id: i64,
     newest: i64,
+    /// The newest of all, also of those that are set apart.
+    last: i64,
     stale: Vec<(Source, Range<i64>)>,
 }
 
@@ -85,6 +87,7 @@ impl<'a> Sums<'a> {
         let Some(newest) = newest(connection, id, settings.apart)? else {
             return Ok(None);
         };
+        let last = self::newest(connection, id, i64::MAX)?.unwrap_or(newest);
         let stale = connection
             .prepare_cached(
                 "SELECT source = ?2, \"begin\", \"end\" FROM stale WHERE inverter = ?1 AND source != 'uncounted'",
@@ -103,6 +106,7 @@ impl<'a> Sums<'a> {
             settings,
             id,
             newest,
+            last,
             stale,
         }))
     }
@@ -134,6 +138,12 @@ impl<'a> Sums<'a> {
     /// When the bucket begins that is still open.
     fn open(&self, level: Level) -> i64 {
         level.around(self.newest, self.zone()).start
+    }
+
+    /// When the bucket begins that no sample has ended yet. What is set apart has ended the one that is open; it is written
+    /// again when it closes.
+    fn unended(&self, level: Level) -> i64 {
+        level.around(self.last, self.zone()).start
     }
 
     /// A span widened to whole buckets.
@@ -254,7 +264,7 @@ impl<'a> Sums<'a> {
         give: &mut dyn FnMut(Rollup) -> Flow,
     ) -> Flow {
         if level == Level::FiveMinutes {
-            return self.add_up(span, quantities, give);
+            return self.add_up(span, quantities, self.settings.apart, give);
         }
         let mut longer = FromFiveMinutes::new(level, self.zone().clone());
         let flow = self.each(Level::FiveMinutes, span, quantities, &mut |part| {
@@ -268,14 +278,15 @@ impl<'a> Sums<'a> {
         }
     }
 
-    /// Adds up samples to buckets of five minutes.
+    /// Adds up samples to buckets of five minutes, but for those that are set apart.
     fn add_up(
         &self,
         span: &Range<i64>,
         quantities: &[Quantity],
+        apart: i64,
         give: &mut dyn FnMut(Rollup) -> Flow,
     ) -> Flow {
-        let (connection, id, apart) = (self.connection, self.id, self.settings.apart);
+        let (connection, id) = (self.connection, self.id);
         let counters: Vec<Quantity> = quantities
             .iter()
             .map(|quantity| schema::counter_of(*quantity))
@@ -290,7 +301,7 @@ impl<'a> Sums<'a> {
                 schema::samples(id)
             ))?
             .query_row([span.start], |row| row.get(0))?;
-        let mut elsewhere = self.elsewhere(span, &counters)?;
+        let mut elsewhere = self.elsewhere(span, &counters, apart)?;
         let mut sums = FromSamples::new(quantities);
         let mut samples =
             columns.select(connection, "WHERE time >= ? AND time < ? ORDER BY time")?;
@@ -350,9 +361,10 @@ impl<'a> Sums<'a> {
         &self,
         span: &Range<i64>,
         counters: &[Quantity],
+        apart: i64,
     ) -> rusqlite::Result<BTreeMap<i64, Rollup>> {
         let mut buckets: BTreeMap<i64, Rollup> = BTreeMap::new();
-        let spreads = spread::within(self.connection, self.id, span, self.settings.apart)?;
+        let spreads = spread::within(self.connection, self.id, span, apart)?;
         for (index, counter) in counters.iter().enumerate() {
             for spread in spreads.get(counter).into_iter().flatten() {
                 let mut begin = spread.span.start.max(span.start);
@@ -420,19 +432,19 @@ impl<'a> Sums<'a> {
         if source == Source::Samples {
             let level = Level::FiveMinutes;
             let span = self.whole(level, span);
-            let span = span.start..span.end.min(self.open(level));
+            let span = span.start..span.end.min(self.unended(level));
             let mut write = self.writer(level)?;
             if !span.is_empty() {
                 // One that nothing belongs to any more is not computed again.
                 self.clear(level, &span)?;
-                let _ = self.add_up(&span, &quantities, &mut write)?;
+                let _ = self.add_up(&span, &quantities, i64::MAX, &mut write)?;
             }
         }
         for level in [Level::Hour, Level::Day] {
             let span = self.whole(level, span);
             // Hours and days of another zone begin elsewhere.
             self.clear(level, &span)?;
-            let span = span.start..span.end.min(self.open(level));
+            let span = span.start..span.end.min(self.unended(level));
             if span.is_empty() {
                 continue;
             }

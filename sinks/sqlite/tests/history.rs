@@ -363,10 +363,12 @@ async fn a_second_collector_that_writes_the_same_inverter_is_told_so() {
     let place = Place::new("UTC");
     let total = Quantity::pv_energy_total;
     let told = |seconds, account| counting(&reading(seconds, &[]), account, total, 1, 5);
-    let (mut one, mut other) = (place.sink(), place.sink());
     let deliver = async |sink: &mut Box<dyn Sink>, reading: Arc<Reading>| {
         sink.deliver(&Batch::new(&[reading])).await
     };
+    // What has gone on alone before it was opened is no rival: a state folder that was lost, a demonstration.
+    place.write(&[told(-100, 3)]).await;
+    let (mut one, mut other) = (place.sink(), place.sink());
     deliver(&mut one, told(0, 1)).await.unwrap();
     let error = deliver(&mut other, told(1, 2)).await.unwrap_err();
     assert!(
