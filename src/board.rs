@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kstar_sink::health::Health;
-use kstar_sink::reading::{Inverter, InverterStatus, Reachability, Reading};
+use kstar_sink::reading::{Inverter, InverterStatus, Reachability, Shown};
 use tokio::time::Instant;
 
 use crate::gate::GateCounts;
@@ -53,7 +53,7 @@ pub struct Present {
     /// Since when that is so.
     pub since: Instant,
     /// The newest reading, and when it came.
-    pub newest: Option<(Instant, Arc<Reading>)>,
+    pub newest: Option<(Instant, Arc<Shown>)>,
 }
 
 impl Board {
@@ -153,7 +153,7 @@ impl InverterEntry {
     }
 
     /// A reading has come.
-    pub(crate) fn read(&self, reading: Arc<Reading>) {
+    pub(crate) fn read(&self, reading: Arc<Shown>) {
         lock(&self.present).newest = Some((Instant::now(), reading));
     }
 

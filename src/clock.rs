@@ -1,7 +1,7 @@
 //! The wall clock, and what to do while it is not set.
 //!
 //! A Raspberry Pi has no battery for its clock: after a power cut it starts years in the past and jumps when the
-//! network answers. Readings of that time wait and are stamped by their age once the clock is right.
+//! network answers. Readings of before have no time; those who store them date them by their age once the clock is right.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -16,9 +16,6 @@ const EARLIEST: UnixMillis = UnixMillis(1_793_491_200_000);
 /// How many spans of times that were given are remembered: an hour at a poll each second. A time is given again only
 /// if the clock comes back to the same millisecond after more than that.
 const MOST_SPANS: usize = 3600;
-
-/// How many readings wait for the clock: more than an hour at one poll in 5 s.
-const LONGEST_WAIT: usize = 1000;
 
 /// Where the time comes from; a test brings its own.
 #[derive(Clone, Copy, Debug)]
@@ -37,62 +34,30 @@ impl WallClock {
     }
 }
 
-/// Gives things the time at which they came, as soon as that is known.
+/// Gives what comes the time at which it came, if that is known.
 ///
 /// No two have the same time, for it is a reading's key: of two polls within a millisecond, or about a clock that is
 /// set back or stands still, one would be lost.
 #[derive(Debug)]
-pub struct Stamper<T> {
+pub struct Stamper {
     clock: WallClock,
     given: Given,
-    waiting: VecDeque<(Instant, T)>,
-    dropped: u64,
 }
 
-impl<T> Stamper<T> {
+impl Stamper {
     /// Stamps by this clock.
     pub fn new(clock: WallClock) -> Self {
         Self {
             clock,
             given: Given::default(),
-            waiting: VecDeque::new(),
-            dropped: 0,
         }
     }
 
-    /// Takes what came at that moment, and returns everything that can be stamped now, oldest first.
-    pub fn stamp(&mut self, at: Instant, thing: T) -> impl Iterator<Item = (UnixMillis, T)> {
-        if self.waiting.len() == LONGEST_WAIT {
-            self.waiting.pop_front();
-            self.dropped += 1;
-        }
-        self.waiting.push_back((at, thing));
-        let set = self.clock.now().map(|now| (now, Instant::now()));
-        match set {
-            None if self.waiting.len() == 1 => {
-                tracing::warn!("the clock is not set; readings wait until it is");
-            }
-            Some(_) if self.dropped > 0 => {
-                tracing::warn!(
-                    dropped = self.dropped,
-                    "the clock was not set for so long that the oldest readings are lost"
-                );
-                self.dropped = 0;
-            }
-            _ => {}
-        }
-        let ready = if set.is_some() { self.waiting.len() } else { 0 };
-        let given = &mut self.given;
-        self.waiting.drain(..ready).filter_map(move |(at, thing)| {
-            let (now, moment) = set?;
-            let came = now.0 - millis(moment.saturating_duration_since(at));
-            Some((given.free(UnixMillis(came)), thing))
-        })
-    }
-
-    /// How many things could not be stamped yet, or never.
-    pub fn unstamped(&self) -> u64 {
-        self.waiting.len() as u64 + self.dropped
+    /// The time of what came at that moment; none while the clock is not set.
+    pub fn stamp(&mut self, at: Instant) -> Option<UnixMillis> {
+        let now = self.clock.now()?;
+        let age = millis(Instant::now().saturating_duration_since(at));
+        Some(self.given.free(UnixMillis(now.0.saturating_sub(age))))
     }
 }
 
@@ -130,44 +95,18 @@ fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::UNIX_EPOCH;
 
     use super::*;
 
-    static SET: AtomicBool = AtomicBool::new(false);
-
-    fn clock() -> SystemTime {
-        let seconds = if SET.load(Ordering::Relaxed) {
-            1_800_000_000
-        } else {
-            1_000
-        };
-        UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn what_comes_before_the_clock_is_set_is_stamped_by_its_age() {
-        let mut stamper = Stamper::new(WallClock(clock));
-        assert_eq!(stamper.stamp(Instant::now(), 'a').count(), 0);
+    async fn what_comes_has_the_time_at_which_it_came_if_the_clock_is_set() {
+        let set = || UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let moment = Instant::now();
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(stamper.stamp(Instant::now(), 'b').count(), 0);
-        assert_eq!(stamper.unstamped(), 2);
-        tokio::time::advance(Duration::from_secs(5)).await;
-        SET.store(true, Ordering::Relaxed);
-        let times: Vec<(i64, char)> = stamper
-            .stamp(Instant::now(), 'c')
-            .map(|(time, thing)| (time.0, thing))
-            .collect();
-        assert_eq!(
-            times,
-            [
-                (1_799_999_990_000, 'a'),
-                (1_799_999_995_000, 'b'),
-                (1_800_000_000_000, 'c')
-            ]
-        );
-        assert_eq!(stamper.unstamped(), 0);
+        let time = Stamper::new(WallClock(set)).stamp(moment);
+        assert_eq!(time, Some(UnixMillis(1_799_999_995_000)));
+        assert_eq!(Stamper::new(WallClock(|| UNIX_EPOCH)).stamp(moment), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -177,8 +116,8 @@ mod tests {
         }));
         let moment = Instant::now();
         let times: Vec<i64> = (0..3)
-            .flat_map(|_| stamper.stamp(moment, ()).collect::<Vec<_>>())
-            .map(|(time, ())| time.0 - 1_800_000_000_000)
+            .filter_map(|_| stamper.stamp(moment))
+            .map(|time| time.0 - 1_800_000_000_000)
             .collect();
         assert_eq!(times, [0, 1, 2]);
     }
@@ -190,7 +129,7 @@ mod tests {
         }));
         let mut times = BTreeSet::new();
         for _ in 0..5000 {
-            times.extend(stamper.stamp(Instant::now(), ()).map(|(time, ())| time.0));
+            times.extend(stamper.stamp(Instant::now()).map(|time| time.0));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(times.len(), 5000);
@@ -217,17 +156,5 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(given.free(UnixMillis(i64::MAX)).0, i64::MAX);
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn not_more_than_so_many_wait() {
-        let mut stamper = Stamper::new(WallClock(|| UNIX_EPOCH));
-        for number in 0..=LONGEST_WAIT {
-            assert_eq!(stamper.stamp(Instant::now(), number).count(), 0);
-        }
-        assert_eq!(
-            (stamper.waiting.len(), stamper.unstamped()),
-            (LONGEST_WAIT, LONGEST_WAIT as u64 + 1)
-        );
     }
 }

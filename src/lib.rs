@@ -25,7 +25,7 @@
 //! | [`station`] | one inverter's way from poll to event, through the four before | configuration, sinks |
 //! | `client` | asks the API of a running collector | what the answers mean |
 //! | `line` | a JSON line as the reading that it was written from | where it comes from |
-//! | [`clock`] | the time of a reading, also before the clock is set | everything else |
+//! | [`clock`] | the time of a reading, if the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
 //! | [`setup`] | a configuration as what is to run, and what changes between two | how that is done |

@@ -6,14 +6,21 @@ use std::sync::Arc;
 
 use kstar_sink::catalogue::{Quantity, Values};
 use kstar_sink::labels::Labels;
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::reading::{Inverter, Reading, Shown, UnixMillis};
 use kstar_sink::units::Kind;
 use serde_json::{Map, Value};
 
 /// The reading that a JSON object is; nothing if it is none.
-pub fn reading(line: &Map<String, Value>) -> Option<Reading> {
+pub fn reading(line: &Map<String, Value>) -> Option<Shown> {
     let text = |key: &str| line.get(key).and_then(Value::as_str);
-    let time: jiff::Timestamp = text("time")?.parse().ok()?;
+    // Without a time while the collector's clock is not set.
+    let time = match line.get("time") {
+        Some(time) => {
+            let time: jiff::Timestamp = time.as_str()?.parse().ok()?;
+            Some(UnixMillis(time.as_millisecond()))
+        }
+        None => None,
+    };
     let inverter = Inverter {
         name: text("inverter")?.into(),
         serial: text("serial").map(Arc::from),
@@ -26,7 +33,7 @@ pub fn reading(line: &Map<String, Value>) -> Option<Reading> {
         }
     }
     Some(Reading {
-        time: UnixMillis(time.as_millisecond()),
+        time,
         inverter: Arc::new(inverter),
         values,
         counted: None,
@@ -73,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    fn again(reading: &Reading) -> Reading {
+    fn again(reading: &Shown) -> Shown {
         let line = serde_json::to_string(reading).expect("a reading is plain data");
         let line = serde_json::from_str(&line).expect("an object");
         super::reading(&line).expect("a reading")
@@ -81,13 +88,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_reading_comes_back_as_it_was(raws in prop::collection::vec(prop::option::of(0..200_i64), Quantity::ALL.len())) {
+        fn every_reading_comes_back_as_it_was(
+            dated: bool,
+            raws in prop::collection::vec(prop::option::of(0..200_i64), Quantity::ALL.len()),
+        ) {
             let mut values = Values::default();
             for (quantity, raw) in Quantity::ALL.iter().zip(raws) {
                 values.set_raw(*quantity, raw);
             }
-            let reading = Reading {
-                time: UnixMillis(1_795_342_530_120),
+            let reading = Shown {
+                time: dated.then_some(UnixMillis(1_795_342_530_120)),
                 inverter: Arc::new(Inverter { name: "roof".into(), serial: Some("1".into()), model: None }),
                 values,
                 counted: None,

@@ -27,7 +27,7 @@ pub fn json_schema() -> Value {
             "type": "string",
             "format": "date-time",
             "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
-            "description": "When the reply came, by the collector's clock, in UTC.",
+            "description": "When the reply came, by the collector's clock, in UTC. Only an MQTT message, the stream and the latest readings come without it, while that clock is not set.",
         }),
     );
     insert(
@@ -55,7 +55,7 @@ pub fn json_schema() -> Value {
         "description": "One poll of one inverter. A value that the inverter did not send is left out. \
             Properties that are not named here may be added without a new schema number: ignore them.",
         "type": "object",
-        "required": ["schema", "time", "inverter"],
+        "required": ["schema", "inverter"],
         "properties": properties,
         "additionalProperties": true,
     })

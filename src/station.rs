@@ -11,6 +11,7 @@ use std::time::Duration;
 use kstar_sink::catalogue::Values;
 use kstar_sink::counted::Counted;
 use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading, UnixMillis};
+use kstar_sink::uptime::{ClockSet, Uptime};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
@@ -30,6 +31,9 @@ use crate::poll::{Outcome, Poller, SILENT_AFTER};
 use crate::wire::device_info::DeviceInfo;
 use untold::Untold;
 
+/// How often it is told that the clock is set.
+const TELL_CLOCK_EVERY: Duration = Duration::from_secs(60);
+
 /// What turns one inverter's polls into events.
 pub struct Station {
     /// Where everybody may see how it is.
@@ -37,13 +41,23 @@ pub struct Station {
     inverter: Arc<Inverter>,
     told: Told,
     reachability: Option<Reachability>,
-    stamper: Stamper<Reply<Values>>,
+    stamper: Stamper,
+    /// When it was said last that the clock is set, or that it is not.
+    clock: Option<Clock>,
     watch: Watch,
     events: broadcast::Sender<Event>,
     /// Since when there was no answer.
     silent_since: Option<Instant>,
     /// Where it answers: its lock follows.
     address: watch::Sender<Option<SocketAddr>>,
+}
+
+/// What was said of the clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Clock {
+    Unset,
+    /// When.
+    Set(Uptime),
 }
 
 /// Polls until `stop` is ready; what has come by then is told. Meanwhile other commands are kept from polling the same
@@ -64,12 +78,10 @@ async fn poll(mut poller: Poller, mut station: Station, stop: impl Future<Output
         };
         match outcome {
             Outcome::Values(reply) => {
-                let stamped: Vec<_> = station.stamper.stamp(reply.at, reply).collect();
-                for (time, reply) in stamped {
-                    let name = &station.inverter.name;
-                    if let Some((values, counted)) = station.watch.admit(name, time, reply).await {
-                        station.publish(time, values, counted);
-                    }
+                let (uptime, time) = (Uptime::of(reply.at), station.stamper.stamp(reply.at));
+                let name = &station.inverter.name;
+                if let Some((values, counted)) = station.watch.admit(name, time, reply).await {
+                    station.publish(uptime, time, values, counted);
                 }
                 station.online();
                 let address = poller.address();
@@ -114,21 +126,52 @@ impl Station {
             told: Told::default(),
             reachability: None,
             stamper: Stamper::new(clock),
+            clock: None,
             events,
             silent_since: None,
             address: watch::Sender::new(None),
         }
     }
 
-    fn publish(&self, time: UnixMillis, values: Values, counted: Option<Counted>) {
-        let reading = Arc::new(Reading {
-            time,
+    fn publish(
+        &mut self,
+        uptime: Uptime,
+        time: Option<UnixMillis>,
+        values: Values,
+        counted: Option<Counted>,
+    ) {
+        let undated = Reading {
+            time: uptime,
             inverter: self.inverter.clone(),
             values,
             counted,
-        });
-        self.entry.read(reading.clone());
-        self.send(Event::Reading(reading));
+        };
+        self.entry.read(Arc::new(undated.at(time)));
+        let Some(time) = time else {
+            if self.clock.replace(Clock::Unset) != Some(Clock::Unset) {
+                tracing::warn!(
+                    inverter = &*self.inverter.name,
+                    "the clock is not set; readings go out without a time where none is needed, and wait elsewhere until it is"
+                );
+            }
+            self.send(Event::Undated(Arc::new(undated)));
+            return;
+        };
+        self.tell_clock(ClockSet { uptime, time });
+        self.send(Event::Reading(Arc::new(undated.at(time))));
+    }
+
+    /// Tells that the clock is set, now and then, since sinks may have been opened meanwhile.
+    fn tell_clock(&mut self, clock: ClockSet) {
+        match self.clock {
+            Some(Clock::Set(Uptime(told))) if clock.uptime.0 < told + TELL_CLOCK_EVERY => return,
+            Some(Clock::Unset) => {
+                tracing::info!(inverter = &*self.inverter.name, "the clock is set");
+            }
+            Some(Clock::Set(_)) | None => {}
+        }
+        self.clock = Some(Clock::Set(clock.uptime));
+        self.send(Event::Clock(clock));
     }
 
     fn online(&mut self) {
@@ -211,19 +254,6 @@ impl Station {
     }
 }
 
-impl Drop for Station {
-    fn drop(&mut self) {
-        let lost = self.stamper.unstamped();
-        if lost > 0 {
-            tracing::error!(
-                inverter = &*self.inverter.name,
-                lost,
-                "the clock was never set; readings without a time are lost"
-            );
-        }
-    }
-}
-
 /// What stands between a poll and those who hear of it: the gate, the meter, and the memory of both.
 struct Watch {
     settings: (GateSettings, MeterSettings),
@@ -262,16 +292,16 @@ impl Watch {
     async fn admit(
         &mut self,
         name: &Arc<str>,
-        time: UnixMillis,
+        time: Option<UnixMillis>,
         reply: Reply<Values>,
     ) -> Option<(Values, Option<Counted>)> {
-        let at = self.untold.running(reply.at);
+        let Uptime(at) = Uptime::of(reply.at);
         let mut values = reply.content;
         let judgement = self.gate.judge(at, time, &mut values);
         self.counts.count(&judgement);
         self.say(name, at, &judgement);
         let refused = judgement.refused.then(|| Refused {
-            time: time.to_string(),
+            time: time.map_or_else(|| "clock not set".to_owned(), |time| time.to_string()),
             inverter: name.to_string(),
             reason: judgement.reason(),
             datagram: Hex(&reply.datagram).to_string(),
@@ -289,7 +319,7 @@ impl Watch {
         // would be counted again.
         let counted = match remembered {
             Remembered::Yes => {
-                self.meter.counters().show(&mut values);
+                self.meter.counters().show(time.is_some(), &mut values);
                 self.untold.take(name)
             }
             Remembered::NotYet => None,
@@ -298,7 +328,7 @@ impl Watch {
     }
 
     /// Counts up to a reading, and puts it down in the account.
-    fn count(&mut self, at: Duration, time: UnixMillis, values: &Values) -> Counted {
+    fn count(&mut self, at: Duration, time: Option<UnixMillis>, values: &Values) -> Counted {
         let Metered {
             covers,
             mut amounts,

@@ -14,7 +14,7 @@ declare -A packages=([cc]=gcc [python3]=python3 [strace]=strace [systemd-analyze
   [man]=man-db [mandoc]=mandoc [zsh]=zsh [fish]=fish [ip]=iproute2 [mount]=mount [tmux]=tmux
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
   [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics
-  [prometheus]=prometheus)
+  [prometheus]=prometheus [faketime]=faketime)
 missing=()
 for command in "${!packages[@]}"; do
   command -v "$command" >/dev/null || missing+=("${packages[$command]}")

@@ -212,7 +212,7 @@ impl Story {
             covers,
             amounts,
             earlier,
-        } = self.meter.count(self.real, UnixMillis(time), &values);
+        } = self.meter.count(self.real, Some(UnixMillis(time)), &values);
         self.account.current.meter.clone_from(self.meter.counters());
         self.account.sequence += 1;
         let counted = Counted {
@@ -224,7 +224,7 @@ impl Story {
         };
         self.count_plainly(&values);
         add(&mut self.metered, sums(&counted));
-        self.meter.counters().show(&mut values);
+        self.meter.counters().show(true, &mut values);
         self.queue.push(Arc::new(Reading {
             time: UnixMillis(time),
             inverter: Inverter::named("roof"),

@@ -196,7 +196,7 @@ fn frames_that_are_shifted_by_a_few_bytes_are_all_rejected() {
                 }
                 let mut values = running::decode(&payload).expect("running data");
                 let at = Duration::from_secs(second.into());
-                let judgement = gate.judge(at, UnixMillis(0), &mut values);
+                let judgement = gate.judge(at, Some(UnixMillis(0)), &mut values);
                 assert!(
                     judgement.refused,
                     "{variant:?}, {shift}, {second} s: {judgement:?}"
@@ -303,7 +303,7 @@ fn three_simulated_days_of_every_variant_pass_without_a_doubt() {
             let mut values = running::decode(&payload).expect("running data");
             let whole = values.clone();
             let time = UnixMillis(i64::from(second) * 1000);
-            let judgement = gate.judge(Duration::from_secs(second.into()), time, &mut values);
+            let judgement = gate.judge(Duration::from_secs(second.into()), Some(time), &mut values);
             assert_eq!(judgement, Judgement::default(), "{variant:?} at {second} s");
             assert_eq!(values, whole);
         }
@@ -322,7 +322,7 @@ fn an_early_reset_of_the_days_counters_passes() {
         }
         let mut values = running::decode(&encode(&figures, 83)).expect("running data");
         let time = UnixMillis(i64::from(second) * 1000);
-        let judgement = gate.judge(Duration::from_secs(second.into()), time, &mut values);
+        let judgement = gate.judge(Duration::from_secs(second.into()), Some(time), &mut values);
         assert_eq!(judgement.faults, [], "at {second} s");
     }
 }
@@ -370,7 +370,7 @@ fn every_capture_of_running_data_passes() {
         let mut gate = Gate::new(&GateSettings::default(), Baseline::default());
         for second in 0..20 {
             let at = Duration::from_secs(second * 5);
-            let judgement = gate.judge(at, UnixMillis(0), &mut values);
+            let judgement = gate.judge(at, Some(UnixMillis(0)), &mut values);
             assert_eq!(judgement.faults, [], "{name}");
             assert_eq!(values, whole, "{name}");
         }
@@ -416,7 +416,7 @@ async fn refused_readings_are_kept_with_their_bytes_and_counters_go_on_after_a_r
         let ledger = LedgerFile::open(folder.path()).expect("a ledger");
         let machine = &ledger.accounts().get("roof").expect("an account").current;
         let mut shown = Values::default();
-        machine.meter.show(&mut shown);
+        machine.meter.show(true, &mut shown);
         let last = played.readings.last().expect("a reading");
         for flow in kstar_collector::meter::counters::Flow::ALL {
             assert!(shown.raw(flow.total()) >= last.values.raw(flow.total()));
@@ -520,7 +520,7 @@ fn unset() -> SystemTime {
 }
 
 #[tokio::test]
-async fn while_the_clock_is_not_set_nothing_is_judged_or_counted() {
+async fn while_the_clock_is_not_set_readings_are_judged_counted_and_shown_without_a_time() {
     let place = Place::free();
     let inverter = start_when_free(config(&place)).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -543,9 +543,17 @@ async fn while_the_clock_is_not_set_nothing_is_judged_or_counted() {
     let entry = collector.board().inverters().remove(0);
     let answered = || entry.polls.answered.load(Ordering::Relaxed);
     until("answers", || (answered() >= 10).then_some(())).await;
-    assert_eq!(entry.gate.taken.load(Ordering::Relaxed), 0);
+    let newest = entry.present().newest.expect("a reading").1;
+    assert_eq!(newest.time, None);
+    let (today, total) = (
+        Quantity::grid_import_energy_today,
+        Quantity::grid_import_energy_total,
+    );
+    assert!(newest.values.raw(total).is_some() && newest.values.raw(today).is_none());
+    assert!(entry.gate.taken.load(Ordering::Relaxed) >= 9);
     assert!(collector.stop(PATIENCE).await);
     inverter.stop().await;
     let ledger = LedgerFile::open(folder.path()).expect("a ledger");
-    assert!(ledger.accounts().is_empty());
+    let account = &ledger.accounts()["roof"];
+    assert!(account.sequence >= 9 && account.current.meter.day.is_none());
 }

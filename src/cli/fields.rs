@@ -267,7 +267,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_json_line_is_valid_and_has_no_name_beside_the_schema(
-            time in 0..253_402_300_800_000_i64,
+            // As far as times can be written.
+            time in 0..253_402_207_200_000_i64,
             payload in prop::collection::vec(any::<u8>(), 81..=255),
             reply_time in 0..10_000_i64,
         ) {
@@ -306,10 +307,11 @@ mod tests {
             line[name] = wrong;
             assert!(!valid(&schema, &line), "{line}");
         }
-        for name in ["schema", "time", "inverter"] {
+        // While the clock is not set there is no time.
+        for (name, allowed) in [("schema", false), ("time", true), ("inverter", false)] {
             let mut line = right.clone();
             line.as_object_mut().expect("an object").remove(name);
-            assert!(!valid(&schema, &line), "without {name}");
+            assert_eq!(valid(&schema, &line), allowed, "without {name}");
         }
     }
 

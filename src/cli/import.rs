@@ -256,7 +256,7 @@ impl Counting {
             covers,
             amounts,
             earlier,
-        } = self.meter.count(at, time, values);
+        } = self.meter.count(at, Some(time), values);
         Counted {
             account: self.account,
             sequence: self.sequence,

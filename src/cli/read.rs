@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use kstar_sink::catalogue::Group;
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::reading::{Inverter, Moment, Reading, UnixMillis};
 use serde::Serialize;
 
 use super::{Failure, InverterArgs, write_columns};
@@ -92,6 +92,7 @@ async fn show_latest(
     args: &ReadArgs,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
+    use kstar_sink::reading::Shown;
     use serde_json::{Map, Value};
 
     let latest: Vec<Map<String, Value>> = client
@@ -99,7 +100,7 @@ async fn show_latest(
         .await
         .map_err(super::remote::failed)?;
     let wanted = args.inverter.inverter.as_deref();
-    let readings: Vec<Reading> = latest
+    let readings: Vec<Shown> = latest
         .iter()
         .filter_map(crate::line::reading)
         .filter(|reading| wanted.is_none_or(|name| *reading.inverter.name == *name))
@@ -159,14 +160,14 @@ fn write_json(out: &mut impl Write, content: &impl Serialize) -> std::io::Result
 
 fn show_reading(
     out: &mut impl Write,
-    reading: &Reading,
+    reading: &Reading<impl Moment>,
     place: impl std::fmt::Display,
 ) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "{} at {place}, {}",
-        reading.inverter.name, reading.time
-    )?;
+    let time = reading.time.unix().map_or_else(
+        || "at no known time: the clock is not set".to_owned(),
+        |time| time.to_string(),
+    );
+    writeln!(out, "{} at {place}, {time}", reading.inverter.name)?;
     let mut rows = Vec::new();
     let mut last: Option<Group> = None;
     for (quantity, value) in reading.values.present() {

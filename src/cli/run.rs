@@ -278,7 +278,16 @@ async fn summarize(mut events: broadcast::Receiver<Event>, say: impl Fn(&str)) {
                     ));
                 }
             }
-            Ok(Event::Status(_)) => {}
+            Ok(Event::Undated(reading)) => {
+                count += 1;
+                if count.is_multiple_of(SUMMARY_EVERY) {
+                    say(&format!(
+                        "{count} readings, the last of {}; the clock is not set",
+                        reading.inverter.name
+                    ));
+                }
+            }
+            Ok(Event::Status(_) | Event::Clock(_)) => {}
             Err(RecvError::Lagged(missed)) => count += missed,
             Err(RecvError::Closed) => return,
         }

@@ -47,21 +47,25 @@ impl Default for GateSettings {
 pub struct Level {
     /// Its raw value.
     pub value: i64,
-    /// When, by the wall clock: Unix milliseconds.
-    pub time_ms: i64,
+    /// When, by the wall clock: Unix milliseconds. Absent while that is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_ms: Option<i64>,
     /// When, by the clock that only runs forwards; that of another process is not known.
     #[serde(skip)]
     at: Option<Duration>,
 }
 
 impl Level {
-    /// How long before another one it was. Of a wall clock that was set back meanwhile nothing can be known.
+    /// How long before another one it was. Of a wall clock that is not set or was set back nothing can be known.
     fn until(self, next: Self) -> Duration {
         match (self.at, next.at) {
             (Some(at), Some(next)) => next.saturating_sub(at),
-            _ => Duration::from_millis(
-                u64::try_from(next.time_ms.saturating_sub(self.time_ms)).unwrap_or(0),
-            ),
+            _ => self
+                .time_ms
+                .zip(next.time_ms)
+                .map_or(Duration::ZERO, |(before, now)| {
+                    Duration::from_millis(u64::try_from(now.saturating_sub(before)).unwrap_or(0))
+                }),
         }
     }
 }
@@ -160,8 +164,13 @@ impl Gate {
     }
 
     /// Judges a reading and drops what is not believed: `at` is the time of a clock that only runs forwards,
-    /// `time` the wall clock's. A reading that is refused is left as it came.
-    pub fn judge(&mut self, at: Duration, time: UnixMillis, values: &mut Values) -> Judgement {
+    /// `time` the wall clock's if that is set. A reading that is refused is left as it came.
+    pub fn judge(
+        &mut self,
+        at: Duration,
+        time: Option<UnixMillis>,
+        values: &mut Values,
+    ) -> Judgement {
         let mut judgement = Judgement::default();
         let mut judged = values.clone();
         self.check_ranges(values, &mut judged, &mut judgement);
@@ -173,7 +182,7 @@ impl Gate {
         self.check_meter(values, &mut judged, &mut judgement);
         let level = |value| Level {
             value,
-            time_ms: time.0,
+            time_ms: time.map(|time| time.0),
             at: Some(at),
         };
         self.check_counters(level, &mut judged, &mut judgement);

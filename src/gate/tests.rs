@@ -57,7 +57,9 @@ impl House {
     fn after(&mut self, seconds: u64, mut values: Values) -> (Values, Judgement) {
         self.at += Duration::from_secs(seconds);
         self.time += i64::try_from(seconds * 1000).expect("small");
-        let judgement = self.gate.judge(self.at, UnixMillis(self.time), &mut values);
+        let judgement = self
+            .gate
+            .judge(self.at, Some(UnixMillis(self.time)), &mut values);
         (values, judgement)
     }
 
@@ -402,7 +404,7 @@ fn a_percentage_above_100_is_never_believed_however_often_it_comes() {
     for second in 0..10 * CONVINCED {
         let mut values = told.clone();
         let at = Duration::from_secs(u64::from(second) * 5);
-        let judgement = gate.judge(at, UnixMillis(0), &mut values);
+        let judgement = gate.judge(at, Some(UnixMillis(0)), &mut values);
         assert_eq!(judgement.rules().collect::<Vec<_>>(), [Rule::Range]);
         assert_eq!(values, expected, "reading {second}");
     }

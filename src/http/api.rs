@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::{Reading, SCHEMA};
+use kstar_sink::reading::{SCHEMA, Shown};
 use kstar_sink::units::Kind;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -158,11 +158,11 @@ async fn health(
 async fn latest(Shared(state): Shared<State>, uri: Uri) -> Result<Response<Body>, Problem> {
     nothing_else(&uri)?;
     let entries = state.0.sources.board.inverters();
-    let readings: Vec<Arc<Reading>> = entries
+    let readings: Vec<Arc<Shown>> = entries
         .iter()
         .filter_map(|entry| Some(entry.present().newest?.1))
         .collect();
-    let readings: Vec<&Reading> = readings.iter().map(|reading| &**reading).collect();
+    let readings: Vec<&Shown> = readings.iter().map(|reading| &**reading).collect();
     Ok(answer::json(&readings))
 }
 

@@ -34,6 +34,9 @@ pub struct Verdict {
     /// Why not; absent for whoever may not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasons: Option<Vec<Reason>>,
+    /// What somebody should know who looks, though it makes nothing unhealthy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Reason>,
     /// The version of the collector; absent for whoever may not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -110,6 +113,19 @@ impl Watcher {
             );
             reason("collector".to_owned(), said);
         }
+        let mut notes = Vec::new();
+        let is_undated = |entry: &Arc<InverterEntry>| {
+            let newest = entry.present().newest;
+            newest.is_some_and(|(_, reading)| reading.time.is_none())
+        };
+        if inverters.iter().any(is_undated) {
+            notes.push(Reason {
+                part: "clock".to_owned(),
+                reason:
+                    "this machine's clock is not set; what stores readings gets them once it is"
+                        .to_owned(),
+            });
+        }
         for entry in &inverters {
             let part = || format!("inverter {}", entry.name);
             if let Some(still) = hanging.get(&entry.name) {
@@ -142,6 +158,7 @@ impl Watcher {
         Verdict {
             healthy: reasons.is_empty(),
             reasons: Some(reasons),
+            notes,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         }
     }
@@ -158,6 +175,7 @@ impl Verdict {
         Self {
             healthy: self.healthy,
             reasons: None,
+            notes: Vec::new(),
             version: None,
         }
     }
@@ -179,7 +197,7 @@ fn silence(entry: &InverterEntry) -> Option<String> {
         (Some(Reachability::Online), _) => {
             let refused = entry.gate.refused.load(Ordering::Relaxed);
             format!(
-                "it answers, but for {without} no reading was believed ({refused} were refused so far), or this machine's clock is not set; see the log"
+                "it answers, but for {without} no reading was believed ({refused} were refused so far); see the log"
             )
         }
         (_, Some(_)) => {
@@ -270,7 +288,7 @@ mod tests {
         let (board, entry) = board();
         let watcher = Watcher::new(board);
         assert_eq!(reason(&watcher), None);
-        entry.read(reading());
+        entry.read(Arc::new(reading().shown()));
         entry.change(Inverter::named("roof"), Reachability::Online);
         entry.change(Inverter::named("roof"), Reachability::Silent);
         poll_in_vain(&watcher, &entry, 15).await;
@@ -281,8 +299,22 @@ mod tests {
             said.starts_with("inverter roof: it has not answered for 16 minutes"),
             "{said}"
         );
-        entry.read(reading());
+        entry.read(Arc::new(reading().shown()));
         assert_eq!(reason(&watcher), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_not_set_is_noted_and_makes_nothing_unhealthy() {
+        let (board, entry) = board();
+        let watcher = Watcher::new(board);
+        entry.read(Arc::new(reading().at(None)));
+        let verdict = watcher.verdict();
+        assert!(verdict.healthy);
+        let parts: Vec<&str> = verdict.notes.iter().map(|note| &*note.part).collect();
+        assert_eq!(parts, ["clock"]);
+        assert_eq!(verdict.bare().notes, []);
+        entry.read(Arc::new(reading().shown()));
+        assert_eq!(watcher.verdict().notes, []);
     }
 
     #[tokio::test(start_paused = true)]
@@ -305,7 +337,7 @@ mod tests {
     async fn polling_that_does_not_come_on_is_told() {
         let (board, entry) = board();
         let watcher = Watcher::new(board);
-        entry.read(reading());
+        entry.read(Arc::new(reading().shown()));
         entry.change(Inverter::named("roof"), Reachability::Online);
         watcher.look();
         // By the rule of the watchdog, and at the same moment.

@@ -301,7 +301,7 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
         seen.iter().filter_map(|seen| {
             let (_, reading) = seen.present.newest.as_ref()?;
             let time = Decimal {
-                raw: reading.time.0,
+                raw: reading.time?.0,
                 decimals: 3,
             };
             Some((vec![("inverter", &*seen.overview.name)], time))

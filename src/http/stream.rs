@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::Response;
-use kstar_sink::reading::{Event, Reading};
+use kstar_sink::reading::{Event, Reading, Shown, Undated};
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::error::TrySendError;
@@ -49,7 +49,7 @@ fn present(state: &State) -> Bytes {
     for entry in state.0.sources.board.inverters() {
         text += &event("status", &InverterOverview::from(&*entry));
         if let Some((_, reading)) = entry.present().newest {
-            text += &event::<Reading>("reading", &reading);
+            text += &event::<Shown>("reading", &reading);
         }
     }
     text.into()
@@ -72,6 +72,8 @@ async fn tell(
             () = sleep_until(last + KEEP_ALIVE) => ": still here\n\n".to_owned(),
             received = events.recv() => match received {
                 Ok(Event::Reading(reading)) => event::<Reading>("reading", &reading),
+                Ok(Event::Undated(reading)) => event::<Undated>("reading", &reading),
+                Ok(Event::Clock(_)) => continue,
                 Ok(Event::Status(status)) => {
                     match state.0.sources.board.inverter(&status.inverter.name) {
                         Some(entry) => event("status", &InverterOverview::from(&*entry)),

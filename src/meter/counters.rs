@@ -191,6 +191,9 @@ pub struct Coverage {
     pub last_ms: Option<i64>,
     /// How long it was not: gaps that were too long to be filled, in milliseconds.
     pub unmetered_ms: u64,
+    /// Whether it was known before the clock was set for the first time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_known: bool,
 }
 
 /// How well each power is known.
@@ -271,15 +274,17 @@ impl Counters {
 
     /// Whether there is anything to show of a flow: its power has been known, or somebody has set its counter.
     pub fn knows(&self, flow: Flow) -> bool {
-        self.coverage.of(flow.source()).last_ms.is_some() || self.totals.of(flow) > Energy(0)
+        let coverage = self.coverage.of(flow.source());
+        coverage.last_ms.is_some() || coverage.is_known || self.totals.of(flow) > Energy(0)
     }
 
-    /// Puts the counters into a reading: those that are known.
-    pub fn show(&self, values: &mut Values) {
+    /// Puts the counters into a reading: those that are known. Without a clock nobody knows which day it is.
+    pub fn show(&self, is_dated: bool, values: &mut Values) {
         for flow in Flow::ALL {
             if self.knows(flow) {
                 values.set_raw(flow.total(), Some(self.totals.of(flow).published()));
-                values.set_raw(flow.today(), Some(self.today(flow)));
+                let today = is_dated.then(|| self.today(flow));
+                values.set_raw(flow.today(), today);
             }
         }
     }

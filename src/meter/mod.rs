@@ -50,8 +50,12 @@ pub struct Metered {
 pub struct Meter {
     settings: MeterSettings,
     counters: Counters,
-    /// When the last reading came, by both clocks.
-    last: Option<(Duration, UnixMillis)>,
+    /// When the last reading came.
+    last: Option<Duration>,
+    /// When the last one came that has a time, by both clocks.
+    dated: Option<(Duration, UnixMillis)>,
+    /// When the first reading came, and what the totals were then, if no clock was set yet.
+    undated: Option<(Duration, Energies)>,
     samples: [Option<Sample>; Source::ALL.len()],
 }
 
@@ -62,6 +66,8 @@ impl Meter {
             settings,
             counters,
             last: None,
+            dated: None,
+            undated: None,
             samples: [None; Source::ALL.len()],
         }
     }
@@ -72,12 +78,21 @@ impl Meter {
     }
 
     /// Counts up to a reading, and tells what: `at` is the time of a clock that only runs forwards, `time` the wall
-    /// clock's.
-    pub fn count(&mut self, at: Duration, time: UnixMillis, values: &Values) -> Metered {
+    /// clock's, if that is set. Without it the totals go on, and days neither begin nor end.
+    pub fn count(&mut self, at: Duration, time: Option<UnixMillis>, values: &Values) -> Metered {
         let covers = self.since_last(at, time);
         let before = self.counters.totals;
-        self.follow_clock(at, time);
-        let midnight = self.turn_day(at, time);
+        let midnight = if let Some(time) = time {
+            self.follow_clock(at, time);
+            let midnight = self.turn_day(at, time);
+            (self.dated, self.undated) = (Some((at, time)), None);
+            midnight
+        } else {
+            if self.last.is_none() {
+                self.undated = Some((at, before));
+            }
+            None
+        };
         self.counters.has_backup |= values.backup_power.is_some();
         // The totals as they were at midnight, if that is what parts what is counted now.
         let mut parted = before;
@@ -90,9 +105,7 @@ impl Meter {
             let gap = match *last {
                 Some(last) => at.saturating_sub(last.at),
                 // Across a restart only the wall clock knows, which is good enough for what is not counted.
-                None => coverage.last_ms.map_or(Duration::ZERO, |last| {
-                    Duration::from_millis(u64::try_from(time.0.saturating_sub(last)).unwrap_or(0))
-                }),
+                None => between_ms(coverage.last_ms, time),
             };
             match *last {
                 Some(last) if gap <= self.settings.max_gap => {
@@ -110,12 +123,15 @@ impl Meter {
                     coverage.unmetered_ms = coverage.unmetered_ms.saturating_add(millis);
                 }
             }
-            self.counters.coverage.of_mut(source).last_ms = Some(time.0);
+            let coverage = self.counters.coverage.of_mut(source);
+            match time {
+                Some(time) => coverage.last_ms = Some(time.0),
+                None => coverage.is_known = true,
+            }
             *last = Some(sample);
         }
-        let is_parted =
-            self.last.is_some_and(|(last, _)| midnight > Some(last)) || parted != before;
-        self.last = Some((at, time));
+        let is_parted = self.last.is_some_and(|last| midnight > Some(last)) || parted != before;
+        self.last = Some(at);
         Metered {
             covers,
             amounts: self.counters.growth(&parted, &self.counters.totals),
@@ -127,18 +143,16 @@ impl Meter {
     }
 
     /// How long ago the reading before was. A wall clock that says it is still to come knows nothing.
-    fn since_last(&self, at: Duration, time: UnixMillis) -> Duration {
+    fn since_last(&self, at: Duration, time: Option<UnixMillis>) -> Duration {
         match self.last {
-            Some((last, _)) => at.saturating_sub(last),
-            None => self.counters.last_ms().map_or(Duration::ZERO, |last| {
-                Duration::from_millis(u64::try_from(time.0.saturating_sub(last)).unwrap_or(0))
-            }),
+            Some(last) => at.saturating_sub(last),
+            None => between_ms(self.counters.last_ms(), time),
         }
     }
 
     /// Moves along with a wall clock that was set, so that the days keep their beginnings.
     fn follow_clock(&mut self, at: Duration, time: UnixMillis) {
-        let Some((last_at, last_time)) = self.last else {
+        let Some((last_at, last_time)) = self.dated else {
             return;
         };
         let passed = millis(at.saturating_sub(last_at));
@@ -162,13 +176,21 @@ impl Meter {
         if counters.day.as_ref().map(|day| day.date) != Some(date) {
             // Nothing was counted since the last reading: any moment since then will do for these totals.
             let since_last_ms = match self.last {
-                Some((last_at, _)) => time.0.saturating_sub(millis(at.saturating_sub(last_at))),
+                Some(last_at) => time.0.saturating_sub(millis(at.saturating_sub(last_at))),
                 None => counters.last_ms().unwrap_or(time.0).min(time.0),
             };
-            let fresh = Day {
-                date,
-                since_ms: midnight_ms.max(since_last_ms),
-                totals: counters.totals,
+            let fresh = match self.undated {
+                // All that was counted without a clock is of this day.
+                Some((began, totals)) if at.saturating_sub(began) <= since_midnight => Day {
+                    date,
+                    since_ms: time.0.saturating_sub(millis(at.saturating_sub(began))),
+                    totals,
+                },
+                _ => Day {
+                    date,
+                    since_ms: midnight_ms.max(since_last_ms),
+                    totals: counters.totals,
+                },
             };
             let distance = |day: &Day| day.since_ms.abs_diff(midnight_ms);
             let (day, before) = (counters.day.take(), counters.day_before.take());
@@ -237,6 +259,13 @@ fn day_of(time: UnixMillis, zone: &TimeZone) -> Option<(Date, i64)> {
         .to_zoned(zone.clone());
     let midnight = moment.start_of_day().ok()?;
     Some((moment.date(), midnight.timestamp().as_millisecond()))
+}
+
+/// The time between two moments of the wall clock. One that is not set, or was set back, knows nothing.
+fn between_ms(before: Option<i64>, now: Option<UnixMillis>) -> Duration {
+    before.zip(now).map_or(Duration::ZERO, |(before, now)| {
+        Duration::from_millis(u64::try_from(now.0.saturating_sub(before)).unwrap_or(0))
+    })
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -32,6 +32,8 @@ struct House {
     meter: Meter,
     at: Duration,
     time: i64,
+    /// Whether the clock is not set.
+    is_unset: bool,
     /// What was told so far.
     told: Amounts,
 }
@@ -45,12 +47,17 @@ impl House {
             meter: Meter::new(settings, Counters::default()),
             at: Duration::from_secs(1000),
             time: midnight.timestamp().as_millisecond(),
+            is_unset: false,
             told: Amounts::default(),
         }
     }
 
+    fn clock(&self) -> Option<UnixMillis> {
+        (!self.is_unset).then_some(UnixMillis(self.time))
+    }
+
     fn count(&mut self, values: &Values) -> Metered {
-        let metered = self.meter.count(self.at, UnixMillis(self.time), values);
+        let metered = self.meter.count(self.at, self.clock(), values);
         self.told.add(&metered.amounts);
         if let Some(earlier) = &metered.earlier {
             self.told.add(&earlier.amounts);
@@ -88,7 +95,7 @@ impl House {
 
     fn shown(&self) -> Values {
         let mut values = Values::default();
-        self.meter.counters().show(&mut values);
+        self.meter.counters().show(!self.is_unset, &mut values);
         values
     }
 }
@@ -343,6 +350,46 @@ fn consumption_is_load_and_backup_and_load_alone_where_there_is_no_backup() {
 }
 
 #[test]
+fn without_a_clock_totals_go_on_and_the_day_is_found_once_it_is_set() {
+    let mut house = House::new("UTC", date(2026, 6, 21));
+    house.is_unset = true;
+    house.count(&powers(1000, 0));
+    assert_eq!(
+        house.shown().raw(Quantity::grid_import_energy_total),
+        Some(0)
+    );
+    let mut house = House::new("UTC", date(2026, 6, 21));
+    house.run(10 * HOUR, 5, &powers(1000, 0));
+    // A power cut in the night, and two hours until somebody sets the clock.
+    house.pass(24 * HOUR);
+    house.restart();
+    house.is_unset = true;
+    house.run(2 * HOUR, 5, &powers(1000, 0));
+    assert_eq!(house.total(Flow::Pv), 12_000);
+    let shown = house.shown();
+    assert_eq!(shown.raw(Quantity::pv_energy_total), Some(12_000));
+    assert_eq!(shown.raw(Quantity::pv_energy_today), None);
+    house.is_unset = false;
+    house.run(HOUR, 5, &powers(1000, 0));
+    assert_eq!(
+        (house.total(Flow::Pv), house.today(Flow::Pv)),
+        (13_000, 3000)
+    );
+    assert_eq!(house.told.of(Quantity::pv_energy_total), Some(13_000));
+    // On the same day it goes on.
+    house.pass(600);
+    house.restart();
+    house.is_unset = true;
+    house.run(HOUR, 5, &powers(1000, 0));
+    house.is_unset = false;
+    house.run(0, 5, &powers(1000, 0));
+    assert_eq!(
+        (house.total(Flow::Pv), house.today(Flow::Pv)),
+        (14_000, 4000)
+    );
+}
+
+#[test]
 fn an_interval_over_midnight_is_split() {
     let mut house = House::new("Europe/London", date(2026, 6, 21));
     house.pass(24 * HOUR - 20);
@@ -526,7 +573,7 @@ fn a_counter_that_is_set_goes_on_from_there_and_keeps_its_day() {
     let mut untouched = Counters::default();
     untouched.set(Flow::BatteryCharge, 7);
     let mut values = Values::default();
-    untouched.show(&mut values);
+    untouched.show(true, &mut values);
     assert_eq!(values.raw(Quantity::battery_charge_energy_total), Some(7));
 }
 
@@ -543,6 +590,8 @@ struct Step {
     /// What somebody sets the counter of PV to, while the collector does not run.
     set: Option<u64>,
     restart: bool,
+    /// Whether the clock is not set.
+    unset: bool,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -556,10 +605,10 @@ fn step() -> impl Strategy<Value = Step> {
         power(-200..4000_i64),
         proptest::option::weighted(0.5, 0..2000_i64),
         proptest::option::weighted(0.05, 0..20_000_u64),
-        prop::bool::weighted(0.05),
+        (prop::bool::weighted(0.05), prop::bool::weighted(0.1)),
     )
         .prop_map(
-            |(seconds, set_seconds, pv, grid, load, backup, set, restart)| Step {
+            |(seconds, set_seconds, pv, grid, load, backup, set, (restart, unset))| Step {
                 seconds,
                 set_seconds,
                 pv,
@@ -568,6 +617,7 @@ fn step() -> impl Strategy<Value = Step> {
                 backup,
                 set,
                 restart,
+                unset,
             },
         )
 }
@@ -599,6 +649,7 @@ proptest! {
             if step.restart {
                 house.restart();
             }
+            house.is_unset = step.unset;
             house.count(&step.values());
             let counters = house.meter.counters();
             let now = all(counters);
@@ -626,6 +677,7 @@ proptest! {
             if step.restart || step.set.is_some() {
                 house.restart();
             }
+            house.is_unset = step.unset;
             let before = all(house.meter.counters());
             let metered = house.count(&step.values());
             let now = all(house.meter.counters());
@@ -746,7 +798,7 @@ proptest! {
 
     #[test]
     fn anything_at_all_is_survived(
-        readings in prop::collection::vec((any::<u64>(), any::<i64>(), any::<Option<i64>>(), any::<Option<i32>>()), 1..40),
+        readings in prop::collection::vec((any::<u64>(), any::<Option<i64>>(), any::<Option<i64>>(), any::<Option<i32>>()), 1..40),
     ) {
         let mut meter = Meter::new(settings("Asia/Kathmandu"), Counters::default());
         let mut before = [0; Flow::ALL.len()];
@@ -756,7 +808,7 @@ proptest! {
                 grid_power: grid.map(|watts| Watts::new(watts.into())),
                 ..Values::default()
             };
-            meter.count(Duration::from_millis(at), UnixMillis(time), &values);
+            meter.count(Duration::from_millis(at), time.map(UnixMillis), &values);
             let now = all(meter.counters());
             prop_assert!(now.iter().zip(before).all(|(now, before)| *now >= before));
             before = now;

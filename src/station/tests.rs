@@ -86,7 +86,7 @@ impl House {
         };
         let admitted = self
             .watch
-            .admit(&self.name, UnixMillis(self.time), reply)
+            .admit(&self.name, Some(UnixMillis(self.time)), reply)
             .await;
         let mut grown = totals(&self.watch);
         for (counter, amount) in before.iter() {

@@ -8,15 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kstar_sink::counted::Counted;
-use tokio::time::Instant;
 
 /// What waits to be told, of all inverters.
-#[derive(Clone, Debug)]
-pub struct Untold {
-    /// Where the time that only runs forwards begins, for all inverters and as long as the process lives.
-    began: Instant,
-    inverters: Arc<Mutex<BTreeMap<Arc<str>, Waiting>>>,
-}
+#[derive(Clone, Debug, Default)]
+pub struct Untold(Arc<Mutex<BTreeMap<Arc<str>, Waiting>>>);
 
 #[derive(Debug)]
 struct Waiting {
@@ -24,21 +19,7 @@ struct Waiting {
     counted: Counted,
 }
 
-impl Default for Untold {
-    fn default() -> Self {
-        Self {
-            began: Instant::now(),
-            inverters: Arc::default(),
-        }
-    }
-}
-
 impl Untold {
-    /// How long the process had run at a moment.
-    pub fn running(&self, moment: Instant) -> Duration {
-        moment.saturating_duration_since(self.began)
-    }
-
     /// Adds what was counted up to a moment to what waits of that inverter.
     pub fn add(&self, inverter: &Arc<str>, at: Duration, mut counted: Counted) {
         let mut inverters = self.inverters();
@@ -55,8 +36,6 @@ impl Untold {
 
     fn inverters(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Waiting>> {
         // Nothing panics while it holds the lock.
-        self.inverters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,11 +24,15 @@ pub async fn feed(shared: Arc<Shared>, board: Arc<Board>, mut events: broadcast:
             event = events.recv() => match event {
                 Ok(Event::Reading(reading)) => shared.change(|page| {
                     let now = Instant::now();
-                    page.read(reading, now);
+                    page.read(Arc::new(reading.shown()), now);
+                }),
+                Ok(Event::Undated(reading)) => shared.change(|page| {
+                    let now = Instant::now();
+                    page.read(Arc::new(reading.shown()), now);
                 }),
                 Ok(Event::Status(_)) => shared.change(|page| refresh(page, &board)),
                 // The next reading shows how things are.
-                Err(RecvError::Lagged(_)) => {}
+                Ok(Event::Clock(_)) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             },
         }

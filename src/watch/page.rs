@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kstar_sink::reading::{Reading, UnixMillis};
+use kstar_sink::reading::{Shown, UnixMillis};
 
 use super::curve::Curve;
 use crate::overview::{InverterOverview, InverterState, SinkOverview};
@@ -31,7 +31,7 @@ pub struct Watched {
     /// When the overview was made.
     pub at: Instant,
     /// Its newest reading.
-    pub reading: Option<Arc<Reading>>,
+    pub reading: Option<Arc<Shown>>,
     /// Its last hours.
     pub curve: Curve,
 }
@@ -115,7 +115,7 @@ impl Page {
     }
 
     /// Takes a reading that has come now.
-    pub fn read(&mut self, reading: Arc<Reading>, now: Instant) {
+    pub fn read(&mut self, reading: Arc<Shown>, now: Instant) {
         let name = reading.inverter.name.clone();
         if !self.know(reading) {
             return;
@@ -129,16 +129,26 @@ impl Page {
     }
 
     /// Takes the newest reading, whose age is known already; says whether it is another one than before.
-    pub fn know(&mut self, reading: Arc<Reading>) -> bool {
+    pub fn know(&mut self, reading: Arc<Shown>) -> bool {
         let Some(watched) = self.inverter(&reading.inverter.name) else {
             return false;
         };
-        let known = watched.reading.as_ref().map(|known| known.time);
-        if known == Some(reading.time) {
+        // By its time, or by all that it says where it has none.
+        let is_known = watched
+            .reading
+            .as_ref()
+            .is_some_and(|known| match known.time {
+                Some(_) => known.time == reading.time,
+                None => *known == reading,
+            });
+        if is_known {
             return false;
         }
-        let sample = super::curve::sample(&reading.values);
-        watched.curve.push(reading.time, sample);
+        if let Some(time) = reading.time {
+            watched
+                .curve
+                .push(time, super::curve::sample(&reading.values));
+        }
         watched.reading = Some(reading);
         true
     }

@@ -15,6 +15,8 @@
 mod backfill;
 #[cfg(all(feature = "influxdb", feature = "mqtt"))]
 mod check_connect;
+#[cfg(feature = "mqtt")]
+mod clock;
 mod commands;
 mod config;
 mod faraway;

@@ -48,7 +48,7 @@ fn as_json_a_reading_is_what_a_run_prints() {
     let (metered, read): (Vec<_>, Vec<_>) =
         names(run).into_iter().partition(|name| is_metered(name));
     assert_eq!(names(once), read);
-    assert_eq!(metered.len(), 10);
+    assert_eq!(metered.len(), 12);
     for (key, value) in once {
         let same = std::mem::discriminant(value) == std::mem::discriminant(&run[key]);
         assert!(same, "{key}: {value} and {}", run[key]);

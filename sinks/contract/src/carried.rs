@@ -21,8 +21,13 @@ impl Carried {
 
     /// Adds what a reading has counted that is dropped.
     pub(crate) fn add(&mut self, dropped: &Reading) {
+        self.add_at(dropped, dropped.time);
+    }
+
+    /// The same for a reading of any kind of time, which was that one.
+    pub(crate) fn add_at<Time>(&mut self, dropped: &Reading<Time>, time: UnixMillis) {
         if let Some(counted) = &dropped.counted {
-            self.put(&dropped.inverter.name, dropped.time, counted.clone());
+            self.put(&dropped.inverter.name, time, counted.clone());
         }
     }
 
@@ -35,14 +40,18 @@ impl Carried {
 
     /// Gives a reading what its inverter has counted.
     pub(crate) fn give(&mut self, reading: &mut Arc<Reading>) {
-        if let Some((time, counted)) = self.0.remove(&reading.inverter.name) {
+        self.give_at(reading, reading.time);
+    }
+
+    /// The same for a reading of any kind of time, which was that one.
+    pub(crate) fn give_at<Time: Clone>(
+        &mut self,
+        reading: &mut Arc<Reading<Time>>,
+        time: UnixMillis,
+    ) {
+        if let Some((before, counted)) = self.0.remove(&reading.inverter.name) {
             let reading = Arc::make_mut(reading);
-            reading.counted = Some(taken_over(
-                reading.counted.take(),
-                reading.time,
-                &counted,
-                time,
-            ));
+            reading.counted = Some(taken_over(reading.counted.take(), time, &counted, before));
         }
     }
 

@@ -5,6 +5,7 @@
 //! - [`units`], [`labels`]: values as types;
 //! - [`catalogue`]: every quantity, named once;
 //! - [`counted`]: what was counted from one reading to the next;
+//! - [`uptime`]: time as it really passes;
 //! - [`reading`]: one poll of one inverter, and what goes over the channel;
 //! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set; [`key`]: what is wrong with it, and where;
 //! - [`host`]: which hosts are in the user's own network;
@@ -35,6 +36,7 @@ pub mod spool;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod units;
+pub mod uptime;
 pub mod worker;
 
 pub use async_trait::async_trait;

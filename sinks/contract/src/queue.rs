@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use crate::carried::Carried;
 use crate::delivery::Keep;
-use crate::reading::Reading;
+use crate::reading::{Reading, Undated, UnixMillis};
+use crate::uptime::{ClockSet, Uptime};
 
 /// The queue of one sink.
 #[derive(Debug)]
@@ -26,6 +27,40 @@ pub(crate) struct Queue {
     waiting: VecDeque<Waiting>,
     borrowed: Vec<Waiting>,
     carried: Carried,
+    undated: Unstamped,
+}
+
+/// Readings that wait until the clock is set, oldest first.
+#[derive(Debug, Default)]
+struct Unstamped {
+    readings: VecDeque<Arc<Undated>>,
+    /// What those have counted that were dropped, by the time that the machine had run.
+    carried: Carried,
+}
+
+impl Unstamped {
+    fn push(&mut self, mut reading: Arc<Undated>, capacity: usize) -> u64 {
+        let time = running(reading.time);
+        self.carried.give_at(&mut reading, time);
+        self.readings.push_back(reading);
+        let surplus = self.readings.len().saturating_sub(capacity);
+        for dropped in self.readings.drain(..surplus) {
+            self.carried.add_at(&dropped, running(dropped.time));
+        }
+        for reading in &mut self.readings {
+            if self.carried.is_empty() {
+                break;
+            }
+            let time = running(reading.time);
+            self.carried.give_at(reading, time);
+        }
+        surplus as u64
+    }
+}
+
+/// How long the machine had run, in the place of a time.
+fn running(Uptime(uptime): Uptime) -> UnixMillis {
+    UnixMillis(i64::try_from(uptime.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[derive(Clone, Debug)]
@@ -42,17 +77,18 @@ pub struct Remainder {
     /// Oldest first.
     readings: Vec<Waiting>,
     carried: Carried,
+    undated: Unstamped,
 }
 
 impl Remainder {
     /// Whether no reading is among it.
     pub fn is_empty(&self) -> bool {
-        self.readings.is_empty()
+        self.len() == 0
     }
 
     /// How many readings are among it.
     pub fn len(&self) -> usize {
-        self.readings.len()
+        self.readings.len() + self.undated.readings.len()
     }
 
     /// Leaves out the readings of which this says so.
@@ -108,6 +144,13 @@ pub(crate) struct Lost {
     pub(crate) replaced: u64,
 }
 
+impl std::ops::AddAssign for Lost {
+    fn add_assign(&mut self, more: Self) {
+        self.dropped += more.dropped;
+        self.replaced += more.replaced;
+    }
+}
+
 /// What became of borrowed readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settlement {
@@ -125,7 +168,89 @@ impl Queue {
             waiting: VecDeque::new(),
             borrowed: Vec::new(),
             carried: Carried::default(),
+            undated: Unstamped::default(),
         }
+    }
+
+    /// Adds a reading without a time, which is borrowed once it has one; says which old ones had to go for it.
+    pub(crate) fn push_undated(&mut self, reading: Arc<Undated>) -> Lost {
+        if self.keep == Keep::NewestPerInverter {
+            let replaced = self.forget_undated(&reading.inverter.name);
+            self.undated.readings.push_back(reading);
+            return Lost {
+                replaced,
+                dropped: 0,
+            };
+        }
+        Lost {
+            replaced: 0,
+            dropped: self.undated.push(reading, self.capacity.get()),
+        }
+    }
+
+    /// One of those that are shown as they are.
+    pub(crate) fn take_shown(&mut self) -> Option<Arc<Undated>> {
+        match self.keep {
+            Keep::Every => None,
+            Keep::NewestPerInverter => self.undated.readings.pop_front(),
+        }
+    }
+
+    /// What waits for the clock to be set, to be put on disk.
+    pub(crate) fn take_undated(&mut self) -> Vec<Arc<Undated>> {
+        self.undated.readings.drain(..).collect()
+    }
+
+    /// Takes back what could be neither shown nor put on disk; newer ones may have come meanwhile.
+    pub(crate) fn take_undated_back(&mut self, readings: Vec<Arc<Undated>>) -> Lost {
+        let newer = self.take_undated();
+        let mut lost = Lost::default();
+        for reading in readings {
+            let overtaken = self.keep == Keep::NewestPerInverter
+                && self.has_newer(&reading.inverter.name, &newer);
+            if overtaken {
+                lost.replaced += 1;
+            } else {
+                lost += self.push_undated(reading);
+            }
+        }
+        for reading in newer {
+            lost += self.push_undated(reading);
+        }
+        lost
+    }
+
+    fn has_newer(&self, inverter: &str, undated: &[Arc<Undated>]) -> bool {
+        let dated = self
+            .waiting
+            .iter()
+            .map(|newer| &newer.reading.inverter.name);
+        let undated = undated.iter().map(|newer| &newer.inverter.name);
+        dated.chain(undated).any(|name| &**name == inverter)
+    }
+
+    /// How many readings wait for the clock to be set.
+    pub(crate) fn undated(&self) -> usize {
+        self.undated.readings.len()
+    }
+
+    /// The clock is set: what has waited for that is dated by it. Says which old ones had to go for it.
+    pub(crate) fn set_clock(&mut self, clock: ClockSet) -> Lost {
+        let Unstamped { readings, carried } = std::mem::take(&mut self.undated);
+        let mut lost = Lost::default();
+        for reading in readings {
+            lost += self.push(Arc::new(reading.at(clock.time_of(reading.time))));
+        }
+        self.carry(carried);
+        lost
+    }
+
+    fn forget_undated(&mut self, inverter: &str) -> u64 {
+        let before = self.undated.readings.len();
+        self.undated
+            .readings
+            .retain(|older| &*older.inverter.name != inverter);
+        (before - self.undated.readings.len()) as u64
     }
 
     /// Adds a reading; says which old ones had to go for it.
@@ -142,11 +267,13 @@ impl Queue {
     pub(crate) fn follow(&mut self, remainder: Remainder) -> Lost {
         let mut lost = Lost::default();
         for waiting in remainder.readings {
-            let Lost { dropped, replaced } = self.push_waiting(waiting);
-            lost.dropped += dropped;
-            lost.replaced += replaced;
+            lost += self.push_waiting(waiting);
         }
         self.carry(remainder.carried);
+        self.undated.carried.append(remainder.undated.carried);
+        for reading in remainder.undated.readings {
+            lost += self.push_undated(reading);
+        }
         lost
     }
 
@@ -167,11 +294,14 @@ impl Queue {
     fn push_waiting(&mut self, waiting: Waiting) -> Lost {
         let name = &waiting.reading.inverter.name;
         let before = self.waiting.len();
+        let mut replaced = 0;
         if self.keep == Keep::NewestPerInverter {
+            let name = name.clone();
+            replaced = self.forget_undated(&name);
             self.waiting
-                .retain(|older| older.reading.inverter.name != *name);
+                .retain(|older| older.reading.inverter.name != name);
         }
-        let replaced = (before - self.waiting.len()) as u64;
+        replaced += (before - self.waiting.len()) as u64;
         self.waiting.push_back(waiting);
         Lost {
             replaced,
@@ -216,7 +346,7 @@ impl Queue {
 
     /// How many readings are not delivered yet.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.borrowed.len()
+        self.waiting.len() + self.borrowed.len() + self.undated()
     }
 
     /// Since when the oldest reading is here.
@@ -243,6 +373,7 @@ impl Queue {
         Remainder {
             readings: self.hand_over().readings,
             carried: std::mem::take(&mut self.carried),
+            undated: std::mem::take(&mut self.undated),
         }
     }
 

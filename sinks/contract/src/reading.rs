@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::catalogue::Values;
 use crate::counted::Counted;
+use crate::uptime::{ClockSet, Uptime};
 
 /// The version of the form of a JSON line. It rises only when something must break for those who read it.
 pub const SCHEMA: u32 = 1;
@@ -61,10 +62,13 @@ impl Inverter {
 }
 
 /// One poll of one inverter. The pair of inverter name and time is its key.
+///
+/// A store sees no other than this one, with a time. Only who shows how things are now sees one [as it is](Shown), before
+/// the clock is set.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
+pub struct Reading<Time = UnixMillis> {
     /// When the reply came, by the collector's clock.
-    pub time: UnixMillis,
+    pub time: Time,
     /// Which inverter replied.
     pub inverter: Arc<Inverter>,
     /// What it said.
@@ -73,12 +77,65 @@ pub struct Reading {
     pub counted: Option<Counted>,
 }
 
-/// As one flat JSON object: schema, time, inverter, serial and model where known, then each value that is present.
-impl Serialize for Reading {
+/// A reading that came before the clock was set: only how long the machine had run is known.
+pub type Undated = Reading<Uptime>;
+
+/// A reading as it is shown to whoever wants to know how things are now, with its time if the clock is set.
+pub type Shown = Reading<Option<UnixMillis>>;
+
+/// When a reading came, as far as that is known.
+pub trait Moment {
+    /// By the collector's clock, if that is set.
+    fn unix(&self) -> Option<UnixMillis>;
+}
+
+impl Moment for UnixMillis {
+    fn unix(&self) -> Option<UnixMillis> {
+        Some(*self)
+    }
+}
+
+impl Moment for Option<UnixMillis> {
+    fn unix(&self) -> Option<UnixMillis> {
+        *self
+    }
+}
+
+impl Moment for Uptime {
+    fn unix(&self) -> Option<UnixMillis> {
+        None
+    }
+}
+
+impl<Time> Reading<Time> {
+    /// The same of another time.
+    #[must_use]
+    pub fn at<Other>(&self, time: Other) -> Reading<Other> {
+        Reading {
+            time,
+            inverter: self.inverter.clone(),
+            values: self.values.clone(),
+            counted: self.counted.clone(),
+        }
+    }
+}
+
+impl<Time: Moment> Reading<Time> {
+    /// The same for whoever wants to know how things are now.
+    pub fn shown(&self) -> Shown {
+        self.at(self.time.unix())
+    }
+}
+
+/// As one flat JSON object: schema, time if it has one, inverter, serial and model where known, then each value that is
+/// present.
+impl<Time: Moment> Serialize for Reading<Time> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut line = serializer.serialize_map(None)?;
         line.serialize_entry("schema", &SCHEMA)?;
-        line.serialize_entry("time", &format_args!("{}", self.time))?;
+        if let Some(time) = self.time.unix() {
+            line.serialize_entry("time", &format_args!("{time}"))?;
+        }
         line.serialize_entry("inverter", &*self.inverter.name)?;
         if let Some(serial) = &self.inverter.serial {
             line.serialize_entry("serial", &**serial)?;
@@ -117,12 +174,19 @@ pub struct InverterStatus {
 pub enum Event {
     /// A poll was answered.
     Reading(Arc<Reading>),
+    /// A poll was answered while the clock is not set.
+    Undated(Arc<Undated>),
+    /// The clock is set: what came before has a time now. Told before the first reading with a time, and again each minute
+    /// for those who listen since.
+    Clock(ClockSet),
     /// Something about an inverter changed.
     Status(Arc<InverterStatus>),
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::labels::{BatteryMode, Errors};
     use crate::units::{Bits, Clock, Watts};
@@ -166,6 +230,28 @@ mod tests {
             serde_json::to_string(&reading).expect("a reading is plain data"),
             r#"{"schema":1,"time":"1970-01-01T00:00:00.000Z","inverter":"a"}"#
         );
+    }
+
+    #[test]
+    fn a_reading_without_a_time_says_none_until_the_clock_is_set() {
+        let second = Duration::from_secs(1);
+        let undated = Undated {
+            time: Uptime(90 * second),
+            inverter: Inverter::named("a"),
+            values: Values::default(),
+            counted: None,
+        };
+        let line = r#"{"schema":1,"inverter":"a"}"#;
+        assert_eq!(serde_json::to_string(&undated).expect("plain data"), line);
+        assert_eq!(
+            serde_json::to_string(&undated.shown()).expect("plain data"),
+            line
+        );
+        let clock = ClockSet {
+            uptime: Uptime(100 * second),
+            time: UnixMillis(1_795_342_530_120),
+        };
+        assert_eq!(clock.time_of(undated.time), UnixMillis(1_795_342_520_120));
     }
 
     #[test]

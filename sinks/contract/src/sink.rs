@@ -15,7 +15,7 @@ use crate::delivery::Policy;
 use crate::finding::Finding;
 use crate::hold::Hold;
 use crate::key::KeyError;
-use crate::reading::{InverterStatus, Reading};
+use crate::reading::{InverterStatus, Reading, Undated};
 
 /// A sink's section of the configuration, and how a sink is made from it.
 ///
@@ -103,6 +103,13 @@ pub trait Sink: Send {
     /// `Ok` means that the far side has all of it. Redelivery is ordinary, so the same reading twice must do no
     /// harm: its key is the inverter's name and the time.
     async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError>;
+
+    /// Shows a reading that came before the clock was set, to a far side that wants to know how things are now. Only a sink
+    /// that [keeps the newest](crate::delivery::Keep::NewestPerInverter) is given any; what stores readings gets them once
+    /// they have a time.
+    async fn show(&mut self, _undated: &Undated) -> Result<(), DeliveryError> {
+        Ok(())
+    }
 
     /// Tells the far side what changed about an inverter. Most far sides do not care.
     async fn status(&mut self, _status: &InverterStatus) -> Result<(), DeliveryError> {

@@ -31,7 +31,7 @@ use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::finding::Finding;
 use kstar_sink::key::KeyError;
-use kstar_sink::reading::InverterStatus;
+use kstar_sink::reading::{InverterStatus, Undated};
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use rumqttc::QoS;
@@ -399,7 +399,15 @@ impl MqttSink {
 #[async_trait]
 impl Sink for MqttSink {
     async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError> {
-        self.session().deliver(&batch.to_vec()).await
+        let shown: Vec<_> = batch
+            .iter()
+            .map(|reading| Arc::new(reading.shown()))
+            .collect();
+        self.session().deliver(&shown).await
+    }
+
+    async fn show(&mut self, undated: &Undated) -> Result<(), DeliveryError> {
+        self.session().deliver(&[Arc::new(undated.shown())]).await
     }
 
     async fn status(&mut self, status: &InverterStatus) -> Result<(), DeliveryError> {

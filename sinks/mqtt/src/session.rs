@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kstar_sink::reading::{Reachability, Reading};
+use kstar_sink::reading::{Reachability, Shown};
 use kstar_sink::setting::Secret;
 use kstar_sink::sink::DeliveryError;
 use rumqttc::{
@@ -117,7 +117,7 @@ pub(crate) struct Session {
 #[derive(Default)]
 struct Known {
     inverters: BTreeMap<Arc<str>, Reachability>,
-    newest: BTreeMap<Arc<str>, Arc<Reading>>,
+    newest: BTreeMap<Arc<str>, Arc<Shown>>,
     /// When the driver was asked to come again.
     told: Option<Instant>,
     /// Why there was no connection the last time.
@@ -374,7 +374,7 @@ impl Session {
     }
 
     /// Delivers readings: ends when the broker has acknowledged every message of them.
-    pub(crate) async fn deliver(&self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
+    pub(crate) async fn deliver(&self, readings: &[Arc<Shown>]) -> Result<(), DeliveryError> {
         self.within_patience(async |connection| {
             let acks = self.publish(connection, readings).await?;
             Ok(all(acks).await?)
@@ -433,7 +433,7 @@ impl Session {
     async fn publish(
         &self,
         connection: &Connection,
-        readings: &[Arc<Reading>],
+        readings: &[Arc<Shown>],
     ) -> Result<Vec<Ack>, Undelivered> {
         let settings = &self.settings;
         let mut acks = Vec::new();
@@ -462,7 +462,7 @@ impl Session {
 
     /// What Home Assistant must be told because of a reading: nothing, as a rule, and that is seen without a thread that
     /// may block.
-    async fn announcements(&self, reading: &Arc<Reading>) -> Vec<Message> {
+    async fn announcements(&self, reading: &Arc<Shown>) -> Vec<Message> {
         let unlocked = self.discovery.try_lock();
         if unlocked.is_ok_and(|discovery| discovery.knows_all_of(reading)) {
             return Vec::new();
@@ -483,7 +483,7 @@ impl Session {
     }
 
     /// What follows from a reading beside its values.
-    fn on_reading(&self, reading: &Arc<Reading>) -> Vec<Message> {
+    fn on_reading(&self, reading: &Arc<Shown>) -> Vec<Message> {
         let name = &reading.inverter.name;
         let mut known = self.known();
         known.newest.insert(Arc::clone(name), Arc::clone(reading));

@@ -6,7 +6,7 @@
 
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::key::KeyError;
-use kstar_sink::reading::{Reachability, Reading};
+use kstar_sink::reading::{Moment, Reachability, Reading};
 use kstar_sink::units::{Decimal, Kind};
 use rumqttc::QoS;
 use serde::Deserialize;
@@ -95,7 +95,7 @@ impl Topics {
     pub(crate) fn reading(
         &self,
         form: Form,
-        reading: &Reading,
+        reading: &Reading<impl Moment>,
     ) -> Result<Vec<Message>, serde_json::Error> {
         let inverter = &reading.inverter.name;
         let mut messages = Vec::with_capacity(Quantity::ALL.len() + 1);
@@ -119,7 +119,7 @@ impl Topics {
 pub(crate) const KSTAR_SHARP_QOS: QoS = QoS::AtLeastOnce;
 
 /// A reading in the seven topics of kstar.sharp, which have no name for the inverter.
-pub(crate) fn kstar_sharp(prefix: &str, reading: &Reading) -> Vec<Message> {
+pub(crate) fn kstar_sharp<Time>(prefix: &str, reading: &Reading<Time>) -> Vec<Message> {
     let values = &reading.values;
     let number = |quantity: Quantity| {
         let raw = values.raw(quantity)?;

@@ -56,7 +56,7 @@ impl Setting {
             let moment = UnixMillis(time.timestamp().as_millisecond());
             let watched = page.inverter(name).expect("it was put there");
             watched.curve.fill(past(moment));
-            watched.reading = Some(Arc::new(reading(name, moment)));
+            watched.reading = Some(Arc::new(reading(name, moment).shown()));
         }
         page.sinks = vec![
             sink("influxdb", State::Up, 45_121, 0),

@@ -232,17 +232,55 @@ impl<'a> Lanes<'a> {
         saved.is_some()
     }
 
+    /// Puts on disk what waits for the clock to be set: that may take for ever.
+    pub(super) async fn save_undated(&mut self) {
+        let Some(spool) = &mut self.spool else {
+            return;
+        };
+        let saving = self.shared.inbox().readings.take_undated();
+        if saving.is_empty() {
+            return;
+        }
+        let lost = if spool.push_undated(saving.clone()).await {
+            Lost::default()
+        } else {
+            self.shared.inbox().readings.take_undated_back(saving)
+        };
+        self.count(lost, |_| ());
+    }
+
+    /// Dates what waits on disk for the clock to be set, if it is.
+    pub(super) async fn date(&mut self) {
+        let Some(spool) = &mut self.spool else {
+            return;
+        };
+        let Some(clock) = self.shared.inbox().clock.take() else {
+            return;
+        };
+        if spool.undated() > 0 {
+            spool.set_clock(clock).await;
+            self.count(Lost::default(), |_| ());
+        }
+    }
+
     /// Puts what is left on disk and closes the spool.
     pub(super) async fn close(mut self) {
         self.save().await;
+        if !self.shared.is_handing_over() {
+            self.save_undated().await;
+        }
         if let Some(spool) = self.spool.take() {
             spool.close().await;
         }
     }
 
-    fn count(&mut self, lost: Lost, count: impl FnOnce(&mut Counts)) {
+    pub(super) fn count(&mut self, lost: Lost, count: impl FnOnce(&mut Counts)) {
         let (spooled, dropped, carried) = match &mut self.spool {
-            Some(spool) => (spool.waiting(), spool.take_dropped(), spool.take_carried()),
+            Some(spool) => (
+                spool.waiting() + spool.undated(),
+                spool.take_dropped(),
+                spool.take_carried(),
+            ),
             None => (0, 0, Carried::default()),
         };
         let mut inbox = self.shared.inbox();

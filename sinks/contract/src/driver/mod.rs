@@ -12,6 +12,9 @@
 //!
 //! A sink may have a spool. Then whatever waits for longer than a second waits on disk, new readings are delivered
 //! before those that waited, and at the order to stop what cannot be delivered stays in the spool.
+//!
+//! What comes before the clock is set is shown at once by a sink that shows the present; for a sink that stores it waits, in
+//! memory or in the spool, until it has a time.
 
 mod lanes;
 mod opening;
@@ -32,7 +35,7 @@ pub use self::opening::Opener;
 use self::opening::Opening;
 use self::send::Sending;
 pub use self::send::delay_after;
-use crate::delivery::Policy;
+use crate::delivery::{Keep, Policy};
 use crate::health::Health;
 use crate::hold::Holds;
 use crate::queue::Queue;
@@ -40,6 +43,7 @@ pub use crate::queue::Remainder;
 use crate::reading::{Event, InverterStatus};
 use crate::sink::{DeliveryError, OpenError, Sink};
 use crate::spool::Spool;
+use crate::uptime::ClockSet;
 
 /// How long a sink may take to close.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -104,6 +108,8 @@ struct Inbox {
     readings: Queue,
     /// How many readings wait in the spool or are on their way there.
     spooled: u64,
+    /// That the clock is set, until what waits on disk for that knows it.
+    clock: Option<ClockSet>,
     /// The newest status of each inverter that the sink was not told yet.
     statuses: BTreeMap<Arc<str>, Arc<InverterStatus>>,
 }
@@ -125,6 +131,7 @@ impl Driver {
         let inbox = Inbox {
             readings: Queue::new(policy.keep, policy.queue),
             spooled: 0,
+            clock: None,
             statuses: BTreeMap::new(),
         };
         Self {
@@ -231,6 +238,21 @@ impl Driver {
             Err(_) => tracing::warn!(sink = health.name(), "did not close within {CLOSING:?}"),
         }
         lanes.close().await;
+        if left.is_none() {
+            let lost = shared.inbox().readings.take_undated().len() as u64;
+            if lost > 0 && policy.keep == Keep::Every {
+                tracing::error!(
+                    sink = health.name(),
+                    lost,
+                    "the clock was never set; readings without a time are lost. A spool would have kept them until the machine is \
+                     started anew"
+                );
+            }
+            health.count(|counts| {
+                counts.dropped += lost;
+                counts.queued = counts.queued.saturating_sub(lost);
+            });
+        }
         health.ended();
         let handover = left.map(|events| Handover {
             events,

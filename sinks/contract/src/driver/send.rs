@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::lanes::Lanes;
 use super::opening::Opening;
 use super::{End, Ended, Parting};
-use crate::queue::Settlement;
-use crate::reading::{InverterStatus, Reading};
+use crate::queue::{Lost, Settlement};
+use crate::reading::{InverterStatus, Reading, Undated};
 use crate::sink::{Batch, DeliveryError, Sink};
 
 /// The first wait after a failed delivery; it doubles with each further one.
@@ -63,6 +63,7 @@ impl Sink for NotOpen {
 enum Next {
     Open,
     Status(Arc<InverterStatus>),
+    Undated(Arc<Undated>),
     Readings(Vec<Arc<Reading>>),
     Wait,
     End,
@@ -105,7 +106,9 @@ impl<'a> Sending<'a> {
                 Next::Open => self.open().await,
                 Next::Status(status) => self.deliver_status(status).await,
                 Next::Readings(readings) => self.deliver_readings(&readings).await,
+                Next::Undated(reading) => self.show(reading).await,
                 Next::Wait => {
+                    self.lanes.save_undated().await;
                     self.wait_for_news().await;
                     continue;
                 }
@@ -153,6 +156,10 @@ impl<'a> Sending<'a> {
         if let Some((_, status)) = self.lanes.shared.inbox().statuses.pop_first() {
             return Next::Status(status);
         }
+        if let Some(undated) = self.lanes.shared.inbox().readings.take_shown() {
+            return Next::Undated(undated);
+        }
+        self.lanes.date().await;
         let readings = self.lanes.borrow().await;
         match (readings.is_empty(), ended) {
             (false, _) => Next::Readings(readings),
@@ -241,6 +248,69 @@ impl<'a> Sending<'a> {
                 Err(self.refused(&reason, retry_after))
             }
         }
+    }
+
+    /// Shows a reading that has no time.
+    async fn show(&mut self, reading: Arc<Undated>) -> Result<(), Stop> {
+        let leave = self.leave();
+        let delivery = within(self.timeout, self.sink.show(&reading));
+        let outcome = match self.lanes.attend(unless(leave, delivery)).await {
+            Ok(outcome) => outcome,
+            Err(stop) => {
+                self.keep_undated(reading);
+                return Err(stop);
+            }
+        };
+        match outcome {
+            Ok(()) => {
+                (self.failures, self.refused) = (0, false);
+                self.lanes
+                    .count(Lost::default(), |counts| counts.delivered += 1);
+                self.lanes.health.up();
+                Ok(())
+            }
+            Err(DeliveryError::Rejected { reason } | DeliveryError::TooLarge { reason }) => {
+                self.failures = 0;
+                self.lanes
+                    .count(Lost::default(), |counts| counts.rejected += 1);
+                tracing::warn!(
+                    sink = self.lanes.health.name(),
+                    inverter = &*reading.inverter.name,
+                    reason,
+                    "the far side refused this reading; it is dropped"
+                );
+                Ok(())
+            }
+            Err(DeliveryError::Unreachable {
+                reason,
+                retry_after,
+            }) => {
+                self.keep_undated(reading);
+                Err(self.unreachable(&reason, retry_after))
+            }
+            Err(DeliveryError::Refused {
+                reason,
+                retry_after,
+            }) => {
+                self.keep_undated(reading);
+                Err(self.refused(&reason, retry_after))
+            }
+            Err(DeliveryError::Closed) => {
+                self.keep_undated(reading);
+                Err(Stop::FarSideClosed)
+            }
+        }
+    }
+
+    /// Keeps a reading that could not be shown, unless a newer one has come meanwhile.
+    fn keep_undated(&mut self, reading: Arc<Undated>) {
+        let lost = self
+            .lanes
+            .shared
+            .inbox()
+            .readings
+            .take_undated_back(vec![reading]);
+        self.lanes.count(lost, |_| ());
     }
 
     /// Keeps a status that could not be told, unless a newer one has come meanwhile.

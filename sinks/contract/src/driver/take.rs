@@ -1,12 +1,13 @@
 //! Taking: from the channel into the inbox, whatever the far side does.
 
 use std::convert::Infallible;
+use std::sync::MutexGuard;
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
-use super::{End, Parting, Shared};
+use super::{End, Inbox, Parting, Shared};
 use crate::health::Health;
 use crate::queue::Lost;
 use crate::reading::Event;
@@ -42,15 +43,17 @@ pub(super) async fn take(
         let mut inbox = shared.inbox();
         match event {
             Ok(Event::Reading(reading)) => {
-                let Lost { dropped, replaced } = inbox.readings.push(reading);
-                let queued = inbox.queued();
-                drop(inbox);
-                health.count(|counts| {
-                    counts.taken += 1;
-                    counts.dropped += dropped;
-                    counts.replaced += replaced;
-                    counts.queued = queued;
-                });
+                let lost = inbox.readings.push(reading);
+                count(health, inbox, 1, lost);
+            }
+            Ok(Event::Undated(reading)) => {
+                let lost = inbox.readings.push_undated(reading);
+                count(health, inbox, 1, lost);
+            }
+            Ok(Event::Clock(clock)) => {
+                inbox.clock = Some(clock);
+                let lost = inbox.readings.set_clock(clock);
+                count(health, inbox, 0, lost);
             }
             Ok(Event::Status(status)) => {
                 inbox.statuses.insert(status.inverter.name.clone(), status);
@@ -77,4 +80,15 @@ pub(super) async fn take(
     }));
     shared.news.notify_one();
     std::future::pending().await
+}
+
+fn count(health: &Health, inbox: MutexGuard<'_, Inbox>, taken: u64, lost: Lost) {
+    let queued = inbox.queued();
+    drop(inbox);
+    health.count(|counts| {
+        counts.taken += taken;
+        counts.dropped += lost.dropped;
+        counts.replaced += lost.replaced;
+        counts.queued = queued;
+    });
 }

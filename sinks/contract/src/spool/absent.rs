@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::{Borrowed, Ids};
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
-use crate::reading::Reading;
+use crate::reading::{Reading, Undated};
+use crate::uptime::ClockSet;
 
 pub(super) struct Store;
 
@@ -38,6 +39,18 @@ impl Store {
 
     pub(super) fn take_carried(&mut self) -> Carried {
         Carried::default()
+    }
+
+    pub(super) fn undated(&self) -> u64 {
+        0
+    }
+
+    pub(super) fn push_undated(&mut self, _: &[Arc<Undated>]) -> Result<(), String> {
+        not_built()
+    }
+
+    pub(super) fn set_clock(&mut self, _: ClockSet) -> Result<(), String> {
+        not_built()
     }
 
     pub(super) fn push(&mut self, _: &[Arc<Reading>], _: usize) -> Result<Ids, String> {

@@ -22,7 +22,8 @@ use crate::carried::{Carried, taken_over};
 use crate::catalogue::Quantity;
 use crate::counted::Counted;
 use crate::delivery::SpoolBounds;
-use crate::reading::{Inverter, Reading, UnixMillis};
+use crate::reading::{Inverter, Reading, Undated, UnixMillis};
+use crate::uptime::{ClockSet, Uptime, boot};
 
 /// "kssp", so that `file` and this program can tell what it is.
 const APPLICATION_ID: i32 = 0x6b73_7370;
@@ -37,12 +38,13 @@ CREATE TABLE IF NOT EXISTS reading (id INTEGER PRIMARY KEY, time INTEGER NOT NUL
 CREATE TABLE IF NOT EXISTS total (readings INTEGER NOT NULL);
 INSERT INTO total SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM total);";
 
-/// From the first form to the second: what was counted; and which readings were borrowed, each by itself or all up to a
-/// number.
+/// From the first form to the second: what was counted; which readings were borrowed, each by itself or all up to a number;
+/// and what waits for the clock to be set, with how many milliseconds which run of the machine had lasted.
 const SECOND: &str = "\
 ALTER TABLE reading ADD COLUMN counted BLOB;
 ALTER TABLE reading ADD COLUMN offered INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE total ADD COLUMN offered INTEGER NOT NULL DEFAULT 0;";
+ALTER TABLE total ADD COLUMN offered INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE undated (id INTEGER PRIMARY KEY, boot TEXT NOT NULL, uptime_ms INTEGER NOT NULL, inverter INTEGER NOT NULL, row BLOB NOT NULL, counted BLOB);";
 
 /// The page cache in KiB: readings come at one end and go at the other, so that a few pages are enough.
 const CACHE_KIB: i32 = 64;
@@ -64,6 +66,8 @@ pub(super) struct File {
     inverters: HashMap<i64, Arc<Inverter>>,
     /// Everything up to this number was borrowed once.
     offered: i64,
+    /// How many readings wait for the clock to be set.
+    undated: u64,
     synced: Instant,
 }
 
@@ -141,6 +145,14 @@ pub(super) struct Read {
     pub(super) unreadable: Vec<i64>,
 }
 
+/// What was let go of.
+#[derive(Default)]
+pub(super) struct Dropped {
+    pub(super) readings: u64,
+    /// What they have counted that no reading in the file could take over.
+    pub(super) carried: Carried,
+}
+
 /// What came of a push.
 pub(super) struct Pushed {
     pub(super) ids: RangeInclusive<i64>,
@@ -172,6 +184,7 @@ impl File {
         let (numbers, quantities) = number_quantities(&mut connection)?;
         let noted: i64 = connection.query_row("SELECT offered FROM total", [], |row| row.get(0))?;
         Ok(Self {
+            undated: count_undated(&connection)?,
             connection,
             numbers,
             quantities,
@@ -285,6 +298,132 @@ impl File {
             dropped,
             carried,
         })
+    }
+
+    /// How many readings wait for the clock to be set.
+    pub(super) fn undated(&self) -> u64 {
+        self.undated
+    }
+
+    /// Adds readings that wait for the clock to be set; the oldest go until the bounds are kept.
+    pub(super) fn push_undated(
+        &mut self,
+        readings: &[Arc<Undated>],
+        bounds: SpoolBounds,
+    ) -> Result<Dropped, Failure> {
+        let transaction = immediate(&mut self.connection)?;
+        let number = |quantity| self.numbers.get(&quantity).copied();
+        for reading in readings {
+            let inverter = number_inverter(&transaction, &mut self.inverters, &reading.inverter)?;
+            let uptime = i64::try_from(reading.time.0.as_millis()).unwrap_or(i64::MAX);
+            let counted = reading
+                .counted
+                .as_ref()
+                .map(|counted| row::encode_counted(counted, number));
+            transaction
+                .prepare_cached(
+                    "INSERT INTO undated (boot, uptime_ms, inverter, row, counted) VALUES (?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    boot(),
+                    uptime,
+                    inverter,
+                    row::encode(&reading.values, number),
+                    counted
+                ])?;
+        }
+        let mut dropped = Dropped::default();
+        loop {
+            let left = count_undated(&transaction)?;
+            let surplus = match left.checked_sub(bounds.readings.get()) {
+                None | Some(0) if used_bytes(&transaction)? <= bounds.bytes => break,
+                None | Some(0) => DROPPED_AT_ONCE,
+                Some(surplus) => surplus,
+            };
+            let oldest: Vec<(i64, i64, i64, Option<Counted>)> = transaction
+                .prepare_cached(
+                    "DELETE FROM undated WHERE id IN (SELECT id FROM undated ORDER BY id LIMIT ?) \
+                     RETURNING id, uptime_ms, inverter, counted",
+                )?
+                .query_map([surplus], |row| {
+                    let counted = counted(row.get_ref(3)?, &self.quantities);
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, counted))
+                })?
+                .collect::<Result<_, _>>()?;
+            if oldest.is_empty() {
+                break;
+            }
+            dropped.readings += oldest.len() as u64;
+            for (_, uptime, number, counted) in oldest {
+                if let Some(counted) = counted
+                    && let Some(inverter) = inverter(&transaction, &mut self.inverters, number)?
+                {
+                    dropped
+                        .carried
+                        .put(&inverter.name, UnixMillis(uptime), counted);
+                }
+            }
+        }
+        let left = count_undated(&transaction)?;
+        transaction.commit()?;
+        self.undated = left;
+        Ok(dropped)
+    }
+
+    /// Dates what waits for the clock to be set, behind all others. What another run of the machine has left has no time and
+    /// is dropped.
+    pub(super) fn set_clock(&mut self, clock: ClockSet) -> Result<Dropped, Failure> {
+        let transaction = immediate(&mut self.connection)?;
+        let mut rows = Rows {
+            transaction: &transaction,
+            numbers: &self.numbers,
+            quantities: &self.quantities,
+            inverters: &mut self.inverters,
+            offered: self.offered,
+        };
+        let mut dropped = Dropped::default();
+        let mut next = rows.next_id()?;
+        let mut waiting = total(&transaction)?;
+        let mut select = transaction.prepare_cached(
+            "SELECT boot, uptime_ms, inverter, row, counted FROM undated ORDER BY id",
+        )?;
+        let mut undated = select.query([])?;
+        while let Some(row) = undated.next()? {
+            let inverter = inverter(&transaction, rows.inverters, row.get(2)?)?;
+            let counted = counted(row.get_ref(4)?, &self.quantities);
+            let values = row::decode(row.get_ref(3)?.as_blob().unwrap_or(&[0]), |number| {
+                self.quantities.get(&number).copied()
+            });
+            let is_ours = row.get_ref(0)?.as_str().is_ok_and(|of| of == boot());
+            let uptime = Duration::from_millis(row.get(1)?);
+            match (inverter, values) {
+                (Some(inverter), Some(values)) if is_ours => {
+                    let time = clock.time_of(Uptime(uptime));
+                    let reading = Reading {
+                        time,
+                        inverter,
+                        values,
+                        counted,
+                    };
+                    rows.insert(next, &reading, false)?;
+                    next += 1;
+                    waiting += 1;
+                }
+                (inverter, _) => {
+                    dropped.readings += 1;
+                    if let (Some(inverter), Some(counted)) = (inverter, counted) {
+                        dropped.carried.put(&inverter.name, clock.time, counted);
+                    }
+                }
+            }
+        }
+        drop(undated);
+        drop(select);
+        transaction.execute("DELETE FROM undated", [])?;
+        write_total(&transaction, waiting)?;
+        transaction.commit()?;
+        self.undated = 0;
+        Ok(dropped)
     }
 
     /// The oldest readings behind what is done with.
@@ -407,6 +546,12 @@ fn write_total(transaction: &Transaction<'_>, total: u64) -> rusqlite::Result<()
 fn total(connection: &Connection) -> rusqlite::Result<u64> {
     connection
         .prepare_cached("SELECT readings FROM total")?
+        .query_row([], |row| row.get(0))
+}
+
+fn count_undated(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM undated")?
         .query_row([], |row| row.get(0))
 }
 

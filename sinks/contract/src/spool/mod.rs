@@ -30,7 +30,8 @@ use self::store::Store;
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
 use crate::hold::Hold;
-use crate::reading::Reading;
+use crate::reading::{Reading, Undated};
+use crate::uptime::ClockSet;
 
 /// Whether this build has the spool.
 pub const BUILT: bool = cfg!(feature = "spool");
@@ -47,6 +48,8 @@ pub struct Spool {
     /// Locked while a job is under way, also when nobody waits for it any more.
     store: Arc<Mutex<Store>>,
     waiting: u64,
+    /// How many wait for the clock to be set.
+    undated: u64,
     dropped: u64,
     /// What they have counted, where no later reading of their inverter waits here.
     carried: Carried,
@@ -91,6 +94,7 @@ impl Spool {
             store: Arc::new(Mutex::new(Store::new(folder, sink, bounds))),
             // As long as nobody knows better.
             waiting: 1,
+            undated: 0,
             dropped: 0,
             carried: Carried::default(),
             in_trouble: false,
@@ -136,6 +140,23 @@ impl Spool {
     ) -> Option<Ids> {
         let ids = self.call(move |store| store.push(&readings, offered)).await;
         self.written(ids)
+    }
+
+    /// How many readings wait for the clock to be set.
+    pub(crate) fn undated(&self) -> u64 {
+        self.undated
+    }
+
+    /// Adds readings that wait for the clock to be set, as a whole or not at all; says whether they are there.
+    pub(crate) async fn push_undated(&mut self, readings: Vec<Arc<Undated>>) -> bool {
+        let pushed = self.call(move |store| store.push_undated(&readings)).await;
+        self.written(pushed).is_some()
+    }
+
+    /// The clock is set: what has waited for that waits behind all others now.
+    pub(crate) async fn set_clock(&mut self, clock: ClockSet) {
+        let dated = self.call(move |store| store.set_clock(clock)).await;
+        self.written(dated);
     }
 
     /// The oldest readings, at most `limit`.
@@ -190,20 +211,20 @@ impl Spool {
         let hold = self.hold.clone();
         let job = tokio::task::spawn_blocking(move || {
             let outcome = job(&mut store);
-            let waiting = store.waiting();
+            let waiting = (store.waiting(), store.undated());
             let dropped = (store.take_dropped(), store.take_carried());
             // If nobody waits any more, the file is closed now, and then it is free.
             drop(store);
             drop(hold);
             (outcome, waiting, dropped)
         });
-        let (outcome, waiting, (dropped, carried)) = timeout(PATIENCE, job)
+        let (outcome, (waiting, undated), (dropped, carried)) = timeout(PATIENCE, job)
             .await
             .map_err(|_| {
                 format!("the disk does not answer within {PATIENCE:?}; look for a failing disk")
             })?
             .map_err(|error| format!("{error}; please report this"))?;
-        self.waiting = waiting;
+        (self.waiting, self.undated) = (waiting, undated);
         self.dropped += dropped;
         self.carried.append(carried);
         outcome

@@ -9,7 +9,8 @@ use super::file::{Failure, File, Pushed, Read};
 use super::{Borrowed, Ids};
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
-use crate::reading::Reading;
+use crate::reading::{Reading, Undated};
+use crate::uptime::ClockSet;
 
 /// An empty file of more bytes than this goes; a smaller one stays for the next time until the program ends.
 const SMALL: u64 = 256 << 10;
@@ -34,6 +35,8 @@ pub(super) struct Store {
     offered: i64,
     /// How many readings wait.
     waiting: u64,
+    /// How many wait for the clock to be set.
+    undated: u64,
     /// How many were let go of without a delivery and are not reported yet.
     dropped: u64,
     /// What they have counted that no reading in the file could take over.
@@ -55,6 +58,7 @@ impl Store {
             done: 0,
             offered: 0,
             waiting: 0,
+            undated: 0,
             dropped: 0,
             carried: Carried::default(),
             full: false,
@@ -136,6 +140,36 @@ impl Store {
         })
     }
 
+    /// How many readings wait for the clock to be set.
+    pub(super) fn undated(&self) -> u64 {
+        self.undated
+    }
+
+    /// Adds readings that wait for the clock to be set, as a whole or not at all.
+    pub(super) fn push_undated(&mut self, readings: &[Arc<Undated>]) -> Result<(), String> {
+        let bounds = self.bounds;
+        let dropped = self.use_file(|file, _| file.push_undated(readings, bounds))?;
+        self.dropped += dropped.readings;
+        self.carried.append(dropped.carried);
+        Ok(())
+    }
+
+    /// Dates what waits for the clock to be set. What another run of the machine has left cannot be dated, and is dropped.
+    pub(super) fn set_clock(&mut self, clock: ClockSet) -> Result<(), String> {
+        let dropped = self.use_file(|file, _| file.set_clock(clock))?;
+        if dropped.readings > 0 {
+            tracing::warn!(
+                sink = self.sink,
+                lost = dropped.readings,
+                "readings of before the machine was started anew are lost: the clock was not set when they came"
+            );
+        }
+        self.dropped += dropped.readings;
+        self.carried.append(dropped.carried);
+        self.waiting = self.use_file(|file, _| file.total())?;
+        Ok(())
+    }
+
     /// The oldest readings, at most `limit`.
     pub(super) fn borrow(&mut self, limit: usize) -> Result<Borrowed, String> {
         if self.file.is_none() && !self.path.exists() {
@@ -199,7 +233,7 @@ impl Store {
         };
         file.close()
             .map_err(|failure| failure.explain(&self.path))?;
-        if self.waiting == 0 {
+        if self.waiting == 0 && self.undated == 0 {
             std::fs::remove_file(&self.path)
                 .map_err(|error| format!("cannot remove {}: {error}", self.path.display()))?;
             self.offered = 0;
@@ -260,7 +294,7 @@ impl Store {
             self.file.insert(file)
         };
         let outcome = job(file, self.done);
-        self.offered = file.offered();
+        (self.offered, self.undated) = (file.offered(), file.undated());
         if outcome.is_err() {
             // What was learnt in a transaction that did not happen; and after a failing disk all begins anew.
             self.file = None;
@@ -298,7 +332,8 @@ impl Store {
     fn lose_file(&mut self) {
         self.file = None;
         self.files = self.files.wrapping_add(1);
-        self.dropped += self.waiting;
+        self.dropped += self.waiting + self.undated;
+        self.undated = 0;
         (self.waiting, self.done, self.offered) = (0, 0, 0);
     }
 

@@ -10,8 +10,9 @@ use super::store::Store;
 use super::*;
 use crate::catalogue::Quantity;
 use crate::counted::{AccountId, Amounts, Counted};
-use crate::reading::Inverter;
+use crate::reading::{Inverter, UnixMillis};
 use crate::testing::{full_reading, reading, readings};
+use crate::uptime::Uptime;
 
 /// A folder for a spool.
 struct Place(TempDir);
@@ -646,7 +647,7 @@ fn a_file_of_the_first_form_is_read_and_gone_on_with() {
     connection
         .execute_batch(
             "ALTER TABLE reading DROP COLUMN counted; ALTER TABLE reading DROP COLUMN offered; \
-             ALTER TABLE total DROP COLUMN offered; PRAGMA user_version = 1;",
+             ALTER TABLE total DROP COLUMN offered; DROP TABLE undated; PRAGMA user_version = 1;",
         )
         .unwrap();
     drop(connection);
@@ -654,4 +655,81 @@ fn a_file_of_the_first_form_is_read_and_gone_on_with() {
     store.push(&[counting("roof", 3, 7)], 0).unwrap();
     let readings = store.borrow(9).unwrap().readings;
     assert_eq!(counted(&readings), [(1, None), (2, None), (3, Some(7))]);
+}
+
+fn undated(inverter: &str, uptime: i64, amount: i64) -> Arc<Undated> {
+    let uptime = Uptime(Duration::from_millis(uptime.unsigned_abs()));
+    Arc::new(counting(inverter, 0, amount).at(uptime))
+}
+
+/// It was 5000 when the machine had run for so long.
+fn clock(uptime: u64) -> ClockSet {
+    ClockSet {
+        uptime: Uptime(Duration::from_millis(uptime)),
+        time: UnixMillis(5000),
+    }
+}
+
+#[test]
+fn what_waits_for_the_clock_outlives_the_process_and_is_dated_by_its_age() {
+    let place = Place::new();
+    let mut store = place.store();
+    store.push(&[counting("a", 1, 1)], 0).unwrap();
+    store
+        .push_undated(&[undated("a", 10, 2), undated("b", 20, 4)])
+        .unwrap();
+    assert_eq!((store.waiting(), store.undated()), (1, 2));
+    let Borrowed { ids, .. } = store.borrow(9).unwrap();
+    store.settle(&ids).unwrap();
+    store.close().unwrap();
+    let mut store = place.store();
+    assert_eq!((store.waiting(), store.undated()), (0, 2));
+    store.push_undated(&[undated("a", 30, 8)]).unwrap();
+    store.set_clock(clock(100)).unwrap();
+    assert_eq!((store.waiting(), store.undated()), (3, 0));
+    let readings = store.borrow(9).unwrap().readings;
+    let expected = [(4910, Some(2)), (4920, Some(4)), (4930, Some(8))];
+    assert_eq!(counted(&readings), expected);
+    assert_eq!(store.take_dropped(), 0);
+}
+
+#[test]
+fn what_an_earlier_run_of_the_machine_has_left_without_a_time_is_dropped_and_hands_on_what_it_counted()
+ {
+    let place = Place::new();
+    let mut store = place.store();
+    store
+        .push_undated(&[undated("a", 10, 2), undated("a", 20, 4)])
+        .unwrap();
+    store.close().unwrap();
+    Connection::open(place.path())
+        .unwrap()
+        .execute(
+            "UPDATE undated SET boot = 'another' WHERE uptime_ms = 10",
+            [],
+        )
+        .unwrap();
+    let mut store = place.store();
+    store.set_clock(clock(100)).unwrap();
+    assert_eq!((store.waiting(), store.take_dropped()), (1, 1));
+    assert_eq!(
+        counted(&store.borrow(9).unwrap().readings),
+        [(4920, Some(4))]
+    );
+    let mut next = counting("a", 6000, 8);
+    store.take_carried().give(&mut next);
+    assert_eq!(counted(&[next]), [(6000, Some(10))]);
+}
+
+#[test]
+fn what_waits_for_the_clock_is_bounded_too() {
+    let place = Place::new();
+    let mut store = place.open(bounds(1 << 30, 2)).unwrap();
+    for uptime in 1..=4 {
+        store.push_undated(&[undated("a", uptime, uptime)]).unwrap();
+    }
+    assert_eq!((store.undated(), store.take_dropped()), (2, 2));
+    let mut next = counting("a", 6000, 0);
+    store.take_carried().give(&mut next);
+    assert_eq!(counted(&[next]), [(6000, Some(1 + 2))]);
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::key::KeyError;
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_sink::reading::{Inverter, Moment, Reading, UnixMillis};
 use kstar_sink::setting::duration;
 use kstar_sink::sink::Context;
 use kstar_sink::units::Kind;
@@ -287,7 +287,7 @@ impl Discovery {
     }
 
     /// Whether [`observe`](Self::observe) would find nothing new in this reading, as is the rule. It touches no file.
-    pub fn knows_all_of(&self, reading: &Reading) -> bool {
+    pub fn knows_all_of<Time>(&self, reading: &Reading<Time>) -> bool {
         let Some(device) = self.devices.get(&reading.inverter.name) else {
             return false;
         };
@@ -305,7 +305,7 @@ impl Discovery {
     /// What is there for the first time is announced. What is missing from twelve readings in a row is taken back if
     /// it was announced by an earlier start and not seen since, or if the first of these readings is a day older than
     /// the last. A serial or model that became known is told too; one that is not known again changes nothing.
-    pub fn observe(&mut self, reading: &Reading) -> Vec<Message> {
+    pub fn observe(&mut self, reading: &Reading<impl Moment>) -> Vec<Message> {
         let name = &reading.inverter.name;
         if !self.devices.contains_key(name) {
             let slug = self.slugs.choose(name);
@@ -333,7 +333,11 @@ impl Discovery {
             return Vec::new();
         }
         let appeared = seen.without(device.announced);
-        let gone = device.gone(seen, reading.time);
+        // Before the clock is set nobody knows what is missing for a day, and the energies of today are.
+        let gone = reading
+            .time
+            .unix()
+            .map_or_else(Set::default, |time| device.gone(seen, time));
         let became_known = device.learn(&reading.inverter);
         if appeared.is_empty() && gone.is_empty() && !became_known {
             if !totals.is_empty() {

@@ -1,5 +1,6 @@
 //! The driver with a scripted sink, in paused time.
 
+mod clock;
 mod handover;
 mod opening;
 mod spool;
@@ -19,7 +20,7 @@ use tokio::time::sleep;
 
 use crate::delivery::Keep;
 use crate::health::{Counts, State};
-use crate::reading::{Inverter, Reachability, Reading};
+use crate::reading::{Inverter, Reachability, Reading, Undated};
 use crate::sink::Batch;
 use crate::testing::reading;
 
@@ -38,6 +39,8 @@ use Reaction::{Fail, Hang, Panic, Take, TakeAfter};
 #[derive(Clone, Debug, PartialEq)]
 enum Given {
     Batch(Vec<i64>),
+    /// One without a time, and how long the machine had run.
+    Shown(String, Duration),
     Status(String, Reachability),
     Close,
 }
@@ -75,6 +78,11 @@ impl<F: FnMut(&[i64]) -> Reaction + Send> Sink for Scripted<F> {
     async fn deliver(&mut self, batch: &Batch<'_>) -> Result<(), DeliveryError> {
         let times = batch.iter().map(|reading| reading.time.0).collect();
         self.react(Given::Batch(times)).await
+    }
+
+    async fn show(&mut self, undated: &Undated) -> Result<(), DeliveryError> {
+        let name = undated.inverter.name.to_string();
+        self.react(Given::Shown(name, undated.time.0)).await
     }
 
     async fn status(&mut self, status: &InverterStatus) -> Result<(), DeliveryError> {
