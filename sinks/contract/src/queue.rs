@@ -91,6 +91,13 @@ impl Remainder {
         self.readings.len() + self.undated.readings.len()
     }
 
+    /// The times of those that have one.
+    #[cfg(test)]
+    pub(crate) fn times(&self) -> Vec<i64> {
+        let times = self.readings.iter();
+        times.map(|waiting| waiting.reading.time.0).collect()
+    }
+
     /// Leaves out the readings of which this says so.
     pub fn retain(&mut self, keep: impl Fn(&Reading) -> bool) {
         self.readings.retain(|waiting| keep(&waiting.reading));

@@ -488,28 +488,6 @@ async fn close(sink: Box<dyn Sink>) {
     );
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_reading_has_every_quantity() {
-        let reading = full_reading("roof", BEGIN);
-        for quantity in Quantity::ALL {
-            assert!(reading.values.raw(*quantity).is_some(), "{quantity}");
-        }
-        assert_eq!(reading, full_reading("roof", BEGIN));
-    }
-
-    #[test]
-    fn a_record_is_the_same_whether_made_from_the_reading_or_from_its_json_line() {
-        for reading in readings("roof", 500) {
-            let line = serde_json::to_string(&*reading).unwrap();
-            assert_eq!(record_of_line(&line), record(&reading));
-        }
-    }
-}
-
 /// The queue of a sink that keeps every reading, for a test that decides itself when something is delivered.
 pub struct Waiting(crate::queue::Queue);
 
@@ -536,5 +514,27 @@ impl Waiting {
         } else {
             crate::queue::Settlement::Kept
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_reading_has_every_quantity() {
+        let reading = full_reading("roof", BEGIN);
+        for quantity in Quantity::ALL {
+            assert!(reading.values.raw(*quantity).is_some(), "{quantity}");
+        }
+        assert_eq!(reading, full_reading("roof", BEGIN));
+    }
+
+    #[test]
+    fn a_record_is_the_same_whether_made_from_the_reading_or_from_its_json_line() {
+        for reading in readings("roof", 500) {
+            let line = serde_json::to_string(&*reading).unwrap();
+            assert_eq!(record_of_line(&line), record(&reading));
+        }
     }
 }

@@ -64,11 +64,36 @@ pub(crate) struct Database {
     moments: Moments,
     /// The number of the last reading of each account: a lower one is late.
     sequences: HashMap<AccountId, u64>,
-    /// What another collector has written last of an inverter, and since when that is so.
-    rivals: HashMap<Arc<str>, (Option<i64>, Instant)>,
+    rivals: Rivals,
     /// The inverters that readings of came since the file was opened, and from when on samples were set apart then.
     registered: HashSet<i64>,
     apart_at_open: i64,
+}
+
+/// What another collector has written last of each inverter, and since when that is so.
+#[derive(Debug, Default)]
+struct Rivals(HashMap<Arc<str>, (Option<i64>, Instant)>);
+
+impl Rivals {
+    /// Fails until nothing has come from the other collector for a while.
+    fn wait_for(
+        &mut self,
+        inverter: &Arc<str>,
+        newest: Option<i64>,
+        settings: &Settings,
+    ) -> Result<(), Failure> {
+        let seen = self
+            .0
+            .entry(Arc::clone(inverter))
+            .or_insert_with(|| (newest, Instant::now()));
+        if seen.0 != newest {
+            *seen = (newest, Instant::now());
+        }
+        if seen.1.elapsed() < settings.patience_with_rivals() {
+            return Err(Failure::Rival(Arc::clone(inverter)));
+        }
+        Ok(())
+    }
 }
 
 /// What became of readings.
@@ -146,7 +171,7 @@ impl Database {
             origin,
             moments,
             sequences: HashMap::new(),
-            rivals: HashMap::new(),
+            rivals: Rivals::default(),
             registered: HashSet::new(),
             apart_at_open: apart,
         })
@@ -289,19 +314,7 @@ impl Database {
                     written.apart =
                         set_apart(&transaction, settings.apart, reading.time, set_back)?;
                 }
-                // What is the newest sample may be another one then, and what was open before is closed.
-                if settings.apart.abs_diff(before) > moments::A_DAY.unsigned_abs() {
-                    moments.write(&transaction)?;
-                    inverters.clear();
-                    for id in self::inverters(&transaction)? {
-                        close_open(&transaction, id, before)?;
-                    }
-                }
-                let overtaken =
-                    |_: &Arc<str>, known: &mut KnownInverter| known.is_overtaken(settings);
-                for (_, known) in inverters.extract_if(overtaken) {
-                    close_open(&transaction, known.id, before)?;
-                }
+                close_overtaken(&transaction, inverters, moments, settings, before)?;
             }
             let given = given(&reading.values);
             loop {
@@ -323,18 +336,7 @@ impl Database {
                     && known.accounts.rival_of(counted.account)
                     && (*is_shared || holders(path).is_some_and(|holders| !holders.is_empty()))
                 {
-                    let newest = known.newest();
-                    let seen = rivals
-                        .entry(Arc::clone(&reading.inverter.name))
-                        .and_modify(|seen| {
-                            if seen.0 != newest {
-                                *seen = (newest, Instant::now());
-                            }
-                        })
-                        .or_insert_with(|| (newest, Instant::now()));
-                    if seen.1.elapsed() < settings.patience_with_rivals() {
-                        return Err(Failure::Rival(Arc::clone(&reading.inverter.name)));
-                    }
+                    rivals.wait_for(&reading.inverter.name, known.newest(), settings)?;
                 }
                 let spans = changed.entry(known.id).or_default();
                 match known.insert(&transaction, reading, &given, settings, *origin, spans)? {
@@ -500,6 +502,28 @@ impl Database {
             .and_then(|log| log.sync_data())
             .map_err(|error| error.to_string())
     }
+}
+
+/// Where time has come or gone so far that the newest sample is another one, what was open before is closed.
+fn close_overtaken(
+    connection: &Connection,
+    known: &mut HashMap<Arc<str>, KnownInverter>,
+    moments: &Moments,
+    settings: &Settings,
+    before: i64,
+) -> rusqlite::Result<()> {
+    if settings.apart.abs_diff(before) > moments::A_DAY.unsigned_abs() {
+        moments.write(connection)?;
+        known.clear();
+        for id in inverters(connection)? {
+            close_open(connection, id, before)?;
+        }
+    }
+    let overtaken = |_: &Arc<str>, known: &mut KnownInverter| known.is_overtaken(settings);
+    for (_, known) in known.extract_if(overtaken) {
+        close_open(connection, known.id, before)?;
+    }
+    Ok(())
 }
 
 /// Has the bucket computed that was open while samples were set apart from then on, where it is not the open one any more.

@@ -21,6 +21,7 @@ pub use crate::repair::{Misplaced, Repair};
 use crate::rollup::{Cell, MEAN_DECIMALS, Rollup};
 use crate::schema;
 use crate::settings::Settings;
+use crate::spread;
 use crate::sums::Sums;
 use crate::widen::check_owner;
 
@@ -255,17 +256,15 @@ impl History {
     ) -> Result<Option<SetApart>, HistoryError> {
         let (id, _) = self.find(inverter)?;
         self.ask(|| {
-            let columns = names(&self.connection, &schema::samples(id))?;
+            let transaction = self.connection.unchecked_transaction()?;
+            let columns = names(&transaction, &schema::samples(id))?;
             let sum = |counter: Quantity| {
                 let column = schema::counted(counter);
-                if !columns.contains(&column) {
-                    return "NULL".to_owned();
+                if columns.contains(&column) {
+                    format!("sum({})", schema::quoted(&column))
+                } else {
+                    "NULL".to_owned()
                 }
-                format!(
-                    "sum({}) + coalesce((SELECT sum(amount) FROM spread WHERE inverter = {id} \
-                     AND quantity = '{counter}' AND time >= ?1), 0)",
-                    schema::quoted(&column)
-                )
             };
             let counters_of = counters.iter().copied().map(schema::counter_of);
             let selected: Vec<String> = ["count(*)", "min(time)", "max(time)"]
@@ -278,24 +277,33 @@ impl History {
                 selected.join(", "),
                 schema::samples(id)
             );
-            self.connection
-                .query_row(&query, [self.settings.apart], |row| {
-                    let (Some(first), Some(last)) = (row.get(1)?, row.get(2)?) else {
-                        return Ok(None);
-                    };
-                    let mut counted = Vec::with_capacity(counters.len());
-                    for (index, counter) in (3..).zip(counters) {
-                        let decimals = counter.description().decimals;
-                        let raw: Option<i64> = row.get(index)?;
-                        counted.push(raw.map(|raw| Decimal { raw, decimals }.to_f64()));
-                    }
-                    Ok(Some(SetApart {
-                        readings: row.get::<_, i64>(0)?.unsigned_abs(),
-                        first: UnixMillis(first),
-                        last: UnixMillis(last),
-                        counted,
-                    }))
-                })
+            let horizon = Sums::load(&transaction, &self.settings, id)?
+                .map_or(i64::MIN, |sums| sums.horizon());
+            let beyond = horizon..i64::MAX;
+            let spreads = spread::within(&transaction, id, &beyond)?;
+            transaction.query_row(&query, [self.settings.apart], |row| {
+                let (Some(first), Some(last)) = (row.get(1)?, row.get(2)?) else {
+                    return Ok(None);
+                };
+                let mut counted = Vec::with_capacity(counters.len());
+                for (index, counter) in (3..).zip(counters) {
+                    let decimals = counter.description().decimals;
+                    let elsewhere = spreads.get(&schema::counter_of(*counter));
+                    let elsewhere = elsewhere.into_iter().flatten();
+                    let elsewhere: i64 = elsewhere.map(|spread| spread.share(&beyond)).sum();
+                    let raw: Option<i64> = row.get(index)?;
+                    counted.push(raw.map(|raw| {
+                        let raw = raw.saturating_add(elsewhere);
+                        Decimal { raw, decimals }.to_f64()
+                    }));
+                }
+                Ok(Some(SetApart {
+                    readings: row.get::<_, i64>(0)?.unsigned_abs(),
+                    first: UnixMillis(first),
+                    last: UnixMillis(last),
+                    counted,
+                }))
+            })
         })
     }
 

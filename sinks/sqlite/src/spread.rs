@@ -132,14 +132,13 @@ pub(crate) fn within(
     connection: &Connection,
     id: i64,
     span: &Range<i64>,
-    apart: i64,
 ) -> rusqlite::Result<HashMap<Quantity, Vec<Spread>>> {
     let mut spreads: HashMap<Quantity, Vec<Spread>> = HashMap::new();
     let mut select = connection.prepare_cached(
         "SELECT quantity, \"begin\", \"end\", amount FROM spread
-         WHERE inverter = ? AND \"end\" > ? AND \"begin\" < ? AND time < ?",
+         WHERE inverter = ? AND \"end\" > ? AND \"begin\" < ?",
     )?;
-    let mut rows = select.query((id, span.start, span.end, apart))?;
+    let mut rows = select.query((id, span.start, span.end))?;
     while let Some(row) = rows.next()? {
         if let Some(counter) = Quantity::from_name(row.get_ref(0)?.as_str()?) {
             spreads.entry(counter).or_default().push(Spread {

@@ -378,7 +378,6 @@ mod tests {
         fn refusal(&self) -> String {
             match Store::open(&self.path(), PATIENCE, settings(), retention()) {
                 Err(OpenError(reason)) => reason,
-                Err(error) => panic!("for good: {error}"),
                 Ok(_) => panic!("opened"),
             }
         }

@@ -125,8 +125,8 @@ impl<'a> Sums<'a> {
         let mut first = oldest(&schema::samples(self.id), "time")?;
         let spread: Option<i64> = self
             .connection
-            .prepare_cached("SELECT min(\"begin\") FROM spread WHERE inverter = ? AND time < ?")?
-            .query_row((self.id, self.settings.apart), |row| row.get(0))?;
+            .prepare_cached("SELECT min(\"begin\") FROM spread WHERE inverter = ?")?
+            .query_row([self.id], |row| row.get(0))?;
         first = first.into_iter().chain(spread).min();
         for level in Level::ALL {
             let begin = oldest(&schema::buckets(level, self.id), "begin")?;
@@ -138,6 +138,11 @@ impl<'a> Sums<'a> {
     /// When the bucket begins that is still open.
     fn open(&self, level: Level) -> i64 {
         level.around(self.newest, self.zone()).start
+    }
+
+    /// When the last five minutes end that anybody is shown; what belongs to a later time is set apart.
+    pub(crate) fn horizon(&self) -> i64 {
+        Level::FiveMinutes.around(self.newest, &TimeZone::UTC).end
     }
 
     /// When the bucket begins that no sample has ended yet. What is set apart has ended the one that is open; it is written
@@ -264,7 +269,8 @@ impl<'a> Sums<'a> {
         give: &mut dyn FnMut(Rollup) -> Flow,
     ) -> Flow {
         if level == Level::FiveMinutes {
-            return self.add_up(span, quantities, self.settings.apart, give);
+            let shown = span.start..span.end.min(self.horizon());
+            return self.add_up(&shown, quantities, self.settings.apart, give);
         }
         let mut longer = FromFiveMinutes::new(level, self.zone().clone());
         let flow = self.each(Level::FiveMinutes, span, quantities, &mut |part| {
@@ -301,7 +307,7 @@ impl<'a> Sums<'a> {
                 schema::samples(id)
             ))?
             .query_row([span.start], |row| row.get(0))?;
-        let mut elsewhere = self.elsewhere(span, &counters, apart)?;
+        let mut elsewhere = self.elsewhere(span, &counters)?;
         let mut sums = FromSamples::new(quantities);
         let mut samples =
             columns.select(connection, "WHERE time >= ? AND time < ? ORDER BY time")?;
@@ -361,10 +367,9 @@ impl<'a> Sums<'a> {
         &self,
         span: &Range<i64>,
         counters: &[Quantity],
-        apart: i64,
     ) -> rusqlite::Result<BTreeMap<i64, Rollup>> {
         let mut buckets: BTreeMap<i64, Rollup> = BTreeMap::new();
-        let spreads = spread::within(self.connection, self.id, span, apart)?;
+        let spreads = spread::within(self.connection, self.id, span)?;
         for (index, counter) in counters.iter().enumerate() {
             for spread in spreads.get(counter).into_iter().flatten() {
                 let mut begin = spread.span.start.max(span.start);

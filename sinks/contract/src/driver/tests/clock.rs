@@ -101,7 +101,7 @@ async fn without_a_spool_what_waits_for_the_clock_is_lost_and_counted_at_a_stop_
 async fn with_a_spool_what_waits_for_the_clock_is_dated_by_the_next_driver() {
     let folder = tempfile::tempdir().unwrap();
     let spooled = || {
-        let spool = Spool::open(folder.path(), "scripted", SpoolBounds::default()).unwrap();
+        let spool = Spool::new(folder.path(), "scripted", SpoolBounds::default());
         start_as(policy(), first([]), |driver| {
             driver.with_spool(spool, Duration::from_secs(5))
         })

@@ -174,8 +174,7 @@ async fn what_waits_for_a_sink_that_is_not_open_is_handed_over() {
     stop.send(Parting::HandOver).unwrap();
     let (_, handover) = driver.await.unwrap();
     let waiting = handover.unwrap().waiting;
-    let times: Vec<i64> = waiting.iter().map(|reading| reading.time.0).collect();
-    assert_eq!(times, [0, 1, 2]);
+    assert_eq!(waiting.times(), [0, 1, 2]);
 }
 
 /// The paused clock stands still while a thread is at work, so these wait for what happens and not for a time.
