@@ -14,7 +14,8 @@ use kstar_sink::sink::Context;
 
 const EXAMPLE: &str = include_str!("../config.example.toml");
 
-/// The example with every key in force: those that are commented out have no space after their `#`.
+/// The example with every key in force: those that are commented out have no space after their `#`. Some of them are for TLS
+/// and wrong without it, so all servers have that.
 fn uncommented() -> String {
     let key = |line: &str| {
         line.strip_prefix('#')
@@ -24,6 +25,10 @@ fn uncommented() -> String {
     EXAMPLE
         .lines()
         .map(|line| key(line).unwrap_or_else(|| line.to_owned()) + "\n")
+        .map(|line| {
+            line.replace("\"mqtt://", "\"mqtts://")
+                .replace("\"http://", "\"https://")
+        })
         .collect()
 }
 

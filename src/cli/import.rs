@@ -1,5 +1,6 @@
 //! `kstar import`: the history of kstar.sharp, taken over.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -18,6 +19,7 @@ use super::progress::Progress;
 use super::stored::{config_or_built_in, no_history};
 use super::{ConfigArgs, Failure, in_background, run};
 use crate::config::Config;
+use crate::gate::rules::{MAX_POWER, counters};
 use crate::ledger::Account;
 use crate::meter::counters::Counters;
 use crate::meter::{self, Meter, MeterSettings, Metered};
@@ -231,6 +233,8 @@ struct Counting {
     sequence: u64,
     /// The first time and the latest.
     times: Option<(i64, i64)>,
+    /// What the inverter's own counters showed last, and when.
+    shown: HashMap<Quantity, (Duration, i64)>,
 }
 
 impl Counting {
@@ -242,6 +246,7 @@ impl Counting {
             account: account.id,
             sequence: 0,
             times: None,
+            shown: HashMap::new(),
         }
     }
 
@@ -254,9 +259,20 @@ impl Counting {
         let at = Duration::from_millis(latest.abs_diff(first));
         let Metered {
             covers,
-            amounts,
+            mut amounts,
             earlier,
         } = self.meter.count(at, Some(time), values);
+        // The inverter's own counters are taken at their word, as far as an inverter can be meant.
+        for limit in counters(MAX_POWER).iter().filter(|limit| limit.lifetime) {
+            if let Some(raw) = values.raw(limit.quantity) {
+                let before = self.shown.insert(limit.quantity, (at, raw));
+                let grown = before.map_or(0, |(since, before)| {
+                    let most = limit.growth(at.saturating_sub(since));
+                    raw.saturating_sub(before).clamp(0, most)
+                });
+                amounts.set(limit.quantity, Some(grown));
+            }
+        }
         Counted {
             account: self.account,
             sequence: self.sequence,

@@ -154,7 +154,9 @@ fn where_all_is_well_everything_is_good_and_nothing_is_left_behind() {
     assert_eq!(
         topics,
         [
-            ("0", "homeassistant/device/kstar/check"),
+            // The largest announcement, and its removal.
+            ("0", "homeassistant/device/kstar_roof/check"),
+            ("0", "homeassistant/device/kstar_roof/check"),
             ("0", "kstar/roof/check")
         ]
     );

@@ -11,13 +11,18 @@ use crate::process::{Process, kstar, wait_until};
 use crate::world::{Folder, Roof, Row, key, readings, rows};
 
 /// What the wall clock of a program is off by, which a test may change while it runs. Its own time runs on.
-struct FakedClock(PathBuf);
+pub(crate) struct FakedClock(PathBuf);
 
 impl FakedClock {
     /// A clock that is decades behind, as that of a machine without a battery.
     fn unset(folder: &Folder) -> Self {
+        Self::off_by(folder, "-40y")
+    }
+
+    /// A clock that is off by so much.
+    pub(crate) fn off_by(folder: &Folder, offset: &str) -> Self {
         let clock = Self(folder.join("clock"));
-        clock.write("-40y");
+        clock.write(offset);
         clock
     }
 
@@ -25,14 +30,14 @@ impl FakedClock {
         self.write("+0");
     }
 
-    fn write(&self, offset: &str) {
+    pub(crate) fn write(&self, offset: &str) {
         // At once: half a file is no offset.
         let new = self.0.with_extension("new");
         std::fs::write(&new, format!("{offset}\n")).expect("written");
         std::fs::rename(new, &self.0).expect("renamed");
     }
 
-    fn start(&self, command: &mut Command) -> Process {
+    pub(crate) fn start(&self, command: &mut Command) -> Process {
         let library = glob("faketime/libfaketimeMT.so.1");
         let command = command
             .env("LD_PRELOAD", library)

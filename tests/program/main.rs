@@ -19,6 +19,8 @@ mod check_connect;
 mod clock;
 mod commands;
 mod config;
+#[cfg(all(feature = "history", feature = "mqtt"))]
+mod counted;
 mod faraway;
 mod history;
 #[cfg(feature = "history")]

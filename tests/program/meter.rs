@@ -28,7 +28,7 @@ const TOTALS: [&str; 6] = [
 ];
 
 /// The kept totals of an inverter.
-fn kept(folder: &Folder, inverter: &str) -> Row {
+pub(crate) fn kept(folder: &Folder, inverter: &str) -> Row {
     let shown = ended(&mut kstar(folder.path(), ["meter", "--json"])).expect_code(0);
     let shown: Value = serde_json::from_str(&shown.out()).expect("JSON");
     let counters = &shown["inverters"][inverter]["counters"];

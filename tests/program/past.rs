@@ -11,6 +11,8 @@ use kstar_collector::simulator::day::Household;
 use kstar_collector::simulator::encode::{self, Variant};
 use kstar_collector::sinks::SinkSections;
 use kstar_collector::wire::running;
+use kstar_sink::catalogue::Quantity;
+use kstar_sink::counted::{AccountId, Amounts, Counted};
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::{Batch, Context};
 use kstar_sink::units::{KilowattHours, Scalar};
@@ -92,7 +94,7 @@ impl Past<'_> {
         let end = midnight(self.first + i64::from(self.days).days());
         // Where the clocks change, the household lives on by hours as long as ever.
         let mut readings = Vec::new();
-        let mut produced = 0.0;
+        let (mut produced, mut told) = (0.0, 0);
         let mut moment = begin;
         let mut last: Option<(Timestamp, f64)> = None;
         while moment < end {
@@ -108,22 +110,35 @@ impl Past<'_> {
                 let mut values = running::decode(&payload).expect("running data");
                 let power = values.pv_power.expect("there are panels").raw();
                 let watts = f64::from(i32::try_from(power).expect("no power station")) / 100.0;
+                let mut covers = Duration::ZERO;
                 if let Some((before, watts_before)) = last {
-                    let hours = moment.duration_since(before).as_secs_f64() / 3600.0;
+                    covers = moment.duration_since(before).unsigned_abs();
+                    let hours = covers.as_secs_f64() / 3600.0;
                     produced += f64::midpoint(watts, watts_before) * hours;
                 }
                 last = Some((moment, watts));
+                let mut counted = None;
                 if self.metered {
                     // Watt hours are the last decimal of the counter.
                     #[expect(clippy::cast_possible_truncation, reason = "whole watt hours")]
                     let raw = produced.round() as i64;
                     values.pv_energy_total = Some(KilowattHours::new(raw));
+                    let mut amounts = Amounts::default();
+                    amounts.set(Quantity::pv_energy_total, Some(raw - told));
+                    told = raw;
+                    counted = Some(Counted {
+                        account: AccountId(1),
+                        sequence: readings.len() as u64,
+                        covers,
+                        amounts,
+                        earlier: None,
+                    });
                 }
                 readings.push(Arc::new(Reading {
                     time: UnixMillis(moment.as_millisecond()),
                     inverter: Arc::clone(&inverter),
                     values,
-                    counted: None,
+                    counted,
                 }));
             }
             moment += self.every;

@@ -170,9 +170,72 @@ fn what_is_no_history_of_kstar_sharp_is_said() {
 }
 
 #[test]
+fn an_import_with_another_zone_is_refused_where_its_readings_are_there_already() {
+    let folder = Folder::with_config(CONFIG);
+    old_history(&folder, &half_minutes("2025-06-01", 0..120));
+    let import = |zone: &str| {
+        ended(&mut kstar(
+            folder.path(),
+            ["import", "old.db", "--zone", zone],
+        ))
+    };
+    import("UTC").expect_code(0);
+    let there = times(&folder);
+    let refused = import("Asia/Kathmandu").expect_code(2);
+    assert!(
+        refused
+            .err()
+            .contains("in history.db already, 5:45 h later")
+            && refused.err().contains("give that zone with --zone"),
+        "{}",
+        refused.err()
+    );
+    assert_eq!(times(&folder), there);
+    let again = import("UTC").expect_code(0);
+    assert!(
+        again.out().contains("240 were there already"),
+        "{}",
+        again.out()
+    );
+}
+
+#[test]
+fn readings_that_are_far_apart_have_energies_too_and_it_is_said() {
+    let folder = Folder::with_config(CONFIG);
+    let quarters: Vec<String> = (0..48)
+        .map(|quarter| format!("2025-06-01 {:02}:{:02}:00", quarter / 4, quarter % 4 * 15))
+        .collect();
+    old_history(&folder, &quarters);
+    let command = ["import", "old.db", "--zone", "Europe/London"];
+    let said = ended(&mut kstar(folder.path(), command)).expect_code(0);
+    assert!(
+        said.out()
+            .contains("readings are 15 minutes apart; energy is counted over up to 37 minutes"),
+        "{}",
+        said.out()
+    );
+    let command = ["report", "day", "--date", "2025-06-01", "--json"];
+    let report = ended(&mut kstar(folder.path(), command)).expect_code(0);
+    let report: serde_json::Value = serde_json::from_str(&report.out()).expect("JSON");
+    let sum = &report["sum"];
+    // 47 quarters of an hour of 1710.54 W, and of 320 W.
+    for (name, watts) in [("production", 1710.54), ("consumption", 320.0)] {
+        let energy = sum[name].as_f64().expect("a number");
+        assert!(
+            (energy - watts * 11.75 / 1000.0).abs() < 0.002,
+            "{name}: {energy}"
+        );
+    }
+    let coverage = sum["coverage"].as_f64().expect("a number");
+    assert!((coverage - 11.75 / 24.0).abs() < 0.001, "{coverage}");
+}
+
+#[test]
 fn an_import_and_a_collector_write_to_one_history() {
     let roof = Roof::new(1);
-    let folder = Folder::with_config(&roof.config(BOTH_SINKS));
+    // All of it is kept, however old.
+    let sinks = BOTH_SINKS.replace("path =", "keep_raw = \"forever\"\npath =");
+    let folder = Folder::with_config(&roof.config(&sinks));
     let run = Process::start(&mut kstar(folder.path(), ["run"]));
     run.wait_for_printed(1);
     old_history(&folder, &half_minutes("2025-06-01", 0..1440));

@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::known::{Inserted, KnownInverter};
 use crate::level::Level;
 use crate::moments::{self, Moments, SetBack};
-use crate::place::{FileId, files, holders, log_of};
+use crate::place::{FileId, files, is_open_in_another_of_us, log_of};
 use crate::recount;
 use crate::retention::{KeepFor, Retention};
 use crate::schema;
@@ -334,7 +334,7 @@ impl Database {
                 if !origin.imported
                     && let Some(counted) = &reading.counted
                     && known.accounts.rival_of(counted.account)
-                    && (*is_shared || holders(path).is_some_and(|holders| !holders.is_empty()))
+                    && (*is_shared || is_open_in_another_of_us(path))
                 {
                     rivals.wait_for(&reading.inverter.name, known.newest(), settings)?;
                 }

@@ -83,3 +83,13 @@ pub(crate) fn holders(path: &Path) -> Option<Vec<String>> {
 pub(crate) fn holders(_path: &Path) -> Option<Vec<String>> {
     None
 }
+
+/// Whether another process of this program has the file open, as far as the system tells.
+pub(crate) fn is_open_in_another_of_us(path: &Path) -> bool {
+    let Ok(name) = std::fs::read_to_string("/proc/self/comm") else {
+        return false;
+    };
+    let ours = format!("({})", name.trim_end());
+    let holders = holders(path).unwrap_or_default();
+    holders.iter().any(|holder| holder.ends_with(&ours))
+}

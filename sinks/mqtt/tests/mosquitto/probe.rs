@@ -83,7 +83,7 @@ async fn a_login_is_refused_until_it_is_right() {
     assert_all_good(&probe(&broker.config("username = 'kstar'\npassword = 'right'")).await);
     let missing = broker.config("username = 'kstar'\npassword = { file = '/no/such' }");
     let missing = probe(&missing).await;
-    assert_eq!(about(&missing, "section").verdict, Verdict::Wrong);
+    assert_eq!(about(&missing, "login").verdict, Verdict::Wrong);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
