@@ -145,8 +145,7 @@ impl<'a> Sums<'a> {
         Level::FiveMinutes.around(self.newest, &TimeZone::UTC).end
     }
 
-    /// When the bucket begins that no sample has ended yet. What is set apart has ended the one that is open; it is written
-    /// again when it closes.
+    /// When the bucket begins that no sample has ended yet, be it one that is set apart.
     fn unended(&self, level: Level) -> i64 {
         level.around(self.last, self.zone()).start
     }
@@ -489,6 +488,10 @@ impl<'a> Sums<'a> {
         let (mut replace, mut add) = (prepare(true)?, prepare(false)?);
         Ok(move |rollup: Rollup| {
             let begin = rollup.bucket.start;
+            if rollup.bucket.contains(&self.newest) {
+                // It is open, though what is set apart comes after it.
+                return Ok(ControlFlow::Continue(()));
+            }
             let offset = Timestamp::from_millisecond(begin)
                 .map_or(0, |begin| self.zone().to_offset(begin).seconds());
             let mut row: Vec<Value> = vec![

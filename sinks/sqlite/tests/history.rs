@@ -7,6 +7,7 @@
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kstar_sink::TimeZone;
@@ -226,6 +227,9 @@ async fn what_follows_from_others_is_computed_before_it_is_added_up() {
     );
 }
 
+/// How many readings have told what was counted.
+static TOLD: AtomicU64 = AtomicU64::new(1);
+
 /// The same, with what was counted of a counter in the seconds before.
 fn counting(
     reading: &Reading,
@@ -239,7 +243,7 @@ fn counting(
     Arc::new(Reading {
         counted: Some(Counted {
             account: AccountId(account),
-            sequence: 0,
+            sequence: TOLD.fetch_add(1, Ordering::Relaxed),
             covers: Duration::from_secs(seconds),
             amounts,
             earlier: None,
@@ -392,7 +396,11 @@ async fn readings_of_a_wrong_clock_are_set_apart_and_can_be_put_right_or_taken_o
     const YEARS: i64 = 10 * 365 * 86_400;
     let place = Place::new("UTC");
     let total = Quantity::pv_energy_total;
-    let told = |seconds| counting(&reading(seconds, &[]), 1, total, 10, 5);
+    // No two are the same, wherever they are moved.
+    let told = |seconds: i64| {
+        let shown = reading(seconds, &[(Quantity::load_power, seconds % 9973)]);
+        counting(&shown, 1, total, 10, 5)
+    };
     let run = |from: i64| {
         (0..10)
             .map(move |step| told(from + step * 5))
