@@ -114,8 +114,8 @@ fn the_example_shows_the_defaults() {
     let (full, default) = (
         parse(&uncommented()),
         parse(
-            "[sinks.stdout]\n[sinks.sqlite]\n[sinks.mqtt]\nurl = \"mqtt://homeassistant\"\n\
-             [sinks.influxdb]\nurl = \"http://localhost:8086\"\norg = \"home\"\nbucket = \"solar\"",
+            "[sinks.stdout]\n[sinks.sqlite]\n[sinks.mqtt]\nurl = \"mqtts://homeassistant:1883\"\n\
+             [sinks.influxdb]\nurl = \"https://localhost:8086\"\norg = \"home\"\nbucket = \"solar\"",
         ),
     );
     let mut shown = full.collector.clone();

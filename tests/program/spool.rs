@@ -316,9 +316,13 @@ fn one_process_at_a_time_collects_with_a_state_folder() {
 #[test]
 fn a_demonstration_has_nothing_to_do_with_the_users_state() {
     let folder = Folder::new();
-    let demos: Vec<_> = (0..2)
-        .map(|_| Process::start(&mut kstar(folder.path(), ["run", "--demo"])))
-        .collect();
+    // Two at a time, each with a history of its own: of two that write one, the second would wait for the first.
+    let places = [folder.path().to_owned(), folder.join("second")];
+    std::fs::create_dir(&places[1]).expect("a folder");
+    let demos = places.map(|place| {
+        let mut demo = kstar(&place, ["run", "--demo"]);
+        Process::start(demo.env("HOME", folder.path()))
+    });
     for demo in demos {
         demo.wait_for_printed(1);
         demo.stop().expect_code(0);
