@@ -1,7 +1,7 @@
 //! The ledger in use: whoever has something to remember hands it over and is told whether it is written.
 //!
 //! A thread of its own writes, so that no inverter's polling is blocked; what several inverters hand over meanwhile is
-//! written together. A disk that hangs keeps that thread for good, so nobody waits for it longer than [`PATIENCE`], and
+//! written together. A disk that hangs keeps that thread for good, so nobody waits for it longer than `PATIENCE`, and
 //! nobody at all once it is known to hang. The newest account of each inverter is kept until it can be written.
 
 use std::collections::BTreeMap;
