@@ -55,6 +55,7 @@ impl Carried {
         }
     }
 
+    #[cfg(feature = "spool")]
     /// Gives each inverter's amount away, where somebody has a use for it.
     pub(crate) fn try_give<E>(
         &mut self,
