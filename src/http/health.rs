@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kstar_sink::health::State as SinkState;
+use kstar_sink::health::{Snapshot, State as SinkState};
 use kstar_sink::reading::Reachability;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -142,7 +142,12 @@ impl Watcher {
         for sink in self.board.sinks() {
             let part = || format!("sink {}", sink.name());
             let down = seen.get(sink.name()).map(Instant::elapsed);
-            match sink.snapshot().state {
+            let Snapshot { state, note, .. } = sink.snapshot();
+            notes.extend(note.map(|reason| Reason {
+                part: part(),
+                reason,
+            }));
+            match state {
                 SinkState::Down { reason: why } if sink.is_broken() => reason(
                     part(),
                     format!("{why}; start the collector anew, and please report this"),
