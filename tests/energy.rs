@@ -3,7 +3,7 @@
 //! Each story is a collector's life: polls of a house whose powers jump, while the clock steps, drifts, freezes and is put
 //! right, the program is stopped and killed, counters are set, inverters exchanged, the history away for a while, readings
 //! dropped, delivered late and delivered again. At the end `kstar report` says what was metered, less what a kill has lost.
-//! `KSTAR_TEST_STORIES=1000000` tells more of them, `KSTAR_TEST_STORY=7` one alone.
+//! `KSTAR_TEST_STORIES=0..1000000` tells those, `KSTAR_TEST_STORIES=7..8` the seventh alone.
 
 #![cfg(all(feature = "history", feature = "sqlite"))]
 #![expect(
@@ -14,6 +14,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -445,29 +446,30 @@ fn tell(seed: u64) {
     });
 }
 
-fn number(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}={value} is no number")),
-    )
+/// The stories to tell, by their numbers.
+fn stories() -> Range<u64> {
+    let Ok(value) = std::env::var("KSTAR_TEST_STORIES") else {
+        return 0..STORIES;
+    };
+    let parsed = value
+        .split_once("..")
+        .and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
+    parsed.unwrap_or_else(|| panic!("KSTAR_TEST_STORIES={value} is not like 0..1000"))
 }
 
 #[test]
 fn a_report_tells_what_was_metered_whatever_happens() {
-    if let Some(seed) = number("KSTAR_TEST_STORY") {
-        return tell(seed);
-    }
-    let stories = number("KSTAR_TEST_STORIES").unwrap_or(STORIES);
+    let stories = stories();
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     std::thread::scope(|scope| {
-        for first in 0..threads as u64 {
+        for offset in 0..threads as u64 {
+            let stories = stories.clone();
             scope.spawn(move || {
-                for seed in (first..stories).step_by(threads) {
+                for seed in (stories.start + offset..stories.end).step_by(threads) {
                     assert!(
                         std::panic::catch_unwind(|| tell(seed)).is_ok(),
-                        "story {seed} ends badly; KSTAR_TEST_STORY={seed} tells it alone"
+                        "story {seed} ends badly; KSTAR_TEST_STORIES={seed}..{} tells it alone",
+                        seed + 1
                     );
                 }
             });
