@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kstar_sink::catalogue::Values;
-use kstar_sink::units::Scalar;
+use kstar_model::catalogue::Values;
+use kstar_model::scalar::Scalar;
 use tokio::time::{Instant, sleep_until};
 
 use crate::discovery::{DATA_PORT, DISCOVERY_PORT, Module, discover, everybody};

@@ -452,7 +452,7 @@ mod tests {
     use super::super::quarantine;
     use super::*;
     use crate::meter::counters::Flow;
-    use kstar_sink::counted::AccountId;
+    use kstar_model::counted::AccountId;
 
     const NAMES: [&str; 2] = ["roof", "garage"];
 

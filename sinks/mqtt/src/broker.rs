@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use kstar_sink::host::{is_name, is_private};
+use kstar_common::host::{is_name, is_private};
 use serde::{Deserialize, Deserializer, de};
 
 /// Where the broker is.

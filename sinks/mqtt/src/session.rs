@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kstar_sink::reading::{Reachability, Shown};
-use kstar_sink::setting::Secret;
+use kstar_common::setting::Secret;
+use kstar_model::reading::Shown;
+use kstar_sink::event::Reachability;
 use kstar_sink::sink::DeliveryError;
 use rumqttc::{
     AsyncClient, ConnectionError, Event, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet,

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::AccountId;
+use kstar_model::reading::Reading;
+use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::counted::AccountId;
-use kstar_sink::reading::{Reading, UnixMillis};
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };

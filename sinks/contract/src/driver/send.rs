@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::lanes::Lanes;
 use super::opening::Opening;
 use super::{End, Ended, Parting};
+use crate::event::InverterStatus;
 use crate::queue::{Lost, Settlement};
-use crate::reading::{InverterStatus, Reading, Undated};
 use crate::sink::{Batch, DeliveryError, Sink};
+use kstar_model::reading::{Reading, Undated};
 
 /// The first wait after a failed delivery; it doubles with each further one.
 pub(super) const FIRST_DELAY: Duration = Duration::from_millis(500);
@@ -473,7 +474,7 @@ async fn within(
         Ok(outcome) => outcome,
         Err(_) => Err(DeliveryError::unreachable(format!(
             "no answer within {}",
-            crate::setting::duration::text(patience)
+            kstar_common::setting::duration::text(patience)
         ))),
     }
 }

@@ -19,11 +19,12 @@ use rusqlite::{
 
 use super::row;
 use crate::carried::{Carried, taken_over};
-use crate::catalogue::Quantity;
-use crate::counted::Counted;
 use crate::delivery::SpoolBounds;
-use crate::reading::{Inverter, Reading, Undated, UnixMillis};
-use crate::uptime::{ClockSet, Uptime, boot};
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::Counted;
+use kstar_model::reading::{Inverter, Reading, Undated};
+use kstar_model::time::UnixMillis;
+use kstar_model::time::{ClockSet, Uptime, boot};
 
 /// "kssp", so that `file` and this program can tell what it is.
 const APPLICATION_ID: i32 = 0x6b73_7370;

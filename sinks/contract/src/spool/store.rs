@@ -9,8 +9,8 @@ use super::file::{Failure, File, Pushed, Read};
 use super::{Borrowed, Ids};
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
-use crate::reading::{Reading, Undated};
-use crate::uptime::ClockSet;
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::ClockSet;
 
 /// An empty file of more bytes than this goes; a smaller one stays for the next time until the program ends.
 const SMALL: u64 = 256 << 10;

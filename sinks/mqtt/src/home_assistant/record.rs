@@ -10,8 +10,8 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::Inverter;
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::Inverter;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 

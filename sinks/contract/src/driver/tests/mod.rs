@@ -19,10 +19,11 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::delivery::Keep;
+use crate::event::Reachability;
 use crate::health::{Counts, State};
-use crate::reading::{Inverter, Reachability, Reading, Undated};
 use crate::sink::Batch;
 use crate::testing::reading;
+use kstar_model::reading::{Inverter, Reading, Undated};
 
 /// What the scripted sink does with what it is given.
 enum Reaction {

@@ -1,0 +1,15 @@
+//! What sources and sinks both need and that knows no reading.
+//!
+//! - [`setting`]: durations, sizes and secrets as users write them; [`key`]: what is wrong with a setting, and where;
+//! - [`finding`]: what a look at something outside the program has found;
+//! - [`host`]: which hosts are in the user's own network;
+//! - [`disk`]: whether a folder can be written to, and how much room there is;
+//! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
+
+pub mod disk;
+pub mod finding;
+pub mod hold;
+pub mod host;
+pub mod key;
+pub mod setting;
+pub mod worker;
