@@ -4,6 +4,7 @@
 //! - [`finding`]: what a look at something outside the program has found;
 //! - [`host`]: which hosts are in the user's own network;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
+//! - [`lock_file`]: a file that one process at a time holds;
 //! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
 
 pub mod disk;
@@ -11,5 +12,6 @@ pub mod finding;
 pub mod hold;
 pub mod host;
 pub mod key;
+pub mod lock_file;
 pub mod setting;
 pub mod worker;

@@ -7,57 +7,73 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kstar_common::finding::{Finding, Verdict};
+use kstar_source::counts::Counts;
+use kstar_source::datagram::{GREETING_PORT, greet};
+use kstar_source::error::NoAnswer;
+use kstar_source::exchange::Patience;
+use kstar_source::lock::InverterLock;
+use kstar_source::poller::SILENT_AFTER;
+use kstar_source::source::{Context, Source as _, Target};
 
-use crate::collector::InverterPlan;
-use crate::discovery::{DISCOVERY_PORT, discover, everybody};
-use crate::link::{Greeted, LinkCounts, Silence, greet};
-use crate::lock::InverterLock;
-use crate::poll::{
-    DISCOVERY_PATIENCE, GREETING_PATIENCE, Manners, NoReading, Requester, SILENT_AFTER, Target,
-};
+use crate::discovery::modules;
 use crate::wire::device_info::DeviceInfo;
-use crate::wire::{Refusal, Request};
+use crate::wire::discovery::answer;
+use crate::wire::{GREETING, Request};
+use crate::{Aa55Config, GREETING_TIMEOUT, Inverter, discovery};
 
 /// Looks at an inverter with so many polls; `force` asks it even while another process does.
-pub async fn look(plan: &InverterPlan, polls: NonZeroU32, force: bool) -> Vec<Finding> {
+pub(crate) async fn look(
+    config: &Aa55Config,
+    context: &Context,
+    polls: NonZeroU32,
+    force: bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Err(wrong) = look_at(plan, polls, force, &mut findings).await {
+    if let Err(wrong) = look_at(config, context, polls, force, &mut findings).await {
         findings.push(wrong);
     }
     findings
 }
 
 async fn look_at(
-    plan: &InverterPlan,
+    config: &Aa55Config,
+    context: &Context,
     polls: NonZeroU32,
     force: bool,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Finding> {
-    let counts = Arc::<LinkCounts>::default();
-    let found = match &plan.target {
+    let counts = Arc::<Counts>::default();
+    let found = match &context.target {
         Target::Host { .. } => None,
         Target::Discovered { greeted } => Some(search(greeted, &counts, findings).await?),
     };
     let target = match found {
-        None => plan.target.clone(),
+        None => context.target.clone(),
         Some(address) => Target::Host {
             host: address.ip().to_string(),
             port: address.port(),
         },
     };
     // A poll that is lost is to be seen, not asked again.
-    let manners = Manners {
+    let once = Patience {
         tries: 1,
-        ..plan.manners.clone()
+        ..context.patience
     };
-    let mut requester = Requester::new(target.clone(), manners, Arc::clone(&counts));
-    let address = requester
+    let asked = Context {
+        target: target.clone(),
+        patience: once,
+        fast: context.fast,
+    };
+    let mut inverter = Inverter::new(config, &asked, Arc::clone(&counts));
+    let address = inverter
         .locate()
         .await
-        .map_err(|reason| unlocated(&reason))?;
+        .map_err(|reason| unlocated(&reason))?
+        .address;
     if let Target::Host { host, .. } = &target
         && *host != address.ip().to_string()
     {
@@ -81,7 +97,7 @@ async fn look_at(
             return Ok(());
         }
     };
-    if plan.manners.pause.is_zero() && !address.ip().is_loopback() {
+    if context.fast && !address.ip().is_loopback() {
         findings.push(Finding::note(
             "polling",
             format!("{address} is asked without the pause that inverters need"),
@@ -89,7 +105,7 @@ async fn look_at(
         ));
     }
     let greeted = found.is_some() || answers_greeting(address, &counts).await;
-    let replies = replies(&mut requester, polls, address, greeted).await;
+    let replies = replies(&mut inverter, once, polls, address, greeted).await;
     if found.is_none() {
         findings.push(module(address, greeted, replies.verdict));
     }
@@ -101,28 +117,24 @@ async fn look_at(
 /// Finds the inverter as the collector would.
 async fn search(
     greeted: &[SocketAddr],
-    counts: &LinkCounts,
+    counts: &Counts,
     findings: &mut Vec<Finding>,
 ) -> Result<SocketAddr, Finding> {
-    let greeted = if greeted.is_empty() {
-        everybody()
-    } else {
-        greeted.to_vec()
-    };
-    let modules = discover(&greeted, DISCOVERY_PATIENCE, counts)
+    let (_, modules) = modules(greeted, discovery::TIMEOUT, counts)
         .await
-        .map_err(|error| unlocated(&NoReading::CannotBroadcast(error)))?;
+        .map_err(|error| unlocated(&NoAnswer::CannotBroadcast(error)))?;
     let Some(first) = modules.first() else {
-        return Err(unlocated(&NoReading::NotFound));
+        return Err(unlocated(&NoAnswer::NotFound));
     };
     findings.push(if modules.len() == 1 {
-        Finding::good("address", format!("found {first} by broadcast"))
+        Finding::good("address", format!("found {} by broadcast", first.found()))
     } else {
         Finding::note(
             "address",
             format!(
-                "{} inverters answered the broadcast; only {first} is read",
-                modules.len()
+                "{} inverters answered the broadcast; only {} is read",
+                modules.len(),
+                first.found()
             ),
             "put them all into the configuration: `kstar discover` shows the lines",
         )
@@ -130,17 +142,17 @@ async fn search(
     Ok(first.address)
 }
 
-fn unlocated(reason: &NoReading) -> Finding {
+fn unlocated(reason: &NoAnswer) -> Finding {
     let (said, fix) = match reason {
-        NoReading::NotFound => (
+        NoAnswer::NotFound => (
             "no inverter answered the broadcast".to_owned(),
             "set its address with `host`: a broadcast stays in this network, and a container, a guest WiFi or a mesh stops it",
         ),
-        NoReading::CannotBroadcast(error) => (
+        NoAnswer::CannotBroadcast(error) => (
             format!("cannot broadcast to find an inverter: {error}"),
             "check this machine's network, or set the inverter's address with `host`",
         ),
-        NoReading::Unresolved { .. } | NoReading::Silent(_) => (
+        _ => (
             reason.to_string(),
             "check `host`, or write the inverter's address there instead of its name",
         ),
@@ -149,20 +161,21 @@ fn unlocated(reason: &NoReading) -> Finding {
 }
 
 /// Greets the WiFi module in front of the inverter. An error shows in the polls as well, and says more there.
-async fn answers_greeting(address: SocketAddr, counts: &LinkCounts) -> bool {
-    let module = SocketAddr::new(address.ip(), DISCOVERY_PORT);
+async fn answers_greeting(address: SocketAddr, counts: &Counts) -> bool {
+    let module = SocketAddr::new(address.ip(), GREETING_PORT);
     let mut answered = false;
-    let heard = |greeted: Greeted| {
-        answered = greeted.from.ip() == address.ip();
-        answered
+    let heard = |from: SocketAddr, datagram: &[u8]| {
+        let is_answer = answer(datagram).is_ok();
+        answered |= is_answer && from.ip() == address.ip();
+        is_answer
     };
-    let sent = greet(&[module], GREETING_PATIENCE, counts, heard).await;
+    let sent = greet(GREETING, &[module], GREETING_TIMEOUT, counts, heard).await;
     sent.is_ok() && answered
 }
 
 fn module(address: SocketAddr, greeted: bool, replies: Verdict) -> Finding {
     let about = "WiFi module";
-    let place = format!("{}:{DISCOVERY_PORT}", address.ip());
+    let place = format!("{}:{GREETING_PORT}", address.ip());
     match (greeted, replies) {
         (true, _) => Finding::good(about, format!("answers the greeting at {place}")),
         (false, Verdict::Good | Verdict::Note) => Finding::good(
@@ -179,7 +192,8 @@ fn module(address: SocketAddr, greeted: bool, replies: Verdict) -> Finding {
 
 /// Polls, and says how that went.
 async fn replies(
-    requester: &mut Requester,
+    inverter: &mut Inverter,
+    patience: Patience,
     polls: NonZeroU32,
     address: SocketAddr,
     greeted: bool,
@@ -188,8 +202,8 @@ async fn replies(
     let mut times = Vec::new();
     let mut last_failure = None;
     for asked in 1..=polls.get() {
-        match requester.running_data().await {
-            Ok(reply) => times.push(reply.after),
+        match inverter.poll().await {
+            Ok(sample) => times.push(sample.took),
             Err(failure) => last_failure = Some(failure),
         }
         if times.is_empty() && asked >= SILENT_AFTER {
@@ -201,11 +215,10 @@ async fn replies(
         (times.first(), times.get(times.len() / 2), times.last())
     else {
         let (said, fix) = match last_failure {
-            Some(NoReading::Silent(silence)) => match identity(requester, &silence).await {
+            Some(reason) => match identity(inverter, patience, &reason).await {
                 Some(info) => silent_inverter(&info, address),
-                None => symptom(&silence, address, greeted),
+                None => symptom(&reason, address, greeted),
             },
-            Some(other) => (other.to_string(), "check `host`"),
             None => (format!("nothing was asked of {address}"), "check `host`"),
         };
         return Finding::wrong(about, said, fix);
@@ -232,16 +245,19 @@ fn millis(time: Duration) -> u128 {
 }
 
 /// Who it is that sends no running data, if it tells: GoodWe's newer families answer 0102 and never 0106.
-async fn identity(requester: &mut Requester, silence: &Silence) -> Option<DeviceInfo> {
-    let Silence::NoReply {
-        refused: None | Some(Refusal::Modbus { .. }),
-        ..
-    } = silence
-    else {
+async fn identity(
+    inverter: &mut Inverter,
+    patience: Patience,
+    reason: &NoAnswer,
+) -> Option<DeviceInfo> {
+    let NoAnswer::NoReply { rejected, .. } = reason else {
         return None;
     };
-    let reply = requester.ask(Request::DeviceInfo, DeviceInfo::decode).await;
-    Some(reply.ok()?.content)
+    if rejected.as_ref().is_some_and(|it| it.reason != "modbus") {
+        return None;
+    }
+    let asked = inverter.ask(Request::DeviceInfo, patience, DeviceInfo::decode);
+    Some(asked.await.ok()?.content)
 }
 
 /// What to make of an inverter that tells who it is, and nothing else.
@@ -267,15 +283,16 @@ fn silent_inverter(info: &DeviceInfo, address: SocketAddr) -> (String, &'static 
 }
 
 /// What the silence of an inverter points to: what was seen, and what to do.
-fn symptom(silence: &Silence, address: SocketAddr, greeted: bool) -> (String, &'static str) {
-    let refused = match silence {
-        Silence::PortClosed(address) => {
+fn symptom(reason: &NoAnswer, address: SocketAddr, greeted: bool) -> (String, &'static str) {
+    let rejected = match reason {
+        NoAnswer::NoReply { rejected, .. } => rejected.as_ref(),
+        NoAnswer::PortClosed(address) => {
             return (
                 format!("nobody listens at {address}"),
                 "check that it is the inverter's address (`kstar discover` shows it), and the data port, 8899",
             );
         }
-        Silence::CannotSend { to, error } => {
+        NoAnswer::CannotSend { to, error } => {
             return match error.kind() {
                 ErrorKind::PermissionDenied => (
                     format!("this machine lets no request out to {to}: {error}"),
@@ -287,23 +304,23 @@ fn symptom(silence: &Silence, address: SocketAddr, greeted: bool) -> (String, &'
                 ),
             };
         }
-        Silence::NoReply { refused, .. } => refused.as_ref(),
+        other => return (other.to_string(), "check `host`"),
     };
-    match refused {
-        Some(Refusal::Modbus { .. }) => (
+    match rejected.map(|rejection| (rejection.reason, rejection)) {
+        Some(("modbus", _)) => (
             format!("{address} answers by Modbus"),
             "a newer machine, which speaks another protocol: it is not supported",
         ),
-        Some(Refusal::OtherReply { .. } | Refusal::OtherAddress { .. }) => (
+        Some(("other_reply" | "other_address", _)) => (
             format!("{address} sends replies to others' requests, and none to ours"),
             "stop the other poller: a second collector, or the phone app in the local network",
         ),
-        Some(Refusal::Echo) => (
+        Some(("echo", _)) => (
             format!("{address} sends our own request back"),
             "check `host`: it is not the inverter, perhaps this machine itself",
         ),
-        Some(refusal) => (
-            format!("what {address} answers is no reply: {refusal}"),
+        Some((_, rejection)) => (
+            format!("what {address} answers is no reply: {rejection}"),
             "check that `host` is the inverter; if it is, give its module better WiFi",
         ),
         None if greeted => (
@@ -353,14 +370,15 @@ fn networks(address: IpAddr) -> Option<String> {
 }
 
 /// What came that was no reply to us, beside the replies.
-fn strangers(counts: &LinkCounts) -> Option<Finding> {
-    let refused: Vec<(&str, u64)> = counts.refused().collect();
-    if counts.accepted.load(std::sync::atomic::Ordering::Relaxed) == 0 || refused.is_empty() {
+fn strangers(counts: &Counts) -> Option<Finding> {
+    let mut rejected = counts.rejected();
+    rejected.retain(|_, count| *count > 0);
+    if counts.accepted.load(Ordering::Relaxed) == 0 || rejected.is_empty() {
         return None;
     }
-    let of_others: u64 = refused
+    let of_others: u64 = rejected
         .iter()
-        .filter(|(reason, _)| matches!(*reason, "other_reply" | "other_address" | "modbus"))
+        .filter(|(reason, _)| matches!(**reason, "other_reply" | "other_address" | "modbus"))
         .map(|(_, count)| count)
         .sum();
     Some(if of_others > 0 {
@@ -370,7 +388,7 @@ fn strangers(counts: &LinkCounts) -> Option<Finding> {
             "stop the other poller: a second collector, or the phone app in the local network",
         )
     } else {
-        let reasons: Vec<String> = refused
+        let reasons: Vec<String> = rejected
             .iter()
             .map(|(reason, count)| format!("{reason} {count}"))
             .collect();

@@ -1,24 +1,18 @@
-//! What only one process may do at a time: poll an inverter, since two that ask the same one disturb each other
-//! (PROTOCOL 1.5), and collect with a state folder, since what is kept there has one writer.
-//!
-//! Whoever does it holds a file locked that holds the process id. The lock goes with the process, however that ends;
-//! the file goes with it too, unless the process was killed.
+//! The lock of an inverter: only one process may poll it at a time, since two that ask the same one disturb each other
+//! (PROTOCOL 1.5).
 //!
 //! A service and a person at a terminal have to meet, and neither may write everywhere. `/run/kstar` is the service's own
 //! (`RuntimeDirectory=` of its unit), where everybody may look; `/run/lock` is for everybody on Debian, and for root
 //! alone elsewhere. So a lock is one in each folder where it can be had.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_common::lock_file::{Holder, LockFile};
 use tokio::sync::watch;
-use tokio::time::Instant;
-
-use crate::collector::at;
+use tokio::time::{Instant, sleep_until};
 
 /// How often a lock is tried that another process has.
 const RETRY: Duration = Duration::from_secs(60);
@@ -96,7 +90,7 @@ async fn keep_in(
             changed = addresses.changed() => if changed.is_err() {
                 break;
             },
-            () = at(retry) => {}
+            () = due(retry) => {}
         }
         let Some(address) = *addresses.borrow_and_update() else {
             continue;
@@ -115,132 +109,12 @@ async fn keep_in(
     let _ = tokio::task::spawn_blocking(move || drop(lock)).await;
 }
 
-/// The lock of a state folder; dropping it gives it back.
-#[derive(Debug)]
-pub struct StateLock {
-    _file: LockFile,
-}
-
-/// Another process collects with this state folder.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "process {} runs with the state folder {} already; stop that one, or give this one a `state_dir` of its own",
-    pid.as_deref().unwrap_or("(unknown)"),
-    folder.display()
-)]
-pub struct StateHeld {
-    /// The state folder.
-    pub folder: PathBuf,
-    /// The other process.
-    pub pid: Option<String>,
-}
-
-impl StateLock {
-    /// Takes the lock of this folder, which is made if it is missing. Where there can be none, nothing is kept there
-    /// either: that is logged, and `None`. Blocks.
-    pub fn take(folder: &Path) -> Result<Option<Self>, StateHeld> {
-        // Whoever reads the message may be somewhere else.
-        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        if let Err(error) = std::fs::create_dir_all(&folder) {
-            tracing::debug!(folder = %folder.display(), %error, "no state folder; going on without");
-            return Ok(None);
-        }
-        match LockFile::take(folder.join("kstar.lock")) {
-            Ok(file) => Ok(file.map(|file| Self { _file: file })),
-            Err(Holder { pid }) => Err(StateHeld { folder, pid }),
-        }
+/// Ready at that time; never, if there is none.
+async fn due(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
-}
-
-/// A file that one process at a time holds.
-#[derive(Debug)]
-struct LockFile {
-    file: File,
-    path: PathBuf,
-}
-
-/// Who holds it.
-struct Holder {
-    pid: Option<String>,
-}
-
-impl Drop for LockFile {
-    fn drop(&mut self) {
-        // While it is still locked: whoever has opened it meanwhile then finds that it is not the one at its place.
-        // A file of another user stays, as does one that someone has put there instead.
-        if cfg!(unix) && is_at(&self.file, &self.path) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-impl LockFile {
-    fn take(path: PathBuf) -> Result<Option<Self>, Holder> {
-        let mut file = loop {
-            let mut file = match open(&path) {
-                Ok(file) => file,
-                Err(error) => {
-                    tracing::debug!(path = %path.display(), %error, "no lock file; going on without");
-                    return Ok(None);
-                }
-            };
-            match file.try_lock() {
-                Ok(()) if is_at(&file, &path) => break file,
-                // Its last holder has removed it between our opening and locking it.
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let mut pid = String::new();
-                    let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
-                    return Err(Holder {
-                        pid: known.then(|| pid.trim().to_owned()),
-                    });
-                }
-                Err(TryLockError::Error(error)) => {
-                    tracing::debug!(path = %path.display(), %error, "no locks on this file system; going on without");
-                    return Ok(None);
-                }
-            }
-        };
-        let_everybody_look(&file);
-        // Only for the message that others show; a file of another user holds the lock just as well.
-        let written = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| write!(file, "{}", std::process::id()));
-        if let Err(error) = written {
-            tracing::debug!(path = %path.display(), %error, "cannot write the process id into the lock file");
-        }
-        Ok(Some(Self { file, path }))
-    }
-}
-
-/// Who cannot open the file cannot see that it is locked, so it is for everybody to read, whatever the umask of a
-/// service keeps to itself.
-#[cfg(unix)]
-fn let_everybody_look(file: &File) {
-    use std::os::unix::fs::PermissionsExt as _;
-    // A file of another user stays as that one has made it.
-    let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
-}
-
-#[cfg(not(unix))]
-fn let_everybody_look(_file: &File) {}
-
-/// Whether the file at that place is this one.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(ours), Ok(there)) => id(ours) == id(there),
-        _ => false,
-    }
-}
-
-/// Elsewhere the file is never removed.
-#[cfg(not(unix))]
-fn is_at(_file: &File, _path: &Path) -> bool {
-    true
 }
 
 /// The folders that a service and a person at a terminal share.
@@ -253,48 +127,11 @@ fn shared_folders() -> Vec<PathBuf> {
     shared
 }
 
-/// Opens a lock file, which is made if it is missing. Its folder may be for everybody, so that it could be a link to a file
-/// of somebody else, which must not be emptied, or something that hangs whoever opens it.
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    not_elsewhere(&mut options);
-    let for_reading = options.clone();
-    let for_writing = options.write(true).create(true).truncate(false).open(path);
-    let file = for_writing.or_else(|error| for_reading.open(path).map_err(|_| error))?;
-    if is_another(&file.metadata()?) {
-        return Err(io::Error::other(
-            "it is no plain file, or has another name as well",
-        ));
-    }
-    Ok(file)
-}
-
-/// Follows no link, and does not wait for whoever has the other end of a pipe.
-#[cfg(unix)]
-fn not_elsewhere(options: &mut OpenOptions) {
-    use rustix::fs::OFlags;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    options.custom_flags(flags.bits().cast_signed());
-}
-
-#[cfg(not(unix))]
-fn not_elsewhere(_options: &mut OpenOptions) {}
-
-#[cfg(unix)]
-fn is_another(metadata: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    !metadata.is_file() || metadata.nlink() > 1
-}
-
-#[cfg(not(unix))]
-fn is_another(metadata: &std::fs::Metadata) -> bool {
-    !metadata.is_file()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -312,27 +149,6 @@ mod tests {
         assert!(InverterLock::take_in(&folders, address).is_ok());
         let left = std::fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(left, 0);
-    }
-
-    #[test]
-    fn a_state_folder_is_made_and_has_one_holder() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let state = folder.path().join("a/state");
-        let first = StateLock::take(&state).expect("free").expect("a lock");
-        let held = StateLock::take(&state).expect_err("held").to_string();
-        assert!(
-            held.contains(&format!("process {}", std::process::id())),
-            "{held}"
-        );
-        assert!(held.contains("a/state already"), "{held}");
-        assert!(held.contains("`state_dir` of its own"), "{held}");
-        assert!(StateLock::take(&folder.path().join("b")).is_ok());
-        drop(first);
-        assert!(StateLock::take(&state).expect("free again").is_some());
-        assert!(matches!(
-            StateLock::take(Path::new("/dev/null/x")),
-            Ok(None)
-        ));
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 use super::field::Form;
 use super::frame::Refusal;
-use super::record::{EntryField, EntryForm, EntryValue, Record};
+use kstar_source::record::{EntryValue, Record};
+
+use super::record::{self, EntryField, EntryForm};
 
 /// The serial number must fit.
 const SHORTEST: usize = 47;
@@ -104,7 +106,7 @@ impl DeviceInfo {
             });
         }
         Ok(Self {
-            record: Record::read(ENTRIES, payload),
+            record: record::read(ENTRIES, payload),
         })
     }
 

@@ -1,15 +1,22 @@
-//! Records: the replies that are read once and shown, device info and settings.
-//!
-//! They are small tables like the layout of running data, but their entries go to no sink: an entry has a key for
-//! JSON, a label for people, and a value in a form of its own.
-
-use std::fmt;
+//! Where each entry of a record stands: small tables, like the layout of running data.
 
 use kstar_model::units::Decimal;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use kstar_source::record::{Entry, EntryValue, Record};
 
 use super::field::Form;
+
+/// Reads what fits into the payload; an entry that is blank, unset or cut off is absent.
+pub(crate) fn read(fields: &'static [EntryField], payload: &[u8]) -> Record {
+    let entries = fields.iter().filter_map(|field| {
+        Some(Entry {
+            key: field.key,
+            label: field.label,
+            unit: field.unit,
+            value: field.read(payload)?,
+        })
+    });
+    Record(entries.collect())
+}
 
 /// One entry's place and meaning.
 #[derive(Clone, Copy, Debug)]
@@ -49,83 +56,6 @@ impl EntryForm {
             Self::Number(form, _) | Self::Code(form, _) => form.width(),
             Self::TimeOfDay => 2,
         }
-    }
-}
-
-/// The value of an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EntryValue {
-    /// A text.
-    Text(String),
-    /// A number in the entry's unit.
-    Number(Decimal),
-}
-
-impl fmt::Display for EntryValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => f.pad(text),
-            Self::Number(number) => number.fmt(f),
-        }
-    }
-}
-
-impl Serialize for EntryValue {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Number(number) => number.serialize(serializer),
-        }
-    }
-}
-
-/// An entry that is present.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Its place and meaning.
-    pub field: &'static EntryField,
-    /// Its value.
-    pub value: EntryValue,
-}
-
-/// The entries of a reply that are present, in the order of the bytes.
-#[derive(Clone, Debug)]
-pub struct Record(Vec<Entry>);
-
-impl Record {
-    /// Reads what fits into the payload; an entry that is blank, unset or cut off is absent.
-    pub(crate) fn read(fields: &'static [EntryField], payload: &[u8]) -> Self {
-        let entries = fields.iter().filter_map(|field| {
-            Some(Entry {
-                field,
-                value: field.read(payload)?,
-            })
-        });
-        Self(entries.collect())
-    }
-
-    /// The entries.
-    pub fn entries(&self) -> &[Entry] {
-        &self.0
-    }
-
-    /// The value of the entry with that key.
-    pub fn get(&self, key: &str) -> Option<&EntryValue> {
-        self.0
-            .iter()
-            .find(|entry| entry.field.key == key)
-            .map(|entry| &entry.value)
-    }
-}
-
-/// As one JSON object.
-impl Serialize for Record {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_map(Some(self.0.len()))?;
-        for entry in &self.0 {
-            object.serialize_entry(entry.field.key, &entry.value)?;
-        }
-        object.end()
     }
 }
 

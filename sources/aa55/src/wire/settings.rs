@@ -3,10 +3,12 @@
 //! The first 34 bytes are confirmed for KSTAR by its own app, the rest is known from GoodWe. Where the two disagree
 //! about a scale or a polarity, the number is shown as it stands and its label says so.
 
+use kstar_source::record::Record;
+
 use super::device_info::entry;
 use super::field::Form::{U8, U16};
 use super::frame::Refusal;
-use super::record::{EntryField, EntryForm, Record};
+use super::record::{self, EntryField, EntryForm};
 
 /// What KSTAR's app reads.
 const SHORTEST: usize = 34;
@@ -52,13 +54,13 @@ pub fn decode(payload: &[u8]) -> Result<Record, Refusal> {
             least: SHORTEST,
         });
     }
-    Ok(Record::read(ENTRIES, payload))
+    Ok(record::read(ENTRIES, payload))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::record::EntryValue;
+    use kstar_source::record::EntryValue;
 
     #[test]
     fn an_unset_window_is_absent() {

@@ -10,6 +10,8 @@
 
 use std::fmt;
 
+use kstar_source::error::Rejection;
+
 use super::request::{ApAddress, GREETING, Request};
 
 const HEADER: [u8; 2] = [0xaa, 0x55];
@@ -248,11 +250,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// How many reasons there are.
-    pub const REASONS: usize = Self::NAMES.len();
-
-    /// The reasons' names in counters and metrics.
-    pub const NAMES: [&'static str; 10] = [
+    /// Every reason, as counts and metrics name it.
+    pub const NAMES: &'static [&'static str] = &[
         "too_short",
         "no_frame",
         "text",
@@ -265,19 +264,19 @@ impl Refusal {
         "unsupported_length",
     ];
 
-    /// The place of this reason among [`Self::NAMES`].
-    pub const fn index(self) -> usize {
+    /// This reason, as counts and metrics name it.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::TooShort { .. } => 0,
-            Self::NoFrame { .. } => 1,
-            Self::Text => 2,
-            Self::Echo => 3,
-            Self::Modbus { .. } => 4,
-            Self::Truncated { .. } => 5,
-            Self::Checksum { .. } => 6,
-            Self::OtherAddress { .. } => 7,
-            Self::OtherReply { .. } => 8,
-            Self::UnsupportedLength { .. } => 9,
+            Self::TooShort { .. } => "too_short",
+            Self::NoFrame { .. } => "no_frame",
+            Self::Text => "text",
+            Self::Echo => "echo",
+            Self::Modbus { .. } => "modbus",
+            Self::Truncated { .. } => "truncated",
+            Self::Checksum { .. } => "checksum",
+            Self::OtherAddress { .. } => "other_address",
+            Self::OtherReply { .. } => "other_reply",
+            Self::UnsupportedLength { .. } => "unsupported_length",
         }
     }
 }
@@ -316,6 +315,15 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            reason: refusal.name(),
+            message: refusal.to_string(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -446,17 +454,41 @@ mod tests {
 
     #[test]
     fn each_reason_has_a_name_of_its_own() {
-        let mut names = Refusal::NAMES.to_vec();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Refusal::REASONS);
-        assert_eq!(
-            Refusal::UnsupportedLength {
-                found: 0,
-                least: 81
-            }
-            .index(),
-            Refusal::REASONS - 1
-        );
+        let position = 0;
+        let (found, expected) = (0, 0);
+        let named: std::collections::BTreeSet<&str> = [
+            Refusal::TooShort { found },
+            Refusal::NoFrame { found },
+            Refusal::Text,
+            Refusal::Echo,
+            Refusal::Modbus { function: 3 },
+            Refusal::Truncated {
+                position,
+                expected,
+                found,
+            },
+            Refusal::Checksum {
+                position,
+                computed: 0,
+                carried: 1,
+            },
+            Refusal::OtherAddress {
+                position,
+                source: 0,
+                destination: 0,
+                asked_as: 0,
+            },
+            Refusal::OtherReply {
+                position,
+                control: 0,
+                function: 0,
+                expected: 0,
+            },
+            Refusal::UnsupportedLength { found, least: 81 },
+        ]
+        .map(Refusal::name)
+        .into();
+        assert_eq!(named, Refusal::NAMES.iter().copied().collect());
+        assert_eq!(named.len(), Refusal::NAMES.len());
     }
 }
