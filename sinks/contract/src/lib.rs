@@ -9,6 +9,7 @@
 //! - [`reading`]: one poll of one inverter, and what goes over the channel;
 //! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set; [`key`]: what is wrong with it, and where;
 //! - [`host`]: which hosts are in the user's own network;
+//! - [`back_off`]: pauses between tries;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
 //! - [`finding`]: what a look at a far side has found;
 //! - [`worker`]: a thread for sinks that block; [`hold`]: what keeps two sinks of one name apart;
@@ -16,6 +17,7 @@
 //!
 //! This crate knows no sink, no inverter protocol and no socket.
 
+pub mod back_off;
 mod carried;
 pub mod catalogue;
 pub mod counted;

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-/// The first wait before connecting again; it doubles with each further failure.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-
-/// The longest wait before it is spread by a quarter: a broker that is back is noticed within a minute.
-const LONGEST_DELAY: Duration = Duration::from_secs(48);
+use kstar_sink::back_off::BackOff;
 
 /// The doublings with which trouble begins that somebody must mend: brokers lock out who knocks too often.
 const SLOW_BEGIN: u32 = 3;
@@ -32,8 +28,9 @@ impl Delays {
         let doublings = match lived {
             None => {
                 let begin = if slow { SLOW_BEGIN } else { 0 };
+                let doublings = self.failed.saturating_add(begin);
                 self.failed = self.failed.saturating_add(1);
-                self.failed - 1 + begin.min(u32::MAX - self.failed)
+                doublings
             }
             Some(lived) => {
                 self.failed = 0;
@@ -44,10 +41,7 @@ impl Delays {
                 self.short_lived.saturating_sub(1)
             }
         };
-        let delay = FIRST_DELAY
-            .saturating_mul(1 << doublings.min(10))
-            .min(LONGEST_DELAY);
-        delay.mul_f64(0.75 + fastrand::f64() / 2.0)
+        BackOff::SERVER.spread(doublings)
     }
 }
 
@@ -58,13 +52,11 @@ mod tests {
     #[test]
     fn the_delay_grows_and_stays_below_a_minute() {
         let mut delays = Delays::default();
-        let mut expected = FIRST_DELAY;
-        for _ in 0..20 {
-            let delay = delays.after(None, false);
+        for doublings in 0..20 {
+            let (delay, expected) = (delays.after(None, false), BackOff::SERVER.pause(doublings));
             assert!(delay >= expected.mul_f64(0.75) && delay <= expected.mul_f64(1.25));
-            expected = (expected * 2).min(LONGEST_DELAY);
+            assert!(delay <= Duration::from_secs(60));
         }
-        assert!(expected.mul_f64(1.25) <= Duration::from_secs(60));
     }
 
     #[test]
