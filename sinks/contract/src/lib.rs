@@ -11,6 +11,7 @@
 //! - [`host`]: which hosts are in the user's own network;
 //! - [`back_off`]: pauses between tries;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
+//! - [`file`]: files that are replaced as a whole;
 //! - [`finding`]: what a look at a far side has found;
 //! - [`worker`]: a thread for sinks that block; [`hold`]: what keeps two sinks of one name apart;
 //! - [`health`], the queue, the [`spool`] for what waits on disk, and the [`driver`] that every sink runs in.
@@ -24,6 +25,7 @@ pub mod counted;
 pub mod delivery;
 pub mod disk;
 pub mod driver;
+pub mod file;
 pub mod finding;
 pub mod health;
 pub mod hold;
