@@ -13,6 +13,7 @@
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
 //! - [`file`]: files that are replaced as a whole;
 //! - [`finding`]: what a look at a far side has found;
+//! - `sqlite_file`: what every SQLite file has;
 //! - [`worker`]: a thread for sinks that block; [`hold`]: what keeps two sinks of one name apart;
 //! - [`health`], the queue, the [`spool`] for what waits on disk, and the [`driver`] that every sink runs in.
 //!
@@ -37,6 +38,8 @@ pub mod reading;
 pub mod setting;
 pub mod sink;
 pub mod spool;
+#[cfg(feature = "spool")]
+pub mod sqlite_file;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod units;
