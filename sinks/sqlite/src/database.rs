@@ -11,6 +11,7 @@ use kstar_sink::TimeZone;
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::counted::AccountId;
 use kstar_sink::reading::{Reading, UnixMillis};
+use kstar_sink::sqlite_file::write_ahead;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };
@@ -27,7 +28,7 @@ use crate::retention::{KeepFor, Retention};
 use crate::schema;
 use crate::settings::Settings;
 use crate::sums::{Source, Sums, mark_stale, newest as newest_before};
-use crate::widen::{add_missing, check_owner, inverters, refresh_views, widen};
+use crate::widen::{add_missing, inverters, refresh_views, widen};
 
 /// The page cache, in KiB: all that appending touches, and little of the memory of a small machine. Enough for reading too,
 /// where rows are read once and in their order.
@@ -128,20 +129,16 @@ impl Database {
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(patience)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        check_owner(&connection)?;
+        schema::OWNER.check(&connection)?;
         if connection.is_readonly("main")? {
             return Err(Failure::read_only());
         }
-        let journal: String =
-            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        let journal = write_ahead(&connection, CACHE_KIB, LOG_LIMIT)?;
         if journal != "wal" {
             return Err(Failure::Unfit(format!(
                 "cannot have a write-ahead log (only a journal of kind `{journal}`); put it on a local disk"
             )));
         }
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
         let moments = if connection.table_exists(None, "setting")? {
             Moments::read(&connection)?
         } else {

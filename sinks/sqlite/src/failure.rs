@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kstar_sink::sqlite_file::Unusable;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+
+use crate::schema;
 
 /// Why the file cannot be used.
 #[derive(Debug)]
@@ -17,6 +20,24 @@ pub(crate) enum Failure {
     Replaced,
     /// Another collector writes readings of the inverter of this name.
     Rival(Arc<str>),
+}
+
+impl From<Unusable> for Failure {
+    fn from(reason: Unusable) -> Self {
+        let known = schema::OWNER;
+        match reason {
+            Unusable::Sqlite(error) => Self::Sqlite(error),
+            Unusable::Foreign(owner) => Self::Unfit(format!(
+                "is another program's database (application id {owner:#x}, not {:#x}); set another `path`",
+                known.application_id
+            )),
+            Unusable::Newer(version) => Self::Unfit(format!(
+                "was written by a later version of this program (schema {version}, this one knows {}); \
+                 install that version again, or set another `path`",
+                known.version
+            )),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Failure {

@@ -23,7 +23,6 @@ use crate::schema;
 use crate::settings::Settings;
 use crate::spread;
 use crate::sums::Sums;
-use crate::widen::check_owner;
 
 /// How long to wait while the file is being made or recovered; ordinary writing keeps no reader waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -140,7 +139,7 @@ impl History {
             let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(PATIENCE)?;
             connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-            if check_owner(&connection)? < schema::VERSION {
+            if schema::OWNER.check(&connection)? < schema::OWNER.version {
                 return Ok(None);
             }
             let settings = Settings::read(&connection)?;

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kstar_sink::reading::Reading;
 use kstar_sink::sink::{DeliveryError, OpenError};
+use kstar_sink::sqlite_file::set_aside;
 use rusqlite::OpenFlags;
 
 use crate::accounts::Origin;
 use crate::database::{Database, SetApart};
 use crate::failure::Failure;
-use crate::place::beside;
 use crate::retention::Retention;
 use crate::settings::Settings;
 
@@ -230,19 +230,10 @@ impl Store {
         self.database = None;
         let file = self.path.display();
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-        let aside = beside(&self.path, &format!(".damaged-{now}"));
-        let moved = ["", "-wal", "-shm"].iter().try_for_each(|end| {
-            match std::fs::rename(beside(&self.path, end), beside(&aside, end)) {
-                // The last two may not be there.
-                Err(error) if end.is_empty() || error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(error)
-                }
-                _ => Ok(()),
-            }
-        });
+        let moved = set_aside(&self.path, &now.to_string());
         let reason = failure.explain(&self.path);
         match moved {
-            Ok(()) => {
+            Ok(aside) => {
                 let aside = aside.display();
                 tracing::error!(
                     sink = "sqlite",
