@@ -1,6 +1,6 @@
 //! Why the file cannot be used, and what to do about it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kstar_sink::sqlite_file::Unusable;
@@ -141,4 +141,37 @@ impl Failure {
             ),
         }
     }
+}
+
+/// Why a history cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// There is no such file.
+    #[error(
+        "there is no history at {}; `kstar run` with the section [sinks.sqlite] writes one", .0.display()
+    )]
+    Missing(PathBuf),
+    /// The file is not in its present form, which the collector gives it when it opens it.
+    #[error(
+        "{} is new or of an earlier version, and no collector has written to it since; start `kstar run`", .0.display()
+    )]
+    Unopened(PathBuf),
+    /// The history has no inverter of that name.
+    #[error("the history {} knows no inverter `{name}`, only: {}", .path.display(), .known.join(", "))]
+    UnknownInverter {
+        /// The history.
+        path: PathBuf,
+        /// The name that was asked for.
+        name: String,
+        /// The names that the history knows.
+        known: Vec<String>,
+    },
+    /// The file cannot be read or written; the text says which, why, and what to do.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// That a history cannot be read or written, and why.
+pub(crate) fn unreadable(path: &Path, failure: impl Into<Failure>) -> HistoryError {
+    HistoryError::Unreadable(failure.into().explain(path))
 }

@@ -16,8 +16,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use crate::accounts::Origin;
 use crate::columns::Columns;
 use crate::database::Database;
-use crate::failure::Failure;
-use crate::history::HistoryError;
+use crate::failure::{Failure, HistoryError, unreadable};
 use crate::schema;
 use crate::settings::Settings;
 use crate::spread;
@@ -67,14 +66,14 @@ impl Repair {
         };
         Ok(Self {
             path: path.to_owned(),
-            database: open().map_err(|failure: Failure| unreadable(path, &failure))?,
+            database: open().map_err(|failure: Failure| unreadable(path, failure))?,
         })
     }
 
     /// All that is misplaced, by inverter and time.
     pub fn find(&self) -> Result<Vec<Misplaced>, HistoryError> {
         self.find_all()
-            .map_err(|error| unreadable(&self.path, &error.into()))
+            .map_err(|error| unreadable(&self.path, error))
     }
 
     fn find_all(&self) -> rusqlite::Result<Vec<Misplaced>> {
@@ -132,7 +131,7 @@ impl Repair {
         loop {
             let moved = self
                 .move_some(misplaced, by)
-                .map_err(|failure| unreadable(&self.path, &failure))?;
+                .map_err(|failure| unreadable(&self.path, failure))?;
             step(moved);
             if moved < AT_ONCE {
                 return self.settle();
@@ -150,7 +149,7 @@ impl Repair {
         loop {
             let Part { id, readings } = self
                 .some(misplaced)
-                .map_err(|error| unreadable(&self.path, &error.into()))?;
+                .map_err(|error| unreadable(&self.path, error))?;
             each(&readings)?;
             let delete = || -> rusqlite::Result<()> {
                 let transaction = self.database.connection.unchecked_transaction()?;
@@ -159,7 +158,7 @@ impl Repair {
                 }
                 transaction.commit()
             };
-            delete().map_err(|error| unreadable(&self.path, &error.into()))?;
+            delete().map_err(|error| unreadable(&self.path, error))?;
             if readings.len() < AT_ONCE {
                 return self.settle().map_err(E::from);
             }
@@ -261,7 +260,7 @@ impl Repair {
         while self
             .database
             .settle_some()
-            .map_err(|error| unreadable(&self.path, &error.into()))?
+            .map_err(|error| unreadable(&self.path, error))?
         {}
         Ok(())
     }
@@ -297,8 +296,4 @@ fn none_found(error: rusqlite::Error) -> rusqlite::Result<Option<i64>> {
         rusqlite::Error::QueryReturnedNoRows => Ok(None),
         error => Err(error),
     }
-}
-
-fn unreadable(path: &Path, failure: &Failure) -> HistoryError {
-    HistoryError::Unreadable(failure.explain(path))
 }
