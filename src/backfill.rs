@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 /// The name of the file in the state folder.

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kstar_model::reading::{Inverter, Shown};
+use kstar_sink::event::{InverterStatus, Reachability};
 use kstar_sink::health::Health;
-use kstar_sink::reading::{Inverter, InverterStatus, Reachability, Shown};
 use tokio::time::Instant;
 
 use crate::gate::GateCounts;

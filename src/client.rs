@@ -15,7 +15,7 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use kstar_sink::host::{split_port, with_port};
+use kstar_common::host::{split_port, with_port};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;

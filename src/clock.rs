@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 use tokio::time::Instant;
 
 /// No clock that is set shows a time before this version was made: 2026-11-01T00:00:00Z.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kstar_sink::back_off::BackOff;
+use kstar_common::back_off::BackOff;
+use kstar_common::hold::Holds;
+use kstar_model::reading::Inverter;
 use kstar_sink::delivery::{Keep, Policy};
 use kstar_sink::driver::{Driver, Ended, Handover, Opener, Parting, Remainder};
+use kstar_sink::event::Event;
 use kstar_sink::health::Health;
-use kstar_sink::hold::Holds;
-use kstar_sink::reading::{Event, Inverter};
 use kstar_sink::spool::Spool;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};

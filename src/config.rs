@@ -11,11 +11,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kstar_common::host::{is_name, split_port, with_port};
+use kstar_common::key::{KeyError, Step};
+use kstar_common::setting::{duration, size};
 use kstar_sink::TimeZone;
 use kstar_sink::delivery::{self, Keep, Policy};
-use kstar_sink::host::{is_name, split_port, with_port};
-use kstar_sink::key::{KeyError, Step};
-use kstar_sink::setting::{duration, size};
 use kstar_sink::spool;
 use serde::{Deserialize, Deserializer, de};
 

@@ -1,7 +1,7 @@
 //! Who an inverter is, as far as one may believe it: the checksum of a reply is a plain sum, which does not see two
 //! swapped bytes, and a serial number decides whose energy counters go on.
 
-use kstar_sink::reading::Inverter;
+use kstar_model::reading::Inverter;
 
 /// So many exchanges in a row must tell the same before it counts against what is known.
 const AGREEING: u32 = 3;

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::labels::Labels;
-use kstar_sink::reading::{Inverter, Reading, Shown, UnixMillis};
-use kstar_sink::units::Kind;
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::reading::{Inverter, Reading, Shown};
+use kstar_model::scalar::Kind;
+use kstar_model::scalar::Labels;
+use kstar_model::time::UnixMillis;
 use serde_json::{Map, Value};
 
 /// The reading that a JSON object is; nothing if it is none.

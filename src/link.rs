@@ -38,7 +38,7 @@ pub struct Reply<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum Silence {
     /// Nothing usable came in time.
-    #[error("no reply within {} from {from}{}", kstar_sink::setting::duration::text(*patience), describe(.refused.as_ref()))]
+    #[error("no reply within {} from {from}{}", kstar_common::setting::duration::text(*patience), describe(.refused.as_ref()))]
     NoReply {
         /// Who was asked.
         from: SocketAddr,

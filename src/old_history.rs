@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
-use kstar_sink::catalogue::Values;
-use kstar_sink::reading::UnixMillis;
-use kstar_sink::units::Scalar;
+use kstar_model::catalogue::Values;
+use kstar_model::scalar::Scalar;
+use kstar_model::time::UnixMillis;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kstar_sink::event::Reachability;
 use kstar_sink::health::{Counts, Health, Snapshot, State};
-use kstar_sink::reading::Reachability;
 use serde::{Deserialize, Serialize};
 
 use crate::board::InverterEntry;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan, Zoned};
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 
 /// What may be written, for whoever wrote something else.
 const ADVICE: &str =

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kstar_sink::catalogue::Values;
-use kstar_sink::host::with_port;
-use kstar_sink::units::Scalar;
+use kstar_common::host::with_port;
+use kstar_model::catalogue::Values;
+use kstar_model::scalar::Scalar;
 use tokio::time::{Instant, sleep_until};
 
 use crate::discovery::{DATA_PORT, DISCOVERY_PORT, Module, discover, everybody};

@@ -1,9 +1,9 @@
 //! The JSON Schema of a reading, made from the catalogue alone: `kstar fields --json-schema` and the API's description.
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::labels::Labels;
-use kstar_sink::reading::SCHEMA;
-use kstar_sink::units::Kind;
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::SCHEMA;
+use kstar_model::scalar::Kind;
+use kstar_model::scalar::Labels;
 use serde_json::{Map, Value, json};
 
 /// The schema of a JSON line.

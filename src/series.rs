@@ -1,9 +1,9 @@
 //! Rows of a history as others get them, in a file or over HTTP: at which resolution, of which quantities, and as JSON.
 
 use clap::ValueEnum;
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::{Reading, SCHEMA};
-use kstar_sink::units::Kind;
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::{Reading, SCHEMA};
+use kstar_model::scalar::Kind;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 

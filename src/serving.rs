@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 #[cfg(feature = "http")]
-use kstar_sink::back_off::BackOff;
+use kstar_common::back_off::BackOff;
 use kstar_sink::sink::Context;
 #[cfg(feature = "http")]
 use tokio::sync::oneshot;
@@ -49,7 +49,7 @@ impl ServingPlan {
         let file = section
             .token
             .as_ref()
-            .and_then(kstar_sink::setting::Secret::file);
+            .and_then(kstar_common::setting::Secret::file);
         Some(Self {
             token: crate::setup::content(file),
             settings: http::Settings {

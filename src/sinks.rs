@@ -4,11 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
+use kstar_common::finding::Finding;
+use kstar_common::key::KeyError;
+use kstar_common::setting::Secret;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
-use kstar_sink::finding::Finding;
-use kstar_sink::key::KeyError;
-use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Context, OpenError, Sink, SinkConfig};
 use serde::Deserialize;
 

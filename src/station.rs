@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::catalogue::Values;
-use kstar_sink::counted::Counted;
-use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading, UnixMillis};
-use kstar_sink::uptime::{ClockSet, Uptime};
+use kstar_model::catalogue::Values;
+use kstar_model::counted::Counted;
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
+use kstar_model::time::{ClockSet, Uptime};
+use kstar_sink::event::{Event, InverterStatus, Reachability};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
@@ -78,7 +80,10 @@ async fn poll(mut poller: Poller, mut station: Station, stop: impl Future<Output
         };
         match outcome {
             Outcome::Values(reply) => {
-                let (uptime, time) = (Uptime::of(reply.at), station.stamper.stamp(reply.at));
+                let (uptime, time) = (
+                    Uptime::of(reply.at.into_std()),
+                    station.stamper.stamp(reply.at),
+                );
                 let name = &station.inverter.name;
                 if let Some((values, counted)) = station.watch.admit(name, time, reply).await {
                     station.publish(uptime, time, values, counted);
@@ -295,7 +300,7 @@ impl Watch {
         time: Option<UnixMillis>,
         reply: Reply<Values>,
     ) -> Option<(Values, Option<Counted>)> {
-        let Uptime(at) = Uptime::of(reply.at);
+        let Uptime(at) = Uptime::of(reply.at.into_std());
         let mut values = reply.content;
         let judgement = self.gate.judge(at, time, &mut values);
         self.counts.count(&judgement);

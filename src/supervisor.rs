@@ -14,9 +14,9 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use kstar_common::key::KeyError;
 use kstar_sink::driver::Parting;
-use kstar_sink::key::KeyError;
-use kstar_sink::reading::Event;
+use kstar_sink::event::Event;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 

@@ -8,7 +8,7 @@
 use std::hint::black_box;
 
 use kstar_collector::wire::{ApAddress, Refusal, Request, reply, running};
-use kstar_sink::catalogue::Values;
+use kstar_model::catalogue::Values;
 
 #[path = "wire/figures.rs"]
 mod figures;

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use kstar_sink::catalogue::Quantity;
+use kstar_model::catalogue::Quantity;
 use serde_json::Value;
 
 fn dashboard(name: &str) -> Value {

@@ -25,13 +25,14 @@ use kstar_collector::meter::{MAX_GAP, Meter, MeterSettings, Metered};
 use kstar_collector::report::gather::{Question, report};
 use kstar_collector::report::{Flows, Subject};
 use kstar_collector::sinks::history::History;
+use kstar_model::catalogue::Values;
+use kstar_model::counted::{Counted, power};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
+use kstar_model::units::{Amperes, Volts, Watts};
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::Values;
-use kstar_sink::counted::{Counted, power};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::{Batch, Context, Sink, SinkConfig};
 use kstar_sink::testing::Waiting;
-use kstar_sink::units::{Amperes, Volts, Watts};
 use kstar_sink_sqlite::SqliteConfig;
 use tempfile::TempDir;
 

@@ -27,9 +27,10 @@ use kstar_collector::simulator::encode::{Variant, running as encode};
 use kstar_collector::simulator::quirks::{Quirk, Quirks};
 use kstar_collector::simulator::{self, Config, Running};
 use kstar_collector::wire::{ApAddress, Request, reply, running};
-use kstar_sink::catalogue::{Group, Quantity, Values};
-use kstar_sink::reading::{Reading, UnixMillis};
-use kstar_sink::units::Scalar;
+use kstar_model::catalogue::{Group, Quantity, Values};
+use kstar_model::reading::Reading;
+use kstar_model::scalar::Scalar;
+use kstar_model::time::UnixMillis;
 
 use common::{Memory, PATIENCE, Place, metering, start_when_free, until};
 

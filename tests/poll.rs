@@ -23,12 +23,12 @@ use kstar_collector::simulator::encode::{DeviceInfo, Request, device_info};
 use kstar_collector::simulator::record::Withheld;
 use kstar_collector::simulator::{Config, Running};
 use kstar_collector::wire::ApAddress;
+use kstar_common::hold::Hold;
+use kstar_model::scalar::Scalar;
 use kstar_sink::async_trait;
+use kstar_sink::event::Reachability;
 use kstar_sink::health::State;
-use kstar_sink::hold::Hold;
-use kstar_sink::reading::Reachability;
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
-use kstar_sink::units::Scalar;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 

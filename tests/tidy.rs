@@ -8,6 +8,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -115,14 +118,56 @@ fn only_the_registry_names_sinks() {
     }
 }
 
+/// Each crate of the workspace with those that it may build on; what is not listed builds on nothing of ours but `model` and
+/// `common`, which are open to all.
+const ARROWS: &[(&str, &[&str])] = &[("sinks/*", &["sinks/contract"])];
+
 #[test]
-fn sinks_know_only_the_contract() {
-    for name in sink_folders() {
-        let manifest = read(format!("sinks/{name}/Cargo.toml"));
-        for line in manifest.lines().filter(|line| line.starts_with("kstar")) {
+fn crates_build_on_each_other_as_they_may() {
+    let listed = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo is there");
+    assert!(listed.status.success(), "{listed:?}");
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let packages = listed["packages"].as_array().expect("packages");
+    let place = |path: &str| {
+        let place = Path::new(path)
+            .strip_prefix(root())
+            .expect("below the root");
+        place.display().to_string()
+    };
+    for package in packages {
+        let manifest = package["manifest_path"].as_str().expect("a path");
+        let crate_place = place(manifest.trim_end_matches("/Cargo.toml"));
+        if crate_place.is_empty() {
+            continue;
+        }
+        let may = ARROWS
+            .iter()
+            .find(|(from, _)| match from.strip_suffix('*') {
+                Some(folder) => {
+                    crate_place.starts_with(folder) && !crate_place.ends_with("/contract")
+                }
+                None => crate_place == *from,
+            });
+        let dependencies = package["dependencies"].as_array().expect("dependencies");
+        for dependency in dependencies.iter().filter(|one| one["kind"].is_null()) {
+            let Some(path) = dependency["path"].as_str() else {
+                continue;
+            };
+            let on = place(path);
             assert!(
-                line.starts_with("kstar-sink.") || line.starts_with("kstar-sink "),
-                "sinks/{name}: {line}"
+                ["crates/model", "crates/common"].contains(&on.as_str())
+                    || may.is_some_and(|(_, allowed)| allowed.contains(&on.as_str())),
+                "{crate_place} builds on {on}"
             );
         }
     }
@@ -214,7 +259,7 @@ fn each_part_knows_only_what_it_may() {
                 "crate::config",
                 "crate::poll",
                 "crate::collector",
-                "kstar_sink::reading",
+                "kstar_model::reading",
             ][..],
         ),
         (
@@ -227,7 +272,7 @@ fn each_part_knows_only_what_it_may() {
                 "crate::config",
                 "crate::collector",
                 "crate::sinks",
-                "kstar_sink::reading",
+                "kstar_model::reading",
                 "kstar_sink::sink",
             ],
         ),

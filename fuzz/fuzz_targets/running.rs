@@ -2,7 +2,7 @@
 #![no_main]
 
 use kstar_collector::wire::running::{self, SHORTEST};
-use kstar_sink::catalogue::Quantity;
+use kstar_model::catalogue::Quantity;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|payload: &[u8]| {

@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use kstar_sink::finding::Finding;
-use kstar_sink::setting::Secret;
+use kstar_common::finding::Finding;
+use kstar_common::setting::Secret;
 use tokio::net::TcpListener;
 
 use crate::client::{Client, Url};

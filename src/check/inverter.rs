@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::finding::{Finding, Verdict};
+use kstar_common::finding::{Finding, Verdict};
 
 use crate::collector::InverterPlan;
 use crate::discovery::{DISCOVERY_PORT, discover, everybody};

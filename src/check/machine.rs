@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use kstar_common::disk;
+use kstar_common::finding::Finding;
 use kstar_sink::TimeZone;
-use kstar_sink::disk;
-use kstar_sink::finding::Finding;
 
 use crate::clock::WallClock;
 use crate::lock::StateLock;
@@ -130,7 +130,7 @@ fn time_zone(configured: Option<&TimeZone>) -> Finding {
 mod tests {
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    use kstar_sink::finding::Verdict;
+    use kstar_common::finding::Verdict;
 
     use super::*;
 

@@ -14,13 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use kstar_common::key::KeyError;
+use kstar_common::worker::Worker;
+use kstar_model::reading::Reading;
+use kstar_model::time::UnixMillis;
 use kstar_sink::delivery::Policy;
 use kstar_sink::driver::{Driver, Ended};
+use kstar_sink::event::Event;
 use kstar_sink::health::{Counts, Health};
-use kstar_sink::key::KeyError;
-use kstar_sink::reading::{Event, Reading, UnixMillis};
 use kstar_sink::sink::Sink;
-use kstar_sink::worker::Worker;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};

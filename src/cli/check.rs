@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use clap::Args;
+use kstar_common::finding::Finding;
+use kstar_common::setting::{duration, size};
 use kstar_sink::delivery::Keep;
-use kstar_sink::finding::Finding;
-use kstar_sink::setting::{duration, size};
 use kstar_sink::sink::Context;
 
 use super::findings::{Findings, Form};

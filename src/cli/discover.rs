@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use kstar_sink::setting::duration;
+use kstar_common::setting::duration;
 use serde_json::json;
 
 use super::{Failure, write_columns};

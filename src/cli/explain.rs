@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::ops::Range;
 
-use kstar_sink::catalogue::{Group, Quantity, Values};
+use kstar_model::catalogue::{Group, Quantity, Values};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 

@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::{Reading, UnixMillis};
-use kstar_sink::units::Kind;
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::Reading;
+use kstar_model::scalar::Kind;
+use kstar_model::time::UnixMillis;
 
 use super::output::NewFile;
 use super::progress::Progress;

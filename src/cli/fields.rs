@@ -4,9 +4,10 @@
 
 use std::io::Write;
 
-use kstar_sink::catalogue::{Derivation, Group, Quantity};
-use kstar_sink::labels::Labels;
-use kstar_sink::units::{Decimal, Kind};
+use kstar_model::catalogue::{Derivation, Group, Quantity};
+use kstar_model::scalar::Kind;
+use kstar_model::scalar::Labels;
+use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
@@ -180,8 +181,9 @@ fn description(quantity: Quantity) -> Value {
 mod tests {
     use std::sync::Arc;
 
-    use kstar_sink::catalogue::Values;
-    use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+    use kstar_model::catalogue::Values;
+    use kstar_model::reading::{Inverter, Reading};
+    use kstar_model::time::UnixMillis;
     use proptest::prelude::*;
 
     use super::*;

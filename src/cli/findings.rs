@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use kstar_sink::finding::{Finding, Verdict};
+use kstar_common::finding::{Finding, Verdict};
 use serde_json::json;
 
 use super::{Failure, logging};

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Subcommand};
-use kstar_sink::reading::{Reading, UnixMillis};
+use kstar_model::reading::Reading;
+use kstar_model::time::UnixMillis;
 
 use super::progress::Progress;
 use super::stored::HistoryArgs;

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::{AccountId, Counted};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::counted::{AccountId, Counted};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 
 use super::progress::Progress;
 use super::stored::{config_or_built_in, no_history};

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use kstar_sink::setting::Secret;
+use kstar_common::setting::Secret;
 
 use super::environment;
 

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use clap::ValueEnum;
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 use serde_json::json;
 use tracing::Metadata;
 use tracing_subscriber::filter::LevelFilter;

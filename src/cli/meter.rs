@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Subcommand};
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::units::Decimal;
+use kstar_model::catalogue::Quantity;
+use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
 use super::{ConfigArgs, Failure, write_columns};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 #[cfg(any(feature = "http", feature = "watch"))]
-use kstar_sink::setting::Secret;
+use kstar_common::setting::Secret;
 
 use crate::config::{
     Blame, Config, ConfigError, Host, InverterSection, ListenAddress, SYSTEM_PLACE, Source,

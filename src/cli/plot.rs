@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 
 use super::Failure;
 use super::output::NewFile;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::Args;
-use kstar_sink::catalogue::Group;
-use kstar_sink::reading::{Inverter, Moment, Reading, UnixMillis};
+use kstar_model::catalogue::Group;
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::{Moment, UnixMillis};
 use serde::Serialize;
 
 use super::{Failure, InverterArgs, write_columns};
@@ -92,7 +93,7 @@ async fn show_latest(
     args: &ReadArgs,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    use kstar_sink::reading::Shown;
+    use kstar_model::reading::Shown;
     use serde_json::{Map, Value};
 
     let latest: Vec<Map<String, Value>> = client

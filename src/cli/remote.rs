@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kstar_sink::setting::Secret;
+use kstar_common::setting::Secret;
 
 use super::{Failure, http_token_of_environment};
 use crate::client::{Client, ClientError, Url};

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 
 use super::Failure;
 use super::stored::StoredArgs;

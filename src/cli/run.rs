@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use kstar_sink::reading::Event;
-use kstar_sink::setting::Secret;
+use kstar_common::setting::Secret;
+use kstar_sink::event::Event;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;

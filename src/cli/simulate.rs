@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::civil::Time;
-use kstar_sink::setting::duration;
+use kstar_common::setting::duration;
 
 use crate::simulator::encode::{DeviceInfo, Request, Variant};
 use crate::simulator::faults::{Faults, FaultsError};

@@ -8,9 +8,10 @@ use std::time::SystemTime;
 
 use clap::Args;
 use jiff::tz::TimeZone;
-use kstar_sink::reading::{Event, UnixMillis};
 #[cfg(feature = "http")]
-use kstar_sink::setting::Secret;
+use kstar_common::setting::Secret;
+use kstar_model::time::UnixMillis;
+use kstar_sink::event::Event;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 #[cfg(feature = "http")]
-use kstar_sink::key::KeyError;
+use kstar_common::key::KeyError;
 #[cfg(feature = "http")]
-use kstar_sink::setting::Secret;
+use kstar_common::setting::Secret;
 use serde::Deserialize;
 
 #[cfg(feature = "http")]

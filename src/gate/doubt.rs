@@ -1,6 +1,6 @@
 //! Doubt that does not last: what is said often enough, and consistently, is believed.
 
-use kstar_sink::catalogue::Quantity;
+use kstar_model::catalogue::Quantity;
 
 use super::rules::{CONVINCED, Rule};
 

@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::counted::Amounts;
-use kstar_sink::reading::UnixMillis;
-use kstar_sink::units::{Scalar, Watts};
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::Amounts;
+use kstar_model::scalar::Scalar;
+use kstar_model::time::UnixMillis;
+use kstar_model::units::Watts;
 use serde::{Deserialize, Serialize};
 
 use doubt::{Doubts, Standing};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kstar_sink::catalogue::Quantity;
+use kstar_model::catalogue::Quantity;
 
 use super::rules::Rule;
 use super::{Fault, Judgement};

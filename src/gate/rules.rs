@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use kstar_sink::catalogue::Quantity;
+use kstar_model::catalogue::Quantity;
 use serde::{Deserialize, Serialize};
 
 /// A reason to doubt a reading.

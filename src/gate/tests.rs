@@ -1,7 +1,7 @@
 //! Each rule by itself, and that none of them locks anything out for ever.
 
-use kstar_sink::labels::{BatteryMode, GridDirection};
-use kstar_sink::units::{Amperes, Hertz, Hours, KilowattHours, Percent, Volts, Watts};
+use kstar_model::labels::{BatteryMode, GridDirection};
+use kstar_model::units::{Amperes, Hertz, Hours, KilowattHours, Percent, Volts, Watts};
 use proptest::prelude::*;
 
 use super::rules::CONVINCED;

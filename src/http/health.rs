@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kstar_sink::event::Reachability;
 use kstar_sink::health::{Snapshot, State as SinkState};
-use kstar_sink::reading::Reachability;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -225,11 +225,13 @@ fn minutes(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kstar_model::catalogue::Values;
+    use kstar_model::reading::{Inverter, Reading};
+    use kstar_model::time::UnixMillis;
     use kstar_sink::TimeZone;
     use kstar_sink::async_trait;
-    use kstar_sink::catalogue::Values;
     use kstar_sink::delivery::{DeliverySettings, Keep};
-    use kstar_sink::reading::{Event, Inverter, Reading, UnixMillis};
+    use kstar_sink::event::Event;
     use kstar_sink::sink::{Batch, DeliveryError, Sink};
     use tokio::time::{advance, sleep};
 

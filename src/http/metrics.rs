@@ -10,11 +10,13 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use kstar_sink::catalogue::{Description, Quantity, Role};
+use kstar_model::catalogue::{Description, Quantity, Role};
+use kstar_model::scalar::Kind;
+use kstar_model::scalar::{FlagLabel, ModeLabel};
+use kstar_model::time::UnixMillis;
+use kstar_model::units::Decimal;
+use kstar_sink::event::Reachability;
 use kstar_sink::health::State as SinkState;
-use kstar_sink::labels::{FlagLabel, ModeLabel};
-use kstar_sink::reading::{Reachability, UnixMillis};
-use kstar_sink::units::{Decimal, Kind};
 
 use super::State;
 use super::exposition::{Exposition, Family, Form, Type};

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::reading::Event;
-use kstar_sink::setting::Secret;
+use kstar_common::setting::Secret;
+use kstar_sink::event::Event;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::JoinHandle;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::Response;
-use kstar_sink::reading::{Event, Reading, Shown, Undated};
+use kstar_model::reading::{Reading, Shown, Undated};
+use kstar_sink::event::Event;
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::error::TrySendError;
@@ -121,8 +122,9 @@ mod tests {
     use std::sync::Arc;
 
     use hyper::body::Body as _;
-    use kstar_sink::catalogue::Values;
-    use kstar_sink::reading::{Inverter, UnixMillis};
+    use kstar_model::catalogue::Values;
+    use kstar_model::reading::Inverter;
+    use kstar_model::time::UnixMillis;
     use tokio::sync::watch;
 
     use super::*;

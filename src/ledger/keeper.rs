@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kstar_sink::worker::{Upkeep, Worker};
+use kstar_common::worker::{Upkeep, Worker};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -320,8 +320,8 @@ fn settle(
 
 #[cfg(test)]
 mod tests {
-    use kstar_sink::counted::AccountId;
-    use kstar_sink::worker::NoAnswer;
+    use kstar_common::worker::NoAnswer;
+    use kstar_model::counted::AccountId;
 
     use super::*;
     use crate::meter::counters::Flow;

@@ -10,7 +10,7 @@ pub mod quarantine;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 
-use kstar_sink::counted::AccountId;
+use kstar_model::counted::AccountId;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Baseline;

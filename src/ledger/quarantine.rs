@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kstar_sink::file::replace;
+use kstar_common::file::replace;
 use serde::{Deserialize, Serialize};
 
 /// So many are kept; enough for any report, and some 100 KB at most.

@@ -1,8 +1,8 @@
 //! What a meter must not forget: the counters of one inverter, and where its days began.
 
 use jiff::civil::Date;
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::counted::Amounts;
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::Amounts;
 use serde::{Deserialize, Serialize};
 
 use super::energy::Energy;

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use kstar_model::catalogue::Values;
+use kstar_model::counted::{Amounts, Earlier};
+use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::Values;
-use kstar_sink::counted::{Amounts, Earlier};
-use kstar_sink::reading::UnixMillis;
 
 use counters::{Counters, Day, Energies, Source};
 use energy::{Sample, between, on_the_way};

@@ -3,8 +3,9 @@
 use std::f64::consts::PI;
 
 use jiff::civil::{Date, date};
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::units::{Scalar, Watts};
+use kstar_model::catalogue::Quantity;
+use kstar_model::scalar::Scalar;
+use kstar_model::units::Watts;
 use proptest::prelude::*;
 
 use super::counters::{Counters, Flow, Source};
@@ -116,7 +117,7 @@ fn what_is_counted_is_shown_and_what_was_never_known_is_absent() {
 
 #[test]
 fn every_flow_has_its_counters_and_every_counter_its_flow() {
-    use kstar_sink::catalogue::Group;
+    use kstar_model::catalogue::Group;
     let counters: Vec<Quantity> = Flow::ALL
         .into_iter()
         .flat_map(|flow| [flow.today(), flow.total()])

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 
 use super::drawing::{Anchor, Drawing, Frame, Type};
 use super::scale::{Scale, label, step, ticks};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::UnixMillis;
+use kstar_model::catalogue::Quantity;
+use kstar_model::time::UnixMillis;
 
 use super::day::Sample;
 use crate::sinks::history::{Aggregate, History, HistoryError, Level, StoredInverter};

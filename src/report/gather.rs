@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use kstar_sink::catalogue::{Quantity, Value};
-use kstar_sink::reading::UnixMillis;
+use kstar_model::catalogue::{Quantity, Value};
+use kstar_model::time::UnixMillis;
 
 use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject, TimeUnknown};
 use crate::period::{Calendar, day_of, local, midnight, timestamp};

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 
 use crate::period::Calendar;
 

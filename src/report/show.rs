@@ -376,7 +376,7 @@ mod tests {
 
     use jiff::civil::date;
     use jiff::tz::TimeZone;
-    use kstar_sink::reading::UnixMillis;
+    use kstar_model::time::UnixMillis;
 
     use super::*;
     use crate::report::{Energy, Figures, Flows, Money, Origin, Peak};

@@ -8,8 +8,8 @@ mod manager;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_sink::event::Reachability;
 use kstar_sink::health::State;
-use kstar_sink::reading::Reachability;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 pub use self::manager::Manager;

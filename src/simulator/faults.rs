@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use kstar_sink::setting::duration;
+use kstar_common::setting::duration;
 
 /// One thing that can go wrong with the answer to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::Amounts;
+use kstar_model::units::{Amperes, KilowattHours, Volts, Watts};
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::counted::Amounts;
-use kstar_sink::units::{Amperes, KilowattHours, Volts, Watts};
 
 use super::*;
 use crate::ledger::file::LedgerFile;

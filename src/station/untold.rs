@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kstar_sink::counted::Counted;
+use kstar_model::counted::Counted;
 
 /// What waits to be told, of all inverters.
 #[derive(Clone, Debug, Default)]

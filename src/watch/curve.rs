@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::reading::UnixMillis;
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::time::UnixMillis;
 
 /// The longest time that is kept, and shown.
 pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -92,7 +92,7 @@ impl Piece {
 )]
 pub fn sample(values: &Values) -> Sample {
     let number = |quantity: Quantity| match quantity.value(values.raw(quantity)?) {
-        kstar_sink::catalogue::Value::Number(number) => Some(number.to_f64() as f32),
+        kstar_model::catalogue::Value::Number(number) => Some(number.to_f64() as f32),
         _ => None,
     };
     [

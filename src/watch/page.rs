@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kstar_sink::reading::{Shown, UnixMillis};
+use kstar_model::reading::Shown;
+use kstar_model::time::UnixMillis;
 
 use super::curve::Curve;
 use crate::overview::{InverterOverview, InverterState, SinkOverview};

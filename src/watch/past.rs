@@ -3,8 +3,8 @@
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::UnixMillis;
+use kstar_model::catalogue::Quantity;
+use kstar_model::time::UnixMillis;
 
 use super::curve::{LONGEST, Piece, millis};
 use crate::sinks::history::{Aggregate, History, HistoryError, Level};

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 use serde_json::{Map, Value};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 

@@ -4,7 +4,7 @@
 //! did not occur in any capture, and where other decoders met it, it meant that there is no value (PROTOCOL 8). In a
 //! signed field the same bits are -1, which is a value like its neighbours; no capture shows them as anything else.
 
-use kstar_sink::units::{Clock, Scalar};
+use kstar_model::scalar::{Clock, Scalar};
 
 /// The forms that a field can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use kstar_sink::units::Decimal;
+use kstar_model::units::Decimal;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 

@@ -4,14 +4,13 @@
 //! compile. Every length from 81 bytes up is read by the same table: what does not fit is absent, so a firmware
 //! that sends more or less than a known one is no stranger. What the table alone cannot say stands in `interpret`.
 
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::labels::{
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::labels::{
     BackupMode, BatteryMode, BatteryWarnings, BmsErrors, Diagnostics, Errors, GridDirection,
     InverterState, PvMode, WorkMode,
 };
-use kstar_sink::units::{
-    Amperes, Celsius, Clock, Hertz, Hours, KilowattHours, Percent, Scalar, Volts, Watts,
-};
+use kstar_model::scalar::{Clock, Scalar};
+use kstar_model::units::{Amperes, Celsius, Hertz, Hours, KilowattHours, Percent, Volts, Watts};
 
 pub use super::field::Form;
 use super::frame::Refusal;

@@ -12,9 +12,10 @@ use kstar_collector::ledger::keeper::{Closing, Keeper};
 use kstar_collector::meter::{MAX_GAP, MeterSettings};
 use kstar_collector::simulator::{self, Config, Running};
 use kstar_collector::station::untold::Untold;
+use kstar_model::reading::Reading;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
-use kstar_sink::reading::{InverterStatus, Reading};
+use kstar_sink::event::InverterStatus;
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
 
 /// Longer than anything takes here, even on a machine that does ten other things.

@@ -120,7 +120,7 @@ fn a_query_gives_back_what_was_printed() {
             &row[place.expect("a column")]
         };
         let time = cell("time").as_i64().expect("milliseconds");
-        let time = kstar_sink::reading::UnixMillis(time).to_string();
+        let time = kstar_model::time::UnixMillis(time).to_string();
         let reading = printed
             .iter()
             .find(|reading| reading["time"] == *time && reading["inverter"] == *cell("inverter"))

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kstar_collector::wire::{ApAddress, Request, reply, running};
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::scalar::Kind;
+use kstar_model::time::UnixMillis;
 use kstar_sink::sink::{Batch, Context, SinkConfig};
 use kstar_sink::testing::{record, record_of_line};
-use kstar_sink::units::Kind;
 use kstar_sink_mqtt::MqttConfig;
 use serde_json::Value;
 

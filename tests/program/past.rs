@@ -11,11 +11,13 @@ use kstar_collector::simulator::day::Household;
 use kstar_collector::simulator::encode::{self, Variant};
 use kstar_collector::sinks::SinkSections;
 use kstar_collector::wire::running;
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::counted::{AccountId, Amounts, Counted};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::{AccountId, Amounts, Counted};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::scalar::Scalar;
+use kstar_model::time::UnixMillis;
+use kstar_model::units::KilowattHours;
 use kstar_sink::sink::{Batch, Context};
-use kstar_sink::units::{KilowattHours, Scalar};
 
 /// What is to have happened.
 pub(crate) struct Past<'a> {

@@ -1,6 +1,6 @@
 //! `kstar read`: one poll for people or as JSON, and the lock that keeps it from disturbing a running collector.
 
-use kstar_sink::catalogue::{Group, Quantity};
+use kstar_model::catalogue::{Group, Quantity};
 
 use crate::process::{Process, ended, kstar};
 use crate::world::{BOTH_SINKS, Folder, Roof, Row, readings};

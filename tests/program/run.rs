@@ -1,6 +1,6 @@
 //! `kstar run`: where it gets its configuration from, and that everything which it reads arrives.
 
-use kstar_sink::catalogue::Quantity;
+use kstar_model::catalogue::Quantity;
 
 use crate::process::{Process, ended, kstar};
 use crate::world::{BOTH_SINKS, Folder, Roof, assert_same, key, open, readings, rows};

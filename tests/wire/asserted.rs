@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_model::catalogue::{Quantity, Values};
 
 /// The quantities whose presence and value some table has asserted.
 #[derive(Default)]

@@ -14,8 +14,8 @@ use kstar_collector::wire::discovery::{self, MacAddress, ModuleAnswer, NoAnswer}
 use kstar_collector::wire::frame::Frame;
 use kstar_collector::wire::record::Record;
 use kstar_collector::wire::{ApAddress, Refusal, Request, reply, running, settings};
-use kstar_sink::catalogue::Quantity::{self, *};
-use kstar_sink::catalogue::Values;
+use kstar_model::catalogue::Quantity::{self, *};
+use kstar_model::catalogue::Values;
 use serde_json::{Map, Value};
 
 use super::asserted::Asserted;

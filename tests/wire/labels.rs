@@ -1,6 +1,6 @@
 //! Every code and every bit that PROTOCOL 4.2 to 4.5 names, written from there and not from our own lists.
 
-use kstar_sink::catalogue::Quantity::{self, *};
+use kstar_model::catalogue::Quantity::{self, *};
 
 use super::asserted::Asserted;
 use super::figures::payload;

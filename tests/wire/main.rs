@@ -13,7 +13,7 @@ mod labels;
 mod properties;
 mod vectors;
 
-use kstar_sink::catalogue::{Group, Quantity};
+use kstar_model::catalogue::{Group, Quantity};
 
 use asserted::Asserted;
 

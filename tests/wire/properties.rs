@@ -5,7 +5,7 @@ use kstar_collector::wire::frame::{Frame, LONGEST, OVERHEAD, frames};
 use kstar_collector::wire::record::{EntryValue, Record};
 use kstar_collector::wire::running::{self, SHORTEST};
 use kstar_collector::wire::{ApAddress, Refusal, Request, discovery, reply, settings};
-use kstar_sink::catalogue::Quantity::{self, *};
+use kstar_model::catalogue::Quantity::{self, *};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -2,8 +2,8 @@
 
 use kstar_collector::wire::device_info::DeviceInfo;
 use kstar_collector::wire::{ApAddress, Request, reply, running};
-use kstar_sink::catalogue::Quantity::{self, *};
-use kstar_sink::catalogue::Values;
+use kstar_model::catalogue::Quantity::{self, *};
+use kstar_model::catalogue::Values;
 
 use super::asserted::Asserted;
 use super::figures::{CAPTURES, CHECKSUMS, KSE_LENGTH, RUNNING, TO_B0, capture, frame, payload};

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::counted::{Amounts, Counted};
-use crate::reading::{Reading, UnixMillis};
+use kstar_model::counted::{Amounts, Counted};
+use kstar_model::reading::Reading;
+use kstar_model::time::UnixMillis;
 
 /// What was counted, by the names of the inverters, and the time of the latest reading that it is from.
 #[derive(Clone, Debug, Default, PartialEq)]

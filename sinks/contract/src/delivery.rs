@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{duration, size};
+use kstar_common::setting::{duration, size};
 
 /// What is kept for a far side that is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

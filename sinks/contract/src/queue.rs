@@ -16,8 +16,9 @@ use tokio::time::Instant;
 
 use crate::carried::Carried;
 use crate::delivery::Keep;
-use crate::reading::{Reading, Undated, UnixMillis};
-use crate::uptime::{ClockSet, Uptime};
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::UnixMillis;
+use kstar_model::time::{ClockSet, Uptime};
 
 /// The queue of one sink.
 #[derive(Debug)]
@@ -431,9 +432,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::catalogue::Quantity;
-    use crate::counted::{AccountId, Amounts, Counted};
     use crate::testing::reading;
+    use kstar_model::catalogue::Quantity;
+    use kstar_model::counted::{AccountId, Amounts, Counted};
 
     fn queue(keep: Keep, capacity: usize) -> Queue {
         Queue::new(keep, NonZeroUsize::new(capacity).expect("not zero"))

@@ -12,10 +12,11 @@ use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
 use crate::delivery::Policy;
-use crate::finding::Finding;
-use crate::hold::Hold;
-use crate::key::KeyError;
-use crate::reading::{InverterStatus, Reading, Undated};
+use crate::event::InverterStatus;
+use kstar_common::finding::Finding;
+use kstar_common::hold::Hold;
+use kstar_common::key::KeyError;
+use kstar_model::reading::{Reading, Undated};
 
 /// A sink's section of the configuration, and how a sink is made from it.
 ///
@@ -122,7 +123,7 @@ pub trait Sink: Send {
     }
 
     /// Keeps this for as long as anything of the sink may be at work with its files, be it beyond its own end: a
-    /// [`Worker`](crate::worker::Worker) does. A sink that follows under the same name is opened when it is gone. Called
+    /// [`Worker`](kstar_common::worker::Worker) does. A sink that follows under the same name is opened when it is gone. Called
     /// once, before anything else.
     fn hold(&self, _hold: Hold) {}
 

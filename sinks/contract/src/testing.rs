@@ -15,14 +15,16 @@ use fastrand::Rng;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::catalogue::{Quantity, Values};
 use crate::delivery::{Keep, Policy, SpoolBounds};
 use crate::driver::{Driver, Ended};
+use crate::event::Event;
 use crate::health::{Health, Snapshot, State};
-use crate::reading::{Event, Inverter, Reading, UnixMillis};
 use crate::sink::{Batch, Sink};
 use crate::spool::Spool;
-use crate::units::Kind;
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::scalar::Kind;
+use kstar_model::time::UnixMillis;
 
 /// 2026-11-22T00:00:00Z, where the test readings begin.
 const BEGIN: i64 = 1_795_305_600_000;
@@ -116,7 +118,7 @@ fn possible(quantity: Quantity, random: &mut Rng) -> Option<i64> {
 /// all as text.
 pub type Record = BTreeMap<String, String>;
 
-/// The record of a reading, each value written as [`Value`](crate::catalogue::Value) writes it.
+/// The record of a reading, each value written as [`Value`](kstar_model::catalogue::Value) writes it.
 pub fn record(reading: &Reading) -> Record {
     let identity = [
         ("inverter".to_owned(), reading.inverter.name.to_string()),

@@ -8,9 +8,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kstar_common::key::KeyError;
+use kstar_common::setting::{Secret, duration};
 use kstar_sink::delivery::DeliverySettings;
-use kstar_sink::key::KeyError;
-use kstar_sink::setting::{Secret, duration};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use rustls::ClientConfig;
@@ -370,7 +370,7 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
-    use kstar_sink::key::Step;
+    use kstar_common::key::Step;
     use kstar_sink::sink::SinkConfig as _;
 
     use super::*;

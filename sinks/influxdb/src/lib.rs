@@ -21,12 +21,12 @@ mod verdict;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use kstar_common::finding::Finding;
+use kstar_common::host::is_private;
+use kstar_common::key::KeyError;
+use kstar_common::setting::Secret;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{Keep, Policy};
-use kstar_sink::finding::Finding;
-use kstar_sink::host::is_private;
-use kstar_sink::key::KeyError;
-use kstar_sink::setting::Secret;
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use tokio::task::JoinError;
 

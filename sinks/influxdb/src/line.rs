@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use kstar_sink::catalogue::{Quantity, Value};
-use kstar_sink::key::KeyError;
-use kstar_sink::reading::Reading;
+use kstar_common::key::KeyError;
+use kstar_model::catalogue::{Quantity, Value};
+use kstar_model::reading::Reading;
 
 /// The tag that says which inverter it was.
 const INVERTER: &str = "inverter";

@@ -6,7 +6,7 @@
 
 use std::time::SystemTime;
 
-use kstar_sink::finding::Finding;
+use kstar_common::finding::Finding;
 use kstar_sink::sink::DeliveryError;
 use tokio::net::lookup_host;
 use tokio::time::timeout;

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use kstar_sink::key::KeyError;
+use kstar_common::key::KeyError;
 use rustls::{ClientConfig, RootCertStore};
 
 /// What is trusted: the system's roots, or only those in the file.

@@ -17,7 +17,7 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::reading::Reading;
+use kstar_model::reading::Reading;
 use kstar_sink::testing::full_reading;
 use tokio::time::{Instant, sleep};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kstar_sink::host::{is_name, is_private, split_port, with_port};
+use kstar_common::host::{is_name, is_private, split_port, with_port};
 use serde::{Deserialize, Deserializer, de};
 
 /// Where the broker is.

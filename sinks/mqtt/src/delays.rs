@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kstar_sink::back_off::BackOff;
+use kstar_common::back_off::BackOff;
 
 /// The doublings with which trouble begins that somebody must mend: brokers lock out who knocks too often.
 const SLOW_BEGIN: u32 = 3;

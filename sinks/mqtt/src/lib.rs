@@ -31,12 +31,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kstar_common::finding::Finding;
+use kstar_common::key::KeyError;
+use kstar_common::setting::Secret;
+use kstar_model::reading::Undated;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
-use kstar_sink::finding::Finding;
-use kstar_sink::key::KeyError;
-use kstar_sink::reading::{InverterStatus, Undated};
-use kstar_sink::setting::Secret;
+use kstar_sink::event::InverterStatus;
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use rumqttc::QoS;
 use serde::{Deserialize, Deserializer, de};
@@ -434,7 +435,7 @@ impl Sink for MqttSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kstar_sink::key::Step;
+    use kstar_common::key::Step;
     use std::time::Duration;
 
     fn context(inverters: &[&str]) -> Context {

@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use kstar_sink::finding::Finding;
+use kstar_common::finding::Finding;
 use rumqttc::{
     AsyncClient, ConnectionError, Event, Packet, QoS, SubscribeFilter, SubscribeReasonCode, v5,
 };

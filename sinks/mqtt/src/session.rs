@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kstar_sink::reading::{Reachability, Shown};
+use kstar_model::reading::Shown;
+use kstar_sink::event::Reachability;
 use kstar_sink::sink::DeliveryError;
 use rumqttc::{AsyncClient, ConnectionError, LastWill, MqttOptions, NetworkOptions, QoS};
 use tokio::sync::{Notify, watch};

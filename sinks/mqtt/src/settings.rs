@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::setting::Secret;
+use kstar_common::setting::Secret;
 use rumqttc::QoS;
 use rustls::ClientConfig;
 

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kstar_sink::key::KeyError;
+use kstar_common::key::KeyError;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};

@@ -4,10 +4,13 @@
 //! What is counted is retained, so that a total is there after the broker or a subscriber has started again. What is
 //! measured is not: a power of an hour ago would pass for one of now.
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::key::KeyError;
-use kstar_sink::reading::{Moment, Reachability, Reading};
-use kstar_sink::units::{Decimal, Kind};
+use kstar_common::key::KeyError;
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::Reading;
+use kstar_model::scalar::Kind;
+use kstar_model::time::Moment;
+use kstar_model::units::Decimal;
+use kstar_sink::event::Reachability;
 use rumqttc::QoS;
 use serde::Deserialize;
 
@@ -180,8 +183,8 @@ pub(crate) fn check_prefix(key: &str, prefix: &str) -> Result<(), KeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kstar_model::units::{Celsius, KilowattHours, Watts};
     use kstar_sink::testing::{full_reading, reading, record, record_of_line};
-    use kstar_sink::units::{Celsius, KilowattHours, Watts};
 
     fn topics() -> Topics {
         Topics {

@@ -20,11 +20,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_model::catalogue::{Quantity, Role, Values};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::scalar::Kind;
+use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Quantity, Role, Values};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::Context;
-use kstar_sink::units::Kind;
 use kstar_sink_sqlite::SqliteConfig;
 use kstar_sink_sqlite::history::{History, Importer, Level};
 

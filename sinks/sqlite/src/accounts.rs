@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
+use kstar_model::counted::{AccountId, Counted};
 use kstar_sink::TimeZone;
-use kstar_sink::counted::{AccountId, Counted};
 use rusqlite::{Connection, Transaction};
 
 use crate::level::{Level, add_span};

@@ -1,7 +1,7 @@
 //! The columns of a table of samples that some quantities need, and rows as values.
 
-use kstar_sink::catalogue::{Derivation, Quantity, Values};
-use kstar_sink::counted::{Amounts, COUNTERS};
+use kstar_model::catalogue::{Derivation, Quantity, Values};
+use kstar_model::counted::{Amounts, COUNTERS};
 use rusqlite::{Connection, Row, Statement};
 
 use crate::schema;

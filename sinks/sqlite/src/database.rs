@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_common::sqlite_file::write_ahead;
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::AccountId;
+use kstar_model::reading::Reading;
+use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::counted::AccountId;
-use kstar_sink::reading::{Reading, UnixMillis};
-use kstar_sink::sqlite_file::write_ahead;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
+use kstar_model::units::Decimal;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
-use kstar_sink::units::Decimal;
 use rusqlite::backup::StepResult;
 use rusqlite::{Connection, OpenFlags};
 

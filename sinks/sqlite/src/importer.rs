@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kstar_sink::reading::Reading;
+use kstar_model::reading::Reading;
 use kstar_sink::sink::Context;
 use rusqlite::OpenFlags;
 

@@ -44,13 +44,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kstar_common::finding::Finding;
+use kstar_common::hold::Hold;
+use kstar_common::key::KeyError;
+use kstar_common::worker::{NoAnswer, Upkeep, Worker};
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
-use kstar_sink::finding::Finding;
-use kstar_sink::hold::Hold;
-use kstar_sink::key::KeyError;
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
-use kstar_sink::worker::{NoAnswer, Upkeep, Worker};
 use serde::Deserialize;
 
 pub use crate::retention::KeepFor;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kstar_sink::sqlite_file::beside;
+use kstar_common::sqlite_file::beside;
 
 /// Whether a file may have this path, as far as its text tells.
 pub(crate) fn may_be_file(path: &Path) -> bool {

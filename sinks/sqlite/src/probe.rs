@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use kstar_sink::disk;
-use kstar_sink::finding::Finding;
+use kstar_common::disk;
+use kstar_common::finding::Finding;
 use kstar_sink::sink::Context;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::{AccountId, Amounts, Counted, Earlier};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::counted::{AccountId, Amounts, Counted, Earlier};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use proptest::prelude::*;
 use rusqlite::OpenFlags;
 use tempfile::TempDir;

@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::counted::{Amounts, COUNTERS, POWERS, power};
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::{Amounts, COUNTERS, POWERS, power};
 use rusqlite::{Connection, params_from_iter};
 
 use crate::columns::Columns;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::counted::{AccountId, Counted};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::{AccountId, Counted};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::accounts::Origin;

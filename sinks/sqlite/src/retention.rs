@@ -7,8 +7,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use kstar_common::setting::duration;
 use kstar_sink::TimeZone;
-use kstar_sink::setting::duration;
 use rusqlite::Connection;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};

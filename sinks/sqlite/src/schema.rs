@@ -18,9 +18,9 @@
 //! Energy is what `..._counted` holds: how much whoever counted has counted since the reading before. What of it belongs to
 //! another time than the reading's stands in `spread`. Totals are only shown; nothing is computed from them.
 
-use kstar_sink::catalogue::{Group, Quantity, Role};
-use kstar_sink::counted::{COUNTERS, is_counted};
-use kstar_sink::sqlite_file::Owner;
+use kstar_common::sqlite_file::Owner;
+use kstar_model::catalogue::{Group, Quantity, Role};
+use kstar_model::counted::{COUNTERS, is_counted};
 
 use crate::level::Level;
 use crate::rollup::Summing;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::counted::{Amounts, Counted, Earlier};
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::{Amounts, Counted, Earlier};
 use rusqlite::Connection;
 
 use crate::rollup::Spread;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use kstar_sink::reading::Reading;
+use kstar_common::sqlite_file::set_aside;
+use kstar_model::reading::Reading;
 use kstar_sink::sink::{DeliveryError, OpenError};
-use kstar_sink::sqlite_file::set_aside;
 use rusqlite::OpenFlags;
 
 use crate::accounts::Origin;
@@ -327,10 +327,11 @@ mod tests {
     use super::*;
     use crate::retention::KeepFor;
     use crate::schema;
-    use kstar_sink::catalogue::{Quantity, Value};
-    use kstar_sink::reading::{Inverter, UnixMillis};
+    use kstar_model::catalogue::{Quantity, Value};
+    use kstar_model::reading::Inverter;
+    use kstar_model::scalar::Kind;
+    use kstar_model::time::UnixMillis;
     use kstar_sink::testing::{full_reading, reading, readings};
-    use kstar_sink::units::Kind;
     use rusqlite::types::Value as Cell;
     use rusqlite::{Connection, params};
     use tempfile::TempDir;

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use kstar_sink::catalogue::{Derivation, Quantity};
-use kstar_sink::labels::{FlagLabel, Labels};
-use kstar_sink::units::Kind;
+use kstar_model::catalogue::{Derivation, Quantity};
+use kstar_model::scalar::Kind;
+use kstar_model::scalar::{FlagLabel, Labels};
 
 use crate::level::Level;
 use crate::rollup::{MEAN_DECIMALS, Summing};

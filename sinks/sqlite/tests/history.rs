@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::{AccountId, Amounts, Counted, Earlier};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::counted::{AccountId, Amounts, Counted, Earlier};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::{Batch, Context, Sink, SinkConfig};
 use kstar_sink_sqlite::SqliteConfig;
 use kstar_sink_sqlite::history::{
@@ -100,7 +101,7 @@ fn reading(seconds: i64, values: &[(Quantity, i64)]) -> Arc<Reading> {
     let mut reading = Reading {
         time: UnixMillis(BEGIN + seconds * 1000),
         inverter: Inverter::named("roof"),
-        values: kstar_sink::catalogue::Values::default(),
+        values: kstar_model::catalogue::Values::default(),
         counted: None,
     };
     for (quantity, raw) in values {

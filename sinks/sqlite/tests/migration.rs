@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 use kstar_sink::sink::Context;
 use kstar_sink_sqlite::SqliteConfig;
 use kstar_sink_sqlite::history::{Aggregate, History, Importer, Level};

@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::counted::{AccountId, Amounts, Counted};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::{AccountId, Amounts, Counted};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 use kstar_sink::sink::{Batch, Context, SinkConfig};
 use kstar_sink_sqlite::SqliteConfig;
 use tempfile::TempDir;

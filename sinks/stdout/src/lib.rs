@@ -9,12 +9,13 @@ use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use kstar_common::hold::Hold;
+use kstar_common::worker::{NoAnswer, Worker};
+use kstar_model::reading::Reading;
+use kstar_model::time::UnixMillis;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
-use kstar_sink::hold::Hold;
-use kstar_sink::reading::{Reading, UnixMillis};
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
-use kstar_sink::worker::{NoAnswer, Worker};
 use serde::Deserialize;
 
 /// A line is some 1500 bytes at the most, so that one batch stays below 100 KiB of memory.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use jiff::tz::TimeZone;
-use kstar_sink::reading::UnixMillis;
+use kstar_model::time::UnixMillis;
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows};

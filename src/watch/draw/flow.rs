@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_model::catalogue::{Quantity, Values};
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows};

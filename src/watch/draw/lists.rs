@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use jiff::Zoned;
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::scalar::Kind;
 use kstar_sink::health::State;
-use kstar_sink::units::Kind;
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows, shortened, width};

@@ -15,8 +15,8 @@ mod words;
 use std::time::Instant;
 
 use jiff::Zoned;
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::reading::UnixMillis;
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::time::UnixMillis;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -346,7 +346,7 @@ fn draw_chart(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watche
     }
     let battery = watched.reading.as_ref().is_none_or(|reading| {
         let mode = reading.values.battery_mode;
-        mode != Some(kstar_sink::labels::BatteryMode::NO_BATTERY)
+        mode != Some(kstar_model::labels::BatteryMode::NO_BATTERY)
     });
     let chart = Chart {
         curve: &watched.curve,

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
-use kstar_sink::catalogue::Values;
-use kstar_sink::health::{Counts, State};
-use kstar_sink::labels::{
+use kstar_model::catalogue::Values;
+use kstar_model::labels::{
     BackupMode, BatteryMode, BatteryWarnings, BmsErrors, Errors, GridDirection,
     InverterState as Runs, PvMode, WorkMode,
 };
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
-use kstar_sink::units::{
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
+use kstar_model::units::{
     Amperes, Celsius, Hertz, Hours, KilowattHours, Milliseconds, Percent, Volts, Watts,
 };
+use kstar_sink::health::{Counts, State};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kstar_sink::catalogue::{Quantity, Role, Value, Values};
-use kstar_sink::labels::set_flags;
-use kstar_sink::units::Kind;
+use kstar_model::catalogue::{Quantity, Role, Value, Values};
+use kstar_model::scalar::Kind;
+use kstar_model::scalar::set_flags;
 
 /// What stands where a value is absent.
 pub(super) const ABSENT: &str = "–";
@@ -96,7 +96,7 @@ pub(super) fn house(values: &Values) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use kstar_sink::labels::{BmsErrors, Errors};
+    use kstar_model::labels::{BmsErrors, Errors};
 
     use super::*;
 

@@ -13,10 +13,10 @@ use super::Shared;
 use crate::carried::Carried;
 use crate::delivery::Policy;
 use crate::health::{Counts, Health};
-use crate::hold::Hold;
 use crate::queue::{Lost, Settlement};
-use crate::reading::Reading;
 use crate::spool::{Borrowed, Ids, Spool};
+use kstar_common::hold::Hold;
+use kstar_model::reading::Reading;
 
 /// How long a reading may wait in memory, once it is due, before it is put on disk: what a killed process may cost. A far side that is
 /// well takes a reading in a fraction of that, so that nothing is written then.

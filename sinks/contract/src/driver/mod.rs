@@ -35,14 +35,14 @@ pub use self::opening::Opener;
 use self::opening::Opening;
 use self::send::Sending;
 use crate::delivery::{Keep, Policy};
+use crate::event::{Event, InverterStatus};
 use crate::health::Health;
-use crate::hold::Holds;
 use crate::queue::Queue;
 pub use crate::queue::Remainder;
-use crate::reading::{Event, InverterStatus};
 use crate::sink::{DeliveryError, OpenError, Sink};
 use crate::spool::Spool;
-use crate::uptime::ClockSet;
+use kstar_common::hold::Holds;
+use kstar_model::time::ClockSet;
 
 /// How long a sink may take to close.
 const CLOSING: Duration = Duration::from_secs(1);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::hold::{Hold, Holds};
 use crate::sink::{OpenError, Sink};
 use crate::spool::Spool;
+use kstar_common::hold::{Hold, Holds};
 
 /// Makes a sink, on a thread that may block; called again after a failure.
 pub type Opener = Arc<dyn Fn() -> Result<Box<dyn Sink>, OpenError> + Send + Sync>;

@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::lanes::Lanes;
 use super::opening::Opening;
 use super::{End, Ended, Parting};
-use crate::back_off::BackOff;
+use crate::event::InverterStatus;
 use crate::queue::{Lost, Settlement};
-use crate::reading::{InverterStatus, Reading, Undated};
 use crate::sink::{Batch, DeliveryError, Sink};
+use kstar_common::back_off::BackOff;
+use kstar_model::reading::{Reading, Undated};
 
 /// The longest wait while draining at a stop: there may be time for several tries before the grace ends.
 pub(super) const LONGEST_DELAY_AT_STOP: Duration = Duration::from_secs(1);
@@ -468,7 +469,7 @@ async fn within(
         Ok(outcome) => outcome,
         Err(_) => Err(DeliveryError::unreachable(format!(
             "no answer within {}",
-            crate::setting::duration::text(patience)
+            kstar_common::setting::duration::text(patience)
         ))),
     }
 }

@@ -8,9 +8,9 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 use super::{End, Inbox, Parting, Shared};
+use crate::event::Event;
 use crate::health::Health;
 use crate::queue::Lost;
-use crate::reading::Event;
 
 /// Empties the channel into the inbox until it ends or `stop` is ready, and then waits for ever. Where the rest is to be
 /// handed over, the channel is put into `left`, at the place where this has stopped.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{Borrowed, Ids};
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
-use crate::reading::{Reading, Undated};
-use crate::uptime::ClockSet;
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::ClockSet;
 
 pub(super) struct Store;
 

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use super::rows::{Dropped, Rows};
-use crate::counted::Counted;
 use crate::delivery::SpoolBounds;
-use crate::reading::{Reading, Undated, UnixMillis};
-use crate::sqlite_file::{Owner, Unusable, write_ahead};
-use crate::uptime::{ClockSet, Uptime, boot};
+use kstar_common::sqlite_file::{Owner, Unusable, write_ahead};
+use kstar_model::counted::Counted;
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::{ClockSet, UnixMillis, Uptime, boot};
 
 /// "kssp", so that `file` and this program can tell what it is. The version rises only when one that knows the old form
 /// must not use the new one: the first would lose what was counted.

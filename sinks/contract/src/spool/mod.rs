@@ -33,9 +33,9 @@ use self::absent::Store;
 use self::store::Store;
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
-use crate::hold::Hold;
-use crate::reading::{Reading, Undated};
-use crate::uptime::ClockSet;
+use kstar_common::hold::Hold;
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::ClockSet;
 
 /// Whether this build has the spool.
 pub const BUILT: bool = cfg!(feature = "spool");

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use crate::catalogue::{Quantity, Values};
-use crate::counted::{AccountId, Amounts, Counted, Earlier};
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::{AccountId, Amounts, Counted, Earlier};
 
 /// The values that are present; a quantity without a number is left out.
 pub(super) fn encode(values: &Values, number: impl Fn(Quantity) -> Option<u64>) -> Vec<u8> {
@@ -136,8 +136,8 @@ fn take(row: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::counted::COUNTERS;
     use crate::testing::{full_reading, readings};
+    use kstar_model::counted::COUNTERS;
     use proptest::prelude::*;
 
     fn number(quantity: Quantity) -> u64 {

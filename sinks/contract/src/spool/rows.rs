@@ -8,9 +8,10 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::row;
 use crate::carried::{Carried, taken_over};
-use crate::catalogue::{Quantity, Values};
-use crate::counted::Counted;
-use crate::reading::{Inverter, Reading, UnixMillis};
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::Counted;
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 
 /// What was let go of.
 #[derive(Default)]

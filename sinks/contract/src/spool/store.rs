@@ -11,9 +11,9 @@ use super::rows::Dropped;
 use super::{Borrowed, Ids};
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
-use crate::reading::{Reading, Undated};
-use crate::sqlite_file::{Unusable, beside, set_aside};
-use crate::uptime::ClockSet;
+use kstar_common::sqlite_file::{Unusable, beside, set_aside};
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::ClockSet;
 
 /// An empty file of more bytes than this goes; a smaller one stays for the next time until the program ends.
 const SMALL: u64 = 256 << 10;

@@ -8,11 +8,12 @@ use tempfile::TempDir;
 
 use super::store::Store;
 use super::*;
-use crate::catalogue::Quantity;
-use crate::counted::{AccountId, Amounts, Counted};
-use crate::reading::{Inverter, UnixMillis};
 use crate::testing::{full_reading, reading, readings};
-use crate::uptime::Uptime;
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::{AccountId, Amounts, Counted};
+use kstar_model::reading::Inverter;
+use kstar_model::time::UnixMillis;
+use kstar_model::time::Uptime;
 
 /// A folder for a spool.
 struct Place(TempDir);

@@ -179,7 +179,7 @@ impl FarSide for Bucket {
         self.gate.now(version_2);
     }
 
-    fn nonsense(&self) -> Option<Arc<kstar_sink::reading::Reading>> {
+    fn nonsense(&self) -> Option<Arc<kstar_model::reading::Reading>> {
         Some(full_reading("roof", i64::MAX / 1000))
     }
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kstar_model::reading::Reading;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
 use kstar_sink::health::State;
-use kstar_sink::reading::Reading;
 use kstar_sink::sink::{Batch, DeliveryError, Sink, SinkConfig};
 use kstar_sink::testing::{FarSide, Record, conformance, full_reading, readings, record};
 use kstar_sink_influxdb::InfluxdbConfig;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::reading::Reading;
+use kstar_model::reading::Reading;
 use kstar_sink::sink::{Batch, DeliveryError, Sink, SinkConfig};
 use kstar_sink::testing::{full_reading, readings};
 use kstar_sink_influxdb::InfluxdbConfig;

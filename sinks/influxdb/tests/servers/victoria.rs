@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kstar_model::catalogue::{Quantity, Value};
+use kstar_model::reading::Reading;
 use kstar_sink::async_trait;
-use kstar_sink::catalogue::{Quantity, Value};
 use kstar_sink::delivery::Policy;
-use kstar_sink::reading::Reading;
 use kstar_sink::sink::{Sink, SinkConfig};
 use kstar_sink::testing::{FarSide, Record, conformance, readings};
 use kstar_sink_influxdb::InfluxdbConfig;

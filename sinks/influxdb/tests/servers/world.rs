@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_model::reading::Reading;
 use kstar_sink::driver::{Driver, Ended};
+use kstar_sink::event::Event;
 use kstar_sink::health::{Health, Snapshot, State};
-use kstar_sink::reading::{Event, Reading};
 use kstar_sink::sink::{Context, Sink, SinkConfig};
 use kstar_sink::testing::Record;
 use kstar_sink_influxdb::InfluxdbConfig;

@@ -18,12 +18,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::key::KeyError;
-use kstar_sink::reading::{Inverter, Moment, Reading, UnixMillis};
-use kstar_sink::setting::duration;
+use kstar_common::key::KeyError;
+use kstar_common::setting::duration;
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::scalar::Kind;
+use kstar_model::time::{Moment, UnixMillis};
 use kstar_sink::sink::Context;
-use kstar_sink::units::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::message::Message;

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::Inverter;
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::Inverter;
 use kstar_sink::sink::Context;
 use serde::Serialize;
 

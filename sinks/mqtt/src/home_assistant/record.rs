@@ -10,9 +10,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::file::replace;
-use kstar_sink::reading::Inverter;
+use kstar_common::file::replace;
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::Inverter;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 

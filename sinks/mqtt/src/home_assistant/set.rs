@@ -1,6 +1,6 @@
 //! A set of quantities as bits, so that a reading which brings nothing new costs a comparison.
 
-use kstar_sink::catalogue::{Quantity, Values};
+use kstar_model::catalogue::{Quantity, Values};
 
 /// Quantities, in the catalogue's order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,9 +6,9 @@
 
 use std::fmt::Write;
 
-use kstar_sink::catalogue::{Group, Quantity, Role};
-use kstar_sink::labels::Labels;
-use kstar_sink::units::Kind;
+use kstar_model::catalogue::{Group, Quantity, Role};
+use kstar_model::scalar::Kind;
+use kstar_model::scalar::Labels;
 use serde::{Deserialize, Serialize};
 
 use super::set::Set;

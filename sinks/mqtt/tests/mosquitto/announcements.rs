@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kstar_sink::reading::Reachability;
+use kstar_sink::event::Reachability;
 use kstar_sink::testing::full_reading;
 
 use super::world::{Heard, Listener, Mosquitto, Running, context, retained};

@@ -60,7 +60,7 @@ async fn the_announcement_in_small_messages_passes_them() {
         running.end().await;
         let announced = retained(broker.port).await.into_keys();
         let announced = announced.filter(|topic| topic.starts_with("homeassistant/"));
-        let quantities = kstar_sink::catalogue::Quantity::ALL.len();
+        let quantities = kstar_model::catalogue::Quantity::ALL.len();
         assert!(announced.count() >= quantities, "{limit}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kstar_sink::reading::Reachability;
+use kstar_sink::event::Reachability;
 use kstar_sink::testing::full_reading;
 use tokio::time::{Instant, sleep};
 
@@ -52,7 +52,7 @@ async fn survives(persistence: bool) {
         let back = Instant::now();
         listener.subscribed(death + 1).await;
         let sent = send_for(Duration::from_millis(50)).await;
-        let newest = format!("{}", kstar_sink::reading::UnixMillis(begin + sent * 50));
+        let newest = format!("{}", kstar_model::time::UnixMillis(begin + sent * 50));
         listener
             .until("the newest state is back", |heard| {
                 heard.iter().any(|heard| {

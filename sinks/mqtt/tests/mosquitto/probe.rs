@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use kstar_sink::finding::{Finding, Verdict};
+use kstar_common::finding::{Finding, Verdict};
 use kstar_sink::sink::SinkConfig;
 use kstar_sink::testing::full_reading;
 use kstar_sink_mqtt::MqttConfig;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::reading::Reachability;
+use kstar_model::catalogue::Quantity;
+use kstar_model::scalar::Kind;
+use kstar_sink::event::Reachability;
 use kstar_sink::testing::{full_reading, readings, record, record_of_line};
-use kstar_sink::units::Kind;
 use rumqttc::QoS;
 
 use super::world::{Heard, Listener, Mosquitto, Running, context, retained};

@@ -7,9 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kstar_model::reading::{Inverter, Reading};
 use kstar_sink::driver::{Driver, Ended};
+use kstar_sink::event::{Event, InverterStatus, Reachability};
 use kstar_sink::health::{Health, Snapshot, State};
-use kstar_sink::reading::{Event, Inverter, InverterStatus, Reachability, Reading};
 use kstar_sink::sink::{Context, Sink, SinkConfig};
 use kstar_sink_mqtt::{Broker, MqttConfig};
 use rumqttc::{AsyncClient, MqttOptions, Packet, QoS};

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::delivery::SpoolBounds;
-use crate::reading::UnixMillis;
-use crate::uptime::{ClockSet, Uptime};
+use kstar_model::time::UnixMillis;
+use kstar_model::time::{ClockSet, Uptime};
 
 fn undated(inverter: &str, seconds: u64) -> Event {
     let uptime = Uptime(Duration::from_secs(seconds));

@@ -7,7 +7,7 @@ mod spool;
 
 use super::send::{LONGEST_DELAY_ASKED_FOR, LONGEST_DELAY_AT_STOP};
 use super::*;
-use crate::back_off::BackOff;
+use kstar_common::back_off::BackOff;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
@@ -18,10 +18,11 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::delivery::Keep;
+use crate::event::Reachability;
 use crate::health::{Counts, State};
-use crate::reading::{Inverter, Reachability, Reading, Undated};
 use crate::sink::Batch;
 use crate::testing::reading;
+use kstar_model::reading::{Inverter, Reading, Undated};
 
 /// What the scripted sink does with what it is given.
 enum Reaction {

@@ -5,8 +5,8 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::delivery::SpoolBounds;
-use crate::hold::Hold;
-use crate::worker::Worker;
+use kstar_common::hold::Hold;
+use kstar_common::worker::Worker;
 
 /// How often a sink was opened, and the sink itself once it may be.
 #[derive(Clone, Default)]

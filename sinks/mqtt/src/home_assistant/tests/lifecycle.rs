@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kstar_sink::catalogue::Quantity;
+use kstar_model::catalogue::Quantity;
 use kstar_sink::testing::full_reading;
 use proptest::prelude::*;
 

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::reading::{Inverter, Reading, UnixMillis};
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 use kstar_sink::sink::Context;
 
 use super::{Discovery, Form, HomeAssistantSettings, Topics};

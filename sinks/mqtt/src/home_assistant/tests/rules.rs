@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use kstar_sink::catalogue::Quantity;
-use kstar_sink::labels::Labels;
+use kstar_model::catalogue::Quantity;
+use kstar_model::scalar::Kind;
+use kstar_model::scalar::Labels;
 use kstar_sink::testing::full_reading;
-use kstar_sink::units::Kind;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

@@ -8,43 +8,7 @@ use std::marker::PhantomData;
 
 use serde::{Serialize, Serializer};
 
-use crate::labels::Labels;
-
-/// What kind of quantity a value is; sinks derive their own vocabulary from it and from the unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A number that goes up and down.
-    Measurement,
-    /// A number that only grows, except where it starts again at zero (a new day, a new machine).
-    Counter,
-    /// One code out of a list, shown as its label.
-    Mode(Labels),
-    /// A set of bits, shown as the labels of those that are set.
-    Flags(Labels),
-    /// The raw integer behind a set of flags.
-    Bits,
-    /// A date and time of day without a zone, as a machine's own clock shows it.
-    Clock,
-}
-
-/// A type of value: everything that can be known of it without a quantity's name.
-///
-/// A raw value is the integer that is stored: tenths of a volt, a mode's code, a set's bits,
-/// seconds since 1970-01-01T00:00:00 of a clock.
-pub trait Scalar: Copy {
-    /// The unit's symbol, empty where there is none.
-    const UNIT: &'static str;
-    /// How many decimals the raw integer carries.
-    const DECIMALS: u8;
-    /// What kind of quantity it makes.
-    const KIND: Kind;
-
-    /// The raw integer.
-    fn raw(self) -> i64;
-
-    /// The value with that raw integer, or `None` if the type cannot hold it.
-    fn from_raw(raw: i64) -> Option<Self>;
-}
+use crate::scalar::{Kind, Scalar};
 
 /// A unit of measurement.
 pub trait Unit {
@@ -152,72 +116,6 @@ units! {
     Millisecond, Milliseconds: i32, "ms", Measurement;
 }
 
-/// The raw integer behind a set of flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bits(pub u32);
-
-impl Scalar for Bits {
-    const UNIT: &'static str = "";
-    const DECIMALS: u8 = 0;
-    const KIND: Kind = Kind::Bits;
-
-    fn raw(self) -> i64 {
-        self.0.into()
-    }
-
-    fn from_raw(raw: i64) -> Option<Self> {
-        u32::try_from(raw).ok().map(Self)
-    }
-}
-
-/// A date and time of day without a zone: seconds since 1970-01-01T00:00:00 of the same clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock(i64);
-
-impl Clock {
-    /// The moment that the clock shows, or `None` if there is no such day or time.
-    pub fn new(date_time: [i16; 6]) -> Option<Self> {
-        let [year, month, day, hour, minute, second] = date_time;
-        let small = |number: i16| i8::try_from(number).ok();
-        let (month, day) = (small(month)?, small(day)?);
-        let (hour, minute, second) = (small(hour)?, small(minute)?, small(second)?);
-        // Asked first, because jiff allocates its errors and decoding a reply allocates nothing.
-        if !(1..=12).contains(&month)
-            || !(0..24).contains(&hour)
-            || !(0..60).contains(&minute)
-            || !(0..60).contains(&second)
-        {
-            return None;
-        }
-        let first_of_month = jiff::civil::Date::new(year, month, 1).ok()?;
-        if !(1..=first_of_month.days_in_month()).contains(&day) {
-            return None;
-        }
-        let moment = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
-        Some(Self(
-            moment
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .ok()?
-                .timestamp()
-                .as_second(),
-        ))
-    }
-}
-
-impl Scalar for Clock {
-    const UNIT: &'static str = "";
-    const DECIMALS: u8 = 0;
-    const KIND: Kind = Kind::Clock;
-
-    fn raw(self) -> i64 {
-        self.0
-    }
-
-    fn from_raw(raw: i64) -> Option<Self> {
-        jiff::Timestamp::from_second(raw).ok().map(|_| Self(raw))
-    }
-}
-
 /// An integer with a decimal point in it, written as the shortest decimal: 231.7, 6746, 407.91.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal {
@@ -317,18 +215,8 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_knows_which_days_exist() {
-        let moment = Clock::new([2023, 3, 24, 18, 5, 20]).expect("a real day");
-        assert_eq!(moment.raw(), 1_679_681_120);
-        assert_eq!(Clock::new([2023, 2, 30, 0, 0, 0]), None);
-        assert_eq!(Clock::new([2000, 0, 0, 0, 0, 0]), None);
-        assert_eq!(Clock::new([2023, 1, 1, 24, 0, 0]), None);
-    }
-
-    #[test]
     fn a_type_refuses_what_it_cannot_hold() {
         assert!(Volts::<1>::from_raw(i64::from(i32::MAX) + 1).is_none());
-        assert!(Bits::from_raw(-1).is_none());
         assert_eq!(Volts::<1>::from_raw(-7), Some(Volts::new(-7)));
     }
 }

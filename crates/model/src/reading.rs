@@ -1,42 +1,16 @@
 //! A reading: one poll of one inverter. When, which, and the values.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::catalogue::Values;
 use crate::counted::Counted;
-use crate::uptime::{ClockSet, Uptime};
+use crate::time::{Moment, UnixMillis, Uptime};
 
 /// The version of the form of a JSON line. It rises only when something must break for those who read it.
 pub const SCHEMA: u32 = 1;
-
-/// A moment of the collector's clock, in milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UnixMillis(pub i64);
-
-impl From<SystemTime> for UnixMillis {
-    fn from(time: SystemTime) -> Self {
-        let millis = match time.duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()),
-            Err(before) => i64::try_from(before.duration().as_millis()).map(|millis| -millis),
-        };
-        Self(millis.unwrap_or(i64::MAX))
-    }
-}
-
-/// As RFC 3339 in UTC with three decimals: `2026-11-22T10:15:30.123Z`.
-impl fmt::Display for UnixMillis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(moment) => write!(f, "{moment:.3}"),
-            Err(_) => write!(f, "{} ms", self.0),
-        }
-    }
-}
 
 /// Which inverter. Its name in the configuration is its identity; serial and model are attributes that may
 /// become known later, or never.
@@ -83,30 +57,6 @@ pub type Undated = Reading<Uptime>;
 /// A reading as it is shown to whoever wants to know how things are now, with its time if the clock is set.
 pub type Shown = Reading<Option<UnixMillis>>;
 
-/// When a reading came, as far as that is known.
-pub trait Moment {
-    /// By the collector's clock, if that is set.
-    fn unix(&self) -> Option<UnixMillis>;
-}
-
-impl Moment for UnixMillis {
-    fn unix(&self) -> Option<UnixMillis> {
-        Some(*self)
-    }
-}
-
-impl Moment for Option<UnixMillis> {
-    fn unix(&self) -> Option<UnixMillis> {
-        *self
-    }
-}
-
-impl Moment for Uptime {
-    fn unix(&self) -> Option<UnixMillis> {
-        None
-    }
-}
-
 impl<Time> Reading<Time> {
     /// The same of another time.
     #[must_use]
@@ -150,46 +100,14 @@ impl<Time: Moment> Serialize for Reading<Time> {
     }
 }
 
-/// Whether an inverter answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reachability {
-    /// Its last poll was answered.
-    Online,
-    /// It has left several polls in a row without an answer.
-    Silent,
-}
-
-/// What changed about an inverter: it answers or has fallen silent, or its serial and model became known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InverterStatus {
-    /// Which inverter, with what is known of it now.
-    pub inverter: Arc<Inverter>,
-    /// Whether it answers.
-    pub reachability: Reachability,
-}
-
-/// What goes over the broadcast channel.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A poll was answered.
-    Reading(Arc<Reading>),
-    /// A poll was answered while the clock is not set.
-    Undated(Arc<Undated>),
-    /// The clock is set: what came before has a time now. Told before the first reading with a time, and again each minute
-    /// for those who listen since.
-    Clock(ClockSet),
-    /// Something about an inverter changed.
-    Status(Arc<InverterStatus>),
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::labels::{BatteryMode, Errors};
-    use crate::units::{Bits, Clock, Watts};
+    use crate::scalar::{Bits, Clock};
+    use crate::units::Watts;
 
     /// Frozen: other people's tools read this. A change here is a change of [`SCHEMA`].
     #[test]
@@ -247,16 +165,5 @@ mod tests {
             serde_json::to_string(&undated.shown()).expect("plain data"),
             line
         );
-        let clock = ClockSet {
-            uptime: Uptime(100 * second),
-            time: UnixMillis(1_795_342_530_120),
-        };
-        assert_eq!(clock.time_of(undated.time), UnixMillis(1_795_342_520_120));
-    }
-
-    #[test]
-    fn a_clock_before_the_epoch_is_a_negative_number() {
-        let before = UNIX_EPOCH - std::time::Duration::from_millis(1500);
-        assert_eq!(UnixMillis::from(before), UnixMillis(-1500));
     }
 }

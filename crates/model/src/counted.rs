@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Quantity, Role, Values};
-use crate::units::Kind;
+use crate::scalar::Kind;
 
 /// The counters whose growth is told: every one that does not start anew each day.
 #[expect(

@@ -3,66 +3,7 @@
 //! A label is the field's usual word in lower snake case. A code nobody has a word for is `unknown_7`, a bit
 //! `bit_7`: a new firmware must not make a reading fail. Sources of each list: `PROTOCOL.md` sections 4.2 to 4.5.
 
-use std::fmt;
-
-use crate::units::{Kind, Scalar};
-
-/// The labels of a mode (by code) or of a set of flags (by bit number).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Labels(pub &'static [(u8, &'static str)]);
-
-impl Labels {
-    /// The label of a code or bit, if there is one.
-    pub fn find(self, code: i64) -> Option<&'static str> {
-        self.0
-            .iter()
-            .find(|(known, _)| i64::from(*known) == code)
-            .map(|(_, label)| *label)
-    }
-}
-
-/// A mode's label: the word for its code, or `unknown_` and the code.
-#[derive(Clone, Copy, Debug)]
-pub struct ModeLabel {
-    /// The list of labels.
-    pub labels: Labels,
-    /// The code to name.
-    pub code: i64,
-}
-
-impl fmt::Display for ModeLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.labels.find(self.code) {
-            Some(label) => f.pad(label),
-            None => f.pad(&format!("unknown_{}", self.code)),
-        }
-    }
-}
-
-/// One flag's label: the word for its bit, or `bit_` and the number.
-#[derive(Clone, Copy, Debug)]
-pub struct FlagLabel {
-    /// The list of labels.
-    pub labels: Labels,
-    /// The bit to name, 0 for the lowest.
-    pub bit: u8,
-}
-
-impl fmt::Display for FlagLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.labels.find(self.bit.into()) {
-            Some(label) => f.pad(label),
-            None => f.pad(&format!("bit_{}", self.bit)),
-        }
-    }
-}
-
-/// The flags that are set in `bits`, lowest bit first.
-pub fn set_flags(labels: Labels, bits: i64) -> impl Iterator<Item = FlagLabel> {
-    (0..32)
-        .filter(move |bit| bits >> bit & 1 == 1)
-        .map(move |bit| FlagLabel { labels, bit })
-}
+use crate::scalar::{Kind, Labels, Scalar};
 
 macro_rules! modes {
     ($($(#[doc = $doc:literal])+ $mode:ident { $($(#[doc = $code_doc:literal])* $constant:ident = $code:literal $label:literal,)+ })+) => {$(
@@ -270,6 +211,7 @@ flags! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scalar::{ModeLabel, set_flags};
 
     fn labels(kind: Kind) -> Labels {
         match kind {

@@ -12,11 +12,12 @@ use serde::{Serialize, Serializer};
 
 use crate::labels::{
     BackupMode, BatteryMode, BatteryWarnings, BmsErrors, Diagnostics, Errors, GridDirection,
-    InverterState, Labels, ModeLabel, PvMode, WorkMode, set_flags,
+    InverterState, PvMode, WorkMode,
 };
+use crate::scalar::{Bits, Clock, Kind, Scalar};
+use crate::scalar::{Labels, ModeLabel, set_flags};
 use crate::units::{
-    Amperes, Bits, Celsius, Clock, Decimal, Hertz, Hours, KilowattHours, Kind, Milliseconds,
-    Percent, Scalar, Volts, Watts,
+    Amperes, Celsius, Decimal, Hertz, Hours, KilowattHours, Milliseconds, Percent, Volts, Watts,
 };
 
 /// Where in the house a quantity belongs; tables are ordered by it.

@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(file.literal(), None);
         // Cargo sets this one for every test, so that the environment need not be changed.
         let env = section("password = { env = 'CARGO_PKG_NAME' }").expect("a variable");
-        assert_eq!(env.reveal().as_deref(), Ok("kstar-sink"));
+        assert_eq!(env.reveal().as_deref(), Ok("kstar-common"));
     }
 
     #[test]

@@ -1,0 +1,19 @@
+//! What is measured: quantities, units, labels and readings. Sources make readings of them, the engine counts, sinks store
+//! and show.
+//!
+//! The layers, each knowing only those above it:
+//!
+//! - [`time`]: moments of the wall clock, and of the time that really passes;
+//! - [`scalar`]: values as integers, and the labels of codes and bits;
+//! - [`units`], [`labels`]: the types of values;
+//! - [`catalogue`]: every quantity, named once;
+//! - [`counted`]: what was counted from one reading to the next;
+//! - [`reading`]: one poll of one inverter.
+
+pub mod catalogue;
+pub mod counted;
+pub mod labels;
+pub mod reading;
+pub mod scalar;
+pub mod time;
+pub mod units;
