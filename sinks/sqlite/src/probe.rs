@@ -10,7 +10,7 @@ use kstar_common::finding::Finding;
 use kstar_sink::sink::Context;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::database::apart_of;
+use crate::apart::apart_of;
 use crate::failure::Failure;
 use crate::place::holders;
 use crate::retention::KeepFor;

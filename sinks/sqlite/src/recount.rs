@@ -16,7 +16,7 @@ use crate::level::Level;
 use crate::rollup::MEAN_DECIMALS;
 use crate::schema;
 use crate::settings::Settings;
-use crate::sums::{Source, kept, mark_stale};
+use crate::stale::{Source, kept, mark_stale};
 
 /// How many samples are looked back at for the last value of a counter.
 const LOOKED_BACK: u32 = 1000;

@@ -21,7 +21,7 @@ use crate::failure::{Failure, HistoryError, unreadable};
 use crate::schema;
 use crate::settings::Settings;
 use crate::spread;
-use crate::sums::{Source, mark_stale};
+use crate::stale::{Source, mark_stale};
 
 /// How long to wait for the collector, which holds the file for some milliseconds at a time.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -14,7 +14,8 @@ use kstar_sink::sink::{DeliveryError, OpenError};
 use rusqlite::OpenFlags;
 
 use crate::accounts::Origin;
-use crate::database::{Database, SetApart};
+use crate::apart::SetApart;
+use crate::database::Database;
 use crate::failure::Failure;
 use crate::retention::Retention;
 use crate::settings::Settings;
@@ -271,7 +272,7 @@ impl Store {
         let Some(database) = &mut self.database else {
             return;
         };
-        let mut done = database.settle_some().map(|_| ());
+        let mut done = database.settle_some().map(drop);
         if done.is_ok() && self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDYING) {
             done = database
                 .delete_some(&self.retention)

@@ -8,7 +8,8 @@ use crate::columns::names;
 use crate::level::Level;
 use crate::schema;
 use crate::settings::Settings;
-use crate::sums::{Source, Sums, mark_stale};
+use crate::stale::{Source, mark_stale};
+use crate::sums::Sums;
 use crate::views;
 
 /// Makes what is missing in the file: all of it, or what has come with a version.

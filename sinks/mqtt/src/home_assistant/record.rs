@@ -16,8 +16,8 @@ use kstar_model::reading::Inverter;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::Form;
 use super::set::Set;
+use super::settings::Form;
 use super::vocabulary::Platform;
 
 /// The version of the file's form; another one is begun anew.
