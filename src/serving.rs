@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 #[cfg(feature = "http")]
-use kstar_sink::driver::delay_after;
+use kstar_common::back_off::BackOff;
 use kstar_sink::sink::Context;
 #[cfg(feature = "http")]
 use tokio::sync::oneshot;
@@ -149,8 +149,8 @@ async fn listening(
                 logged = Some(reason);
             }
         }
+        sleep(BackOff::SERVER.spread(failures)).await;
         failures = failures.saturating_add(1);
-        sleep(delay_after(failures)).await;
         started = http::start(settings.clone(), sources.clone()).await;
     }
 }

@@ -14,6 +14,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use kstar_common::file::{replace, sync_folder};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -265,7 +266,7 @@ impl LedgerFile {
         let text = self.text(&self.accounts)?;
         fs::create_dir_all(&self.folder)?;
         for name in BASES {
-            replace(&self.folder.join(name), &text, true)?;
+            replace(&self.folder.join(name), text.as_bytes(), true)?;
         }
         File::create(self.folder.join(LOG))?;
         sync_folder(&self.folder)?;
@@ -328,30 +329,6 @@ impl LedgerFile {
             }
         }
     }
-}
-
-/// Puts a text in the place of a file, so that there is always a whole one.
-pub(super) fn replace(path: &Path, text: &str, sync: bool) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    if sync {
-        file.sync_all()?;
-    }
-    drop(file);
-    fs::rename(&new, path)?;
-    if sync && let Some(folder) = path.parent() {
-        sync_folder(folder)?;
-    }
-    Ok(())
-}
-
-/// Elsewhere a folder cannot be opened to be synced, and the system sees to it.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// The sum in an envelope. It covers the version, so that one byte that is wrong does not make a later form of this one.

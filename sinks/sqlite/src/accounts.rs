@@ -10,8 +10,7 @@ use kstar_model::counted::{AccountId, Counted};
 use kstar_sink::TimeZone;
 use rusqlite::{Connection, Transaction};
 
-use crate::known::add_span;
-use crate::level::Level;
+use crate::level::{Level, add_span};
 use crate::schema;
 use crate::settings::Settings;
 use crate::spread;

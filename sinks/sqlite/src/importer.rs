@@ -11,8 +11,7 @@ use rusqlite::OpenFlags;
 use crate::SqliteConfig;
 use crate::accounts::Origin;
 use crate::database::Database;
-use crate::failure::Failure;
-use crate::history::HistoryError;
+use crate::failure::{HistoryError, unreadable};
 use crate::place::holders;
 use crate::retention::Retention;
 use crate::settings::Settings;
@@ -58,7 +57,7 @@ impl Importer {
         };
         let create = OpenFlags::SQLITE_OPEN_CREATE;
         let database = Database::open(&path, PATIENCE, create, &settings, origin)
-            .map_err(|failure| HistoryError::Unreadable(failure.explain(&path)))?;
+            .map_err(|failure| unreadable(&path, failure))?;
         Ok(Self {
             database,
             retention: config.retention(),
@@ -81,7 +80,7 @@ impl Importer {
         let written = self
             .database
             .write(readings)
-            .map_err(|failure| HistoryError::Unreadable(failure.explain(&self.path)))?;
+            .map_err(|failure| unreadable(&self.path, failure))?;
         let dropped = written.moved.iter().filter(|(_, time)| time.is_none());
         let dropped = dropped.count();
         Ok(Imported {
@@ -117,8 +116,4 @@ impl Importer {
         }
         Ok(())
     }
-}
-
-fn unreadable(path: &Path, error: rusqlite::Error) -> HistoryError {
-    HistoryError::Unreadable(Failure::from(error).explain(path))
 }

@@ -15,7 +15,8 @@ use serde::de::{self, Deserializer, Visitor};
 
 use crate::level::Level;
 use crate::schema;
-use crate::sums::{Source, newest};
+use crate::stale::Source;
+use crate::sums::newest;
 use crate::widen::inverters;
 
 /// How many rows are deleted in one step: some ten milliseconds.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kstar_common::finding::Finding;
+use kstar_common::host::with_port;
 use kstar_model::catalogue::Values;
 use kstar_model::scalar::Scalar;
 use serde::de::DeserializeOwned;
@@ -86,8 +87,7 @@ impl Target {
     pub fn text(&self, usual_port: u16) -> String {
         match self {
             Self::Host { host, port } if *port == usual_port => host.clone(),
-            Self::Host { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Host { host, port } => format!("{host}:{port}"),
+            Self::Host { host, port } => with_port(host, *port),
             Self::Discovered { .. } => "discovered by broadcast".to_owned(),
         }
     }
