@@ -9,12 +9,15 @@ use std::time::Duration;
 use kstar_sink::sink::{Context, OpenError};
 use kstar_sink::spool::Spool;
 
-use crate::collector::{InverterPlan, SinkPlan, SpoolPlan};
 use crate::config::{Config, InverterSection, Source};
+#[cfg(feature = "http")]
+use crate::http;
 use crate::meter::MeterSettings;
 use crate::poll::Manners;
-use crate::serving::ServingPlan;
 use crate::sinks::{Section, SinkSections};
+#[cfg(feature = "http")]
+use crate::tariff::Tariff;
+use crate::unit::{InverterPlan, SinkPlan, SpoolPlan};
 
 /// What a configuration asks to run.
 #[derive(Debug)]
@@ -192,8 +195,53 @@ fn changes<T: Ord + Clone>(
         .collect()
 }
 
+/// What HTTP needs of a configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServingPlan {
+    #[cfg(feature = "http")]
+    pub(crate) settings: http::Settings,
+    /// What is in the token's file: only a hash, since that is a secret.
+    #[cfg(feature = "http")]
+    token: u64,
+    #[cfg(feature = "http")]
+    pub(crate) history: Option<PathBuf>,
+    #[cfg(feature = "http")]
+    pub(crate) tariffs: Vec<Tariff>,
+}
+
+impl ServingPlan {
+    /// What this configuration asks for, if it does. Reads the token's file, so it blocks.
+    #[cfg(feature = "http")]
+    pub fn of(config: &Config, context: &Context) -> Option<Self> {
+        let section = config.http.clone()?;
+        #[cfg(feature = "history")]
+        let history = config.sinks.history_file(context);
+        #[cfg(not(feature = "history"))]
+        let (history, _) = (None, context);
+        let file = section
+            .token
+            .as_ref()
+            .and_then(kstar_sink::setting::Secret::file);
+        Some(Self {
+            token: content(file),
+            settings: http::Settings {
+                listen: section.listen.0,
+                token: section.token,
+            },
+            history,
+            tariffs: config.tariffs.clone(),
+        })
+    }
+
+    /// Nothing: this build has no HTTP.
+    #[cfg(not(feature = "http"))]
+    pub fn of(_config: &Config, _context: &Context) -> Option<Self> {
+        None
+    }
+}
+
 /// What is in these files, as a hash.
-pub(crate) fn content(files: impl IntoIterator<Item = PathBuf>) -> u64 {
+fn content(files: impl IntoIterator<Item = PathBuf>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {
         // One that cannot be read is refused when what needs it is checked.

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use kstar_sink::finding::{Finding, Verdict};
 
-use crate::collector::InverterPlan;
 use crate::discovery::{DISCOVERY_PORT, discover, everybody};
 use crate::link::{Greeted, LinkCounts, Silence, greet};
 use crate::lock::InverterLock;
 use crate::poll::{
     DISCOVERY_PATIENCE, GREETING_PATIENCE, Manners, NoReading, Requester, SILENT_AFTER, Target,
 };
+use crate::unit::InverterPlan;
 use crate::wire::device_info::DeviceInfo;
 use crate::wire::{Refusal, Request};
 

@@ -17,13 +17,14 @@ use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 
 use super::progress::Progress;
 use super::stored::{config_or_built_in, no_history};
-use super::{ConfigArgs, Failure, in_background, run};
+use super::{ConfigArgs, Failure, in_background};
 use crate::config::Config;
 use crate::gate::rules::{MAX_POWER, counters};
 use crate::ledger::Account;
 use crate::meter::counters::Counters;
 use crate::meter::{self, Meter, MeterSettings, Metered};
 use crate::old_history::{LeftOut, OldHistory, OldHistoryError, OldReading};
+use crate::setup;
 use crate::sinks::history::{History, Imported, Importer};
 
 /// How many readings one transaction holds: some ten milliseconds. It ends where five minutes do, so that nobody sums up
@@ -84,7 +85,7 @@ pub async fn run(args: ImportArgs, shutdown: impl Future<Output = ()>) -> Result
 
 fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let config = config_or_built_in(&args.config)?;
-    let context = run::context(&config);
+    let context = setup::context(&config);
     let inverter = inverter(args, &config)?;
     let zone = args.zone.clone().unwrap_or_else(|| context.zone.clone());
     let old = OldHistory::open(&args.old, zone)?;

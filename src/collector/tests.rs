@@ -6,6 +6,10 @@ use std::net::UdpSocket;
 use std::sync::Once;
 
 use super::*;
+use crate::gate::GateSettings;
+use crate::ledger::keeper::Closing;
+use crate::meter::MeterSettings;
+use crate::poll::{Manners, Target};
 use crate::station::untold::Untold;
 use crate::wire::ApAddress;
 use kstar_sink::TimeZone;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, Query, State as Shared};
+use axum::extract::{Extension, State as Shared};
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
@@ -16,13 +16,13 @@ use kstar_sink::catalogue::Quantity;
 use kstar_sink::reading::{SCHEMA, Shown};
 use kstar_sink::units::Kind;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, Problem};
 use super::exposition::Form;
 use super::guard::Access;
-use super::{State, metrics, stream};
+use super::state::State;
+use super::{metrics, stream};
 use crate::overview::{InverterOverview, SinkOverview};
 use crate::schema::json_schema;
 
@@ -88,25 +88,13 @@ fn route(path: &str) -> MethodRouter<State> {
     }
 }
 
-/// The parameters of a question. What is not among them is a mistake, and so is one that is there twice.
-pub(super) fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
-    let Query(parameters) = Query::try_from_uri(uri).map_err(|rejection| {
-        let text = rejection.body_text();
-        let text = text
-            .strip_prefix("Failed to deserialize query string: ")
-            .unwrap_or(&text);
-        Problem::wrong(format!("the parameters behind the `?` are wrong: {text}"))
-    })?;
-    Ok(parameters)
-}
-
 /// Of a path that has no parameters.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
 fn nothing_else(uri: &Uri) -> Result<(), Problem> {
-    let Nothing {} = parameters(uri)?;
+    let Nothing {} = answer::parameters(uri)?;
     Ok(())
 }
 

@@ -235,13 +235,14 @@ mod tests {
 
     use super::*;
     use crate::clock::WallClock;
-    use crate::collector::{Collector, Metering, SinkPlan};
+    use crate::collector::Collector;
     use crate::ledger::Account;
     use crate::ledger::file::LedgerFile;
     use crate::ledger::keeper::{Closing, Keeper, Remembered};
     use crate::meter::{MAX_GAP, MeterSettings};
     use crate::poll::Target;
     use crate::station::untold::Untold;
+    use crate::unit::{Metering, SinkPlan};
 
     const MINUTE: Duration = Duration::from_secs(60);
 

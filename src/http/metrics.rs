@@ -16,8 +16,8 @@ use kstar_sink::labels::{FlagLabel, ModeLabel};
 use kstar_sink::reading::{Reachability, UnixMillis};
 use kstar_sink::units::{Decimal, Kind};
 
-use super::State;
 use super::exposition::{Exposition, Family, Form, Type};
+use super::state::State;
 use crate::board::{InverterEntry, Present};
 use crate::gate::rules::Rule;
 use crate::overview::{InverterOverview, SinkOverview};

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::quarantine::{Refused, Waiting};
+use super::replace::{replace, sync_folder};
 use super::{Account, Accounts};
 
 /// The version of the files' form. It rises only when an older program must not write them: one that knew of no log would
@@ -328,30 +329,6 @@ impl LedgerFile {
             }
         }
     }
-}
-
-/// Puts a text in the place of a file, so that there is always a whole one.
-pub(super) fn replace(path: &Path, text: &str, sync: bool) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    if sync {
-        file.sync_all()?;
-    }
-    drop(file);
-    fs::rename(&new, path)?;
-    if sync && let Some(folder) = path.parent() {
-        sync_folder(folder)?;
-    }
-    Ok(())
-}
-
-/// Elsewhere a folder cannot be opened to be synced, and the system sees to it.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// The sum in an envelope. It covers the version, so that one byte that is wrong does not make a later form of this one.

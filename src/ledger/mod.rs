@@ -6,6 +6,7 @@
 pub mod file;
 pub mod keeper;
 pub mod quarantine;
+mod replace;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::file::replace;
+use super::replace::replace;
 
 /// So many are kept; enough for any report, and some 100 KB at most.
 pub const MOST: usize = 100;
