@@ -15,10 +15,11 @@ use kstar_sink::hold::Holds;
 use kstar_sink::reading::{Event, Inverter};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::board::{Board, InverterEntry};
 use crate::clock::WallClock;
+use crate::due::at;
 use crate::ledger::keeper::Keeper;
 use crate::meter::MeterSettings;
 use crate::poll::Poller;
@@ -587,14 +588,6 @@ impl Collector {
             }
         }
         all_well
-    }
-}
-
-/// Ready at that time; never, if there is none.
-pub(crate) async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }
 

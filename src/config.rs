@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kstar_sink::TimeZone;
+use kstar_sink::counted::longest_gap;
 use kstar_sink::delivery::{self, Keep, Policy};
 use kstar_sink::host::is_name;
 use kstar_sink::key::{KeyError, Step};
@@ -22,7 +23,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::discovery::{DATA_PORT, DISCOVERY_PORT};
 use crate::gate::GateSettings;
 use crate::gate::rules::{MAX_POWER, Rule};
-use crate::meter::{MAX_GAP, MeterSettings};
+use crate::meter::MeterSettings;
 use crate::poll::Target;
 use crate::sinks::SinkSections;
 use crate::tariff::Tariff;
@@ -114,7 +115,7 @@ pub struct GateSection {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeterSection {
-    /// The longest gap between two readings that is filled; a minute, or two polls if that is longer.
+    /// The longest gap between two readings that is filled; a minute, or two and a half polls if that is longer.
     #[serde(with = "duration::optional")]
     pub max_gap: Option<Duration>,
 }
@@ -717,10 +718,10 @@ impl Config {
 
     /// How energy is counted.
     pub fn metering(&self) -> MeterSettings {
-        let two_polls = self.collector.poll_interval.saturating_mul(2);
+        let longest = || longest_gap(self.collector.poll_interval);
         MeterSettings {
             zone: self.zone(),
-            max_gap: self.meter.max_gap.unwrap_or(MAX_GAP.max(two_polls)),
+            max_gap: self.meter.max_gap.unwrap_or_else(longest),
         }
     }
 

@@ -69,6 +69,7 @@ pub mod clock;
 pub mod collector;
 pub mod config;
 pub mod discovery;
+mod due;
 pub mod gate;
 #[cfg(feature = "http")]
 pub mod http;

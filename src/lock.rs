@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::collector::at;
+use crate::due::at;
 
 /// How often a lock is tried that another process has.
 const RETRY: Duration = Duration::from_secs(60);

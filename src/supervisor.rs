@@ -21,8 +21,9 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use crate::board::Board;
-use crate::collector::{Collector, Happening, Parted, SinkEnding, at};
+use crate::collector::{Collector, Happening, Parted, SinkEnding};
 use crate::config::{Config, Source};
+use crate::due::at;
 use crate::service::{Manager, Service};
 use crate::serving::Serving;
 use crate::setup::{Change, Changes, Setup};

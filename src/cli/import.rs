@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use kstar_sink::TimeZone;
 use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::counted::{AccountId, Counted};
+use kstar_sink::counted::{AccountId, Counted, MAX_GAP, longest_gap};
 use kstar_sink::reading::{Inverter, Reading, UnixMillis};
 
 use super::progress::Progress;
@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::gate::rules::{MAX_POWER, counters};
 use crate::ledger::Account;
 use crate::meter::counters::Counters;
-use crate::meter::{self, Meter, MeterSettings, Metered};
+use crate::meter::{Meter, MeterSettings, Metered};
 use crate::old_history::{LeftOut, OldHistory, OldHistoryError, OldReading};
 use crate::setup;
 use crate::sinks::history::{History, Imported, Importer};
@@ -221,9 +221,9 @@ impl Survey {
         })
     }
 
-    /// How far two readings may be apart for the energy between them to be known: one may be missing, and be late.
+    /// How far two readings may be apart for the energy between them to be known.
     fn longest_gap(&self) -> Duration {
-        self.spacing.mul_f64(2.5).clamp(meter::MAX_GAP, FARTHEST)
+        longest_gap(self.spacing).min(FARTHEST)
     }
 }
 
@@ -389,7 +389,7 @@ fn show(
     {
         writeln!(out, "{count} left out: {why}: {}", examples.join(", "))?;
     }
-    if survey.spacing > meter::MAX_GAP {
+    if survey.spacing > MAX_GAP {
         let apart = survey.spacing.as_secs() / 60;
         if survey.spacing > FARTHEST {
             writeln!(

@@ -13,6 +13,7 @@ use crate::poll::{Manners, Target};
 use crate::station::untold::Untold;
 use crate::wire::ApAddress;
 use kstar_sink::TimeZone;
+use tokio::time::sleep_until;
 
 thread_local! {
     /// What this thread has logged: each test has one of its own.

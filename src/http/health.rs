@@ -239,10 +239,11 @@ mod tests {
     use crate::ledger::Account;
     use crate::ledger::file::LedgerFile;
     use crate::ledger::keeper::{Closing, Keeper, Remembered};
-    use crate::meter::{MAX_GAP, MeterSettings};
+    use crate::meter::MeterSettings;
     use crate::poll::Target;
     use crate::station::untold::Untold;
     use crate::unit::{Metering, SinkPlan};
+    use kstar_sink::counted::MAX_GAP;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

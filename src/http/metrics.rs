@@ -8,12 +8,12 @@
 //! fresh one. Its lifetime counters stay, since they are still right.
 
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use kstar_sink::catalogue::{Description, Quantity, Role};
 use kstar_sink::health::State as SinkState;
 use kstar_sink::labels::{FlagLabel, ModeLabel};
-use kstar_sink::reading::{Reachability, UnixMillis};
+use kstar_sink::reading::{Reachability, UnixMillis, fresh_for};
 use kstar_sink::units::{Decimal, Kind};
 
 use super::exposition::{Exposition, Family, Form, Type};
@@ -22,9 +22,6 @@ use crate::board::{InverterEntry, Present};
 use crate::gate::rules::Rule;
 use crate::overview::{InverterOverview, SinkOverview};
 use crate::wire::Refusal;
-
-/// A value is at least so long a fresh one; four polls if that is longer, as on MQTT.
-const FRESH: Duration = Duration::from_secs(60);
 
 /// When the program began to listen.
 static START: OnceLock<UnixMillis> = OnceLock::new();
@@ -123,7 +120,7 @@ struct Seen {
 impl Seen {
     fn of(entry: &InverterEntry) -> Self {
         let present = entry.present();
-        let patience = FRESH.max(entry.interval.saturating_mul(4));
+        let patience = fresh_for(entry.interval);
         let fresh = present.reachability != Some(Reachability::Silent)
             && present
                 .newest

@@ -7,7 +7,8 @@
 //! - `server`: connections; `patience`: how long a client may take;
 //! - `guard`: who may ask what; `answer`: the form of answers and errors;
 //! - `api`: the paths and most answers; `questions`: those that the history gives; `stream`: events as they come;
-//! - `state`: what all answers are made from; `metrics` and `exposition`: `/metrics`; [`health`]: `/health`; `openapi.json`: the description of all of it.
+//! - `metrics` and `exposition`: `/metrics`; [`health`]: `/health`; `state`: what all answers are made from;
+//! - `openapi.json`: the description of all of it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

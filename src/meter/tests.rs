@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::counters::{Counters, Flow, Source};
 use super::*;
+use kstar_sink::counted::MAX_GAP;
 
 const HOUR: u64 = 3600;
 

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use kstar_collector::discovery::{DATA_PORT, DISCOVERY_PORT};
 use kstar_collector::ledger::keeper::{Closing, Keeper};
-use kstar_collector::meter::{MAX_GAP, MeterSettings};
+use kstar_collector::meter::MeterSettings;
 use kstar_collector::simulator::{self, Config, Running};
 use kstar_collector::station::untold::Untold;
 use kstar_collector::unit::{Metering, SinkPlan};
 use kstar_sink::async_trait;
+use kstar_sink::counted::MAX_GAP;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::reading::{InverterStatus, Reading};
 use kstar_sink::sink::{Batch, DeliveryError, Sink};

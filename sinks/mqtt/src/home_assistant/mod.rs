@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::key::KeyError;
-use kstar_sink::reading::{Inverter, Moment, Reading, UnixMillis};
+use kstar_sink::reading::{Inverter, Moment, Reading, UnixMillis, fresh_for};
 use kstar_sink::setting::duration;
 use kstar_sink::sink::Context;
 use kstar_sink::units::Kind;
@@ -39,13 +39,6 @@ const MISSED_READINGS: u32 = 12;
 
 /// How long a quantity that this start has seen must be missing before it is taken back.
 const MISSED_MILLIS: i64 = 24 * 60 * 60 * 1000;
-
-/// Polls that may bring nothing before a live value counts as old. After three silent ones the inverter's own status
-/// says `offline`; this is for when nobody is left to say so.
-const MISSED_POLLS: u32 = 4;
-
-/// A live value stands at least so long, so that a short pause of the broker is not seen in every history.
-const SHORTEST_EXPIRY: Duration = Duration::from_secs(60);
 
 /// The section `[sinks.mqtt.home_assistant]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -94,7 +87,7 @@ impl HomeAssistantSettings {
     pub(crate) fn expire_seconds(&self, poll_interval: Duration) -> u64 {
         let expire_after = self
             .expire_after
-            .unwrap_or_else(|| (poll_interval * MISSED_POLLS).max(SHORTEST_EXPIRY));
+            .unwrap_or_else(|| fresh_for(poll_interval));
         expire_after
             .as_secs()
             .saturating_add(u64::from(expire_after.subsec_nanos() > 0))
