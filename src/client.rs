@@ -15,6 +15,7 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use kstar_sink::host::{split_port, with_port};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -67,12 +68,7 @@ impl Url {
 
     /// The host and the port, as a header has them.
     fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        }
+        with_port(&self.host, self.port)
     }
 }
 
@@ -120,37 +116,14 @@ impl FromStr for Url {
                 "its path holds something that must be written as %20",
             ));
         }
-        let number = |port: &str| {
-            let number = port.parse().ok().filter(|port| *port > 0);
-            number.ok_or_else(|| wrong("the port is no number from 1 to 65535"))
-        };
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(bracketed) => {
-                let (host, rest) = bracketed
-                    .split_once(']')
-                    .ok_or_else(|| wrong("a `[` has no `]`"))?;
-                if host.parse::<std::net::Ipv6Addr>().is_err() {
-                    return Err(wrong("what stands between `[` and `]` is no IPv6 address"));
-                }
-                let port = match rest.strip_prefix(':') {
-                    Some(port) => number(port)?,
-                    None if rest.is_empty() => USUAL_PORT,
-                    None => return Err(wrong("something stands behind the `]`")),
-                };
-                (host, port)
-            }
-            None => match authority.rsplit_once(':') {
-                Some((host, port)) => (host, number(port)?),
-                None => (authority, USUAL_PORT),
-            },
-        };
+        let (host, port) = split_port(authority).map_err(wrong)?;
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
         if host.is_empty() || !host.bytes().all(fits) {
             return Err(wrong("it names no host"));
         }
         Ok(Self {
             host: host.to_owned(),
-            port,
+            port: port.unwrap_or(USUAL_PORT),
             path: path.trim_end_matches('/').to_owned(),
         })
     }

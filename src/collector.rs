@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kstar_sink::back_off::BackOff;
 use kstar_sink::delivery::Keep;
 use kstar_sink::driver::{Driver, Ended, Handover, Parting, Remainder};
 use kstar_sink::health::Health;
@@ -32,11 +33,11 @@ const CHANNEL: usize = 1024;
 /// How long the polling of an inverter may take to stop: a reading that has come is remembered and told.
 const STOPPING: Duration = Duration::from_secs(2);
 
-/// The wait before polling that has panicked begins again; it doubles with each further panic.
-const FIRST_RESTART: Duration = Duration::from_secs(1);
-
-/// The longest wait before polling that has panicked begins again.
-const LAST_RESTART: Duration = Duration::from_secs(60);
+/// The wait before polling that has panicked begins again.
+const RESTART: BackOff = BackOff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};
 
 /// A panic after so long a time has nothing to do with the one before.
 const LONG_LIVED: Duration = Duration::from_secs(10 * 60);
@@ -510,9 +511,7 @@ impl Collector {
             if unit.began.elapsed() >= LONG_LIVED {
                 unit.panics = 0;
             }
-            let delay = FIRST_RESTART
-                .saturating_mul(1 << unit.panics.min(16))
-                .min(LAST_RESTART);
+            let delay = RESTART.pause(unit.panics);
             unit.panics = unit.panics.saturating_add(1);
             unit.restart = Some(Instant::now() + delay);
             tracing::error!(

@@ -14,7 +14,7 @@ use std::time::Duration;
 use kstar_sink::TimeZone;
 use kstar_sink::counted::longest_gap;
 use kstar_sink::delivery::{self, Keep, Policy};
-use kstar_sink::host::is_name;
+use kstar_sink::host::{is_name, split_port, with_port};
 use kstar_sink::key::{KeyError, Step};
 use kstar_sink::setting::{duration, size};
 use kstar_sink::spool;
@@ -225,20 +225,11 @@ impl std::str::FromStr for Host {
                 "`{text}` is no host: {what}; write a name or address, like \"192.168.1.50\" or \"inverter.lan:8899\""
             )
         };
-        let (host, port) = match text.rsplit_once(':') {
-            None => (text, DATA_PORT),
-            Some((host, port)) => (
-                host,
-                port.parse()
-                    .ok()
-                    .filter(|port| *port > 0)
-                    .ok_or_else(|| wrong("the port is no number from 1 to 65535"))?,
-            ),
-        };
+        let (host, port) = split_port(text).map_err(wrong)?;
         if !is_name(host) {
             return Err(wrong("it holds something that no name has"));
         }
-        Ok(at(host, port))
+        Ok(at(host, port.unwrap_or(DATA_PORT)))
     }
 }
 
@@ -684,8 +675,9 @@ impl Config {
                 Some(Host::At { host, port }) => {
                     if let Some(first) = hosts.insert((host, port), index + 1) {
                         let message = format!(
-                            "the inverters {first} and {} are both at {host}:{port}; two pollers disturb each other",
-                            index + 1
+                            "the inverters {first} and {} are both at {}; two pollers disturb each other",
+                            index + 1,
+                            with_port(host, *port)
                         );
                         return wrong("host", message);
                     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kstar_sink::catalogue::Values;
+use kstar_sink::host::with_port;
 use kstar_sink::units::Scalar;
 use tokio::time::{Instant, sleep_until};
 
@@ -61,8 +62,7 @@ impl std::fmt::Display for Target {
                 host,
                 port: DATA_PORT,
             } => f.write_str(host),
-            Self::Host { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Host { host, port } => write!(f, "{host}:{port}"),
+            Self::Host { host, port } => f.write_str(&with_port(host, *port)),
             Self::Discovered { .. } => f.write_str("discovered by broadcast"),
         }
     }

@@ -4,7 +4,7 @@
 //! else runs, and it is tried again. In a build without HTTP there is never anything to serve.
 
 #[cfg(feature = "http")]
-use kstar_sink::driver::delay_after;
+use kstar_sink::back_off::BackOff;
 #[cfg(feature = "http")]
 use tokio::sync::oneshot;
 #[cfg(feature = "http")]
@@ -98,8 +98,8 @@ async fn listening(
                 logged = Some(reason);
             }
         }
+        sleep(BackOff::SERVER.spread(failures)).await;
         failures = failures.saturating_add(1);
-        sleep(delay_after(failures)).await;
         started = http::start(settings.clone(), sources.clone()).await;
     }
 }

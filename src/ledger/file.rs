@@ -14,11 +14,11 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use kstar_sink::file::{replace, sync_folder};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::quarantine::{Refused, Waiting};
-use super::replace::{replace, sync_folder};
 use super::{Account, Accounts};
 
 /// The version of the files' form. It rises only when an older program must not write them: one that knew of no log would
@@ -266,7 +266,7 @@ impl LedgerFile {
         let text = self.text(&self.accounts)?;
         fs::create_dir_all(&self.folder)?;
         for name in BASES {
-            replace(&self.folder.join(name), &text, true)?;
+            replace(&self.folder.join(name), text.as_bytes(), true)?;
         }
         File::create(self.folder.join(LOG))?;
         sync_folder(&self.folder)?;

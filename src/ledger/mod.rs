@@ -6,7 +6,6 @@
 pub mod file;
 pub mod keeper;
 pub mod quarantine;
-mod replace;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};

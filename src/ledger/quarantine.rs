@@ -8,9 +8,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kstar_sink::file::replace;
 use serde::{Deserialize, Serialize};
-
-use super::replace::replace;
 
 /// So many are kept; enough for any report, and some 100 KB at most.
 pub const MOST: usize = 100;
@@ -92,7 +91,7 @@ fn keep(folder: &Path, refused: &[Refused]) -> io::Result<()> {
     let oldest = kept.len().saturating_sub(MOST);
     kept.drain(..oldest);
     fs::create_dir_all(folder)?;
-    replace(&path(folder), &serde_json::to_string_pretty(&kept)?, false)
+    replace(&path(folder), &serde_json::to_vec_pretty(&kept)?, false)
 }
 
 #[cfg(test)]

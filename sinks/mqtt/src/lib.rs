@@ -4,7 +4,8 @@
 //! - `topics`: what is published where, and what is retained; it sends nothing;
 //! - `identity`: who we are there;
 //! - `limit`: what is too large for it;
-//! - `session`: the connection, kept up; the only part that knows rumqttc's client;
+//! - `session`: the connection, kept up; `connection`: one connection, and what the broker has acknowledged on it;
+//!   `delays`: when to try again; `settings`: what a session needs to know;
 //! - `reason`: what went wrong, for people;
 //! - `home_assistant`: what Home Assistant is told;
 //! - `probe`: a look at the broker for `kstar check --connect`.
@@ -13,6 +14,8 @@
 //! every one that was missed; those who need them all read the history.
 
 mod broker;
+mod connection;
+mod delays;
 pub mod home_assistant;
 mod identity;
 mod limit;
@@ -20,6 +23,7 @@ pub mod message;
 mod probe;
 mod reason;
 mod session;
+mod settings;
 mod tls;
 mod topics;
 
@@ -41,7 +45,8 @@ use tokio::task::{JoinError, JoinHandle};
 pub use crate::broker::Broker;
 use crate::home_assistant::{Discovery, Form as DiscoveryForm, HomeAssistantSettings};
 use crate::message::Message;
-use crate::session::{Session, Settings};
+use crate::session::Session;
+use crate::settings::Settings;
 pub use crate::topics::Form;
 use crate::topics::{Topics, check_prefix};
 

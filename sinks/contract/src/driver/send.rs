@@ -9,16 +9,10 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::lanes::Lanes;
 use super::opening::Opening;
 use super::{End, Ended, Parting};
+use crate::back_off::BackOff;
 use crate::queue::{Lost, Settlement};
 use crate::reading::{InverterStatus, Reading, Undated};
 use crate::sink::{Batch, DeliveryError, Sink};
-
-/// The first wait after a failed delivery; it doubles with each further one.
-pub(super) const FIRST_DELAY: Duration = Duration::from_millis(500);
-
-/// The longest wait between two tries before it is spread: with a quarter more, a far side which comes back is still
-/// noticed within a minute.
-pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(48);
 
 /// The longest wait while draining at a stop: there may be time for several tries before the grace ends.
 pub(super) const LONGEST_DELAY_AT_STOP: Duration = Duration::from_secs(1);
@@ -403,7 +397,7 @@ impl<'a> Sending<'a> {
         self.failures = self.failures.saturating_add(1);
         Stop::TryAgainAfter(match retry_after {
             Some(asked_for) => asked_for.min(LONGEST_DELAY_ASKED_FOR),
-            None => delay_after(self.failures),
+            None => BackOff::SERVER.spread(self.failures - 1),
         })
     }
 
@@ -413,7 +407,8 @@ impl<'a> Sending<'a> {
         self.failures = self.failures.saturating_add(1);
         Stop::TryAgainAfter(match retry_after {
             Some(asked_for) => asked_for.min(LONGEST_DELAY_ASKED_FOR),
-            None => spread(LONGEST_DELAY),
+            // The longest pause at once: only a change there or here can help.
+            None => BackOff::SERVER.spread(u32::MAX),
         })
     }
 
@@ -476,15 +471,4 @@ async fn within(
             crate::setting::duration::text(patience)
         ))),
     }
-}
-
-/// The wait after so many failures in a row: doubling, and spread by a quarter both ways, so that many collectors do
-/// not come back to a restarted server all at once.
-pub fn delay_after(failures: u32) -> Duration {
-    let doubled = FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(10));
-    spread(doubled.min(LONGEST_DELAY))
-}
-
-fn spread(delay: Duration) -> Duration {
-    delay.mul_f64(0.75 + fastrand::f64() / 2.0)
 }
