@@ -25,8 +25,8 @@ use super::{Account, Accounts};
 /// take an old base for the newest, and one that knew of no accounts cannot read theirs.
 const VERSION: u32 = 3;
 
-/// The form before: two files without a log, written whole each time.
-const WITHOUT_LOG: u32 = 1;
+/// The oldest form that is read: without accounts.
+const OLDEST: u32 = 2;
 
 /// The base, and its copy.
 const BASES: [&str; 2] = ["meter.json", "meter.fallback.json"];
@@ -59,13 +59,13 @@ struct Content<A> {
 /// Why a ledger cannot be used. What is in it would be lost if it were begun anew.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// A later version wrote it.
+    /// A later version wrote it, or one that is no longer read.
     #[error(
-        "{} was written by a later version of this program (form {version}, this one knows {VERSION}); use that version, \
+        "{} was written by {} version of this program (form {version}, this one knows {VERSION}); use that version, \
          or move the file away to begin new counters",
-        path.display()
+        path.display(), if *version > VERSION { "a later" } else { "a much earlier" }
     )]
-    TooNew {
+    OtherForm {
         /// The file.
         path: PathBuf,
         /// Its form.
@@ -334,9 +334,7 @@ impl LedgerFile {
 /// The sum in an envelope. It covers the version, so that one byte that is wrong does not make a later form of this one.
 fn sum(version: u32, content: &RawValue) -> String {
     let mut sum = crc32fast::Hasher::new();
-    if version > WITHOUT_LOG {
-        sum.update(&version.to_be_bytes());
-    }
+    sum.update(&version.to_be_bytes());
     sum.update(content.get().as_bytes());
     format!("{:08x}", sum.finalize())
 }
@@ -406,14 +404,15 @@ fn content(path: &Path, text: &[u8]) -> Result<(u32, Content<Accounts>), Unusabl
         crc32,
         content,
     } = &envelope;
-    let expected = |version: u32| sum(version, content) == *crc32;
-    if *version > VERSION && !(WITHOUT_LOG..=VERSION).any(expected) {
-        return Err(Unusable::Fatal(LedgerError::TooNew {
+    let fits = |version: u32| sum(version, content) == *crc32;
+    let is_known = (OLDEST..=VERSION).contains(version);
+    if !is_known && !(OLDEST..=VERSION).any(fits) {
+        return Err(Unusable::Fatal(LedgerError::OtherForm {
             path: path.to_owned(),
             version: *version,
         }));
     }
-    if !(WITHOUT_LOG..=VERSION).contains(version) || !expected(*version) {
+    if !is_known || !fits(*version) {
         return Err(Unusable::Damaged(format!(
             "its checksum is {crc32}, which is not that of its content in form {version}"
         )));
@@ -472,11 +471,6 @@ mod tests {
         fs::write(folder.path().join(name), bytes).expect("written");
     }
 
-    /// A file as it was written before there was a log.
-    fn without_log(written: u64, thousandths: u64) -> String {
-        of_form(1, written, thousandths)
-    }
-
     /// A file as an older program wrote it, which knew of no accounts.
     fn of_form(version: u32, written: u64, thousandths: u64) -> String {
         let inverters = Accounts::from([("roof".to_owned(), account(thousandths))]);
@@ -489,22 +483,37 @@ mod tests {
     }
 
     #[test]
-    fn files_of_older_forms_get_accounts_which_they_keep_once_they_are_written() {
-        for version in [1, 2] {
-            let folder = folder();
-            for name in BASES {
-                put(&folder, name, of_form(version, 3, 5).as_bytes());
-            }
-            put(&folder, LOG, of_form(version, 4, 6).as_bytes());
-            let mut ledger = open(&folder);
-            let found = ledger.accounts()["roof"].clone();
-            assert_ne!(found.id, AccountId::default());
-            let expected = account(6);
-            assert_eq!(found.current.meter, expected.current.meter);
-            ledger.account_mut("roof");
-            assert!(ledger.write());
-            assert_eq!(open(&folder).accounts()["roof"], found);
+    fn files_of_the_form_before_get_accounts_which_they_keep_once_they_are_written() {
+        let folder = folder();
+        for name in BASES {
+            put(&folder, name, of_form(2, 3, 5).as_bytes());
         }
+        put(&folder, LOG, of_form(2, 4, 6).as_bytes());
+        let mut ledger = open(&folder);
+        let found = ledger.accounts()["roof"].clone();
+        assert_ne!(found.id, AccountId::default());
+        let expected = account(6);
+        assert_eq!(found.current.meter, expected.current.meter);
+        ledger.account_mut("roof");
+        assert!(ledger.write());
+        assert_eq!(open(&folder).accounts()["roof"], found);
+        // The program that wrote them knows nothing of accounts, and must refuse.
+        for name in BASES {
+            assert!(bytes_of(&folder, name).starts_with(b"{\"version\":3,"));
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_form_that_is_no_longer_read_is_left_alone() {
+        let folder = folder();
+        let text = of_form(1, 3, 5);
+        put(&folder, BASES[0], text.as_bytes());
+        let error = LedgerFile::open(folder.path()).expect_err("too old");
+        assert!(
+            error.to_string().contains("a much earlier version"),
+            "{error}"
+        );
+        assert_eq!(bytes_of(&folder, BASES[0]), text.as_bytes());
     }
 
     #[test]
@@ -682,31 +691,6 @@ mod tests {
             fs::remove_file(folder.path().join(name)).expect("removed");
         }
         assert_eq!(counted(&folder), None);
-    }
-
-    #[test]
-    fn files_without_a_log_are_taken_over_the_later_of_the_two() {
-        for (base, fallback, found) in [
-            (Some((3, 6)), Some((2, 5)), 6),
-            // A power cut before the renaming was on the disk.
-            (Some((2, 5)), Some((3, 6)), 6),
-            (Some((3, 6)), None, 6),
-            (None, Some((2, 5)), 5),
-        ] {
-            let folder = folder();
-            for (name, content) in BASES.into_iter().zip([base, fallback]) {
-                if let Some((written, thousandths)) = content {
-                    put(&folder, name, without_log(written, thousandths).as_bytes());
-                }
-            }
-            assert_eq!(counted(&folder), Some(found));
-            count(&mut open(&folder), 8);
-            assert_eq!(counted(&folder), Some(8));
-            // The program that wrote them knows nothing of the log, and must refuse.
-            for name in BASES {
-                assert!(bytes_of(&folder, name).starts_with(b"{\"version\":3,"));
-            }
-        }
     }
 
     #[test]
