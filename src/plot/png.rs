@@ -3,10 +3,7 @@
 //! Only what charts consist of is drawn: areas and lines without transparency, and the letters of `letters`. A whole
 //! renderer of SVG with its shaping of scripts was a tenth of the program.
 
-use std::io::Write as _;
-
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use png::{ColorType, Compression, Encoder, EncodingError, Filter};
 use zeno::{Cap, Command, Fill, Join, Mask, PathData, Stroke, Style, Transform, Vector};
 
 use super::drawing::{Anchor, Drawing, Frame, Point, Shape, Type};
@@ -16,7 +13,7 @@ use super::letters::Letters;
 const CHANNELS: usize = 3;
 
 /// The picture of a drawing.
-pub fn render(drawing: &Drawing) -> Result<Vec<u8>, std::io::Error> {
+pub fn render(drawing: &Drawing) -> Result<Vec<u8>, EncodingError> {
     let size = drawing.look().size;
     let mut picture = Picture::new(size.width.into(), size.height.into());
     let (plain, bold) = (Letters::plain(), Letters::bold());
@@ -131,46 +128,16 @@ impl Picture {
         }
     }
 
-    /// The file: a header, the rows in one piece, the end.
-    fn encode(self) -> Result<Vec<u8>, std::io::Error> {
-        // Each row begins with how it is written. Charts are flat: differences between neighbours would be more to write.
-        const AS_IT_IS: u8 = 0;
-        let row = usize::try_from(self.width).unwrap_or_default() * CHANNELS;
-        let mut rows = ZlibEncoder::new(Vec::new(), Compression::best());
-        for pixels in self.pixels.chunks_exact(row.max(1)) {
-            rows.write_all(&[AS_IT_IS])?;
-            rows.write_all(pixels)?;
-        }
-        let rows = rows.finish()?;
-
-        let mut header = Vec::new();
-        header.extend(self.width.to_be_bytes());
-        header.extend(self.height.to_be_bytes());
-        // Eight bits, red and green and blue; the one compression, the one set of filters, rows in their order.
-        header.extend([8, 2, 0, 0, 0]);
-        let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
-        for (kind, content) in [
-            (*b"IHDR", &header),
-            (*b"IDAT", &rows),
-            (*b"IEND", &Vec::new()),
-        ] {
-            chunk(&mut file, kind, content)?;
-        }
+    fn encode(self) -> Result<Vec<u8>, EncodingError> {
+        let mut file = Vec::new();
+        let mut encoder = Encoder::new(&mut file, self.width, self.height);
+        encoder.set_color(ColorType::Rgb);
+        encoder.set_compression(Compression::High);
+        // Charts are flat: differences between neighbours would be more to write.
+        encoder.set_filter(Filter::NoFilter);
+        encoder.write_header()?.write_image_data(&self.pixels)?;
         Ok(file)
     }
-}
-
-/// A part of the file: its length, its kind, its content, a sum over both of these.
-fn chunk(file: &mut Vec<u8>, kind: [u8; 4], content: &[u8]) -> Result<(), std::io::Error> {
-    let length = u32::try_from(content.len()).map_err(std::io::Error::other)?;
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(&kind);
-    sum.update(content);
-    file.extend(length.to_be_bytes());
-    file.extend(kind);
-    file.extend(content);
-    file.extend(sum.finalize().to_be_bytes());
-    Ok(())
 }
 
 fn corners(frame: &Frame) -> [Point; 4] {
