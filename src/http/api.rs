@@ -8,8 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, State as Shared};
-use axum::http::header::ACCEPT;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use kstar_sink::catalogue::Quantity;
@@ -19,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, Problem};
-use super::exposition::Form;
+use super::exposition::CONTENT_TYPE;
 use super::guard::Access;
 use super::state::State;
 use super::{metrics, stream};
@@ -119,10 +118,8 @@ async fn index() -> Response<Body> {
     answer::of("text/plain; charset=utf-8", text)
 }
 
-async fn exposition(Shared(state): Shared<State>, headers: HeaderMap) -> Response<Body> {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let form = Form::accepted(accept);
-    answer::of(form.content_type(), metrics::all(&state, form))
+async fn exposition(Shared(state): Shared<State>) -> Response<Body> {
+    answer::of(CONTENT_TYPE, metrics::all(&state))
 }
 
 async fn health(
