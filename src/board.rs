@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::gate::GateCounts;
 use crate::ledger::keeper::Outage;
 use crate::poll::{PollCounts, Target, longest_pause};
-use crate::vigil::Vigil;
+use crate::vigil::{Polling, Vigil};
 
 /// The inverters and sinks that run.
 #[derive(Debug, Default)]
@@ -103,7 +103,12 @@ impl Board {
 
     /// The inverters whose polling hangs, and for how long nothing was asked and nothing came. To be asked now and then.
     pub fn hanging(&self) -> BTreeMap<Arc<str>, Duration> {
-        lock(&self.vigil).hanging(&self.inverters())
+        let polling = self.inverters().into_iter().map(|entry| Polling {
+            name: entry.name.clone(),
+            pulse: entry.polls.pulse(),
+            patience: entry.patience,
+        });
+        lock(&self.vigil).hanging(&polling.collect::<Vec<_>>())
     }
 
     /// The health of each sink, by name.

@@ -8,26 +8,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kstar_common::back_off::BackOff;
-use kstar_common::hold::Holds;
-use kstar_model::reading::Inverter;
-use kstar_sink::delivery::{Keep, Policy};
-use kstar_sink::driver::{Driver, Ended, Handover, Opener, Parting, Remainder};
-use kstar_sink::event::Event;
+use kstar_sink::back_off::BackOff;
+use kstar_sink::delivery::Keep;
+use kstar_sink::driver::{Driver, Ended, Handover, Parting, Remainder};
 use kstar_sink::health::Health;
-use kstar_sink::spool::Spool;
+use kstar_common::hold::Holds;
+use kstar_sink::event::Event;
+use kstar_model::reading::Inverter;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::board::{Board, InverterEntry};
 use crate::clock::WallClock;
-use crate::gate::GateSettings;
-use crate::ledger::keeper::{Closing, Keeper};
+use kstar_common::due::at;
+use crate::ledger::keeper::Keeper;
 use crate::meter::MeterSettings;
-use crate::poll::{Manners, Poller, Target};
-use crate::station::untold::Untold;
+use crate::poll::Poller;
 use crate::station::{Station, collect};
+use crate::unit::{InverterPlan, Metering, SinkPlan, SpoolPlan};
 
 /// How many events a sink's driver may lag behind: it does nothing but move them into its own queue.
 const CHANNEL: usize = 1024;
@@ -43,54 +42,6 @@ const RESTART: BackOff = BackOff {
 
 /// A panic after so long a time has nothing to do with the one before.
 const LONG_LIVED: Duration = Duration::from_secs(10 * 60);
-
-/// What is needed to poll an inverter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InverterPlan {
-    /// What it is called.
-    pub name: Arc<str>,
-    /// Where it is.
-    pub target: Target,
-    /// How it is asked.
-    pub manners: Manners,
-    /// How often it is asked.
-    pub interval: Duration,
-    /// Which of its readings are believed.
-    pub gate: GateSettings,
-}
-
-/// How energy is counted, and where that is remembered.
-#[derive(Debug)]
-pub struct Metering {
-    /// How it is counted.
-    pub settings: MeterSettings,
-    /// Remembers it.
-    pub keeper: Keeper,
-    /// Ends that.
-    pub closing: Closing,
-    /// What was counted and waits to be told.
-    pub untold: Untold,
-}
-
-/// What is needed to run a sink.
-pub struct SinkPlan {
-    /// What it is called.
-    pub name: &'static str,
-    /// How its driver treats it.
-    pub policy: Policy,
-    /// Opens it, as often as that fails.
-    pub open: Opener,
-    /// Where what waits for it waits on disk.
-    pub spool: Option<SpoolPlan>,
-}
-
-/// What is needed to run a sink with a spool.
-pub struct SpoolPlan {
-    /// The spool.
-    pub spool: Spool,
-    /// How long the sink is delivered to at a stop before the rest is left to the spool.
-    pub draining: Duration,
-}
 
 /// How a sink came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -637,14 +588,6 @@ impl Collector {
             }
         }
         all_well
-    }
-}
-
-/// Ready at that time; never, if there is none.
-pub(crate) async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -4,11 +4,7 @@
 //! else runs, and it is tried again. In a build without HTTP there is never anything to serve.
 
 #[cfg(feature = "http")]
-use std::path::PathBuf;
-
-#[cfg(feature = "http")]
-use kstar_common::back_off::BackOff;
-use kstar_sink::sink::Context;
+use kstar_sink::back_off::BackOff;
 #[cfg(feature = "http")]
 use tokio::sync::oneshot;
 #[cfg(feature = "http")]
@@ -17,56 +13,9 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::collector::Collector;
-use crate::config::Config;
 #[cfg(feature = "http")]
 use crate::http;
-#[cfg(feature = "http")]
-use crate::tariff::Tariff;
-
-/// What HTTP needs of a configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServingPlan {
-    #[cfg(feature = "http")]
-    settings: http::Settings,
-    /// What is in the token's file: only a hash, since that is a secret.
-    #[cfg(feature = "http")]
-    token: u64,
-    #[cfg(feature = "http")]
-    history: Option<PathBuf>,
-    #[cfg(feature = "http")]
-    tariffs: Vec<Tariff>,
-}
-
-impl ServingPlan {
-    /// What this configuration asks for, if it does. Reads the token's file, so it blocks.
-    #[cfg(feature = "http")]
-    pub fn of(config: &Config, context: &Context) -> Option<Self> {
-        let section = config.http.clone()?;
-        #[cfg(feature = "history")]
-        let history = config.sinks.history_file(context);
-        #[cfg(not(feature = "history"))]
-        let (history, _) = (None, context);
-        let file = section
-            .token
-            .as_ref()
-            .and_then(kstar_common::setting::Secret::file);
-        Some(Self {
-            token: crate::setup::content(file),
-            settings: http::Settings {
-                listen: section.listen.0,
-                token: section.token,
-            },
-            history,
-            tariffs: config.tariffs.clone(),
-        })
-    }
-
-    /// Nothing: this build has no HTTP.
-    #[cfg(not(feature = "http"))]
-    pub fn of(_config: &Config, _context: &Context) -> Option<Self> {
-        None
-    }
-}
+use crate::setup::ServingPlan;
 
 /// HTTP, if it is served.
 #[derive(Debug, Default)]

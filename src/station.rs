@@ -19,7 +19,6 @@ use tokio::time::Instant;
 
 use crate::board::InverterEntry;
 use crate::clock::{Stamper, WallClock};
-use crate::collector::Metering;
 use crate::gate::notices::{Notice, Notices};
 use crate::gate::{Fault, Gate, GateCounts, GateSettings, Judgement};
 use crate::identity::Told;
@@ -30,6 +29,7 @@ use crate::link::{Hex, Reply};
 use crate::lock;
 use crate::meter::{Meter, MeterSettings, Metered};
 use crate::poll::{Outcome, Poller, SILENT_AFTER};
+use crate::unit::Metering;
 use crate::wire::device_info::DeviceInfo;
 use untold::Untold;
 

@@ -21,12 +21,14 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use crate::board::Board;
-use crate::collector::{Collector, Happening, Parted, SinkEnding, SinkPlan, at};
+use crate::collector::{Collector, Happening, Parted, SinkEnding};
 use crate::config::{Config, Source};
+use kstar_common::due::at;
 use crate::service::{Manager, Service};
 use crate::serving::Serving;
 use crate::setup::{Change, Changes, Setup};
 use crate::sinks::Section;
+use crate::unit::SinkPlan;
 
 /// Orders to read the configuration again. Those that come while one is under way are one.
 #[derive(Clone, Debug, Default)]

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kstar_collector::clock::WallClock;
-use kstar_collector::collector::{Collector, InverterPlan, SinkPlan};
+use kstar_collector::collector::Collector;
 use kstar_collector::gate::GateSettings;
 use kstar_collector::gate::rules::Rule;
 use kstar_collector::poll::{Manners, PollCounts, Target};
@@ -36,6 +36,7 @@ use kstar_collector::simulator::encode::{Request, Variant};
 use kstar_collector::simulator::faults::{Fault, Faults};
 use kstar_collector::simulator::record::{Entry, Event, Sent, Withheld};
 use kstar_collector::simulator::{Config, Running};
+use kstar_collector::unit::{InverterPlan, SinkPlan};
 use kstar_collector::wire::device_info::DeviceInfo;
 use kstar_collector::wire::frame::{self, Refusal};
 use kstar_collector::wire::{self, ApAddress, running};

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kstar_collector::clock::WallClock;
-use kstar_collector::collector::{Collector, InverterPlan, Metering};
+use kstar_collector::collector::Collector;
 use kstar_collector::gate::rules::{MAX_POWER, Rule};
 use kstar_collector::gate::{Baseline, Gate, GateSettings, Judgement};
 use kstar_collector::ledger::file::LedgerFile;
@@ -26,6 +26,7 @@ use kstar_collector::simulator::day::Household;
 use kstar_collector::simulator::encode::{Variant, running as encode};
 use kstar_collector::simulator::quirks::{Quirk, Quirks};
 use kstar_collector::simulator::{self, Config, Running};
+use kstar_collector::unit::{InverterPlan, Metering};
 use kstar_collector::wire::{ApAddress, Request, reply, running};
 use kstar_model::catalogue::{Group, Quantity, Values};
 use kstar_model::reading::Reading;

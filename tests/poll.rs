@@ -15,13 +15,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kstar_collector::clock::WallClock;
-use kstar_collector::collector::{Collector, Happening, InverterPlan, SinkEnding, SinkPlan};
+use kstar_collector::collector::{Collector, Happening, SinkEnding};
 use kstar_collector::gate::GateSettings;
 use kstar_collector::link::Silence;
 use kstar_collector::poll::{Manners, NoReading, Outcome, PollCounts, Poller, Target};
 use kstar_collector::simulator::encode::{DeviceInfo, Request, device_info};
 use kstar_collector::simulator::record::Withheld;
 use kstar_collector::simulator::{Config, Running};
+use kstar_collector::unit::{InverterPlan, SinkPlan};
 use kstar_collector::wire::ApAddress;
 use kstar_common::hold::Hold;
 use kstar_model::scalar::Scalar;

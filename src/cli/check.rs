@@ -15,6 +15,7 @@ use super::{ConfigArgs, Failure, run};
 use crate::check::{inverter, machine};
 use crate::clock::WallClock;
 use crate::config::{Config, Source};
+use crate::setup;
 
 /// What `kstar check` can be told.
 #[derive(Args, Clone, Debug)]
@@ -38,7 +39,7 @@ pub struct CheckArgs {
 /// Checks and shows.
 pub async fn run(args: CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (source, config) = run::load(&args.config, run::Overrides::new(None, None, false)?)?;
-    let context = run::context(&config);
+    let context = setup::context(&config);
     if args.connect {
         connect(&args, &source, &config, &context, out).await
     } else {
@@ -63,7 +64,7 @@ fn plan(
     writeln!(out, "state folder:  {}", context.state_dir.display())?;
     let zone = context.zone.iana_name().unwrap_or("the system's own");
     writeln!(out, "time zone:     {zone}")?;
-    for plan in run::inverter_plans(config) {
+    for plan in setup::inverter_plans(config) {
         writeln!(
             out,
             "inverter {}: {}, asked as 0x{:02X} every {}, {} tries of {} each",
@@ -134,7 +135,7 @@ async fn connect(
         Err(error) => Finding::failed("configuration", &error.summary()),
     }])?;
     shown.show(&looked)?;
-    for plan in run::inverter_plans(config) {
+    for plan in setup::inverter_plans(config) {
         shown.begin(format!("inverter {}", plan.name))?;
         shown.show(&inverter::look(&plan, args.polls, args.force).await)?;
     }

@@ -469,7 +469,7 @@ impl InverterArgs {
             collector.tries.get(),
             collector.allow_fast_polling,
         );
-        let target: Target = chosen.target(collector);
+        let target: Target = chosen.target(&collector.discovery_addresses);
         Ok((
             chosen.name.as_str().into(),
             Requester::new(target, manners, Arc::default()),

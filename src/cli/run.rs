@@ -19,7 +19,7 @@ use super::{
     kstar_sharp, serve,
 };
 use crate::clock::WallClock;
-use crate::collector::{Collector, Metering};
+use crate::collector::Collector;
 use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
@@ -27,11 +27,11 @@ use crate::ledger::keeper::{Closing, Keeper};
 use crate::lock::StateLock;
 use crate::service::Manager;
 use crate::setup::Setup;
-pub(super) use crate::setup::{context, inverter_plans};
 use crate::simulator;
 use crate::sinks::{Publish, SinkSections};
 use crate::station::untold::Untold;
 use crate::supervisor::{Read, Reloads, Supervisor};
+use crate::unit::Metering;
 
 /// Where the history goes without a configuration.
 pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";

@@ -9,6 +9,7 @@ use kstar_sink::sink::Context;
 use super::{ConfigArgs, Failure, run};
 use crate::config::{Config, Source};
 use crate::period::timestamp;
+use crate::setup;
 use crate::sinks::SinkSections;
 use crate::sinks::history::{History, HistoryError, StoredInverter};
 use crate::tariff::Tariff;
@@ -32,7 +33,7 @@ impl HistoryArgs {
     /// The configuration, where it comes from, and the file.
     fn load(&self) -> Result<(Source, Config, PathBuf), Failure> {
         let (source, config) = source_or_built_in(&self.config)?;
-        let of_config = || config.sinks.history_file(&run::context(&config));
+        let of_config = || config.sinks.history_file(&setup::context(&config));
         let Some(file) = self.history.clone().or_else(of_config) else {
             return Err(no_history("or name a file with --history"));
         };
@@ -116,7 +117,7 @@ impl StoredArgs {
         Ok(Stored {
             history,
             inverters,
-            context: run::context(&config),
+            context: setup::context(&config),
             tariffs: config.tariffs,
             now,
             file,

@@ -17,18 +17,20 @@ use tokio::task::JoinSet;
 
 use super::remote::{RemoteArgs, failed};
 use super::signals::HangUp;
-use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment, run};
+use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment};
 use crate::board::Board;
 use crate::client::Client;
 #[cfg(feature = "http")]
 use crate::client::Url;
 use crate::clock::WallClock;
-use crate::collector::{Collector, InverterPlan, Metering};
+use crate::collector::Collector;
 use crate::config::{Config, Host, InverterSection};
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::lock::InverterLock;
 use crate::poll::Requester;
+use crate::setup;
 use crate::station::untold::Untold;
+use crate::unit::{InverterPlan, Metering};
 use crate::watch::board;
 use crate::watch::log;
 use crate::watch::look::Look;
@@ -104,7 +106,7 @@ async fn poll_and_show(
             }
         }];
     }
-    let plans = run::inverter_plans(&config);
+    let plans = setup::inverter_plans(&config);
     if !args.force {
         let argument = ready_argument(&config);
         tokio::select! {
@@ -204,7 +206,7 @@ fn now() -> UnixMillis {
 
 #[cfg(feature = "history")]
 fn history_file(config: &Config) -> Option<PathBuf> {
-    config.sinks.history_file(&run::context(config))
+    config.sinks.history_file(&setup::context(config))
 }
 
 #[cfg(not(feature = "history"))]

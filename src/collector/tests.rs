@@ -6,9 +6,14 @@ use std::net::UdpSocket;
 use std::sync::Once;
 
 use super::*;
+use crate::gate::GateSettings;
+use crate::ledger::keeper::Closing;
+use crate::meter::MeterSettings;
+use crate::poll::{Manners, Target};
 use crate::station::untold::Untold;
 use crate::wire::ApAddress;
 use kstar_sink::TimeZone;
+use tokio::time::sleep_until;
 
 thread_local! {
     /// What this thread has logged: each test has one of its own.

@@ -15,10 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kstar_model::catalogue::{Quantity, Values};
-use kstar_model::counted::Amounts;
-use kstar_model::scalar::Scalar;
+use kstar_model::counted::{Amounts, Consumption};
 use kstar_model::time::UnixMillis;
-use kstar_model::units::Watts;
+use kstar_model::scalar::Scalar;
 use serde::{Deserialize, Serialize};
 
 use doubt::{Doubts, Standing};
@@ -364,17 +363,15 @@ fn violated(counter: &CounterLimit, before: Level, now: Level) -> Option<Rule> {
 
 /// What flows into the house's AC side, less what flows out of it, in watts.
 fn imbalance(values: &Values) -> Option<i64> {
-    let out = [
-        values.load_power?,
-        values.backup_power.unwrap_or(Watts::new(0)),
-    ];
-    let into = [values.inverter_power?, values.grid_power?];
-    let sum = |powers: [Watts<0>; 2]| {
-        powers
-            .into_iter()
-            .fold(0_i64, |sum, power| sum.saturating_add(power.raw()))
-    };
-    Some(sum(into).saturating_sub(sum(out)))
+    let [load, backup, inverter, grid] = [
+        values.load_power,
+        values.backup_power,
+        values.inverter_power,
+        values.grid_power,
+    ]
+    .map(|power| power.map(|watts| i128::from(watts.raw())));
+    let imbalance = inverter? + grid? - Consumption::default().of(load, backup)?;
+    imbalance.try_into().ok()
 }
 
 /// What a gate has done, counted since the start.

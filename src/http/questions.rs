@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::answer::{self, BrokenOff, JSON, Parts, Problem};
-use super::{QUESTIONS, State, api};
+use super::state::{QUESTIONS, State};
 use crate::period::{Calendar, range};
 use crate::report::gather::{self, Question};
 use crate::report::{Subject, show};
@@ -89,7 +89,7 @@ pub(super) async fn readings(
     Shared(state): Shared<State>,
     uri: Uri,
 ) -> Result<Response<Body>, Problem> {
-    let asked: Asked = api::parameters(&uri)?;
+    let asked: Asked = answer::parameters(&uri)?;
     let names: Vec<&str> = asked
         .fields
         .iter()
@@ -124,7 +124,7 @@ pub(super) async fn report(
     Shared(state): Shared<State>,
     uri: Uri,
 ) -> Result<Response<Body>, Problem> {
-    let wanted: Wanted = api::parameters(&uri)?;
+    let wanted: Wanted = answer::parameters(&uri)?;
     let file = file(&state)?;
     let turn = turn(&state).await?;
     let tariffs = state.0.sources.tariffs.clone();

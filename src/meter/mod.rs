@@ -22,9 +22,6 @@ use kstar_sink::TimeZone;
 use counters::{Counters, Day, Energies, Source};
 use energy::{Sample, between, on_the_way};
 
-/// Gaps up to this long are filled unless something else is set: a dozen polls at the usual interval.
-pub const MAX_GAP: Duration = Duration::from_secs(60);
-
 /// How a meter counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeterSettings {
@@ -93,11 +90,10 @@ impl Meter {
             }
             None
         };
-        self.counters.has_backup |= values.backup_power.is_some();
         // The totals as they were at midnight, if that is what parts what is counted now.
         let mut parted = before;
         for (source, last) in Source::ALL.into_iter().zip(&mut self.samples) {
-            let Some(power) = source.power(values, self.counters.has_backup) else {
+            let Some(power) = source.power(values, &mut self.counters.house) else {
                 continue;
             };
             let sample = Sample { at, power };

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::counters::{Counters, Flow, Source};
 use super::*;
+use kstar_model::counted::MAX_GAP;
 
 const HOUR: u64 = 3600;
 

@@ -10,8 +10,8 @@ use kstar_sink::TimeZone;
 
 use super::*;
 use crate::ledger::file::LedgerFile;
-use crate::meter::MAX_GAP;
 use crate::meter::counters::Flow;
+use kstar_model::counted::MAX_GAP;
 
 /// An inverter whose polls the test answers, and a state folder that it can take away.
 struct House {

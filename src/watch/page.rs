@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kstar_model::reading::Shown;
+use kstar_model::counted::Consumption;
+use kstar_model::reading::{Shown, fresh_for};
 use kstar_model::time::UnixMillis;
+use kstar_model::units::Decimal;
 
 use super::curve::Curve;
 use crate::overview::{InverterOverview, InverterState, SinkOverview};
@@ -35,6 +37,8 @@ pub struct Watched {
     pub reading: Option<Arc<Shown>>,
     /// Its last hours.
     pub curve: Curve,
+    /// What its house consumes, by what it has told so far.
+    house: Consumption,
 }
 
 impl Watched {
@@ -46,7 +50,15 @@ impl Watched {
             overview,
             at: now,
             reading: None,
+            house: Consumption::default(),
         }
+    }
+
+    /// What its house consumed at the newest reading, in W.
+    pub fn consumption(&self) -> Option<f64> {
+        let mut house = self.house;
+        let raw = house.of_values(&self.reading.as_ref()?.values)?;
+        Some(Decimal { raw, decimals: 2 }.to_f64())
     }
 
     /// How long it has been as it is.
@@ -61,10 +73,7 @@ impl Watched {
 
     /// Whether what it said last is no longer how things are.
     fn is_stale(&self, now: Instant) -> bool {
-        // Two polls may fail in a row and the third still be answered.
-        let patience = Duration::from_millis(self.overview.poll_interval_ms)
-            .saturating_mul(3)
-            .saturating_add(Duration::from_secs(5));
+        let patience = fresh_for(Duration::from_millis(self.overview.poll_interval_ms));
         self.overview.state == InverterState::Silent
             || self.reading_age(now).is_some_and(|age| age > patience)
     }
@@ -145,12 +154,12 @@ impl Page {
         if is_known {
             return false;
         }
+        watched.house.of_values(&reading.values);
+        watched.reading = Some(reading.clone());
         if let Some(time) = reading.time {
-            watched
-                .curve
-                .push(time, super::curve::sample(&reading.values));
+            let sample = super::curve::sample(&reading.values, watched.consumption());
+            watched.curve.push(time, sample);
         }
-        watched.reading = Some(reading);
         true
     }
 

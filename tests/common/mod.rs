@@ -6,16 +6,17 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kstar_collector::collector::{Metering, SinkPlan};
 use kstar_collector::discovery::{DATA_PORT, DISCOVERY_PORT};
 use kstar_collector::ledger::keeper::{Closing, Keeper};
-use kstar_collector::meter::{MAX_GAP, MeterSettings};
+use kstar_collector::meter::MeterSettings;
 use kstar_collector::simulator::{self, Config, Running};
 use kstar_collector::station::untold::Untold;
-use kstar_model::reading::Reading;
+use kstar_collector::unit::{Metering, SinkPlan};
 use kstar_sink::async_trait;
+use kstar_model::counted::MAX_GAP;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::event::InverterStatus;
+use kstar_model::reading::Reading;
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
 
 /// Longer than anything takes here, even on a machine that does ten other things.

@@ -6,11 +6,13 @@
 //! - [`back_off`]: pauses between tries;
 //! - [`file`]: files that are replaced as a whole; `sqlite_file`: what every SQLite file has;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
+//! - [`due`]: waiting for what may never be due;
 //! - [`lock_file`]: a file that one process at a time holds;
 //! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
 
 pub mod back_off;
 pub mod disk;
+pub mod due;
 pub mod file;
 pub mod finding;
 pub mod hold;

@@ -1,6 +1,7 @@
 //! A reading: one poll of one inverter. When, which, and the values.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -100,10 +101,15 @@ impl<Time: Moment> Serialize for Reading<Time> {
     }
 }
 
+/// How long the values of a reading are live, where an inverter is polled at this interval: a minute, or four polls if
+/// that is longer. Older ones are stale, and so are those of an inverter that is silent, which three polls show: so this
+/// is for when nobody is left to say that, and a short pause of a broker or collector is not seen in every history.
+pub fn fresh_for(interval: Duration) -> Duration {
+    interval.saturating_mul(4).max(Duration::from_secs(60))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::labels::{BatteryMode, Errors};
     use crate::scalar::{Bits, Clock};

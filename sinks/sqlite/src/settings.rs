@@ -4,15 +4,10 @@ use std::time::Duration;
 
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
 use kstar_sink::TimeZone;
+use kstar_sink::counted::longest_gap;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::moments::Moments;
-
-/// Samples that are further apart than this tell nothing of the time between them, unless polls are rarer still.
-const LONGEST_GAP: Duration = Duration::from_secs(60);
-
-/// How many poll intervals may lie between two samples that belong together: one poll may be lost, and be late.
-const INTERVALS: f64 = 2.5;
 
 /// What the buckets of a history depend on.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,13 +23,9 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(zone: TimeZone, poll_interval: Duration) -> Self {
-        let longest_gap = poll_interval
-            .min(Duration::from_secs(24 * 60 * 60))
-            .mul_f64(INTERVALS)
-            .max(LONGEST_GAP);
         Self {
             zone,
-            longest_gap: i64::try_from(longest_gap.as_millis()).unwrap_or(i64::MAX),
+            longest_gap: i64::try_from(longest_gap(poll_interval).as_millis()).unwrap_or(i64::MAX),
             apart: i64::MAX,
         }
     }

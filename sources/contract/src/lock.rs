@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_common::due::at;
 use kstar_common::lock_file::{Holder, LockFile};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// How often a lock is tried that another process has.
 const RETRY: Duration = Duration::from_secs(60);
@@ -90,7 +91,7 @@ async fn keep_in(
             changed = addresses.changed() => if changed.is_err() {
                 break;
             },
-            () = due(retry) => {}
+            () = at(retry) => {}
         }
         let Some(address) = *addresses.borrow_and_update() else {
             continue;
@@ -107,14 +108,6 @@ async fn keep_in(
     }
     // Where this panics, it was given back as well.
     let _ = tokio::task::spawn_blocking(move || drop(lock)).await;
-}
-
-/// Ready at that time; never, if there is none.
-async fn due(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The folders that a service and a person at a terminal share.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use self::asking::{Asking, say};
-use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret};
+use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret, is_root};
 use super::{Failure, environment};
 use crate::config::{
     Config, DiscoveryAddress, Host, InverterName, SYSTEM_PLACE, Source, usual_places,
@@ -199,16 +199,6 @@ fn usual_place() -> Result<PathBuf, Failure> {
         places.next()
     };
     place.ok_or_else(|| Failure::Usage("name the file to write: `kstar init PATH`".to_owned()))
-}
-
-#[cfg(unix)]
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-#[cfg(not(unix))]
-fn is_root() -> bool {
-    false
 }
 
 /// Whether commands find this file by themselves.

@@ -9,7 +9,7 @@ use kstar_sink::health::State;
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows, shortened, width};
-use super::words::{ABSENT, age, faults, house, number, power, value};
+use super::words::{ABSENT, age, faults, number, power, value};
 use crate::overview::{InverterState, SinkOverview};
 use crate::watch::log::{Gravity, Line};
 use crate::watch::look::Ink;
@@ -78,7 +78,7 @@ pub(super) fn draw_inverters(
             continue;
         };
         let ink = if stale { Ink::Faint } else { Ink::Plain };
-        let cells = cells(&reading.values);
+        let cells = cells(&reading.values, watched.consumption());
         for (cell, (_, end)) in cells.iter().zip(columns) {
             if end <= area.width {
                 pen.put_right(area, end, y, cell, ink);
@@ -96,7 +96,7 @@ pub(super) fn draw_inverters(
 }
 
 /// The powers of an inverter with their ways, and the charge.
-fn cells(values: &Values) -> [String; 5] {
+fn cells(values: &Values, consumption: Option<f64>) -> [String; 5] {
     let way = |watts: f64, more: &str, less: &str| {
         let word = match watts {
             watts if watts > 0.0 => more,
@@ -110,7 +110,7 @@ fn cells(values: &Values) -> [String; 5] {
     };
     [
         shown(number(values, Quantity::pv_power), &power),
-        shown(house(values), &power),
+        shown(consumption, &power),
         shown(number(values, Quantity::grid_power), &|watts| {
             way(watts, "imp", "exp")
         }),

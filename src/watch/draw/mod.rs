@@ -335,7 +335,8 @@ fn draw_flow(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watched
         .as_ref()
         .map_or(&nothing, |reading| &reading.values);
     let stale = watched.reading.is_some() && scene.page.is_stale(watched, scene.now);
-    flow::draw(pen, rows(area, 1, area.height), values, stale);
+    let area = rows(area, 1, area.height);
+    flow::draw(pen, area, values, watched.consumption(), stale);
 }
 
 fn draw_chart(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watched) {

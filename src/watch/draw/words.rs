@@ -88,12 +88,6 @@ pub(super) fn faults(values: &Values) -> Vec<String> {
     faults
 }
 
-/// What the house takes: the load, and the back-up output where there is one.
-pub(super) fn house(values: &Values) -> Option<f64> {
-    let load = number(values, Quantity::load_power)?;
-    Some(load + number(values, Quantity::backup_power).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use kstar_model::labels::{BmsErrors, Errors};

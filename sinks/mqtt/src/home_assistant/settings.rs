@@ -4,14 +4,8 @@ use std::time::Duration;
 
 use kstar_common::key::KeyError;
 use kstar_common::setting::duration;
+use kstar_model::reading::fresh_for;
 use serde::{Deserialize, Serialize};
-
-/// Polls that may bring nothing before a live value counts as old. After three silent ones the inverter's own status
-/// says `offline`; this is for when nobody is left to say so.
-const MISSED_POLLS: u32 = 4;
-
-/// A live value stands at least so long, so that a short pause of the broker is not seen in every history.
-const SHORTEST_EXPIRY: Duration = Duration::from_secs(60);
 
 /// The section `[sinks.mqtt.home_assistant]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -60,7 +54,7 @@ impl HomeAssistantSettings {
     pub(crate) fn expire_seconds(&self, poll_interval: Duration) -> u64 {
         let expire_after = self
             .expire_after
-            .unwrap_or_else(|| (poll_interval * MISSED_POLLS).max(SHORTEST_EXPIRY));
+            .unwrap_or_else(|| fresh_for(poll_interval));
         expire_after
             .as_secs()
             .saturating_add(u64::from(expire_after.subsec_nanos() > 0))
