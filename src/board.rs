@@ -10,11 +10,12 @@ use std::time::Duration;
 use kstar_model::reading::{Inverter, Shown};
 use kstar_sink::event::{InverterStatus, Reachability};
 use kstar_sink::health::Health;
+use kstar_source::poller::{PollCounts, longest_pause};
 use tokio::time::Instant;
 
 use crate::gate::GateCounts;
 use crate::ledger::keeper::Outage;
-use crate::poll::{PollCounts, Target, longest_pause};
+use crate::unit::InverterPlan;
 use crate::vigil::{Polling, Vigil};
 
 /// The inverters and sinks that run.
@@ -31,8 +32,8 @@ pub struct Board {
 pub struct InverterEntry {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Where it is looked for.
-    pub target: Target,
+    /// Where it is looked for, for people.
+    pub host: String,
     /// How often it is asked.
     pub interval: Duration,
     /// How long its polling may go without any of its counts moving before something is wrong with it.
@@ -119,19 +120,19 @@ impl Board {
 
 impl InverterEntry {
     /// An inverter of which nothing was heard yet.
-    pub fn new(name: &Arc<str>, target: Target, interval: Duration) -> Self {
+    pub fn new(plan: &InverterPlan) -> Self {
         let present = Present {
-            inverter: Inverter::named(name),
+            inverter: Inverter::named(&plan.name),
             reachability: None,
             since: Instant::now(),
             newest: None,
         };
         Self {
-            name: name.clone(),
-            target,
-            interval,
-            patience: longest_pause(interval),
-            polls: Arc::default(),
+            name: plan.name.clone(),
+            host: plan.context.target.text(plan.source.port()),
+            interval: plan.interval,
+            patience: longest_pause(plan.interval) + plan.context.patience.timeout,
+            polls: Arc::new(PollCounts::new(plan.source.counts())),
             gate: Arc::default(),
             present: Mutex::new(present),
         }

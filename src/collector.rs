@@ -8,25 +8,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kstar_sink::back_off::BackOff;
+use kstar_common::back_off::BackOff;
+use kstar_common::hold::Holds;
+use kstar_model::reading::Inverter;
 use kstar_sink::delivery::Keep;
 use kstar_sink::driver::{Driver, Ended, Handover, Parting, Remainder};
-use kstar_sink::health::Health;
-use kstar_common::hold::Holds;
 use kstar_sink::event::Event;
-use kstar_model::reading::Inverter;
+use kstar_sink::health::Health;
+use kstar_source::poller::Poller;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
 use crate::board::{Board, InverterEntry};
 use crate::clock::WallClock;
-use kstar_common::due::at;
 use crate::ledger::keeper::Keeper;
 use crate::meter::MeterSettings;
-use crate::poll::Poller;
 use crate::station::{Station, collect};
 use crate::unit::{InverterPlan, Metering, SinkPlan, SpoolPlan};
+use kstar_common::due::at;
 
 /// How many events a sink's driver may lag behind: it does nothing but move them into its own queue.
 const CHANNEL: usize = 1024;
@@ -178,7 +178,7 @@ impl Collector {
             let before = stopped.iter().find(|unit| unit.plan.name == plan.name);
             // At another place it may be another inverter.
             let known = before
-                .filter(|unit| unit.plan.target == plan.target)
+                .filter(|unit| unit.plan.context.target == plan.context.target)
                 .map(|unit| unit.entry.present().inverter);
             self.start_polling(plan, known, 0).await;
         }
@@ -202,15 +202,15 @@ impl Collector {
         known: Option<Arc<Inverter>>,
         panics: u32,
     ) {
-        let mut entry = InverterEntry::new(&plan.name, plan.target.clone(), plan.interval);
-        entry.patience += plan.manners.timeout;
+        let mut entry = InverterEntry::new(&plan);
         if let Some(known) = known {
             entry = entry.known_as(known);
         }
         let entry = Arc::new(entry);
         let poller = Poller::new(
-            plan.target.clone(),
-            plan.manners.clone(),
+            plan.source
+                .open(&plan.context, entry.polls.exchanges.clone()),
+            plan.context.patience,
             plan.interval,
             entry.polls.clone(),
         );
@@ -594,13 +594,13 @@ impl Collector {
 /// Says what came of an inverter's polling.
 fn report_inverter(entry: &InverterEntry) {
     let (polls, gate) = (&entry.polls, &entry.gate);
-    let refused = listed(polls.link.refused());
+    let refused = listed(polls.exchanges.occurred().into_iter());
     tracing::info!(
         inverter = &*entry.name,
         answered = polls.answered.load(Ordering::Relaxed),
         silent = polls.silent.load(Ordering::Relaxed),
         skipped = polls.skipped.load(Ordering::Relaxed),
-        requests = polls.link.requests.load(Ordering::Relaxed),
+        requests = polls.exchanges.requests.load(Ordering::Relaxed),
         refused,
         quarantined = gate.refused.load(Ordering::Relaxed),
         gate = listed(gate.struck()),

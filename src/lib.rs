@@ -70,7 +70,6 @@ pub mod client;
 pub mod clock;
 pub mod collector;
 pub mod config;
-pub mod discovery;
 pub mod gate;
 #[cfg(feature = "http")]
 pub mod http;
@@ -78,8 +77,6 @@ pub mod identity;
 pub mod ledger;
 #[cfg(any(feature = "http", feature = "watch"))]
 pub mod line;
-pub mod link;
-pub mod lock;
 pub mod meter;
 #[cfg(feature = "history")]
 pub mod old_history;
@@ -88,7 +85,7 @@ pub mod overview;
 pub mod period;
 #[cfg(feature = "history")]
 pub mod plot;
-pub mod poll;
+pub mod registry;
 #[cfg(feature = "history")]
 pub mod report;
 pub mod schema;
@@ -97,8 +94,6 @@ pub mod series;
 pub mod service;
 pub mod serving;
 pub mod setup;
-pub mod simulator;
-pub mod sinks;
 pub mod station;
 pub mod supervisor;
 pub mod tariff;
@@ -106,5 +101,4 @@ pub mod unit;
 mod vigil;
 #[cfg(feature = "watch")]
 pub mod watch;
-pub mod wire;
 pub mod wrapping;

@@ -93,7 +93,7 @@ impl From<&InverterEntry> for InverterOverview {
         let age = |since: tokio::time::Instant| millis(since.elapsed());
         Self {
             name: entry.name.to_string(),
-            host: entry.target.to_string(),
+            host: entry.host.clone(),
             serial: present.inverter.serial.as_deref().map(str::to_owned),
             model: present.inverter.model.as_deref().map(str::to_owned),
             poll_interval_ms: millis(entry.interval),
@@ -108,10 +108,10 @@ impl From<&InverterEntry> for InverterOverview {
                 answered: count(&polls.answered),
                 silent: count(&polls.silent),
                 skipped: count(&polls.skipped),
-                requests: count(&polls.link.requests),
-                greetings: count(&polls.link.greetings),
-                unanswered: count(&polls.link.unanswered),
-                refused: named(polls.link.refused()),
+                requests: count(&polls.exchanges.requests),
+                greetings: count(&polls.exchanges.greetings),
+                unanswered: count(&polls.exchanges.unanswered),
+                refused: named(polls.exchanges.occurred().into_iter()),
             },
             accepted: count(&gate.taken),
             quarantined: count(&gate.refused),

@@ -4,7 +4,7 @@
 //! else runs, and it is tried again. In a build without HTTP there is never anything to serve.
 
 #[cfg(feature = "http")]
-use kstar_sink::back_off::BackOff;
+use kstar_common::back_off::BackOff;
 #[cfg(feature = "http")]
 use tokio::sync::oneshot;
 #[cfg(feature = "http")]

@@ -9,12 +9,11 @@ use std::time::Duration;
 use kstar_sink::sink::{Context, OpenError};
 use kstar_sink::spool::Spool;
 
-use crate::config::{Config, InverterSection, Source};
+use crate::config::{Config, ConfigFile, InverterSection};
 #[cfg(feature = "http")]
 use crate::http;
 use crate::meter::MeterSettings;
-use crate::poll::Manners;
-use crate::sinks::{Section, SinkSections};
+use crate::registry::{Section, SinkSections};
 #[cfg(feature = "http")]
 use crate::tariff::Tariff;
 use crate::unit::{InverterPlan, SinkPlan, SpoolPlan};
@@ -23,7 +22,7 @@ use crate::unit::{InverterPlan, SinkPlan, SpoolPlan};
 #[derive(Debug)]
 pub struct Setup {
     /// Where it stands, for errors.
-    pub source: Source,
+    pub source: ConfigFile,
     /// The inverters, by name.
     pub inverters: BTreeMap<Arc<str>, InverterPlan>,
     /// How energy is counted.
@@ -81,25 +80,19 @@ pub fn context(config: &Config) -> Context {
 
 /// How each inverter is polled.
 pub fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
-    let collector = &config.collector;
     let plan = |inverter: InverterSection| InverterPlan {
         gate: config.gate(&inverter),
         name: inverter.name.as_str().into(),
-        target: inverter.target(&collector.discovery_addresses),
-        manners: Manners::new(
-            inverter.ap_address,
-            collector.timeout,
-            collector.tries.get(),
-            collector.allow_fast_polling,
-        ),
-        interval: collector.poll_interval,
+        context: inverter.context(&config.collector),
+        interval: config.collector.poll_interval,
+        source: inverter.source,
     };
     config.inverters().into_iter().map(plan).collect()
 }
 
 impl Setup {
     /// What this configuration asks to run. Reads the files that sinks read, so it blocks.
-    pub fn new(source: Source, config: Config) -> Self {
+    pub fn new(source: ConfigFile, config: Config) -> Self {
         let plans = inverter_plans(&config);
         let context = context(&config);
         Self {

@@ -22,13 +22,13 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::collector::{Collector, Happening, Parted, SinkEnding};
-use crate::config::{Config, Source};
-use kstar_common::due::at;
+use crate::config::{Config, ConfigFile};
+use crate::registry::Section;
 use crate::service::{Manager, Service};
 use crate::serving::Serving;
 use crate::setup::{Change, Changes, Setup};
-use crate::sinks::Section;
 use crate::unit::SinkPlan;
+use kstar_common::due::at;
 
 /// Orders to read the configuration again. Those that come while one is under way are one.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,7 @@ impl Reloads {
 
 /// Reads the configuration again, from where it was read at the start, with what is said in place of it. It may block;
 /// the error is for people.
-pub type Read = Arc<dyn Fn() -> Result<(Source, Config), String> + Send + Sync>;
+pub type Read = Arc<dyn Fn() -> Result<(ConfigFile, Config), String> + Send + Sync>;
 
 /// What runs a setup.
 pub struct Supervisor {
@@ -318,7 +318,11 @@ async fn start_inverters(
         .cloned()
         .collect();
     for plan in &plans {
-        tracing::info!(inverter = &*plan.name, host = %plan.target, "polling");
+        tracing::info!(
+            inverter = &*plan.name,
+            host = plan.context.target.text(plan.source.port()),
+            "polling"
+        );
     }
     collector.change_inverters(&[], plans).await;
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use kstar_sink::delivery::Policy;
 use kstar_sink::driver::Opener;
 use kstar_sink::spool::Spool;
+use kstar_source::source::{AnySource, Context};
 
 use crate::gate::GateSettings;
 use crate::ledger::keeper::{Closing, Keeper};
 use crate::meter::MeterSettings;
-use crate::poll::{Manners, Target};
 use crate::station::untold::Untold;
 
 /// What is needed to poll an inverter.
@@ -18,10 +18,10 @@ use crate::station::untold::Untold;
 pub struct InverterPlan {
     /// What it is called.
     pub name: Arc<str>,
-    /// Where it is.
-    pub target: Target,
-    /// How it is asked.
-    pub manners: Manners,
+    /// What asks it.
+    pub source: AnySource,
+    /// Where it is, and how it is asked.
+    pub context: Context,
     /// How often it is asked.
     pub interval: Duration,
     /// Which of its readings are believed.

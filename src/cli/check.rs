@@ -12,9 +12,9 @@ use kstar_sink::sink::Context;
 
 use super::findings::{Findings, Form};
 use super::{ConfigArgs, Failure, run};
-use crate::check::{inverter, machine};
+use crate::check::machine;
 use crate::clock::WallClock;
-use crate::config::{Config, Source};
+use crate::config::{Config, ConfigFile};
 use crate::setup;
 
 /// What `kstar check` can be told.
@@ -67,13 +67,13 @@ fn plan(
     for plan in setup::inverter_plans(config) {
         writeln!(
             out,
-            "inverter {}: {}, asked as 0x{:02X} every {}, {} tries of {} each",
+            "inverter {}: {}, {} every {}, {} tries of {} each",
             plan.name,
-            plan.target,
-            plan.manners.ap.byte(),
+            plan.context.target.text(plan.source.port()),
+            plan.source.describe(),
             duration::text(plan.interval),
-            plan.manners.tries,
-            duration::text(plan.manners.timeout),
+            plan.context.patience.tries,
+            duration::text(plan.context.patience.timeout),
         )?;
     }
     for section in config.sinks.enabled() {
@@ -115,7 +115,7 @@ fn plan(
 /// Looks at everything, one part after the other: what is wrong with the first often explains the rest.
 async fn connect(
     args: &CheckArgs,
-    source: &Source,
+    source: &ConfigFile,
     config: &Config,
     context: &Context,
     out: &mut impl Write,
@@ -137,7 +137,8 @@ async fn connect(
     shown.show(&looked)?;
     for plan in setup::inverter_plans(config) {
         shown.begin(format!("inverter {}", plan.name))?;
-        shown.show(&inverter::look(&plan, args.polls, args.force).await)?;
+        let probe = plan.source.probe(&plan.context, args.polls, args.force);
+        shown.show(&probe.await)?;
     }
     for section in config.sinks.enabled() {
         shown.begin(format!("sink {}", section.name()))?;

@@ -203,6 +203,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use kstar_source::datagram::Hex;
 
     /// The payload 0106 of PROTOCOL 10, column import-discharge-heavy.
     const RUNNING: &str = "aa557fb001865305dc002d02062100420201fb000000000000011b0000000001004c004c000200\
@@ -372,7 +373,7 @@ mod tests {
         datagram.extend(b"2323GKSE4000   KSTAR           KSE4000000000001");
         let sum: u16 = datagram.iter().copied().map(u16::from).sum();
         datagram.extend(sum.to_be_bytes());
-        let text = shown(&hex(&datagram));
+        let text = shown(&Hex(&datagram).to_string());
         assert!(text.contains("Serial number: KSE4000000000001"), "{text}");
         assert!(text.contains("Model: KSE4000"), "{text}");
     }
@@ -420,7 +421,7 @@ mod tests {
             let explanation = explain(&datagram);
             let rows = explanation.parts.iter().flat_map(|part| &part.rows);
             let all: String = rows.map(|row| row.hex.as_str()).collect();
-            prop_assert_eq!(all, hex(&datagram));
+            prop_assert_eq!(all, Hex(&datagram).to_string());
             let mut out = Vec::new();
             write_text(&explanation, &mut out).expect("a vector takes everything");
         }

@@ -5,9 +5,9 @@
 use std::io::Write;
 
 use kstar_model::catalogue::{Derivation, Group, Quantity};
+use kstar_model::scalar::Kind;
 use kstar_model::scalar::Labels;
 use kstar_model::units::Decimal;
-use kstar_model::scalar::Kind;
 use serde_json::{Map, Value, json};
 
 use super::Failure;

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use kstar_sink::TimeZone;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{AccountId, Counted, MAX_GAP, longest_gap};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
+use kstar_sink::TimeZone;
 
 use super::progress::Progress;
 use super::stored::{config_or_built_in, no_history};
@@ -25,8 +25,8 @@ use crate::ledger::Account;
 use crate::meter::counters::Counters;
 use crate::meter::{Meter, MeterSettings, Metered};
 use crate::old_history::{LeftOut, OldHistory, OldHistoryError, OldReading};
+use crate::registry::history::{History, Imported, Importer};
 use crate::setup;
-use crate::sinks::history::{History, Imported, Importer};
 
 /// How many readings one transaction holds: some ten milliseconds. It ends where five minutes do, so that nobody sums up
 /// a half of them.

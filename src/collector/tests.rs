@@ -9,10 +9,11 @@ use super::*;
 use crate::gate::GateSettings;
 use crate::ledger::keeper::Closing;
 use crate::meter::MeterSettings;
-use crate::poll::{Manners, Target};
 use crate::station::untold::Untold;
-use crate::wire::ApAddress;
 use kstar_sink::TimeZone;
+use kstar_source::exchange::Patience;
+use kstar_source::source::{AnySource, Context, Target};
+use kstar_source_aa55::Aa55Config;
 use tokio::time::sleep_until;
 
 thread_local! {
@@ -69,11 +70,18 @@ fn silent(name: &str) -> (UdpSocket, InverterPlan) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let plan = InverterPlan {
         name: name.into(),
-        target: Target::Host {
-            host: "127.0.0.1".to_owned(),
-            port: socket.local_addr().expect("an address").port(),
+        source: AnySource::new(Aa55Config::default()),
+        context: Context {
+            target: Target::Host {
+                host: "127.0.0.1".to_owned(),
+                port: socket.local_addr().expect("an address").port(),
+            },
+            patience: Patience {
+                tries: 3,
+                timeout: Duration::from_secs(2),
+            },
+            fast: false,
         },
-        manners: Manners::new(ApAddress::B0, Duration::from_secs(2), 3, false),
         interval: Duration::from_secs(5),
         gate: GateSettings::default(),
     };
@@ -86,7 +94,7 @@ fn run(
     plan: InverterPlan,
     polling: impl Future<Output = ()> + Send + 'static,
 ) {
-    let entry = InverterEntry::new(&plan.name, plan.target.clone(), plan.interval);
+    let entry = InverterEntry::new(&plan);
     let (stop, _) = oneshot::channel();
     collector.run_polling(plan, Arc::new(entry), stop, polling, 0);
 }
@@ -125,7 +133,7 @@ async fn polling_that_panics_again_and_again_begins_again_at_growing_intervals()
     let mut waits = Vec::new();
     let mut panics = 0;
     for _ in 0..9 {
-        let entry = InverterEntry::new(&plan.name, plan.target.clone(), plan.interval);
+        let entry = InverterEntry::new(&plan);
         let (stop, _) = oneshot::channel();
         let polling = async { panic!("on purpose") };
         collector.run_polling(plan.clone(), Arc::new(entry), stop, polling, panics);

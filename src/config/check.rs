@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kstar_sink::delivery::{self, Keep, Policy};
 use kstar_common::host::with_port;
 use kstar_common::key::KeyError;
 use kstar_common::setting::{duration, size};
+use kstar_sink::delivery::{self, Keep, Policy};
 use kstar_sink::spool;
 
-use super::{Config, Host};
+use super::Config;
 use crate::tariff::Tariff;
 
 /// The shortest interval between polls of a real inverter.
@@ -107,31 +107,31 @@ impl Config {
                 );
                 return wrong("name", message);
             }
-            if !POSSIBLE_POWER.contains(&inverter.max_power) {
+            if !POSSIBLE_POWER.contains(&inverter.max_power()) {
                 let message = format!(
                     "{} W is no inverter's power; write its watts, like 4000",
-                    inverter.max_power
+                    inverter.max_power()
                 );
                 return wrong("max_power", message);
             }
-            match &inverter.host {
-                Some(Host::At { host, port }) => {
+            match inverter.place() {
+                Some((host, port)) => {
                     if let Some(first) = hosts.insert((host, port), index + 1) {
                         let message = format!(
                             "the inverters {first} and {} are both at {}; two pollers disturb each other",
                             index + 1,
-                            with_port(host, *port)
+                            with_port(host, port)
                         );
                         return wrong("host", message);
                     }
                 }
-                None | Some(Host::Anywhere) if self.inverters.len() > 1 => {
+                None if self.inverters.len() > 1 => {
                     let message =
                         "with several inverters each needs a host; `kstar discover` lists them"
                             .to_owned();
                     return wrong("host", message);
                 }
-                None | Some(Host::Anywhere) => {}
+                None => {}
             }
         }
         Ok(())

@@ -3,51 +3,84 @@
 use std::net::{IpAddr, SocketAddr};
 
 use kstar_common::host::{is_name, split_port};
-use serde::{Deserialize, Deserializer, de};
+use kstar_source::datagram::GREETING_PORT;
+use kstar_source::exchange::Patience;
+use kstar_source::source::{AnySource, Context, Target};
+use serde::Deserialize;
 
-use crate::discovery::{DATA_PORT, DISCOVERY_PORT};
-use crate::gate::rules::MAX_POWER;
-use crate::poll::Target;
-use crate::wire::ApAddress;
+use super::CollectorSection;
+use crate::registry::Family;
 
-/// A section `[[inverter]]`.
+/// A section `[[inverter]]`: what every inverter has, and what its source makes of the other keys.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct InverterSection {
     /// What it is called everywhere.
     pub name: InverterName,
+    /// What kind of inverter it is.
+    pub family: Family,
     /// Where it is; discovered if absent.
     pub host: Option<Host>,
-    /// What we call ourselves when asking it.
-    #[serde(deserialize_with = "ap_address")]
-    pub ap_address: ApAddress,
-    /// The most power that it can give or take on its AC side, in watts.
-    pub max_power: u32,
+    /// The most power that it can give or take on its AC side, in watts; what its family can, if absent.
+    pub max_power: Option<u32>,
+    /// What asks it.
+    #[serde(skip)]
+    pub source: AnySource,
 }
 
 impl Default for InverterSection {
     fn default() -> Self {
+        let family = Family::default();
         Self {
             name: InverterName::default(),
+            family,
             host: None,
-            ap_address: ApAddress::default(),
-            max_power: MAX_POWER,
+            max_power: None,
+            source: family.usual_source(),
         }
     }
 }
 
 impl InverterSection {
-    /// Where polls of it go; without a host, to whoever answers a greeting at one of these, or anywhere if there are none.
-    pub fn target(&self, greeted: &[DiscoveryAddress]) -> Target {
-        match &self.host {
-            Some(Host::At { host, port }) => Target::Host {
-                host: host.clone(),
-                port: *port,
+    /// The keys that are not the source's.
+    pub(super) const KEYS: [&'static str; 4] = ["name", "family", "host", "max_power"];
+
+    /// Where it is, and how it is asked. Without a host it is whoever answers a greeting.
+    pub fn context(&self, collector: &CollectorSection) -> Context {
+        Context {
+            target: match self.place() {
+                Some((host, port)) => Target::Host {
+                    host: host.to_owned(),
+                    port,
+                },
+                None => Target::Discovered {
+                    greeted: collector
+                        .discovery_addresses
+                        .iter()
+                        .map(|address| address.0)
+                        .collect(),
+                },
             },
-            None | Some(Host::Anywhere) => Target::Discovered {
-                greeted: greeted.iter().map(|address| address.0).collect(),
+            patience: Patience {
+                tries: collector.tries.get(),
+                timeout: collector.timeout,
             },
+            fast: collector.allow_fast_polling,
         }
+    }
+
+    /// The host and the port, if it is not to be discovered.
+    pub(super) fn place(&self) -> Option<(&str, u16)> {
+        match self.host.as_ref()? {
+            Host::At { host, port } => Some((host, port.unwrap_or(self.source.port()))),
+            Host::Anywhere => None,
+        }
+    }
+
+    /// The most power that it can give or take on its AC side, in watts.
+    pub fn max_power(&self) -> u32 {
+        self.max_power
+            .unwrap_or_else(|| self.source.profile().max_power)
     }
 }
 
@@ -94,8 +127,8 @@ pub enum Host {
     At {
         /// The name or address.
         host: String,
-        /// The data port.
-        port: u16,
+        /// The port, if it is not the usual one.
+        port: Option<u16>,
     },
 }
 
@@ -119,11 +152,11 @@ impl std::str::FromStr for Host {
             return Ok(if address.is_unspecified() {
                 Self::Anywhere
             } else {
-                at(text, DATA_PORT)
+                at(text, None)
             });
         }
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(at(&address.ip().to_string(), address.port()));
+            return Ok(at(&address.ip().to_string(), Some(address.port())));
         }
         let wrong = |what: &str| {
             format!(
@@ -134,7 +167,7 @@ impl std::str::FromStr for Host {
         if !is_name(host) {
             return Err(wrong("it holds something that no name has"));
         }
-        Ok(at(host, port.unwrap_or(DATA_PORT)))
+        Ok(at(host, port))
     }
 }
 
@@ -158,19 +191,9 @@ impl std::str::FromStr for DiscoveryAddress {
         let address = text
             .parse()
             .ok()
-            .or_else(|| Some(SocketAddr::new(text.parse().ok()?, DISCOVERY_PORT)));
+            .or_else(|| Some(SocketAddr::new(text.parse().ok()?, GREETING_PORT)));
         address.filter(SocketAddr::is_ipv4).map(Self).ok_or_else(|| {
             format!("`{text}` is no address to greet; write an IPv4 address, like \"192.168.1.255\" or \"192.168.1.50:48899\"")
         })
     }
-}
-
-fn ap_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ApAddress, D::Error> {
-    let number = i64::deserialize(deserializer)?;
-    let known = u8::try_from(number).ok().and_then(ApAddress::from_byte);
-    known.ok_or_else(|| {
-        de::Error::custom(format!(
-            "0x{number:02X} is no known address; use 0xB0 (KSTAR) or 0xC0 (GoodWe)"
-        ))
-    })
 }

@@ -7,16 +7,16 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kstar_sink::TimeZone;
-use kstar_model::counted::longest_gap;
 use kstar_common::key::KeyError;
 use kstar_common::setting::duration;
+use kstar_model::counted::longest_gap;
+use kstar_sink::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::gate::GateSettings;
 use crate::gate::rules::Rule;
 use crate::meter::MeterSettings;
-use crate::sinks::SinkSections;
+use crate::registry::SinkSections;
 use crate::tariff::Tariff;
 
 mod check;
@@ -30,7 +30,7 @@ pub use http::NOT_BUILT as HTTP_NOT_BUILT;
 pub use http::{HttpSection, ListenAddress};
 pub use inverter::{DiscoveryAddress, Host, InverterName, InverterSection};
 pub use places::{SYSTEM_PLACE, usual_places};
-pub use text::{Blame, ConfigError, Source};
+pub use text::{Blame, ConfigError, ConfigFile};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -121,20 +121,26 @@ fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeZo
 
 impl Config {
     /// Reads and checks a configuration.
-    pub fn parse(source: &Source) -> Result<Self, ConfigError> {
-        let config: Self = source.parse()?;
+    pub fn parse(source: &ConfigFile) -> Result<Self, ConfigError> {
+        let mut config: Self = source.parse()?;
+        for (inverter, index) in config.inverters.iter_mut().zip(0_usize..) {
+            let path = ["inverter".into(), index.into()];
+            inverter.source = source.parse_rest(&path, &InverterSection::KEYS, |keys| {
+                inverter.family.source(keys)
+            })?;
+        }
         config.validate(source)?;
         Ok(config)
     }
 
     /// Whether its text is right: what one key says about another, and what a sink says about its section. The source
     /// is where it stands.
-    pub fn validate(&self, source: &Source) -> Result<(), ConfigError> {
+    pub fn validate(&self, source: &ConfigFile) -> Result<(), ConfigError> {
         self.check().map_err(|error| source.mistake(&error))
     }
 
     /// Reads the secrets and certificates that it names. Blocks on files.
-    pub fn resolve(&self, source: &Source) -> Result<(), ConfigError> {
+    pub fn resolve(&self, source: &ConfigFile) -> Result<(), ConfigError> {
         self.read_what_is_named()
             .map_err(|error| source.missing(&error))
     }
@@ -179,7 +185,7 @@ impl Config {
     /// Which readings of an inverter are believed.
     pub fn gate(&self, inverter: &InverterSection) -> GateSettings {
         GateSettings {
-            max_power: inverter.max_power,
+            max_power: inverter.max_power(),
             off: self.gate.off.clone(),
         }
     }

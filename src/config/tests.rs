@@ -1,10 +1,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::poll::Target;
+use kstar_source::source::Target;
 
 fn error(text: &str) -> String {
-    Config::parse(&Source::new("kstar.toml", text))
+    Config::parse(&ConfigFile::new("kstar.toml", text))
         .expect_err(text)
         .to_string()
 }
@@ -194,7 +194,7 @@ fn whoever_listens_beyond_this_machine_needs_a_token_or_says_that_none_is_needed
         "[http]\nlisten = '0.0.0.0:80'\nallow_without_token = true",
     ] {
         assert!(
-            Config::parse(&Source::new("kstar.toml", text)).is_ok(),
+            Config::parse(&ConfigFile::new("kstar.toml", text)).is_ok(),
             "{text}"
         );
     }
@@ -210,7 +210,7 @@ fn a_section_that_is_not_built_is_said() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = Source::read(Path::new("/no/such/kstar.toml"))
+    let error = ConfigFile::read(Path::new("/no/such/kstar.toml"))
         .expect_err("no such file")
         .to_string();
     assert!(
@@ -221,13 +221,13 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn an_empty_file_means_one_inverter_to_be_discovered() {
-    let config = Config::parse(&Source::new("kstar.toml", "")).expect("nothing is wrong");
+    let config = Config::parse(&ConfigFile::new("kstar.toml", "")).expect("nothing is wrong");
     let [inverter] = &config.inverters()[..] else {
         panic!("one inverter")
     };
     assert_eq!(inverter.name.as_str(), "inverter");
     assert_eq!(
-        inverter.target(&config.collector.discovery_addresses),
+        inverter.context(&config.collector).target,
         Target::Discovered {
             greeted: Vec::new()
         }
@@ -242,12 +242,12 @@ fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
             port,
         })
     };
-    assert_eq!("192.168.1.50".parse(), at("192.168.1.50", 8899));
-    assert_eq!("192.168.1.50:9000".parse(), at("192.168.1.50", 9000));
-    assert_eq!("inverter.lan".parse(), at("inverter.lan", 8899));
-    assert_eq!("inverter.lan:1".parse(), at("inverter.lan", 1));
-    assert_eq!("[fe80::1]:9000".parse(), at("fe80::1", 9000));
-    assert_eq!("fe80::1".parse(), at("fe80::1", 8899));
+    assert_eq!("192.168.1.50".parse(), at("192.168.1.50", None));
+    assert_eq!("192.168.1.50:9000".parse(), at("192.168.1.50", Some(9000)));
+    assert_eq!("inverter.lan".parse(), at("inverter.lan", None));
+    assert_eq!("inverter.lan:1".parse(), at("inverter.lan", Some(1)));
+    assert_eq!("[fe80::1]:9000".parse(), at("fe80::1", Some(9000)));
+    assert_eq!("fe80::1".parse(), at("fe80::1", None));
     assert_eq!("0.0.0.0".parse(), Ok(Host::Anywhere));
     for wrong in ["", ":8899", "a:", "a:0", "http://a", "a/b"] {
         assert!(wrong.parse::<Host>().is_err(), "{wrong}");

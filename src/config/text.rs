@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kstar_common::key::{KeyError, Step};
 use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
 
 use crate::wrapping::visible;
 
@@ -90,12 +91,12 @@ impl fmt::Display for ConfigError {
 
 /// A configuration's text and where it came from, for errors that show later what else is wrong with it.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct ConfigFile {
     path: PathBuf,
     text: String,
 }
 
-impl Source {
+impl ConfigFile {
     /// A file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let mut source = Self {
@@ -140,6 +141,24 @@ impl Source {
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(&self.text)
             .map_err(|error| self.error(error.span(), &in_plain_words(error.message())))
+    }
+
+    /// What the table at that path says beside these keys, which are not those of whoever reads it.
+    pub(super) fn parse_rest<T>(
+        &self,
+        path: &[Step],
+        keys: &[&str],
+        read: impl FnOnce(toml::Deserializer<'_>) -> Result<T, toml::de::Error>,
+    ) -> Result<T, ConfigError> {
+        let wrong = |error: toml::de::Error| {
+            let message = with_keys(&in_plain_words(error.message()), keys);
+            self.error(error.span(), &message)
+        };
+        let mut table = table_at(&self.text, path).map_err(wrong)?;
+        for key in keys {
+            table.get_mut().remove(*key);
+        }
+        read(toml::Deserializer::from(table)).map_err(wrong)
     }
 
     /// Where it came from.
@@ -250,8 +269,7 @@ fn shown(line: &str, part: Range<usize>, secrets: &[Range<usize>]) -> String {
 
 /// Where the value at that path stands in the text.
 fn locate(text: &str, path: &[Step]) -> Option<Range<usize>> {
-    use toml::de::DeValue;
-    let (table, _) = toml::de::DeTable::parse_recoverable(text);
+    let (table, _) = DeTable::parse_recoverable(text);
     let root = DeValue::Table(table.into_inner());
     let mut value = &root;
     let mut span = None;
@@ -267,6 +285,46 @@ fn locate(text: &str, path: &[Step]) -> Option<Range<usize>> {
         value = next.get_ref();
     }
     span
+}
+
+/// The table at that path; empty if there is none.
+fn table_at<'a>(
+    text: &'a str,
+    path: &[Step],
+) -> Result<toml::Spanned<DeTable<'a>>, toml::de::Error> {
+    let root = DeTable::parse(text)?;
+    let empty = || toml::Spanned::new(0..0, DeTable::new());
+    let (span, mut value) = (root.span(), DeValue::Table(root.into_inner()));
+    let mut place = span;
+    for step in path {
+        let next = match (step, value) {
+            (Step::Key(key), DeValue::Table(mut table)) => table.remove(&**key),
+            (Step::Index(index), DeValue::Array(array)) => array.into_iter().nth(*index),
+            _ => None,
+        };
+        let Some(next) = next else {
+            return Ok(empty());
+        };
+        (place, value) = (next.span(), next.into_inner());
+    }
+    Ok(match value {
+        DeValue::Table(table) => toml::Spanned::new(place, table),
+        _ => empty(),
+    })
+}
+
+/// The message of an unknown key, which lists these keys as well.
+fn with_keys(message: &str, keys: &[&str]) -> String {
+    let Some((unknown, own)) = message
+        .strip_prefix("unknown field")
+        .and_then(|rest| rest.split_once(", "))
+    else {
+        return message.to_owned();
+    };
+    let mut all: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    let own = own.split('`').skip(1).step_by(2);
+    all.extend(own.map(|key| format!("`{key}`")));
+    format!("unknown field{unknown}, expected one of {}", all.join(", "))
 }
 
 /// What the reader of a TOML file may not know from Rust.

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{Amounts, Consumption};
-use kstar_model::time::UnixMillis;
 use kstar_model::scalar::Scalar;
+use kstar_model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use doubt::{Doubts, Standing};

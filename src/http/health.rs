@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kstar_sink::health::{Snapshot, State as SinkState};
 use kstar_sink::event::Reachability;
+use kstar_sink::health::{Snapshot, State as SinkState};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 

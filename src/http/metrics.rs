@@ -7,24 +7,24 @@
 //! What an inverter measured goes away when it falls silent: a value that stands still for hours would be taken for a
 //! fresh one. Its lifetime counters stay, since they are still right.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use kstar_model::catalogue::{Description, Quantity, Role};
-use kstar_sink::health::State as SinkState;
-use kstar_model::scalar::{FlagLabel, ModeLabel};
-use kstar_sink::event::Reachability;
-use kstar_model::time::UnixMillis;
 use kstar_model::reading::fresh_for;
-use kstar_model::units::Decimal;
 use kstar_model::scalar::Kind;
+use kstar_model::scalar::{FlagLabel, ModeLabel};
+use kstar_model::time::UnixMillis;
+use kstar_model::units::Decimal;
+use kstar_sink::event::Reachability;
+use kstar_sink::health::State as SinkState;
 
 use super::exposition::{Exposition, Family, Type};
 use super::state::State;
 use crate::board::{InverterEntry, Present};
 use crate::gate::rules::Rule;
 use crate::overview::{InverterOverview, SinkOverview};
-use crate::wire::Refusal;
 
 /// When the program began to listen.
 static START: OnceLock<UnixMillis> = OnceLock::new();
@@ -114,6 +114,8 @@ impl Metric {
 struct Seen {
     overview: InverterOverview,
     present: Present,
+    /// What was rejected, by reason.
+    rejected: BTreeMap<&'static str, u64>,
     /// Whether what it measured last is still so.
     fresh: bool,
 }
@@ -130,6 +132,7 @@ impl Seen {
         Self {
             overview: entry.into(),
             present,
+            rejected: entry.polls.exchanges.rejected(),
             fresh,
         }
     }
@@ -356,11 +359,10 @@ fn polls(seen: &[Seen], out: &mut Exposition) {
             "kstar_datagrams_refused",
             "Datagrams that were no reply to what was asked, by the reason.",
         ),
-        each().flat_map(|(name, overview)| {
-            Refusal::NAMES.into_iter().map(move |reason| {
-                let count = overview.polls.refused.get(reason).copied();
-                let labels = vec![("inverter", name), ("reason", reason)];
-                (labels, count.unwrap_or_default())
+        seen.iter().flat_map(|seen| {
+            seen.rejected.iter().map(|(reason, count)| {
+                let labels = vec![("inverter", &*seen.overview.name), ("reason", *reason)];
+                (labels, *count)
             })
         }),
     );

@@ -21,10 +21,10 @@ use tokio::time::{Instant, timeout};
 use super::answer::{self, BrokenOff, JSON, Parts, Problem};
 use super::state::{QUESTIONS, State};
 use crate::period::{Calendar, range};
+use crate::registry::history::{History, HistoryError, StoredInverter};
 use crate::report::gather::{self, Question};
 use crate::report::{Subject, show};
 use crate::series::{BucketAsJson, Resolution, narrow};
-use crate::sinks::history::{History, HistoryError, StoredInverter};
 use crate::tariff::Tariff;
 
 /// How long a question waits for others to end.

@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use kstar_sink::file::{replace, sync_folder};
+use kstar_common::file::{replace, sync_folder};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

@@ -5,6 +5,7 @@
 
 pub mod file;
 pub mod keeper;
+pub mod lock;
 pub mod quarantine;
 
 use std::collections::BTreeMap;

@@ -17,7 +17,7 @@ use kstar_model::time::UnixMillis;
 
 use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject, TimeUnknown};
 use crate::period::{Calendar, day_of, local, midnight, timestamp};
-use crate::sinks::history::{
+use crate::registry::history::{
     Aggregate, Bucket, History, HistoryError, Level, SetApart, StoredInverter,
 };
 use crate::tariff::{Step, Tariff};

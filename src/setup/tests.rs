@@ -41,7 +41,7 @@ proptest! {
 
 #[cfg(feature = "stdout")]
 fn setup(text: &str) -> Setup {
-    let source = Source::new("kstar.toml", text);
+    let source = ConfigFile::new("kstar.toml", text);
     let config = Config::parse(&source).expect("a configuration");
     Setup::new(source, config)
 }

@@ -8,7 +8,7 @@ use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
 use super::curve::{LONGEST, Piece, millis};
-use crate::sinks::history::{Aggregate, History, HistoryError, Level};
+use crate::registry::history::{Aggregate, History, HistoryError, Level};
 
 /// What five minutes are asked for. [`means`] takes them in this order.
 const QUANTITIES: [Quantity; 6] = [

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
+use kstar_model::counted::longest_gap;
 use kstar_sink::TimeZone;
-use kstar_sink::counted::longest_gap;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::moments::Moments;

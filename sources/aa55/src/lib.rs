@@ -85,6 +85,10 @@ impl SourceConfig for Aa55Config {
         ]
     }
 
+    fn describe(&self) -> String {
+        format!("asked as 0x{:02X}", self.ap_address.byte())
+    }
+
     fn profile(&self) -> Profile {
         Profile {
             max_power: MAX_POWER,
@@ -127,10 +131,9 @@ impl Inverter {
     }
 
     async fn search(&self, greeted: &[SocketAddr]) -> Result<Module, NoAnswer> {
-        let (_, modules) =
-            discovery::modules(greeted, discovery::TIMEOUT, self.exchange.counts())
-                .await
-                .map_err(NoAnswer::CannotBroadcast)?;
+        let (_, modules) = discovery::modules(greeted, discovery::TIMEOUT, self.exchange.counts())
+            .await
+            .map_err(NoAnswer::CannotBroadcast)?;
         let chosen = match self.module {
             // A module that answers in place of the known one belongs to another inverter.
             Some(known) => modules.iter().find(|module| module.mac == Some(known)),

@@ -371,8 +371,7 @@ fn networks(address: IpAddr) -> Option<String> {
 
 /// What came that was no reply to us, beside the replies.
 fn strangers(counts: &Counts) -> Option<Finding> {
-    let mut rejected = counts.rejected();
-    rejected.retain(|_, count| *count > 0);
+    let rejected = counts.occurred();
     if counts.accepted.load(Ordering::Relaxed) == 0 || rejected.is_empty() {
         return None;
     }

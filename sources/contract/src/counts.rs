@@ -32,6 +32,13 @@ impl Counts {
         self.locked().clone()
     }
 
+    /// The same without the reasons that did not occur.
+    pub fn occurred(&self) -> BTreeMap<&'static str, u64> {
+        let mut rejected = self.rejected();
+        rejected.retain(|_, count| *count > 0);
+        rejected
+    }
+
     /// Counts a reply that was rejected for this reason.
     pub fn reject(&self, reason: &'static str) {
         *self.locked().entry(reason).or_default() += 1;

@@ -29,7 +29,9 @@ use crate::record::Record;
 /// Implementations derive `Deserialize` with `deny_unknown_fields`; the doc comments of the fields are the documentation
 /// that users read. The keys that every inverter has (`name`, `family`, `host`, `max_power`) are not among them.
 #[async_trait]
-pub trait SourceConfig: DeserializeOwned + Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
+pub trait SourceConfig:
+    DeserializeOwned + Default + PartialEq + fmt::Debug + Send + Sync + 'static
+{
     /// The name of the cargo feature and of the folder.
     const NAME: &'static str;
 
@@ -41,6 +43,9 @@ pub trait SourceConfig: DeserializeOwned + Clone + PartialEq + fmt::Debug + Send
 
     /// What is asked of such an inverter: nothing else is ever sent to it.
     fn blocks(&self) -> Vec<Block>;
+
+    /// How such an inverter is asked, in a few words for people, like `asked as 0xB0`.
+    fn describe(&self) -> String;
 
     /// What such a machine can be.
     fn profile(&self) -> Profile;
@@ -254,6 +259,7 @@ trait Erased: fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     fn port(&self) -> u16;
     fn reasons(&self) -> &'static [&'static str];
+    fn describe(&self) -> String;
     fn profile(&self) -> Profile;
     fn open(&self, context: &Context, counts: Arc<Counts>) -> Box<dyn Source>;
     async fn probe(&self, context: &Context, polls: NonZeroU32, force: bool) -> Vec<Finding>;
@@ -273,6 +279,10 @@ impl<T: SourceConfig> Erased for T {
 
     fn reasons(&self) -> &'static [&'static str] {
         T::REASONS
+    }
+
+    fn describe(&self) -> String {
+        SourceConfig::describe(self)
     }
 
     fn profile(&self) -> Profile {
@@ -310,6 +320,11 @@ impl AnySource {
     /// See [`SourceConfig::PORT`].
     pub fn port(&self) -> u16 {
         self.0.port()
+    }
+
+    /// See [`SourceConfig::describe`].
+    pub fn describe(&self) -> String {
+        self.0.describe()
     }
 
     /// See [`SourceConfig::profile`].

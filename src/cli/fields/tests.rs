@@ -6,7 +6,7 @@ use kstar_model::time::UnixMillis;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::running;
+use kstar_source_aa55::wire::running;
 
 fn shown(args: FieldsArgs) -> String {
     let mut out = Vec::new();

@@ -1,24 +1,28 @@
-use kstar_sink::TimeZone;
-use kstar_sink::async_trait;
 use kstar_model::catalogue::Values;
-use kstar_sink::delivery::{DeliverySettings, Keep};
-use kstar_sink::event::Event;
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
+use kstar_sink::TimeZone;
+use kstar_sink::async_trait;
+use kstar_sink::delivery::{DeliverySettings, Keep};
+use kstar_sink::event::Event;
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
 use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::clock::WallClock;
 use crate::collector::Collector;
+use crate::gate::GateSettings;
 use crate::ledger::Account;
 use crate::ledger::file::LedgerFile;
 use crate::ledger::keeper::{Closing, Keeper, Remembered};
 use crate::meter::MeterSettings;
-use crate::poll::Target;
 use crate::station::untold::Untold;
+use crate::unit::InverterPlan;
 use crate::unit::{Metering, SinkPlan};
 use kstar_model::counted::MAX_GAP;
+use kstar_source::exchange::Patience;
+use kstar_source::source::{AnySource, Context, Target};
+use kstar_source_aa55::Aa55Config;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -34,14 +38,23 @@ fn reading() -> Arc<Reading> {
 /// A board with one inverter.
 fn board() -> (Arc<Board>, Arc<InverterEntry>) {
     let board = Arc::new(Board::default());
-    let target = Target::Discovered {
-        greeted: Vec::new(),
-    };
-    let entry = Arc::new(InverterEntry::new(
-        &"roof".into(),
-        target,
-        Duration::from_secs(5),
-    ));
+    let source = AnySource::new(Aa55Config::default());
+    let entry = Arc::new(InverterEntry::new(&InverterPlan {
+        name: "roof".into(),
+        source,
+        context: Context {
+            target: Target::Discovered {
+                greeted: Vec::new(),
+            },
+            patience: Patience {
+                tries: 3,
+                timeout: Duration::from_secs(2),
+            },
+            fast: false,
+        },
+        interval: Duration::from_secs(5),
+        gate: GateSettings::default(),
+    }));
     board.put_inverter(entry.clone());
     (board, entry)
 }
@@ -132,7 +145,11 @@ async fn polling_that_does_not_come_on_is_told() {
         said.contains("polling hangs: nothing was asked and nothing came for 2 minutes"),
         "{said}"
     );
-    entry.polls.link.requests.fetch_add(1, Ordering::Relaxed);
+    entry
+        .polls
+        .exchanges
+        .requests
+        .fetch_add(1, Ordering::Relaxed);
     assert_eq!(reason(&watcher), None);
 }
 

@@ -1,5 +1,5 @@
-use kstar_model::counted::AccountId;
 use kstar_common::worker::NoAnswer;
+use kstar_model::counted::AccountId;
 
 use super::*;
 use crate::meter::counters::Flow;

@@ -7,8 +7,8 @@
 
 use std::hint::black_box;
 
-use kstar_collector::wire::{ApAddress, Refusal, Request, reply, running};
 use kstar_model::catalogue::Values;
+use kstar_source_aa55::wire::{ApAddress, Refusal, Request, reply, running};
 
 #[path = "wire/figures.rs"]
 mod figures;

@@ -9,13 +9,13 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use kstar_collector::wire::device_info::DeviceInfo;
-use kstar_collector::wire::discovery::{self, MacAddress, ModuleAnswer, NoAnswer};
-use kstar_collector::wire::frame::Frame;
-use kstar_collector::wire::record::Record;
-use kstar_collector::wire::{ApAddress, Refusal, Request, reply, running, settings};
 use kstar_model::catalogue::Quantity::{self, *};
 use kstar_model::catalogue::Values;
+use kstar_source::record::Record;
+use kstar_source_aa55::wire::device_info::DeviceInfo;
+use kstar_source_aa55::wire::discovery::{self, MacAddress, ModuleAnswer, NoAnswer};
+use kstar_source_aa55::wire::frame::Frame;
+use kstar_source_aa55::wire::{ApAddress, Refusal, Request, reply, running, settings};
 use serde_json::{Map, Value};
 
 use super::asserted::Asserted;
@@ -279,7 +279,7 @@ const NOT_BY_GOODWE: [(Quantity, &str); 2] = [
 
 /// The captures' folder, if it is there.
 fn folder() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/packets");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/packets");
     if folder.is_dir() {
         return Some(folder);
     }
@@ -629,9 +629,9 @@ fn a_record_is_read_to_its_last_entry() {
     }
     let texts = |record: &Record| -> Vec<(&str, String)> {
         record
-            .entries()
+            .0
             .iter()
-            .map(|entry| (entry.field.key, entry.value.to_string()))
+            .map(|entry| (entry.key, entry.value.to_string()))
             .collect()
     };
     for (name, kind) in CAPTURES {
@@ -725,9 +725,9 @@ fn settings_are_what_goodwe_says() {
             "goodwe's fields"
         );
         let found: BTreeSet<(&str, String)> = record
-            .entries()
+            .0
             .iter()
-            .map(|entry| (entry.field.key, entry.value.to_string()))
+            .map(|entry| (entry.key, entry.value.to_string()))
             .collect();
         let expected: BTreeSet<(&str, String)> = SETTINGS
             .iter()

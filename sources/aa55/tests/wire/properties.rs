@@ -1,11 +1,12 @@
 //! What must hold for any bytes at all.
 
-use kstar_collector::wire::device_info::DeviceInfo;
-use kstar_collector::wire::frame::{Frame, LONGEST, OVERHEAD, frames};
-use kstar_collector::wire::record::{EntryValue, Record};
-use kstar_collector::wire::running::{self, SHORTEST};
-use kstar_collector::wire::{ApAddress, Refusal, Request, discovery, reply, settings};
 use kstar_model::catalogue::Quantity::{self, *};
+use kstar_source::record::{EntryValue, Record};
+use kstar_source_aa55::wire::device_info::{self, DeviceInfo};
+use kstar_source_aa55::wire::frame::{Frame, LONGEST, OVERHEAD, frames};
+use kstar_source_aa55::wire::record::EntryField;
+use kstar_source_aa55::wire::running::{self, SHORTEST};
+use kstar_source_aa55::wire::{ApAddress, Refusal, Request, discovery, reply, settings};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -61,14 +62,16 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// A record's entries fit into the payload and can be shown.
-fn check_record(record: &Record, payload: &[u8]) {
-    for entry in record.entries() {
-        let end = entry.field.offset + entry.field.form.width();
-        assert!(end <= payload.len(), "{}", entry.field.key);
+fn check_record(record: &Record, fields: &[EntryField], payload: &[u8]) {
+    for entry in &record.0 {
+        let field = fields.iter().find(|field| field.key == entry.key);
+        let field = field.expect("an entry of the table");
+        let end = field.offset + field.form.width();
+        assert!(end <= payload.len(), "{}", entry.key);
         let shown = entry.value.to_string();
         assert!(!shown.is_empty() && shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
         if let EntryValue::Text(text) = &entry.value {
-            assert_eq!(text.trim(), text, "{}", entry.field.key);
+            assert_eq!(text.trim(), text, "{}", entry.key);
         }
     }
 }
@@ -207,14 +210,14 @@ proptest! {
     #[test]
     fn records_hold_only_what_fits_and_can_be_shown(payload in vec(any::<u8>(), 0..=255)) {
         match DeviceInfo::decode(&payload) {
-            Ok(info) => check_record(&info.record, &payload),
+            Ok(info) => check_record(&info.record, device_info::ENTRIES, &payload),
             Err(refusal) => {
                 prop_assert_eq!(refusal, Refusal::UnsupportedLength { found: payload.len(), least: 47 });
                 prop_assert!(payload.len() < 47);
             }
         }
         match settings::decode(&payload) {
-            Ok(record) => check_record(&record, &payload),
+            Ok(record) => check_record(&record, settings::ENTRIES, &payload),
             Err(refusal) => {
                 prop_assert_eq!(refusal, Refusal::UnsupportedLength { found: payload.len(), least: 34 });
                 prop_assert!(payload.len() < 34);

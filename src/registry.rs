@@ -1,8 +1,13 @@
-//! The registry: the one place that names every sink, and the only one with their features.
+//! The registry: the one place that names every source and every sink, and the only one with their features.
 //!
-//! A new sink is a folder under `sinks/`, a feature in `Cargo.toml`, and one line here.
+//! A new source is a folder under `sources/`, a feature in `Cargo.toml`, and one line here; a new sink the same under
+//! `sinks/`.
 
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kstar_common::finding::Finding;
 use kstar_common::key::KeyError;
@@ -10,7 +15,9 @@ use kstar_common::setting::Secret;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
 use kstar_sink::sink::{Context, OpenError, Sink, SinkConfig};
-use serde::Deserialize;
+use kstar_source::explain::Explanation;
+use kstar_source::source::{AnySource, Discover, Search};
+use serde::{Deserialize, Deserializer, de};
 
 /// Asking the history that the sink `sqlite` writes.
 #[cfg(feature = "history")]
@@ -25,6 +32,133 @@ pub use kstar_sink_sqlite::history;
 compile_error!(
     "a collector without a sink collects for nobody: enable the feature of at least one sink"
 );
+
+#[cfg(not(feature = "aa55"))]
+compile_error!(
+    "a collector without a source has nothing to collect: enable the feature of at least one source"
+);
+
+macro_rules! families {
+    ($($name:literal, $feature:literal: $config:path;)+) => {
+        /// The families of inverters that this build can read, with what reads a family's own keys.
+        const FAMILIES: &[Known] = &[$(
+            #[cfg(feature = $feature)]
+            Known {
+                name: $name,
+                usual: || AnySource::new(<$config>::default()),
+                read: |keys| Ok(AnySource::new(<$config>::deserialize(keys)?)),
+            },
+        )+];
+
+        /// The families that need a feature which this build does not have.
+        const NOT_BUILT: &[(&str, &str)] = &[$(
+            #[cfg(not(feature = $feature))]
+            ($name, $feature),
+        )+];
+    };
+}
+
+families! {
+    "kse", "aa55": kstar_source_aa55::Aa55Config;
+}
+
+/// What searches for inverters.
+const DISCOVERERS: &[&dyn Discover] = &[
+    #[cfg(feature = "aa55")]
+    &kstar_source_aa55::discovery::Modules,
+];
+
+/// What explains datagrams.
+const EXPLAINERS: &[fn(&[u8]) -> Explanation] = &[
+    #[cfg(feature = "aa55")]
+    kstar_source_aa55::explain::explain,
+];
+
+/// A family of inverters, and what reads its own keys.
+struct Known {
+    name: &'static str,
+    usual: fn() -> AnySource,
+    read: fn(toml::Deserializer<'_>) -> Result<AnySource, toml::de::Error>,
+}
+
+/// A family of inverters, as the key `family` names it.
+#[derive(Clone, Copy)]
+pub struct Family(&'static Known);
+
+/// What a family is where nothing is said.
+const USUAL: &Known = &FAMILIES[0];
+
+impl Default for Family {
+    fn default() -> Self {
+        Self(USUAL)
+    }
+}
+
+impl<'de> Deserialize<'de> for Family {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        if let Some(known) = FAMILIES.iter().find(|known| known.name == name) {
+            return Ok(Self(known));
+        }
+        let message = match NOT_BUILT.iter().find(|(missing, _)| *missing == name) {
+            Some((_, feature)) => format!(
+                "the family `{name}` is not part of this build; build with `--features {feature}`"
+            ),
+            None => {
+                let known: Vec<String> = FAMILIES
+                    .iter()
+                    .map(|known| format!("`{}`", known.name))
+                    .collect();
+                format!(
+                    "`{name}` is no family of inverters; there are {}",
+                    known.join(", ")
+                )
+            }
+        };
+        Err(de::Error::custom(message))
+    }
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+impl Family {
+    /// The source of such an inverter, with the keys of its section that are the source's own.
+    pub fn source(self, keys: toml::Deserializer<'_>) -> Result<AnySource, toml::de::Error> {
+        (self.0.read)(keys)
+    }
+
+    /// The source of such an inverter of which nothing is said.
+    pub fn usual_source(self) -> AnySource {
+        (self.0.usual)()
+    }
+}
+
+/// Searches for inverters of every family that can be found: greets these addresses, everybody if there are none, and waits
+/// so long for answers.
+pub async fn discover(greeted: &[SocketAddr], timeout: Duration) -> io::Result<Search> {
+    let mut all = Search {
+        greeted: Vec::new(),
+        found: Vec::new(),
+    };
+    for discoverer in DISCOVERERS {
+        let search = discoverer.search(greeted, timeout).await?;
+        all.greeted.extend(search.greeted);
+        all.found.extend(search.found);
+    }
+    all.greeted.sort_unstable();
+    all.greeted.dedup();
+    Ok(all)
+}
+
+/// Explains a datagram, by the first protocol that can.
+pub fn explain(datagram: &[u8]) -> Explanation {
+    let explain = &EXPLAINERS[0];
+    explain(datagram)
+}
 
 macro_rules! registry {
     ($($name:ident, $feature:literal: $config:path;)+) => {

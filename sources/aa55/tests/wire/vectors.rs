@@ -1,9 +1,9 @@
 //! Frames built from PROTOCOL's figures, and every value that must come out of them.
 
-use kstar_collector::wire::device_info::DeviceInfo;
-use kstar_collector::wire::{ApAddress, Request, reply, running};
 use kstar_model::catalogue::Quantity::{self, *};
 use kstar_model::catalogue::Values;
+use kstar_source_aa55::wire::device_info::DeviceInfo;
+use kstar_source_aa55::wire::{ApAddress, Request, reply, running};
 
 use super::asserted::Asserted;
 use super::figures::{CAPTURES, CHECKSUMS, KSE_LENGTH, RUNNING, TO_B0, capture, frame, payload};
@@ -218,7 +218,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 #[test]
 fn a_state_of_charge_that_cannot_be_is_read_as_it_stands_and_left_to_the_gate() {
-    let datagram = bytes(include_str!("../packets/soc-255.hex"));
+    let datagram = bytes(include_str!("../../../../tests/packets/soc-255.hex"));
     let payload = reply(&datagram, Request::RunningData, ApAddress::B0).expect("a whole frame");
     let values = running::decode(payload).expect("long enough");
     for (quantity, text) in [
@@ -233,7 +233,7 @@ fn a_state_of_charge_that_cannot_be_is_read_as_it_stands_and_left_to_the_gate() 
 
 #[test]
 fn device_info_of_the_second_generation_tells_the_serial_number_and_that_it_speaks_modbus() {
-    let datagram = bytes(include_str!("../packets/second-generation-device-info.hex"));
+    let datagram = bytes(include_str!("../../../../tests/packets/second-generation-device-info.hex"));
     let payload = reply(&datagram, Request::DeviceInfo, ApAddress::C0).expect("a whole frame");
     let info = DeviceInfo::decode(payload).expect("long enough");
     assert_eq!(

@@ -7,7 +7,7 @@
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use kstar_collector::wire::{ApAddress, Request, reply, running};
+use kstar_source_aa55::wire::{ApAddress, Request, reply, running};
 
 #[path = "../tests/wire/figures.rs"]
 #[expect(
