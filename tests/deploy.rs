@@ -100,7 +100,7 @@ fn unit_package_program_and_page_mean_the_same_places() {
         SYSTEM_PLACE
     );
     assert_eq!(format!("/run/{}", unit["RuntimeDirectory"]), "/run/kstar");
-    assert!(read("src/lock.rs").contains("\"/run/kstar\""));
+    assert!(read("sources/contract/src/lock.rs").contains("\"/run/kstar\""));
     let [postinst, postrm] =
         ["postinst", "postrm"].map(|name| read(&format!("deploy/debian/{name}")));
     for words in [STATE, "/etc/kstar", &unit["User"]] {

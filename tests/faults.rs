@@ -263,7 +263,7 @@ fn check_kind(sent: Sent, fate: &Fate, bytes: &[u8]) {
         Fate::Accepted(_) => assert!(reasons.is_empty(), "{sent:?} was accepted: {bytes:02x?}"),
         Fate::Refused(refusal) => assert!(
             // Where a measured figure happens to look like a header there is more to be said of it.
-            reasons.contains(&name(*refusal)) || contains_header(&bytes[2..]),
+            reasons.contains(&refusal.name()) || contains_header(&bytes[2..]),
             "{sent:?} was refused as {refusal}: {bytes:02x?}"
         ),
         Fate::Unseen(Unseen::OtherPort) => assert_eq!(sent, Sent::Faulty(Fault::Port)),

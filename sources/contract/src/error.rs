@@ -30,7 +30,7 @@ pub enum NoAnswer {
         rejected: Option<Rejection>,
     },
     /// The host at the address says that nobody listens there.
-    #[error("nobody listens at {0}; is it the inverter's address, and its data port?")]
+    #[error("nobody listens at {0}; is it the inverter's address, and its data port (8899)?")]
     PortClosed(SocketAddr),
     /// The request could not be sent.
     #[error("cannot send to {to}: {error}")]
