@@ -6,6 +6,7 @@
 //! - [`back_off`]: pauses between tries;
 //! - [`file`]: files that are replaced as a whole; `sqlite_file`: what every SQLite file has;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
+//! - `tls`: whom TLS trusts;
 //! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
 
 pub mod back_off;
@@ -18,4 +19,6 @@ pub mod key;
 pub mod setting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite_file;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod worker;
