@@ -28,3 +28,22 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        for (content, sync) in [("longer than what follows", false), ("new", true)] {
+            replace(&path, content.as_bytes(), sync).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::create_dir(folder.path().join("record.new")).unwrap();
+        replace(&path, b"lost", true).unwrap_err();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+}

@@ -8,6 +8,7 @@
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
 //! - [`due`]: waiting for what may never be due;
 //! - [`lock_file`]: a file that one process at a time holds;
+//! - `tls`: whom TLS trusts;
 //! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
 
 pub mod back_off;
@@ -22,4 +23,6 @@ pub mod lock_file;
 pub mod setting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite_file;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod worker;

@@ -2,18 +2,47 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, Outgoing, Packet, QoS, SubscribeReasonCode};
+use rumqttc::{
+    AsyncClient, Event, LastWill, MqttOptions, Outgoing, Packet, QoS, SubscribeReasonCode,
+};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::identity::Identity;
 use crate::message::Message;
-use crate::topics::ONLINE;
+use crate::settings::Settings;
+use crate::topics::{OFFLINE, ONLINE};
 
 /// How many messages may wait for their acknowledgement: more than a reading has, so that one goes out at a stretch.
 pub(crate) const IN_FLIGHT: u16 = 100;
 
 /// Largest packet that is sent: the announcement of a device with all its entities stays well below.
 pub(crate) const LARGEST_OUTGOING: usize = 1024 * 1024;
+
+/// How often an idle connection is tried; one that is dead is noticed within twice that.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Largest packet that is read: the birth message of Home Assistant is one word.
+const LARGEST_INCOMING: usize = 64 * 1024;
+
+/// What a connection begins with: should it break, the broker tells that we are offline.
+pub(crate) fn options(identity: &Identity, settings: &Settings) -> MqttOptions {
+    let mut options = identity.options(settings);
+    let will = settings.topics.collector(OFFLINE);
+    options
+        .set_last_will(LastWill::new(
+            will.topic,
+            will.payload,
+            QoS::AtLeastOnce,
+            will.retain,
+        ))
+        .set_clean_session(true)
+        .set_keep_alive(KEEP_ALIVE)
+        .set_inflight(IN_FLIGHT)
+        .set_max_packet_size(LARGEST_INCOMING, LARGEST_OUTGOING);
+    options
+}
 
 /// Why something was not delivered.
 pub(crate) enum Undelivered {

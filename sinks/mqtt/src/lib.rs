@@ -7,12 +7,13 @@
 //! - `session`: the connection, kept up; `connection`: one connection, and what the broker has acknowledged on it;
 //!   `delays`: when to try again; `settings`: what a session needs to know;
 //! - `reason`: what went wrong, for people;
-//! - `home_assistant`: what Home Assistant is told;
+//! - `home_assistant`: what Home Assistant is told; `announcing`: that it is, as far as the broker takes it;
 //! - `probe`: a look at the broker for `kstar check --connect`.
 //!
 //! A subscriber wants to know how things are now. So after an outage comes the newest state of each inverter, not
 //! every one that was missed; those who need them all read the history.
 
+mod announcing;
 mod broker;
 mod connection;
 mod delays;

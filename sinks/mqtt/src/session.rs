@@ -17,15 +17,16 @@ use std::time::Duration;
 use kstar_model::reading::Shown;
 use kstar_sink::event::Reachability;
 use kstar_sink::sink::DeliveryError;
-use rumqttc::{AsyncClient, ConnectionError, LastWill, MqttOptions, NetworkOptions, QoS};
+use rumqttc::{AsyncClient, ConnectionError, NetworkOptions, QoS};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
-use crate::connection::{Ack, Connection, IN_FLIGHT, LARGEST_OUTGOING, Lost, Undelivered, all};
+use crate::announcing::Announcing;
+use crate::connection::{Ack, Connection, IN_FLIGHT, Lost, Undelivered, all, options};
 use crate::delays::Delays;
 use crate::home_assistant::Discovery;
 use crate::identity::Identity;
-use crate::limit::{self, Limit};
+use crate::limit;
 use crate::message::Message;
 use crate::reason::{self, Failure};
 use crate::settings::Settings;
@@ -43,12 +44,6 @@ const GREETING: f64 = 0.75;
 /// How early timers may be.
 const SLACK: Duration = Duration::from_millis(20);
 
-/// How often an idle connection is tried; one that is dead is noticed within twice that.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// Largest packet that is read: the birth message of Home Assistant is one word.
-const LARGEST_INCOMING: usize = 64 * 1024;
-
 /// How long the answer to Home Assistant's birth is spread, so that not all its devices speak at once.
 const BIRTH_SPREAD: Duration = Duration::from_secs(2);
 
@@ -64,10 +59,7 @@ pub(crate) struct Session {
     /// The connection is to be given up.
     reset: Notify,
     known: Mutex<Known>,
-    /// What Home Assistant is told. It writes to a file now and then, so it is used where that may block.
-    discovery: Arc<Mutex<Discovery>>,
-    /// Which announcements the broker does not take.
-    limit: Mutex<Limit>,
+    announcing: Announcing,
     /// Held while messages of a reading are queued, so that an older state never comes after a newer one.
     order: tokio::sync::Mutex<()>,
 }
@@ -107,8 +99,7 @@ impl Session {
                 told: None,
                 failure: None,
             }),
-            discovery: Arc::new(Mutex::new(discovery)),
-            limit: Mutex::default(),
+            announcing: Announcing::new(discovery),
             order: tokio::sync::Mutex::new(()),
         }
     }
@@ -147,11 +138,11 @@ impl Session {
     async fn connection(&self) -> Result<(Duration, Ended), Failure> {
         let settings = &self.settings;
         let identity = Identity::fetch(settings, settings.topics.client_id.clone()).await?;
-        if self.limit().is_suspected() {
+        if self.announcing.limit().is_suspected() {
             let told = limit::ask(settings, &identity).await;
-            self.limit().told(told);
+            self.announcing.limit().told(told);
         }
-        let options = self.options(&identity);
+        let options = options(&identity, settings);
         let capacity = usize::from(IN_FLIGHT) + BESIDE;
         let (client, mut events) = AsyncClient::new(options, capacity);
         let mut network = NetworkOptions::new();
@@ -211,28 +202,11 @@ impl Session {
         let announcing = connection.announcing().filter(|_| reason::is_closed(error));
         match announcing {
             Some((topic, size)) => {
-                self.limit().suspect(&topic);
+                self.announcing.limit().suspect(&topic);
                 reason::of_announcing(&topic, size, &self.settings)
             }
             None => reason::of_losing(error, &self.settings),
         }
-    }
-
-    fn options(&self, identity: &Identity) -> MqttOptions {
-        let mut options = identity.options(&self.settings);
-        let will = self.settings.topics.collector(OFFLINE);
-        options
-            .set_last_will(LastWill::new(
-                will.topic,
-                will.payload,
-                QoS::AtLeastOnce,
-                will.retain,
-            ))
-            .set_clean_session(true)
-            .set_keep_alive(KEEP_ALIVE)
-            .set_inflight(IN_FLIGHT)
-            .set_max_packet_size(LARGEST_INCOMING, LARGEST_OUTGOING);
-        options
     }
 
     /// What is said on every connection before anything else: who is here, which the broker then has, and what Home
@@ -247,42 +221,13 @@ impl Session {
         }
         all(acks).await?;
         let _order = self.order.lock().await;
-        self.announce_all(connection).await
-    }
-
-    async fn announce_all(&self, connection: &Connection) -> Result<(), Lost> {
-        let messages = self.discovery(|discovery| discovery.all()).await;
-        self.announce(connection, messages).await
-    }
-
-    /// Queues what Home Assistant must be told, but for what the broker does not take. Behind that nothing is cleared:
-    /// an entity that has not found its new topic would be lost with the old one.
-    async fn announce(&self, connection: &Connection, messages: Vec<Message>) -> Result<(), Lost> {
-        let mut held = false;
-        for message in messages {
-            let clears = message.payload.is_empty();
-            if clears && held {
-                continue;
-            }
-            if clears || self.limit().allows(&message) {
-                connection.announce(message).await?;
-            } else {
-                held = true;
-            }
-        }
-        Ok(())
+        self.announcing.all(connection).await
     }
 
     /// Takes note of it once the broker has every announcement.
     async fn settle(&self, connection: &Connection) {
         let _order = self.order.lock().await;
-        if connection.announcing().is_some() {
-            return;
-        }
-        self.limit().settled();
-        if !self.limit().holds() {
-            self.discovery(Discovery::settled).await;
-        }
+        self.announcing.settle(connection).await;
     }
 
     fn availability(&self) -> Vec<Message> {
@@ -310,7 +255,7 @@ impl Session {
                 }
                 _ = again.tick() => {
                     let _order = self.order.lock().await;
-                    self.announce_all(connection).await?;
+                    self.announcing.all(connection).await?;
                 }
             }
         }
@@ -318,7 +263,7 @@ impl Session {
 
     /// Says what there is, whether it is there, and how it is.
     async fn answer_birth(&self, connection: &Connection) -> Result<(), Lost> {
-        self.announce_all(connection).await?;
+        self.announcing.all(connection).await?;
         let Settings {
             topics, form, qos, ..
         } = &self.settings;
@@ -405,8 +350,7 @@ impl Session {
             for message in self.on_reading(reading) {
                 acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
             }
-            let announcements = self.announcements(reading).await;
-            self.announce(connection, announcements).await?;
+            self.announcing.because_of(reading, connection).await?;
             for message in messages {
                 acks.push(connection.publish(message, settings.qos).await?);
             }
@@ -417,28 +361,6 @@ impl Session {
             }
         }
         Ok(acks)
-    }
-
-    /// What Home Assistant must be told because of a reading: nothing, as a rule, and that is seen without a thread that
-    /// may block.
-    async fn announcements(&self, reading: &Arc<Shown>) -> Vec<Message> {
-        let unlocked = self.discovery.try_lock();
-        if unlocked.is_ok_and(|discovery| discovery.knows_all_of(reading)) {
-            return Vec::new();
-        }
-        let observed = Arc::clone(reading);
-        self.discovery(move |discovery| discovery.observe(&observed))
-            .await
-    }
-
-    /// Asks or tells what Home Assistant knows of us, on a thread that may block.
-    async fn discovery<T: Default + Send + 'static>(
-        &self,
-        act: impl FnOnce(&mut Discovery) -> T + Send + 'static,
-    ) -> T {
-        let discovery = Arc::clone(&self.discovery);
-        let act = move || act(&mut discovery.lock().unwrap_or_else(PoisonError::into_inner));
-        tokio::task::spawn_blocking(act).await.unwrap_or_default()
     }
 
     /// What follows from a reading beside its values.
@@ -549,11 +471,6 @@ impl Session {
                 return DeliveryError::unreachable("the session has ended");
             }
         }
-    }
-
-    fn limit(&self) -> MutexGuard<'_, Limit> {
-        // Nothing panics while it holds the lock.
-        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
