@@ -5,6 +5,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::Once;
 
+use super::inverter::RESTART;
 use super::*;
 use crate::gate::GateSettings;
 use crate::ledger::keeper::Closing;
@@ -13,6 +14,7 @@ use crate::poll::{Manners, Target};
 use crate::station::untold::Untold;
 use crate::wire::ApAddress;
 use kstar_sink::TimeZone;
+use std::sync::atomic::Ordering;
 use tokio::time::sleep_until;
 
 thread_local! {
