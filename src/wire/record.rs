@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use kstar_sink::labels::{Labels, ModeLabel};
 use kstar_sink::units::Decimal;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -151,11 +152,8 @@ impl EntryField {
             }
             EntryForm::Code(form, words) => {
                 let code = form.read(payload, self.offset)?;
-                let word = words.iter().find(|(known, _)| i64::from(*known) == code);
-                Some(EntryValue::Text(word.map_or_else(
-                    || format!("unknown_{code}"),
-                    |(_, word)| (*word).to_owned(),
-                )))
+                let labels = Labels(words);
+                Some(EntryValue::Text(ModeLabel { labels, code }.to_string()))
             }
         }
     }

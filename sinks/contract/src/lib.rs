@@ -7,6 +7,7 @@
 //! - [`counted`]: what was counted from one reading to the next;
 //! - [`uptime`]: time as it really passes;
 //! - [`reading`]: one poll of one inverter, and what goes over the channel;
+//! - [`json`]: how a reading is written as JSON, read and described;
 //! - [`sink`]: the contract; [`delivery`] and [`setting`]: what users may set; [`key`]: what is wrong with it, and where;
 //! - [`host`]: which hosts are in the user's own network;
 //! - [`back_off`]: pauses between tries;
@@ -31,6 +32,7 @@ pub mod finding;
 pub mod health;
 pub mod hold;
 pub mod host;
+pub mod json;
 pub mod key;
 pub mod labels;
 mod queue;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use kstar_sink::catalogue::{Derivation, Quantity};
-use kstar_sink::labels::{FlagLabel, Labels};
+use kstar_sink::labels::{FlagLabel, Labels, UNKNOWN};
 use kstar_sink::units::Kind;
 
 use crate::level::Level;
@@ -101,7 +101,7 @@ fn shown(quantity: Quantity, columns: &[String]) -> String {
                 .map(|(code, label)| format!("WHEN {code} THEN '{label}'"))
                 .collect();
             let labels = labels.join(" ");
-            format!("CASE {raw} {labels} ELSE 'unknown_' || {raw} END")
+            format!("CASE {raw} {labels} ELSE '{UNKNOWN}' || {raw} END")
         }
         Kind::Flags(labels) => flags(&raw, labels),
         Kind::Clock => format!("strftime('%Y-%m-%dT%H:%M:%S', {raw}, 'unixepoch')"),
