@@ -5,9 +5,9 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use kstar_sink::reading::UnixMillis;
+use kstar_sink::reading::{UnixMillis, millis};
 use tokio::time::Instant;
 
 /// No clock that is set shows a time before this version was made: 2026-11-01T00:00:00Z.
@@ -88,14 +88,10 @@ impl Given {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kstar_sink::health::{Counts, Health, Snapshot, State};
-use kstar_sink::reading::Reachability;
+use kstar_sink::reading::{Reachability, millis};
 use serde::{Deserialize, Serialize};
 
 use crate::board::InverterEntry;
@@ -90,13 +90,13 @@ impl From<&InverterEntry> for InverterOverview {
         let present = entry.present();
         let (polls, gate) = (&entry.polls, &entry.gate);
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let age = |since: tokio::time::Instant| millis(since.elapsed());
+        let age = |since: tokio::time::Instant| millis(since.elapsed()).unsigned_abs();
         Self {
             name: entry.name.to_string(),
             host: entry.target.to_string(),
             serial: present.inverter.serial.as_deref().map(str::to_owned),
             model: present.inverter.model.as_deref().map(str::to_owned),
-            poll_interval_ms: millis(entry.interval),
+            poll_interval_ms: millis(entry.interval).unsigned_abs(),
             state: match present.reachability {
                 None => InverterState::Waiting,
                 Some(Reachability::Online) => InverterState::Online,
@@ -129,10 +129,6 @@ impl From<&Health> for SinkOverview {
             counts,
         }
     }
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn named(counts: impl Iterator<Item = (impl ToString, u64)>) -> BTreeMap<String, u64> {

@@ -17,7 +17,7 @@ use jiff::civil::Date;
 use kstar_sink::TimeZone;
 use kstar_sink::catalogue::Values;
 use kstar_sink::counted::{Amounts, Earlier};
-use kstar_sink::reading::UnixMillis;
+use kstar_sink::reading::{UnixMillis, millis};
 
 use counters::{Counters, Day, Energies, Source};
 use energy::{Sample, between, on_the_way};
@@ -115,8 +115,8 @@ impl Meter {
                     );
                 }
                 _ => {
-                    let millis = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
-                    coverage.unmetered_ms = coverage.unmetered_ms.saturating_add(millis);
+                    let gap = millis(gap).unsigned_abs();
+                    coverage.unmetered_ms = coverage.unmetered_ms.saturating_add(gap);
                 }
             }
             let coverage = self.counters.coverage.of_mut(source);
@@ -262,10 +262,6 @@ fn between_ms(before: Option<i64>, now: Option<UnixMillis>) -> Duration {
     before.zip(now).map_or(Duration::ZERO, |(before, now)| {
         Duration::from_millis(u64::try_from(now.0.saturating_sub(before)).unwrap_or(0))
     })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

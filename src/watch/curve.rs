@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use kstar_sink::catalogue::{Quantity, Values};
-use kstar_sink::reading::UnixMillis;
+use kstar_sink::reading::{UnixMillis, millis};
 
 /// The longest time that is kept, and shown.
 pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -305,11 +305,6 @@ fn spread(ring: &Ring, span: &Range<UnixMillis>, columns: &mut [Column]) {
             index += 1;
         }
     }
-}
-
-/// A duration in milliseconds, as times are counted.
-pub fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

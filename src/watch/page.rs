@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kstar_sink::counted::Consumption;
-use kstar_sink::reading::{Shown, UnixMillis, fresh_for};
+use kstar_sink::reading::{Shown, UnixMillis, fresh_for, millis};
 use kstar_sink::units::Decimal;
 
 use super::curve::Curve;
@@ -130,8 +130,7 @@ impl Page {
             return;
         }
         if let Some(watched) = self.inverter(&name) {
-            let state_age = watched.state_age(now).as_millis();
-            watched.overview.state_age_ms = u64::try_from(state_age).unwrap_or(u64::MAX);
+            watched.overview.state_age_ms = millis(watched.state_age(now)).unsigned_abs();
             watched.overview.reading_age_ms = Some(0);
             watched.at = now;
         }

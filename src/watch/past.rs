@@ -5,9 +5,9 @@ use std::path::Path;
 
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::counted::Consumption;
-use kstar_sink::reading::UnixMillis;
+use kstar_sink::reading::{UnixMillis, millis};
 
-use super::curve::{LONGEST, Piece, millis};
+use super::curve::{LONGEST, Piece};
 use crate::sinks::history::{Aggregate, History, HistoryError, Level};
 
 /// What five minutes are asked for. [`means`] takes them in this order.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::carried::Carried;
 use crate::delivery::Keep;
-use crate::reading::{Reading, Undated, UnixMillis};
+use crate::reading::{Reading, Undated, UnixMillis, millis};
 use crate::uptime::{ClockSet, Uptime};
 
 /// The queue of one sink.
@@ -60,7 +60,7 @@ impl Unstamped {
 
 /// How long the machine had run, in the place of a time.
 fn running(Uptime(uptime): Uptime) -> UnixMillis {
-    UnixMillis(i64::try_from(uptime.as_millis()).unwrap_or(i64::MAX))
+    UnixMillis(millis(uptime))
 }
 
 #[derive(Clone, Debug)]

@@ -19,11 +19,10 @@ pub struct UnixMillis(pub i64);
 
 impl From<SystemTime> for UnixMillis {
     fn from(time: SystemTime) -> Self {
-        let millis = match time.duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()),
-            Err(before) => i64::try_from(before.duration().as_millis()).map(|millis| -millis),
-        };
-        Self(millis.unwrap_or(i64::MAX))
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => -millis(before.duration()),
+        })
     }
 }
 
@@ -35,6 +34,11 @@ impl fmt::Display for UnixMillis {
             Err(_) => write!(f, "{} ms", self.0),
         }
     }
+}
+
+/// A duration as times are counted.
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Which inverter. Its name in the configuration is its identity; serial and model are attributes that may

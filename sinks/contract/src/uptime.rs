@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use crate::reading::UnixMillis;
+use crate::reading::{UnixMillis, millis};
 
 /// A moment, as the time since the machine was started; where the system does not tell that, since this process was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,8 +74,7 @@ pub struct ClockSet {
 impl ClockSet {
     /// What time it was at another moment, had the clock been right.
     pub fn time_of(self, moment: Uptime) -> UnixMillis {
-        let millis = |Uptime(uptime)| i64::try_from(uptime.as_millis()).unwrap_or(i64::MAX);
-        let later = millis(moment).saturating_sub(millis(self.uptime));
+        let later = millis(moment.0).saturating_sub(millis(self.uptime.0));
         UnixMillis(self.time.0.saturating_add(later))
     }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use kstar_sink::TimeZone;
 use kstar_sink::counted::{AccountId, Counted};
+use kstar_sink::reading::millis;
 use rusqlite::{Connection, Transaction};
 
 use crate::known::add_span;
@@ -205,7 +206,7 @@ impl Accounts {
         {
             return Ok(true);
         }
-        let covers = i64::try_from(counted.covers.as_millis()).unwrap_or(i64::MAX);
+        let covers = millis(counted.covers);
         let begin = time.saturating_sub(covers);
         let mut taken = Vec::new();
         for other in self.all.iter().filter(|other| other.row != account) {

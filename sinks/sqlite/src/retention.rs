@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kstar_sink::TimeZone;
+use kstar_sink::reading::millis;
 use kstar_sink::setting::duration;
 use rusqlite::Connection;
 use serde::Deserialize;
@@ -90,7 +91,7 @@ impl Retention {
                 (self.days, Some(Level::Day)),
             ] {
                 let KeepFor::Span(span) = keep else { continue };
-                let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+                let span = millis(span);
                 let since = Level::Day.around(now.saturating_sub(span), zone).start;
                 more |= match level {
                     None => delete_samples(connection, id, since)?,

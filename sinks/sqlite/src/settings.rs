@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
 use kstar_sink::TimeZone;
 use kstar_sink::counted::longest_gap;
+use kstar_sink::reading::millis;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::moments::Moments;
@@ -25,7 +26,7 @@ impl Settings {
     pub(crate) fn new(zone: TimeZone, poll_interval: Duration) -> Self {
         Self {
             zone,
-            longest_gap: i64::try_from(longest_gap(poll_interval).as_millis()).unwrap_or(i64::MAX),
+            longest_gap: millis(longest_gap(poll_interval)),
             apart: i64::MAX,
         }
     }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::time::Duration;
 
 use kstar_sink::catalogue::Quantity;
 use kstar_sink::counted::{Amounts, Counted, Earlier};
+use kstar_sink::reading::millis;
 use rusqlite::Connection;
 
 use crate::rollup::Spread;
@@ -148,8 +148,4 @@ pub(crate) fn within(
         }
     }
     Ok(spreads)
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

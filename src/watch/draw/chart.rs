@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use jiff::tz::TimeZone;
-use kstar_sink::reading::UnixMillis;
+use kstar_sink::reading::{UnixMillis, millis};
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows};
 use super::words::power;
-use crate::watch::curve::{Curve, Sample, Series, millis};
+use crate::watch::curve::{Curve, Sample, Series};
 use crate::watch::look::Ink;
 
 /// How much of the past is shown.

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use super::rows::{Dropped, Rows};
 use crate::counted::Counted;
 use crate::delivery::SpoolBounds;
-use crate::reading::{Reading, Undated, UnixMillis};
+use crate::reading::{Reading, Undated, UnixMillis, millis};
 use crate::sqlite_file::{Owner, Unusable, write_ahead};
 use crate::uptime::{ClockSet, Uptime, boot};
 
@@ -201,7 +201,7 @@ impl File {
         let transaction = immediate(&mut self.connection)?;
         for reading in readings {
             let (inverter, values, counted) = self.rows.encode(&transaction, reading)?;
-            let uptime = i64::try_from(reading.time.0.as_millis()).unwrap_or(i64::MAX);
+            let uptime = millis(reading.time.0);
             transaction
                 .prepare_cached(
                     "INSERT INTO undated (boot, uptime_ms, inverter, row, counted) VALUES (?, ?, ?, ?, ?)",
