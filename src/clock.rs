@@ -45,7 +45,6 @@ pub struct Stamper {
 }
 
 impl Stamper {
-    /// Stamps by this clock.
     pub fn new(clock: WallClock) -> Self {
         Self {
             clock,

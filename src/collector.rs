@@ -39,7 +39,6 @@ const CHANNEL: usize = 1024;
 /// A sink that was stopped.
 #[derive(Debug)]
 pub struct Parted {
-    /// Its name.
     pub name: &'static str,
     /// How it came to its end.
     pub ending: SinkEnding,
@@ -356,7 +355,6 @@ impl Collector {
         }
     }
 
-    /// The sinks that run.
     pub fn sink_names(&self) -> BTreeSet<&'static str> {
         self.sinks.keys().copied().collect()
     }

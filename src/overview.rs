@@ -21,10 +21,8 @@ pub enum InverterState {
     Silent,
 }
 
-/// How an inverter is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InverterOverview {
-    /// Its name in the configuration.
     pub name: String,
     /// Where it is looked for.
     pub host: String,
@@ -62,9 +60,7 @@ pub struct PollsOverview {
     pub silent: u64,
     /// Polls that were left out because the one before took too long.
     pub skipped: u64,
-    /// Requests sent.
     pub requests: u64,
-    /// Greetings sent.
     pub greetings: u64,
     /// Requests that nobody answered in time.
     pub unanswered: u64,
@@ -72,12 +68,9 @@ pub struct PollsOverview {
     pub refused: BTreeMap<String, u64>,
 }
 
-/// How a sink is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkOverview {
-    /// Its name.
     pub name: String,
-    /// Its state.
     #[serde(flatten)]
     pub state: State,
     /// What became of its readings.

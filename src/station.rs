@@ -56,7 +56,6 @@ pub struct Station {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Clock {
     Unset,
-    /// When.
     Set(Uptime),
 }
 

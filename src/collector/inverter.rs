@@ -24,7 +24,6 @@ pub(super) const RESTART: BackOff = BackOff {
 /// A panic after so long a time has nothing to do with the one before.
 const LONG_LIVED: Duration = Duration::from_secs(10 * 60);
 
-/// An inverter that is polled.
 pub(super) struct InverterUnit {
     pub(super) plan: InverterPlan,
     pub(super) entry: Arc<InverterEntry>,

@@ -22,7 +22,6 @@ pub enum SinkEnding {
     CutOff,
 }
 
-/// That a sink has ended.
 pub(super) struct SinkEnded {
     pub(super) name: &'static str,
     /// Which start of a sink of that name has come to its end: one that was cut off may end after the next began.
@@ -32,7 +31,6 @@ pub(super) struct SinkEnded {
     pub(super) handover: Option<Handover>,
 }
 
-/// A sink that runs.
 pub(super) struct SinkUnit {
     pub(super) start: u64,
     pub(super) health: Arc<Health>,

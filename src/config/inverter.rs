@@ -10,7 +10,6 @@ use crate::gate::rules::MAX_POWER;
 use crate::poll::Target;
 use crate::wire::ApAddress;
 
-/// A section `[[inverter]]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InverterSection {
@@ -57,7 +56,6 @@ impl InverterSection {
 pub struct InverterName(String);
 
 impl InverterName {
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -94,7 +92,6 @@ pub enum Host {
     At {
         /// The name or address.
         host: String,
-        /// The data port.
         port: u16,
     },
 }

@@ -12,9 +12,7 @@ use crate::wrapping::visible;
 /// Something wrong with a configuration, and where.
 #[derive(Debug)]
 pub struct ConfigError {
-    /// The file.
     pub path: PathBuf,
-    /// The place in its text.
     place: Option<Place>,
     /// Whether the text itself is wrong, or what it names.
     pub blame: Blame,
@@ -96,7 +94,6 @@ pub struct Source {
 }
 
 impl Source {
-    /// A file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let mut source = Self {
             path: path.to_owned(),

@@ -42,7 +42,6 @@ pub struct Metered {
     pub earlier: Option<Earlier>,
 }
 
-/// The meter of one inverter.
 #[derive(Clone, Debug)]
 pub struct Meter {
     settings: MeterSettings,
@@ -69,7 +68,6 @@ impl Meter {
         }
     }
 
-    /// The counters as they are.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }

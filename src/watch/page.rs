@@ -25,7 +25,6 @@ pub struct Page {
     pub counted_since: Option<UnixMillis>,
 }
 
-/// One inverter.
 #[derive(Clone, Debug)]
 pub struct Watched {
     /// How it was at the moment `at`.
@@ -41,7 +40,6 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// An inverter as it is now.
     pub fn new(overview: InverterOverview, now: Instant) -> Self {
         let interval = Duration::from_millis(overview.poll_interval_ms);
         Self {
@@ -55,9 +53,7 @@ impl Watched {
 
     /// What its house consumed at the newest reading, in W.
     pub fn consumption(&self) -> Option<f64> {
-        let mut house = self.house;
-        let raw = house.of_values(&self.reading.as_ref()?.values)?;
-        Some(Decimal { raw, decimals: 2 }.to_f64())
+        consumption(self.house, self.reading.as_ref()?)
     }
 
     /// How long it has been as it is.
@@ -81,6 +77,11 @@ impl Watched {
         now.saturating_duration_since(self.at)
             .saturating_add(Duration::from_millis(millis_before))
     }
+}
+
+fn consumption(mut house: Consumption, reading: &Shown) -> Option<f64> {
+    let raw = house.of_values(&reading.values)?;
+    Some(Decimal { raw, decimals: 2 }.to_f64())
 }
 
 impl Page {
@@ -153,15 +154,14 @@ impl Page {
             return false;
         }
         watched.house.of_values(&reading.values);
-        watched.reading = Some(reading.clone());
+        let reading = &**watched.reading.insert(reading);
         if let Some(time) = reading.time {
-            let sample = super::curve::sample(&reading.values, watched.consumption());
+            let sample = super::curve::sample(&reading.values, consumption(watched.house, reading));
             watched.curve.push(time, sample);
         }
         true
     }
 
-    /// The inverter of this name.
     pub fn inverter(&mut self, name: &str) -> Option<&mut Watched> {
         self.inverters
             .iter_mut()

@@ -20,6 +20,9 @@
 //!
 //! This crate knows no sink, no inverter protocol and no socket.
 
+// Whoever writes a sink reads this; elsewhere a name that says it all needs no comment.
+#![warn(missing_docs)]
+
 pub mod back_off;
 mod carried;
 pub mod catalogue;

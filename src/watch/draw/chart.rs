@@ -152,7 +152,6 @@ const STRIPS: [Strip; 5] = [
 const NAMES: u16 = 18;
 const PEAKS: u16 = 9;
 
-/// What the chart is of.
 pub(super) struct Chart<'a> {
     pub(super) curve: &'a Curve,
     pub(super) span: Span,
