@@ -27,10 +27,8 @@ pub struct Board {
     vigil: Mutex<Vigil>,
 }
 
-/// One inverter that is polled.
 #[derive(Debug)]
 pub struct InverterEntry {
-    /// Its name in the configuration.
     pub name: Arc<str>,
     /// Where it is looked for, for people.
     pub host: String,
@@ -97,7 +95,6 @@ impl Board {
         lock(&self.inverters).values().cloned().collect()
     }
 
-    /// The inverter of this name.
     pub fn inverter(&self, name: &str) -> Option<Arc<InverterEntry>> {
         lock(&self.inverters).get(name).cloned()
     }
@@ -154,7 +151,6 @@ impl InverterEntry {
         }))
     }
 
-    /// How it is.
     pub fn present(&self) -> Present {
         lock(&self.present).clone()
     }

@@ -19,7 +19,6 @@ const ADVICE: &str =
 const ADVICE_ON_MOMENTS: &str = "write a date like 2026-11-22 or 2026-11, a moment like 2026-11-22T10:15, \
      `today`, `yesterday`, or a time that has passed since, like 7d or 12h";
 
-/// A stretch of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Calendar {
     /// From one midnight to the next.
@@ -33,7 +32,6 @@ pub enum Calendar {
 }
 
 impl Calendar {
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Day => "day",

@@ -333,7 +333,6 @@ pub struct Publish {
 /// A sink's section, whatever its type.
 #[async_trait]
 pub trait Section {
-    /// The sink's name.
     fn name(&self) -> &'static str;
     /// How the driver treats the sink.
     fn policy(&self) -> Policy;
@@ -343,7 +342,6 @@ pub trait Section {
     fn validate(&self, inverters: usize) -> Result<(), KeyError>;
     /// Reads the secrets and certificates that the section names.
     fn resolve(&self) -> Result<(), KeyError>;
-    /// Makes the sink.
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError>;
     /// Whether an open sink must be opened anew because of what is around it.
     fn heeds(&self, before: &Context, after: &Context) -> bool;

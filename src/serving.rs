@@ -17,7 +17,6 @@ use crate::collector::Collector;
 use crate::http;
 use crate::setup::ServingPlan;
 
-/// HTTP, if it is served.
 #[derive(Debug, Default)]
 pub struct Serving {
     #[cfg(feature = "http")]

@@ -58,7 +58,6 @@ pub struct Station {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Clock {
     Unset,
-    /// When.
     Set(Uptime),
 }
 

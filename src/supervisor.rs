@@ -35,12 +35,10 @@ use kstar_common::due::at;
 pub struct Reloads(Arc<Notify>);
 
 impl Reloads {
-    /// Orders one.
     pub fn order(&self) {
         self.0.notify_one();
     }
 
-    /// The next one.
     async fn ordered(&self) {
         self.0.notified().await;
     }

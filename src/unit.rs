@@ -16,7 +16,6 @@ use crate::station::untold::Untold;
 /// What is needed to poll an inverter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InverterPlan {
-    /// What it is called.
     pub name: Arc<str>,
     /// What asks it.
     pub source: AnySource,
@@ -43,7 +42,6 @@ pub struct Metering {
 
 /// What is needed to run a sink.
 pub struct SinkPlan {
-    /// What it is called.
     pub name: &'static str,
     /// How its driver treats it.
     pub policy: Policy,
@@ -55,7 +53,6 @@ pub struct SinkPlan {
 
 /// What is needed to run a sink with a spool.
 pub struct SpoolPlan {
-    /// The spool.
     pub spool: Spool,
     /// How long the sink is delivered to at a stop before the rest is left to the spool.
     pub draining: Duration,

@@ -250,7 +250,10 @@ fn each_part_knows_only_what_it_may() {
         }
     }
     for (file, words) in [
-        ("src/collector.rs", &["crate::config", "crate::cli", "clap"][..]),
+        (
+            "src/collector.rs",
+            &["crate::config", "crate::cli", "clap"][..],
+        ),
         ("src/setup.rs", &["crate::cli", "tokio", "clap"]),
         ("src/supervisor.rs", &["crate::cli", "clap"]),
         (

@@ -11,7 +11,6 @@ use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use crate::schema::json_schema;
 use crate::wrapping::wrapped;
 
 /// Terminals are at least that wide.
@@ -38,7 +37,7 @@ pub fn run(args: FieldsArgs, out: &mut impl Write) -> Result<(), Failure> {
         let all: Vec<Value> = Quantity::ALL.iter().copied().map(description).collect();
         writeln!(out, "{:#}", Value::Array(all))?;
     } else if args.json_schema {
-        writeln!(out, "{:#}", json_schema())?;
+        writeln!(out, "{:#}", kstar_model::json::schema())?;
     } else if args.markdown {
         markdown(out)?;
     } else {

@@ -96,7 +96,7 @@ async fn show_latest(
     let wanted = args.inverter.inverter.as_deref();
     let readings: Vec<Shown> = latest
         .iter()
-        .filter_map(crate::line::reading)
+        .filter_map(kstar_model::json::read)
         .filter(|reading| wanted.is_none_or(|name| *reading.inverter.name == *name))
         .collect();
     if readings.is_empty() {

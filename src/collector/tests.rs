@@ -5,6 +5,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::Once;
 
+use super::inverter::RESTART;
 use super::*;
 use crate::gate::GateSettings;
 use crate::ledger::keeper::Closing;
@@ -14,6 +15,7 @@ use kstar_sink::TimeZone;
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Target};
 use kstar_source_aa55::Aa55Config;
+use std::sync::atomic::Ordering;
 use tokio::time::sleep_until;
 
 thread_local! {

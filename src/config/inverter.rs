@@ -90,7 +90,6 @@ impl InverterSection {
 pub struct InverterName(String);
 
 impl InverterName {
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

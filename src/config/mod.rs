@@ -59,7 +59,6 @@ pub struct Config {
     pub tariffs: Vec<Tariff>,
 }
 
-/// The section `[collector]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectorSection {
@@ -93,7 +92,6 @@ impl Default for CollectorSection {
     }
 }
 
-/// The section `[gate]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GateSection {
@@ -101,7 +99,6 @@ pub struct GateSection {
     pub off: Vec<Rule>,
 }
 
-/// The section `[meter]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeterSection {

@@ -13,9 +13,7 @@ use crate::wrapping::visible;
 /// Something wrong with a configuration, and where.
 #[derive(Debug)]
 pub struct ConfigError {
-    /// The file.
     pub path: PathBuf,
-    /// The place in its text.
     place: Option<Place>,
     /// Whether the text itself is wrong, or what it names.
     pub blame: Blame,

@@ -45,7 +45,6 @@ impl Default for GateSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
-    /// Its raw value.
     pub value: i64,
     /// When, by the wall clock: Unix milliseconds. Absent while that is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +75,6 @@ impl Level {
 pub struct Baseline(BTreeMap<String, Level>);
 
 impl Baseline {
-    /// The level of a counter.
     pub fn level(&self, counter: Quantity) -> Option<Level> {
         self.0.get(counter.name()).copied()
     }
@@ -94,11 +92,9 @@ impl Baseline {
 /// Something wrong with a reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// By which rule.
     pub rule: Rule,
     /// The value that is doubted.
     pub quantity: Quantity,
-    /// What is wrong with it.
     pub reason: String,
     /// Whether it is `max_power` that it breaks, which the configuration can raise.
     pub max_power: bool,
@@ -117,7 +113,6 @@ pub struct Judgement {
     pub unbalanced: Option<i64>,
 }
 
-/// The gate of one inverter.
 #[derive(Clone, Debug)]
 pub struct Gate {
     off: Vec<Rule>,

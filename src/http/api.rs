@@ -23,7 +23,6 @@ use super::guard::Access;
 use super::state::State;
 use super::{metrics, stream};
 use crate::overview::{InverterOverview, SinkOverview};
-use crate::schema::json_schema;
 
 /// What there is, with what it is for.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -183,7 +182,7 @@ async fn openapi() -> Response<Body> {
 /// The description, with the schemas that follow from the catalogue.
 fn description() -> serde_json::Result<Value> {
     let mut description: Value = serde_json::from_str(DESCRIPTION)?;
-    let mut reading = json_schema();
+    let mut reading = kstar_model::json::schema();
     if let Some(reading) = reading.as_object_mut() {
         // The document says which one it is for all of its schemas.
         reading.remove("$schema");

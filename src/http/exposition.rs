@@ -2,7 +2,6 @@
 
 use std::fmt::{Display, Write as _};
 
-/// The type of an answer.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What kind of number a family has.
@@ -16,19 +15,15 @@ pub(super) enum Type {
     Info,
 }
 
-/// A family of series.
 #[derive(Clone, Debug)]
 pub(super) struct Family<'a> {
     /// The name without the ending that its type has.
     pub(super) name: &'a str,
-    /// The type.
     pub(super) kind: Type,
-    /// What it means.
     pub(super) help: &'a str,
 }
 
 impl Family<'_> {
-    /// The name of its series.
     pub(super) fn series(&self) -> String {
         let ending = match self.kind {
             Type::Gauge => "",

@@ -47,7 +47,6 @@ pub struct Verdict {
 pub struct Reason {
     /// What it is about: `inverter roof`, `sink mqtt`, `collector`.
     pub part: String,
-    /// What is wrong with it.
     pub reason: String,
 }
 

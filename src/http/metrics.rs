@@ -148,7 +148,6 @@ impl Seen {
     }
 }
 
-/// All metrics.
 pub(super) fn all(state: &State) -> String {
     let board = &state.0.sources.board;
     let seen: Vec<Seen> = board
@@ -172,7 +171,6 @@ pub(super) fn all(state: &State) -> String {
     out.end()
 }
 
-/// A quantity of all inverters.
 fn tell(quantity: Quantity, seen: &[Seen], out: &mut Exposition) {
     let description = quantity.description();
     let metric = Metric::of(quantity);
@@ -314,7 +312,6 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
     );
 }
 
-/// A count of an inverter.
 type Count = fn(&InverterOverview) -> u64;
 
 fn polls(seen: &[Seen], out: &mut Exposition) {

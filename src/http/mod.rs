@@ -41,10 +41,8 @@ pub use state::{LISTENERS, Sources};
 use server::GRACE;
 use state::State;
 
-/// What HTTP is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Where it listens.
     pub listen: SocketAddr,
     /// What whoever asks must know; everybody may ask without one.
     pub token: Option<Secret>,

@@ -52,7 +52,6 @@ fn longest(resolution: Resolution) -> i64 {
     }
 }
 
-/// What is asked of readings.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
@@ -64,7 +63,6 @@ struct Asked {
     fields: Option<String>,
 }
 
-/// What is to be reported.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {

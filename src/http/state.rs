@@ -22,7 +22,6 @@ pub const QUESTIONS: usize = 2;
 pub struct Sources {
     /// How every inverter and sink is.
     pub board: Arc<Board>,
-    /// What happens.
     pub events: broadcast::WeakSender<Event>,
     /// The file with the history, if one is written.
     pub history: Option<PathBuf>,

@@ -65,12 +65,7 @@ pub enum LedgerError {
          or move the file away to begin new counters",
         path.display(), if *version > VERSION { "a later" } else { "a much earlier" }
     )]
-    OtherForm {
-        /// The file.
-        path: PathBuf,
-        /// Its form.
-        version: u32,
-    },
+    OtherForm { path: PathBuf, version: u32 },
     /// It cannot be read.
     #[error(
         "cannot read the counters in {}: {error}; make it readable, move it away to begin new counters, or set another \
@@ -78,7 +73,6 @@ pub enum LedgerError {
         path.display()
     )]
     Unreadable {
-        /// The file.
         path: PathBuf,
         /// What the system says.
         error: io::Error,
@@ -188,7 +182,6 @@ impl LedgerFile {
         &self.folder
     }
 
-    /// What is remembered.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
     }
@@ -363,7 +356,6 @@ fn read_base(path: &Path) -> Result<(u32, Content<Accounts>), Unusable> {
     content(path, &bytes.ok_or(Unusable::Missing)?)
 }
 
-/// What the log holds.
 struct Log {
     /// The lines that are whole, in the order in which they were written.
     lines: Vec<Content<Accounts>>,

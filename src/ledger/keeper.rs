@@ -91,7 +91,6 @@ pub struct Keeper {
 pub struct Closing(Option<tokio::task::JoinHandle<()>>);
 
 impl Keeper {
-    /// Starts to keep a ledger.
     pub fn start(ledger: LedgerFile) -> io::Result<(Self, Closing)> {
         let desk = Desk::new(&ledger);
         let upkeep = Upkeep {
@@ -177,7 +176,6 @@ struct Desk {
     folder: PathBuf,
     /// The newest of every inverter, written or not.
     accounts: Accounts,
-    /// What is written next.
     next: Batch,
     /// The disk is known to hang, or its thread is gone.
     hangs: bool,

@@ -20,14 +20,12 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// A longer reason is cut: it names every value of a reading.
 const LONGEST_REASON: usize = 400;
 
-/// A reading that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Refused {
     /// When, as RFC 3339.
     pub time: String,
     /// The inverter's name.
     pub inverter: String,
-    /// What was wrong.
     pub reason: String,
     /// The datagram in hexadecimal.
     pub datagram: String,
@@ -47,7 +45,6 @@ pub fn read(folder: &Path) -> io::Result<Vec<Refused>> {
     }
 }
 
-/// What waits to be kept.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     refused: Vec<Refused>,

@@ -87,7 +87,6 @@ impl Source {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Pv, Self::Grid, Self::Battery, Self::Consumption];
 
-    /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pv => Quantity::pv_power.name(),
@@ -133,7 +132,6 @@ pub struct Energies {
 }
 
 impl Energies {
-    /// The energy of a flow.
     pub fn of(&self, flow: Flow) -> Energy {
         match flow {
             Flow::Pv => self.pv,
@@ -162,7 +160,6 @@ impl Energies {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Day {
-    /// Which day.
     pub date: Date,
     /// Since when it is counted, by the clock as it is now set: Unix milliseconds. Its midnight, unless the meter
     /// began later.
@@ -196,7 +193,6 @@ pub struct Coverages {
 }
 
 impl Coverages {
-    /// That of one power.
     pub fn of(&self, source: Source) -> Coverage {
         match source {
             Source::Pv => self.pv,
@@ -217,7 +213,6 @@ impl Coverages {
     }
 }
 
-/// The counters of one inverter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counters {

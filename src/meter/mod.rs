@@ -10,6 +10,7 @@
 pub mod counters;
 pub mod energy;
 
+use kstar_model::time::millis;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -42,7 +43,6 @@ pub struct Metered {
     pub earlier: Option<Earlier>,
 }
 
-/// The meter of one inverter.
 #[derive(Clone, Debug)]
 pub struct Meter {
     settings: MeterSettings,
@@ -69,7 +69,6 @@ impl Meter {
         }
     }
 
-    /// The counters as they are.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -115,8 +114,8 @@ impl Meter {
                     );
                 }
                 _ => {
-                    let millis = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
-                    coverage.unmetered_ms = coverage.unmetered_ms.saturating_add(millis);
+                    let gap = millis(gap).unsigned_abs();
+                    coverage.unmetered_ms = coverage.unmetered_ms.saturating_add(gap);
                 }
             }
             let coverage = self.counters.coverage.of_mut(source);
@@ -262,10 +261,6 @@ fn between_ms(before: Option<i64>, now: Option<UnixMillis>) -> Duration {
     before.zip(now).map_or(Duration::ZERO, |(before, now)| {
         Duration::from_millis(u64::try_from(now.0.saturating_sub(before)).unwrap_or(0))
     })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

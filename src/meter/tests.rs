@@ -1,5 +1,6 @@
 //! The meter against energies that are known by arithmetic, and against everything that clocks and restarts may do.
 
+use kstar_model::time::millis;
 use std::f64::consts::PI;
 
 use jiff::civil::{Date, date};

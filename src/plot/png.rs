@@ -12,7 +12,6 @@ use super::letters::Letters;
 /// Red, green, blue.
 const CHANNELS: usize = 3;
 
-/// The picture of a drawing.
 pub fn render(drawing: &Drawing) -> Result<Vec<u8>, EncodingError> {
     let size = drawing.look().size;
     let mut picture = Picture::new(size.width.into(), size.height.into());

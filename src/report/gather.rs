@@ -55,10 +55,8 @@ const COUNTERS: [Quantity; 6] = [
     Quantity::battery_discharge_energy_total,
 ];
 
-/// What is to be reported.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// What it is about.
     pub subject: Subject,
     /// A day of it; a total has all.
     pub date: Date,
@@ -194,7 +192,6 @@ fn level(question: &Question<'_>) -> Level {
     }
 }
 
-/// The parts of a report.
 fn parts(subject: Subject, days: &Range<Date>, zone: &TimeZone) -> Vec<Range<UnixMillis>> {
     match subject.part() {
         Some(calendar) => calendar

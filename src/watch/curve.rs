@@ -3,6 +3,7 @@
 //! Readings are kept as means of short pieces of time: fine ones for the last hour, coarse ones for the last day. So
 //! the memory is bounded whatever the poll interval, and a history's five minutes fit in between.
 
+use kstar_model::time::millis;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -305,11 +306,6 @@ fn spread(ring: &Ring, span: &Range<UnixMillis>, columns: &mut [Column]) {
             index += 1;
         }
     }
-}
-
-/// A duration in milliseconds, as times are counted.
-pub fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the page knows of inverters and sinks, wherever that comes from.
 
+use kstar_model::time::millis;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,6 @@ pub struct Page {
     pub counted_since: Option<UnixMillis>,
 }
 
-/// One inverter.
 #[derive(Clone, Debug)]
 pub struct Watched {
     /// How it was at the moment `at`.
@@ -42,7 +42,6 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// An inverter as it is now.
     pub fn new(overview: InverterOverview, now: Instant) -> Self {
         let interval = Duration::from_millis(overview.poll_interval_ms);
         Self {
@@ -56,9 +55,7 @@ impl Watched {
 
     /// What its house consumed at the newest reading, in W.
     pub fn consumption(&self) -> Option<f64> {
-        let mut house = self.house;
-        let raw = house.of_values(&self.reading.as_ref()?.values)?;
-        Some(Decimal { raw, decimals: 2 }.to_f64())
+        consumption(self.house, self.reading.as_ref()?)
     }
 
     /// How long it has been as it is.
@@ -82,6 +79,11 @@ impl Watched {
         now.saturating_duration_since(self.at)
             .saturating_add(Duration::from_millis(millis_before))
     }
+}
+
+fn consumption(mut house: Consumption, reading: &Shown) -> Option<f64> {
+    let raw = house.of_values(&reading.values)?;
+    Some(Decimal { raw, decimals: 2 }.to_f64())
 }
 
 impl Page {
@@ -131,8 +133,7 @@ impl Page {
             return;
         }
         if let Some(watched) = self.inverter(&name) {
-            let state_age = watched.state_age(now).as_millis();
-            watched.overview.state_age_ms = u64::try_from(state_age).unwrap_or(u64::MAX);
+            watched.overview.state_age_ms = millis(watched.state_age(now)).unsigned_abs();
             watched.overview.reading_age_ms = Some(0);
             watched.at = now;
         }
@@ -155,15 +156,14 @@ impl Page {
             return false;
         }
         watched.house.of_values(&reading.values);
-        watched.reading = Some(reading.clone());
+        let reading = &**watched.reading.insert(reading);
         if let Some(time) = reading.time {
-            let sample = super::curve::sample(&reading.values, watched.consumption());
+            let sample = super::curve::sample(&reading.values, consumption(watched.house, reading));
             watched.curve.push(time, sample);
         }
         true
     }
 
-    /// The inverter of this name.
     pub fn inverter(&mut self, name: &str) -> Option<&mut Watched> {
         self.inverters
             .iter_mut()

@@ -7,8 +7,9 @@ use kstar_model::catalogue::Quantity;
 use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
-use super::curve::{LONGEST, Piece, millis};
+use super::curve::{LONGEST, Piece};
 use crate::registry::history::{Aggregate, History, HistoryError, Level};
+use kstar_model::time::millis;
 
 /// What five minutes are asked for. [`means`] takes them in this order.
 const QUANTITIES: [Quantity; 6] = [

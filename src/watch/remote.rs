@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kstar_model::counted::Consumption;
+use kstar_model::json;
 use kstar_model::time::UnixMillis;
 use serde_json::{Map, Value};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -13,7 +14,6 @@ use super::curve::{Piece, Sample};
 use super::page::Page;
 use super::screen::Shared;
 use crate::client::{Client, ClientError, Events, ServerEvent};
-use crate::line;
 use crate::overview::{InverterOverview, SinkOverview};
 
 /// How often counts are asked for that no event tells of.
@@ -40,7 +40,7 @@ impl Remote {
         look(client, shared).await?;
         let latest: Vec<Map<String, Value>> = client.fetch("/api/v1/readings/latest").await?;
         shared.change(|page| {
-            for reading in latest.iter().filter_map(line::reading) {
+            for reading in latest.iter().filter_map(json::read) {
                 page.know(Arc::new(reading));
             }
         });
@@ -100,7 +100,7 @@ fn take(page: &mut Page, event: &ServerEvent) {
     match event.name.as_str() {
         "reading" => {
             let object = serde_json::from_str(&event.data).ok();
-            if let Some(reading) = object.and_then(|object| line::reading(&object)) {
+            if let Some(reading) = object.and_then(|object| json::read(&object)) {
                 page.read(Arc::new(reading), now);
             }
         }

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-
 use crate::catalogue::Values;
 use crate::counted::Counted;
 use crate::time::{Moment, UnixMillis, Uptime};
@@ -75,29 +72,6 @@ impl<Time: Moment> Reading<Time> {
     /// The same for whoever wants to know how things are now.
     pub fn shown(&self) -> Shown {
         self.at(self.time.unix())
-    }
-}
-
-/// As one flat JSON object: schema, time if it has one, inverter, serial and model where known, then each value that is
-/// present.
-impl<Time: Moment> Serialize for Reading<Time> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("schema", &SCHEMA)?;
-        if let Some(time) = self.time.unix() {
-            line.serialize_entry("time", &format_args!("{time}"))?;
-        }
-        line.serialize_entry("inverter", &*self.inverter.name)?;
-        if let Some(serial) = &self.inverter.serial {
-            line.serialize_entry("serial", &**serial)?;
-        }
-        if let Some(model) = &self.inverter.model {
-            line.serialize_entry("model", &**model)?;
-        }
-        for (quantity, value) in self.values.present() {
-            line.serialize_entry(quantity.name(), &value)?;
-        }
-        line.end()
     }
 }
 

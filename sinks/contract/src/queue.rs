@@ -8,6 +8,7 @@
 //! neither grow nor go to another one. So it is not dropped, but the oldest one that was never borrowed is. The bound is
 //! `queue` of those, and one batch that was under way. Of states that a newer one replaces nobody keeps sums.
 
+use kstar_model::time::millis;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ impl Unstamped {
 
 /// How long the machine had run, in the place of a time.
 fn running(Uptime(uptime): Uptime) -> UnixMillis {
-    UnixMillis(i64::try_from(uptime.as_millis()).unwrap_or(i64::MAX))
+    UnixMillis(millis(uptime))
 }
 
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kstar_model::reading::Reading;
+use kstar_model::time::millis;
 use kstar_sink::sink::Context;
 use rusqlite::OpenFlags;
 
@@ -53,7 +54,7 @@ impl Importer {
         let settings = Settings::new(context.zone.clone(), context.poll_interval);
         let origin = Origin {
             imported: true,
-            longest_gap: longest_gap.map(|gap| i64::try_from(gap.as_millis()).unwrap_or(i64::MAX)),
+            longest_gap: longest_gap.map(millis),
         };
         let create = OpenFlags::SQLITE_OPEN_CREATE;
         let database = Database::open(&path, PATIENCE, create, &settings, origin)

@@ -1,5 +1,6 @@
 //! What the file says of the program that writes it, so that whoever asks it draws the same buckets.
 
+use kstar_model::time::millis;
 use std::time::Duration;
 
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
@@ -25,7 +26,7 @@ impl Settings {
     pub(crate) fn new(zone: TimeZone, poll_interval: Duration) -> Self {
         Self {
             zone,
-            longest_gap: i64::try_from(longest_gap(poll_interval).as_millis()).unwrap_or(i64::MAX),
+            longest_gap: millis(longest_gap(poll_interval)),
             apart: i64::MAX,
         }
     }

@@ -136,12 +136,8 @@ impl Variant {
 
 /// The running data as they stand on the wire: integers before any scaling, in the order of their offsets.
 ///
-/// Everything that is zero in all captures of a KSE is zero by default.
+/// The names are those of the protocol notes. Everything that is zero in all captures of a KSE is zero by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the names of the protocol notes, which say what each is"
-)]
 pub struct Figures {
     pub vpv1: u16,
     pub ipv1: u16,

@@ -96,7 +96,7 @@ proptest! {
         let mut values = running::decode(&payload).expect("long enough");
         values.set_raw(Quantity::reply_time, Some(reply_time));
         let line = line(time, values);
-        let schema = json_schema();
+        let schema = kstar_model::json::schema();
         prop_assert!(valid(&schema, &line), "{line}");
         for name in line.as_object().expect("an object").keys() {
             prop_assert!(schema["properties"].get(name).is_some(), "{}", name);
@@ -106,7 +106,7 @@ proptest! {
 
 #[test]
 fn the_schema_refuses_what_is_no_reading() {
-    let schema = json_schema();
+    let schema = kstar_model::json::schema();
     let right = line(1_795_342_530_120, Values::default());
     assert!(valid(&schema, &right));
     for (name, wrong) in [
@@ -142,7 +142,7 @@ fn the_schema_allows_what_a_newer_collector_or_inverter_adds() {
     line["battery_mode"] = json!("unknown_7");
     line["errors"] = json!(["bit_2", "utility_loss"]);
     line["some_new_power"] = json!(1);
-    assert!(valid(&json_schema(), &line));
+    assert!(valid(&kstar_model::json::schema(), &line));
 }
 
 #[test]

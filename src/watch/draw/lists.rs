@@ -284,7 +284,6 @@ pub(super) fn draw_sinks(pen: &mut Pen<'_>, area: Rect, sinks: &[SinkOverview]) 
     }
 }
 
-/// All sinks in one row.
 pub(super) fn draw_sinks_shortly(pen: &mut Pen<'_>, area: Rect, sinks: &[SinkOverview]) {
     let is_down = |sink: &&SinkOverview| matches!(sink.state, State::Down { .. });
     let down = sinks.iter().filter(is_down).count();
@@ -339,7 +338,6 @@ pub(super) fn draw_log(pen: &mut Pen<'_>, area: Rect, log: &[Line]) {
     }
 }
 
-/// One line of the log.
 pub(super) fn draw_line(pen: &mut Pen<'_>, area: Rect, line: &Line, room: u16) {
     let (symbol, mark, ink) = match line.gravity {
         Gravity::Error => ("✗", Ink::Bad, Ink::Strong),

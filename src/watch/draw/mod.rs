@@ -36,7 +36,6 @@ const LEAST: (u16, u16) = (76, 20);
 /// From this width and height on there are two columns.
 const WIDE: (u16, u16) = (130, 32);
 
-/// The second column.
 const SECOND: u16 = 78;
 
 /// What whoever watches has chosen to see.
@@ -53,9 +52,7 @@ pub struct View {
 /// What lies over the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
-    /// The keys.
     Help,
-    /// The log.
     Log,
 }
 
@@ -77,7 +74,6 @@ impl View {
     }
 }
 
-/// All that is drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
     /// What is known.

@@ -42,7 +42,6 @@ pub(super) fn value(values: &Values, quantity: Quantity) -> Option<String> {
     })
 }
 
-/// A mode's word.
 pub(super) fn mode(values: &Values, quantity: Quantity) -> Option<String> {
     match values.get(quantity)? {
         mode @ Value::Mode(_) => Some(mode.to_string().replace('_', " ")),

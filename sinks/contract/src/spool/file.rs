@@ -4,6 +4,7 @@
 //! is with the operating system at once, so that a killed process loses none of it, and on the disk for good within a
 //! minute. Only one process uses the file, which spares the index beside the write-ahead log.
 
+use kstar_model::time::millis;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -201,7 +202,7 @@ impl File {
         let transaction = immediate(&mut self.connection)?;
         for reading in readings {
             let (inverter, values, counted) = self.rows.encode(&transaction, reading)?;
-            let uptime = i64::try_from(reading.time.0.as_millis()).unwrap_or(i64::MAX);
+            let uptime = millis(reading.time.0);
             transaction
                 .prepare_cached(
                     "INSERT INTO undated (boot, uptime_ms, inverter, row, counted) VALUES (?, ?, ?, ?, ?)",

@@ -1,5 +1,6 @@
 //! Where each entry of a record stands: small tables, like the layout of running data.
 
+use kstar_model::scalar::{Labels, ModeLabel};
 use kstar_model::units::Decimal;
 use kstar_source::record::{Entry, EntryValue, Record};
 
@@ -81,11 +82,8 @@ impl EntryField {
             }
             EntryForm::Code(form, words) => {
                 let code = form.read(payload, self.offset)?;
-                let word = words.iter().find(|(known, _)| i64::from(*known) == code);
-                Some(EntryValue::Text(word.map_or_else(
-                    || format!("unknown_{code}"),
-                    |(_, word)| (*word).to_owned(),
-                )))
+                let labels = Labels(words);
+                Some(EntryValue::Text(ModeLabel { labels, code }.to_string()))
             }
         }
     }

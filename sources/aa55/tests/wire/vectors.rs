@@ -233,7 +233,9 @@ fn a_state_of_charge_that_cannot_be_is_read_as_it_stands_and_left_to_the_gate() 
 
 #[test]
 fn device_info_of_the_second_generation_tells_the_serial_number_and_that_it_speaks_modbus() {
-    let datagram = bytes(include_str!("../../../../tests/packets/second-generation-device-info.hex"));
+    let datagram = bytes(include_str!(
+        "../../../../tests/packets/second-generation-device-info.hex"
+    ));
     let payload = reply(&datagram, Request::DeviceInfo, ApAddress::C0).expect("a whole frame");
     let info = DeviceInfo::decode(payload).expect("long enough");
     assert_eq!(
