@@ -86,6 +86,10 @@ struct Known {
 pub struct Family(&'static Known);
 
 /// What a family is where nothing is said.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a build without a source does not compile"
+)]
 const USUAL: &Known = &FAMILIES[0];
 
 impl Default for Family {
@@ -100,20 +104,20 @@ impl<'de> Deserialize<'de> for Family {
         if let Some(known) = FAMILIES.iter().find(|known| known.name == name) {
             return Ok(Self(known));
         }
-        let message = match NOT_BUILT.iter().find(|(missing, _)| *missing == name) {
-            Some((_, feature)) => format!(
+        let not_built = NOT_BUILT.iter().find(|(missing, _)| *missing == name);
+        let message = if let Some((_, feature)) = not_built {
+            format!(
                 "the family `{name}` is not part of this build; build with `--features {feature}`"
-            ),
-            None => {
-                let known: Vec<String> = FAMILIES
-                    .iter()
-                    .map(|known| format!("`{}`", known.name))
-                    .collect();
-                format!(
-                    "`{name}` is no family of inverters; there are {}",
-                    known.join(", ")
-                )
-            }
+            )
+        } else {
+            let known: Vec<String> = FAMILIES
+                .iter()
+                .map(|known| format!("`{}`", known.name))
+                .collect();
+            format!(
+                "`{name}` is no family of inverters; there are {}",
+                known.join(", ")
+            )
         };
         Err(de::Error::custom(message))
     }
@@ -154,10 +158,12 @@ pub async fn discover(greeted: &[SocketAddr], timeout: Duration) -> io::Result<S
     Ok(all)
 }
 
-/// Explains a datagram, by the first protocol that can.
+/// Explains a datagram, by the protocol that knows most of its bytes.
 pub fn explain(datagram: &[u8]) -> Explanation {
-    let explain = &EXPLAINERS[0];
-    explain(datagram)
+    let explanations = EXPLAINERS.iter().map(|explain| explain(datagram));
+    explanations
+        .max_by_key(Explanation::known_bytes)
+        .unwrap_or_default()
 }
 
 macro_rules! registry {

@@ -415,9 +415,16 @@ pub struct InverterArgs {
     inverter: Option<String>,
 }
 
+/// An inverter that a command asks.
+struct Opened {
+    name: Arc<str>,
+    source: Box<dyn Source>,
+    patience: Patience,
+}
+
 impl InverterArgs {
-    /// Its name, and what asks it.
-    fn source(&self) -> Result<(Arc<str>, Box<dyn Source>, Patience), Failure> {
+    /// What asks it.
+    fn open(&self) -> Result<Opened, Failure> {
         let config = self
             .config
             .load()?
@@ -465,11 +472,11 @@ impl InverterArgs {
         };
         let context = chosen.context(&config.collector);
         let counts = Arc::new(chosen.source.counts());
-        Ok((
-            chosen.name.as_str().into(),
-            chosen.source.open(&context, counts),
-            context.patience,
-        ))
+        Ok(Opened {
+            name: chosen.name.as_str().into(),
+            source: chosen.source.open(&context, counts),
+            patience: context.patience,
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use kstar_source::record::Record;
 use kstar_source::source::Source;
 use serde::Serialize;
 
-use super::{Failure, InverterArgs, write_columns};
+use super::{Failure, InverterArgs, Opened, write_columns};
 
 /// What `kstar read` can be told.
 #[derive(Args, Clone, Debug)]
@@ -51,7 +51,11 @@ pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
     if let Some(client) = args.remote.client()? {
         return show_latest(&client, &args, out).await;
     }
-    let (name, mut source, patience) = args.inverter.source()?;
+    let Opened {
+        name,
+        mut source,
+        patience,
+    } = args.inverter.open()?;
     let failed = |reason: NoAnswer| Failure::Runtime(reason.to_string());
     let address = source.locate().await.map_err(failed)?.address;
     let _lock = if args.force {

@@ -5,12 +5,21 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 /// What a datagram is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Explanation {
     /// Its length in bytes.
     pub length: usize,
     /// Its parts, in the order of the bytes.
     pub parts: Vec<Part>,
+}
+
+impl Explanation {
+    /// How many bytes have a known meaning.
+    pub fn known_bytes(&self) -> usize {
+        let rows = self.parts.iter().flat_map(|part| &part.rows);
+        let known = rows.filter(|row| !row.field.is_empty());
+        known.map(|row| row.hex.len() / 2).sum()
+    }
 }
 
 /// A stretch of a datagram that belongs together.

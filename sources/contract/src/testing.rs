@@ -1,5 +1,10 @@
 //! What tests of sources need: the conformance suite that every source passes.
 
+#![expect(
+    clippy::expect_used,
+    reason = "what helps a test may panic like the test itself"
+)]
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
