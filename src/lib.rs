@@ -27,7 +27,7 @@
 //! | [`clock`] | the time of a reading, if the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
-//! | [`unit`] | what those units are made from | who runs them |
+//! | [`mod@unit`] | what those units are made from | who runs them |
 //! | [`setup`] | a configuration as what is to run, and what changes between two | how that is done |
 //! | [`supervisor`] | runs a setup to the end, and puts another in its place | the command line, where a configuration stands |
 //! | [`serving`] | HTTP as a unit that starts, changes and stops with a setup | what is asked |
