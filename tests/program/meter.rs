@@ -265,7 +265,7 @@ fn a_damaged_file_costs_a_minute_at_most_and_is_said() {
     ended(&mut kstar(folder.path(), set)).expect_code(0);
     folder.write(
         "state/meter.json",
-        "{\"version\":1,\"crc32\":\"0\",\"content\":{}}",
+        "{\"version\":3,\"crc32\":\"0\",\"content\":{}}",
     );
     let run = Process::start(&mut kstar(folder.path(), ["run"]));
     run.wait_for_printed(1);
