@@ -24,11 +24,9 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// The history.
     pub history: PathBuf,
     /// Where it was pushed to.
     pub destination: String,
-    /// The inverter.
     pub inverter: String,
     /// What was pushed: spans in Unix milliseconds, in their order, none touching another.
     #[serde(default)]

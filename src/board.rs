@@ -10,12 +10,13 @@ use std::time::Duration;
 use kstar_model::reading::{Inverter, Shown};
 use kstar_sink::event::{InverterStatus, Reachability};
 use kstar_sink::health::Health;
+use kstar_source::poller::{PollCounts, longest_pause};
 use tokio::time::Instant;
 
 use crate::gate::GateCounts;
 use crate::ledger::keeper::Outage;
-use crate::poll::{PollCounts, Target, longest_pause};
-use crate::vigil::Vigil;
+use crate::unit::InverterPlan;
+use crate::vigil::{Polling, Vigil};
 
 /// The inverters and sinks that run.
 #[derive(Debug, Default)]
@@ -26,13 +27,11 @@ pub struct Board {
     vigil: Mutex<Vigil>,
 }
 
-/// One inverter that is polled.
 #[derive(Debug)]
 pub struct InverterEntry {
-    /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Where it is looked for.
-    pub target: Target,
+    /// Where it is looked for, for people.
+    pub host: String,
     /// How often it is asked.
     pub interval: Duration,
     /// How long its polling may go without any of its counts moving before something is wrong with it.
@@ -96,14 +95,18 @@ impl Board {
         lock(&self.inverters).values().cloned().collect()
     }
 
-    /// The inverter of this name.
     pub fn inverter(&self, name: &str) -> Option<Arc<InverterEntry>> {
         lock(&self.inverters).get(name).cloned()
     }
 
     /// The inverters whose polling hangs, and for how long nothing was asked and nothing came. To be asked now and then.
     pub fn hanging(&self) -> BTreeMap<Arc<str>, Duration> {
-        lock(&self.vigil).hanging(&self.inverters())
+        let polling = self.inverters().into_iter().map(|entry| Polling {
+            name: entry.name.clone(),
+            pulse: entry.polls.pulse(),
+            patience: entry.patience,
+        });
+        lock(&self.vigil).hanging(&polling.collect::<Vec<_>>())
     }
 
     /// The health of each sink, by name.
@@ -114,19 +117,19 @@ impl Board {
 
 impl InverterEntry {
     /// An inverter of which nothing was heard yet.
-    pub fn new(name: &Arc<str>, target: Target, interval: Duration) -> Self {
+    pub fn new(plan: &InverterPlan) -> Self {
         let present = Present {
-            inverter: Inverter::named(name),
+            inverter: Inverter::named(&plan.name),
             reachability: None,
             since: Instant::now(),
             newest: None,
         };
         Self {
-            name: name.clone(),
-            target,
-            interval,
-            patience: longest_pause(interval),
-            polls: Arc::default(),
+            name: plan.name.clone(),
+            host: plan.context.target.text(plan.source.port()),
+            interval: plan.interval,
+            patience: longest_pause(plan.interval) + plan.context.patience.timeout,
+            polls: Arc::new(PollCounts::new(plan.source.counts())),
             gate: Arc::default(),
             present: Mutex::new(present),
         }
@@ -148,7 +151,6 @@ impl InverterEntry {
         }))
     }
 
-    /// How it is.
     pub fn present(&self) -> Present {
         lock(&self.present).clone()
     }

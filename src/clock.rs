@@ -3,9 +3,10 @@
 //! A Raspberry Pi has no battery for its clock: after a power cut it starts years in the past and jumps when the
 //! network answers. Readings of before have no time; those who store them date them by their age once the clock is right.
 
+use kstar_model::time::millis;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use kstar_model::time::UnixMillis;
 use tokio::time::Instant;
@@ -45,7 +46,6 @@ pub struct Stamper {
 }
 
 impl Stamper {
-    /// Stamps by this clock.
     pub fn new(clock: WallClock) -> Self {
         Self {
             clock,
@@ -88,14 +88,10 @@ impl Given {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

@@ -5,109 +5,41 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kstar_common::hold::Holds;
 use kstar_model::reading::Inverter;
-use kstar_sink::delivery::{Keep, Policy};
-use kstar_sink::driver::{Driver, Ended, Handover, Opener, Parting, Remainder};
+use kstar_sink::delivery::Keep;
+use kstar_sink::driver::{Driver, Handover, Parting, Remainder};
 use kstar_sink::event::Event;
 use kstar_sink::health::Health;
-use kstar_sink::spool::Spool;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::board::{Board, InverterEntry};
 use crate::clock::WallClock;
-use crate::gate::GateSettings;
-use crate::ledger::keeper::{Closing, Keeper};
+use crate::ledger::keeper::Keeper;
 use crate::meter::MeterSettings;
-use crate::poll::{Manners, Poller, Target};
-use crate::station::untold::Untold;
 use crate::station::{Station, collect};
+use crate::unit::{InverterPlan, Metering, SinkPlan, SpoolPlan};
+use kstar_common::due::at;
+use kstar_source::poller::Poller;
+
+mod inverter;
+mod sink;
+
+pub use self::sink::SinkEnding;
+
+use self::inverter::{InverterUnit, StoppedUnit};
+use self::sink::{SinkEnded, SinkUnit, report_parted, report_sink, take_unit};
 
 /// How many events a sink's driver may lag behind: it does nothing but move them into its own queue.
 const CHANNEL: usize = 1024;
 
-/// How long the polling of an inverter may take to stop: a reading that has come is remembered and told.
-const STOPPING: Duration = Duration::from_secs(2);
-
-/// The wait before polling that has panicked begins again; it doubles with each further panic.
-const FIRST_RESTART: Duration = Duration::from_secs(1);
-
-/// The longest wait before polling that has panicked begins again.
-const LAST_RESTART: Duration = Duration::from_secs(60);
-
-/// A panic after so long a time has nothing to do with the one before.
-const LONG_LIVED: Duration = Duration::from_secs(10 * 60);
-
-/// What is needed to poll an inverter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InverterPlan {
-    /// What it is called.
-    pub name: Arc<str>,
-    /// Where it is.
-    pub target: Target,
-    /// How it is asked.
-    pub manners: Manners,
-    /// How often it is asked.
-    pub interval: Duration,
-    /// Which of its readings are believed.
-    pub gate: GateSettings,
-}
-
-/// How energy is counted, and where that is remembered.
-#[derive(Debug)]
-pub struct Metering {
-    /// How it is counted.
-    pub settings: MeterSettings,
-    /// Remembers it.
-    pub keeper: Keeper,
-    /// Ends that.
-    pub closing: Closing,
-    /// What was counted and waits to be told.
-    pub untold: Untold,
-}
-
-/// What is needed to run a sink.
-pub struct SinkPlan {
-    /// What it is called.
-    pub name: &'static str,
-    /// How its driver treats it.
-    pub policy: Policy,
-    /// Opens it, as often as that fails.
-    pub open: Opener,
-    /// Where what waits for it waits on disk.
-    pub spool: Option<SpoolPlan>,
-}
-
-/// What is needed to run a sink with a spool.
-pub struct SpoolPlan {
-    /// The spool.
-    pub spool: Spool,
-    /// How long the sink is delivered to at a stop before the rest is left to the spool.
-    pub draining: Duration,
-}
-
-/// How a sink came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SinkEnding {
-    /// It was told to stop and has delivered what it had, or has left it in its spool.
-    Drained,
-    /// Its far side has ended in order.
-    FarSideClosed,
-    /// It has panicked.
-    Broken,
-    /// It did not finish in time, or its far side lets nothing in.
-    CutOff,
-}
-
 /// A sink that was stopped.
 #[derive(Debug)]
 pub struct Parted {
-    /// Its name.
     pub name: &'static str,
     /// How it came to its end.
     pub ending: SinkEnding,
@@ -134,16 +66,6 @@ pub struct Collector {
     panicked: Arc<Notify>,
 }
 
-/// That a sink has ended.
-struct SinkEnded {
-    name: &'static str,
-    /// Which start of a sink of that name has come to its end: one that was cut off may end after the next began.
-    start: u64,
-    ending: SinkEnding,
-    /// What it has left, if it was told to hand over.
-    handover: Option<Handover>,
-}
-
 /// What happens without anybody's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
@@ -151,37 +73,6 @@ pub enum Happening {
     SinkEnded(&'static str, SinkEnding),
     /// An inverter's polling has panicked some time ago and is now to be started again.
     RestartDue(Arc<str>),
-}
-
-struct InverterUnit {
-    plan: InverterPlan,
-    entry: Arc<InverterEntry>,
-    /// Dropped to make the polling stop.
-    stop: oneshot::Sender<()>,
-    abort: AbortHandle,
-    /// Ends with the polling.
-    ended: JoinHandle<()>,
-    began: Instant,
-    panicked: Arc<AtomicBool>,
-    /// How often in a row it has panicked soon after it began.
-    panics: u32,
-    /// When it is to be started again after a panic.
-    restart: Option<Instant>,
-}
-
-/// What is left of an inverter's polling.
-struct StoppedUnit {
-    plan: InverterPlan,
-    entry: Arc<InverterEntry>,
-    panics: u32,
-}
-
-struct SinkUnit {
-    start: u64,
-    health: Arc<Health>,
-    /// Says what is to become of what waits when the sink is to stop; dropped to have it delivered.
-    stop: oneshot::Sender<Parting>,
-    abort: AbortHandle,
 }
 
 impl Collector {
@@ -226,7 +117,7 @@ impl Collector {
             let before = stopped.iter().find(|unit| unit.plan.name == plan.name);
             // At another place it may be another inverter.
             let known = before
-                .filter(|unit| unit.plan.target == plan.target)
+                .filter(|unit| unit.plan.context.target == plan.context.target)
                 .map(|unit| unit.entry.present().inverter);
             self.start_polling(plan, known, 0).await;
         }
@@ -250,15 +141,15 @@ impl Collector {
         known: Option<Arc<Inverter>>,
         panics: u32,
     ) {
-        let mut entry = InverterEntry::new(&plan.name, plan.target.clone(), plan.interval);
-        entry.patience += plan.manners.timeout;
+        let mut entry = InverterEntry::new(&plan);
         if let Some(known) = known {
             entry = entry.known_as(known);
         }
         let entry = Arc::new(entry);
         let poller = Poller::new(
-            plan.target.clone(),
-            plan.manners.clone(),
+            plan.source
+                .open(&plan.context, entry.polls.exchanges.clone()),
+            plan.context.patience,
             plan.interval,
             entry.polls.clone(),
         );
@@ -288,27 +179,7 @@ impl Collector {
         panics: u32,
     ) {
         self.board.put_inverter(entry.clone());
-        let polling = tokio::spawn(polling);
-        let abort = polling.abort_handle();
-        let (panicked, news) = (Arc::new(AtomicBool::new(false)), self.panicked.clone());
-        let noted = panicked.clone();
-        let ended = tokio::spawn(async move {
-            if polling.await.is_err_and(|error| error.is_panic()) {
-                noted.store(true, Ordering::Relaxed);
-                news.notify_one();
-            }
-        });
-        let unit = InverterUnit {
-            plan,
-            entry,
-            stop,
-            abort,
-            ended,
-            began: Instant::now(),
-            panicked,
-            panics,
-            restart: None,
-        };
+        let unit = InverterUnit::run(plan, entry, stop, polling, panics, self.panicked.clone());
         self.inverters.insert(unit.plan.name.clone(), unit);
     }
 
@@ -317,44 +188,14 @@ impl Collector {
         &mut self,
         names: impl IntoIterator<Item = &'a Arc<str>>,
     ) -> Vec<StoppedUnit> {
-        let mut stopping = Vec::new();
+        let mut units = Vec::new();
         for name in names {
-            // Told to all before any is waited for.
             if let Some(unit) = self.inverters.remove(name) {
                 self.board.take_inverter(name);
-                drop(unit.stop);
-                if unit.restart.is_none() && unit.panicked.load(Ordering::Relaxed) {
-                    tracing::error!(
-                        inverter = &**name,
-                        "polling has panicked; please report this"
-                    );
-                }
-                stopping.push((
-                    unit.abort,
-                    unit.ended,
-                    StoppedUnit {
-                        plan: unit.plan,
-                        entry: unit.entry,
-                        panics: unit.panics,
-                    },
-                ));
+                units.push(unit);
             }
         }
-        let deadline = Instant::now() + STOPPING;
-        let mut stopped = Vec::new();
-        for (abort, mut ended, unit) in stopping {
-            if timeout_at(deadline, &mut ended).await.is_err() {
-                tracing::warn!(
-                    inverter = &*unit.plan.name,
-                    "polling does not stop in order and is cut off"
-                );
-                abort.abort();
-                let _ = ended.await;
-            }
-            report_inverter(&unit.entry);
-            stopped.push(unit);
-        }
-        stopped
+        inverter::stop(units).await
     }
 
     /// From now on, for inverters that are started.
@@ -388,7 +229,6 @@ impl Collector {
         let start = self.starts;
         let health = Arc::new(Health::new(name));
         self.board.put_sink(health.clone());
-        let (stop, stopped) = oneshot::channel();
         let Handover {
             events,
             mut waiting,
@@ -405,46 +245,9 @@ impl Collector {
         if let Some(SpoolPlan { spool, draining }) = plan.spool {
             driver = driver.with_spool(spool, draining);
         }
-        let task = tokio::spawn(driver.run_until(events, async move {
-            // A sender that is gone is an order as well.
-            stopped.await.unwrap_or(Parting::Drain)
-        }));
-        let abort = task.abort_handle();
         let report = self.report_ending.clone();
-        let observed = health.clone();
-        tokio::spawn(async move {
-            let (ending, handover) = match task.await {
-                Ok((Ended::Drained, handover)) => (SinkEnding::Drained, handover),
-                Ok((Ended::FarSideClosed, handover)) => (SinkEnding::FarSideClosed, handover),
-                Ok((Ended::Refused, handover)) => (SinkEnding::CutOff, handover),
-                Err(error) if error.is_panic() => {
-                    observed.broken("it has panicked");
-                    tracing::error!(
-                        sink = name,
-                        "the sink has panicked; the others go on. Please report this"
-                    );
-                    (SinkEnding::Broken, None)
-                }
-                Err(_) => (SinkEnding::CutOff, None),
-            };
-            // Without a collector nobody needs to know.
-            let ended = SinkEnded {
-                name,
-                start,
-                ending,
-                handover,
-            };
-            let _ = report.send(ended).await;
-        });
-        self.sinks.insert(
-            name,
-            SinkUnit {
-                start,
-                health,
-                stop,
-                abort,
-            },
-        );
+        let unit = SinkUnit::run(name, start, health, driver, events, report);
+        self.sinks.insert(name, unit);
     }
 
     /// Stops a sink within `grace`: what it has taken is delivered first. `None` if there is none of that name.
@@ -543,7 +346,9 @@ impl Collector {
                         return Happening::SinkEnded(name, ending);
                     }
                 }
-                () = self.panicked.notified() => self.note_panics(),
+                () = self.panicked.notified() => {
+                    self.inverters.values_mut().for_each(InverterUnit::note_panic);
+                }
                 () = at(due) => if let Some((_, name)) = restart {
                     return Happening::RestartDue(name);
                 },
@@ -551,29 +356,6 @@ impl Collector {
         }
     }
 
-    /// Decides when each inverter's polling that has panicked begins again: soon, unless it panics again and again.
-    fn note_panics(&mut self) {
-        for unit in self.inverters.values_mut() {
-            if unit.restart.is_some() || !unit.panicked.load(Ordering::Relaxed) {
-                continue;
-            }
-            if unit.began.elapsed() >= LONG_LIVED {
-                unit.panics = 0;
-            }
-            let delay = FIRST_RESTART
-                .saturating_mul(1 << unit.panics.min(16))
-                .min(LAST_RESTART);
-            unit.panics = unit.panics.saturating_add(1);
-            unit.restart = Some(Instant::now() + delay);
-            tracing::error!(
-                inverter = &*unit.plan.name,
-                again_in_seconds = delay.as_secs(),
-                "polling has panicked; it begins again. Please report this"
-            );
-        }
-    }
-
-    /// The sinks that run.
     pub fn sink_names(&self) -> BTreeSet<&'static str> {
         self.sinks.keys().copied().collect()
     }
@@ -638,86 +420,6 @@ impl Collector {
             }
         }
         all_well
-    }
-}
-
-/// Ready at that time; never, if there is none.
-pub(crate) async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Says what came of an inverter's polling.
-fn report_inverter(entry: &InverterEntry) {
-    let (polls, gate) = (&entry.polls, &entry.gate);
-    let refused = listed(polls.link.refused());
-    tracing::info!(
-        inverter = &*entry.name,
-        answered = polls.answered.load(Ordering::Relaxed),
-        silent = polls.silent.load(Ordering::Relaxed),
-        skipped = polls.skipped.load(Ordering::Relaxed),
-        requests = polls.link.requests.load(Ordering::Relaxed),
-        refused,
-        quarantined = gate.refused.load(Ordering::Relaxed),
-        gate = listed(gate.struck()),
-        "polling has stopped"
-    );
-}
-
-/// Counts by their names, as one text.
-fn listed(counts: impl Iterator<Item = (impl std::fmt::Display, u64)>) -> String {
-    let counts: Vec<String> = counts
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    if counts.is_empty() {
-        "none".to_owned()
-    } else {
-        counts.join(", ")
-    }
-}
-
-/// Takes out the sink that was started then, if it is still there.
-fn take_unit(
-    sinks: &mut BTreeMap<&'static str, SinkUnit>,
-    name: &str,
-    start: u64,
-) -> Option<SinkUnit> {
-    sinks
-        .get(name)
-        .is_some_and(|unit| unit.start == start)
-        .then(|| sinks.remove(name))?
-}
-
-/// Says what became of the readings of a sink that was told to stop.
-fn report_parted(health: &Health, ending: SinkEnding, parting: Parting) {
-    match (ending, parting) {
-        (SinkEnding::Drained, Parting::HandOver) => {
-            let counts = health.snapshot().counts;
-            tracing::info!(sink = health.name(), %counts, "stopped; what waits is handed over");
-        }
-        _ => report_sink(health, ending),
-    }
-}
-
-/// Says what became of a sink's readings.
-fn report_sink(health: &Health, ending: SinkEnding) {
-    let snapshot = health.snapshot();
-    let counts = snapshot.counts;
-    let sink = health.name();
-    match ending {
-        SinkEnding::FarSideClosed => tracing::info!(sink, %counts, "the far side has ended"),
-        SinkEnding::Drained if counts.dropped + counts.rejected + counts.missed > 0 => {
-            tracing::warn!(sink, %counts, "stopped; not every reading was delivered");
-        }
-        SinkEnding::Drained if counts.spooled > 0 => {
-            tracing::info!(sink, %counts, "stopped; what waits in the spool is delivered after the next start");
-        }
-        SinkEnding::Drained => tracing::info!(sink, %counts, "stopped"),
-        SinkEnding::Broken | SinkEnding::CutOff => {
-            tracing::error!(sink, %counts, lost = counts.at_risk(), "stopped without having delivered what was waiting");
-        }
     }
 }
 

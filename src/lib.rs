@@ -24,10 +24,10 @@
 //! | [`ledger`] | what gate and meter must not forget, in a file | inverters, sinks |
 //! | [`station`] | one inverter's way from poll to event, through the four before | configuration, sinks |
 //! | `client` | asks the API of a running collector | what the answers mean |
-//! | `line` | a JSON line as the reading that it was written from | where it comes from |
 //! | [`clock`] | the time of a reading, if the clock is set | everything else |
 //! | [`lock`] | one poller per inverter, one collector per state folder | everything else |
 //! | [`collector`] | inverters and sinks as units that start and stop by name | configuration, the command line |
+//! | [`mod@unit`] | what those units are made from | who runs them |
 //! | [`setup`] | a configuration as what is to run, and what changes between two | how that is done |
 //! | [`supervisor`] | runs a setup to the end, and puts another in its place | the command line, where a configuration stands |
 //! | [`serving`] | HTTP as a unit that starts, changes and stops with a setup | what is asked |
@@ -41,7 +41,6 @@
 //! | [`overview`] | the board as data, for the HTTP API and the live page | where it goes |
 //! | `period` | dates and spans of time as people write them | the clock, the configuration |
 //! | `report` | what a day, month or year comes to: definitions, and a history's buckets made into figures | the command line, the configuration |
-//! | [`schema`] | the JSON Schema of a reading | where it is shown |
 //! | `series` | rows of a history as files and the HTTP API have them | where they go |
 //! | [`sinks`] | the registry: the only file that names every sink | what a sink does |
 //! | [`check`] | how this machine and an inverter are, for somebody who waits | configuration, the command line, sinks |
@@ -69,16 +68,11 @@ pub mod client;
 pub mod clock;
 pub mod collector;
 pub mod config;
-pub mod discovery;
 pub mod gate;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod identity;
 pub mod ledger;
-#[cfg(any(feature = "http", feature = "watch"))]
-pub mod line;
-pub mod link;
-pub mod lock;
 pub mod meter;
 #[cfg(feature = "history")]
 pub mod old_history;
@@ -87,22 +81,19 @@ pub mod overview;
 pub mod period;
 #[cfg(feature = "history")]
 pub mod plot;
-pub mod poll;
+pub mod registry;
 #[cfg(feature = "history")]
 pub mod report;
-pub mod schema;
 #[cfg(feature = "history")]
 pub mod series;
 pub mod service;
 pub mod serving;
 pub mod setup;
-pub mod simulator;
-pub mod sinks;
 pub mod station;
 pub mod supervisor;
 pub mod tariff;
+pub mod unit;
 mod vigil;
 #[cfg(feature = "watch")]
 pub mod watch;
-pub mod wire;
 pub mod wrapping;

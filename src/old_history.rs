@@ -42,19 +42,16 @@ pub struct OldHistory {
 #[error("{0}")]
 pub struct OldHistoryError(String);
 
-/// A row of it.
 #[derive(Clone, Debug)]
 pub struct OldReading {
     /// When it was recorded.
     pub time: UnixMillis,
-    /// What it says.
     pub values: Values,
 }
 
 /// Rows that are no readings, for one reason.
 #[derive(Clone, Debug)]
 pub struct LeftOut {
-    /// The reason.
     pub why: &'static str,
     /// How many there are.
     pub count: u64,

@@ -1,5 +1,6 @@
 //! The board as data: what the HTTP API tells of inverters and sinks, and what the live page reads from it.
 
+use kstar_model::time::millis;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,10 +22,8 @@ pub enum InverterState {
     Silent,
 }
 
-/// How an inverter is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InverterOverview {
-    /// Its name in the configuration.
     pub name: String,
     /// Where it is looked for.
     pub host: String,
@@ -62,9 +61,7 @@ pub struct PollsOverview {
     pub silent: u64,
     /// Polls that were left out because the one before took too long.
     pub skipped: u64,
-    /// Requests sent.
     pub requests: u64,
-    /// Greetings sent.
     pub greetings: u64,
     /// Requests that nobody answered in time.
     pub unanswered: u64,
@@ -72,12 +69,9 @@ pub struct PollsOverview {
     pub refused: BTreeMap<String, u64>,
 }
 
-/// How a sink is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkOverview {
-    /// Its name.
     pub name: String,
-    /// Its state.
     #[serde(flatten)]
     pub state: State,
     /// What became of its readings.
@@ -90,13 +84,13 @@ impl From<&InverterEntry> for InverterOverview {
         let present = entry.present();
         let (polls, gate) = (&entry.polls, &entry.gate);
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let age = |since: tokio::time::Instant| millis(since.elapsed());
+        let age = |since: tokio::time::Instant| millis(since.elapsed()).unsigned_abs();
         Self {
             name: entry.name.to_string(),
-            host: entry.target.to_string(),
+            host: entry.host.clone(),
             serial: present.inverter.serial.as_deref().map(str::to_owned),
             model: present.inverter.model.as_deref().map(str::to_owned),
-            poll_interval_ms: millis(entry.interval),
+            poll_interval_ms: millis(entry.interval).unsigned_abs(),
             state: match present.reachability {
                 None => InverterState::Waiting,
                 Some(Reachability::Online) => InverterState::Online,
@@ -108,10 +102,10 @@ impl From<&InverterEntry> for InverterOverview {
                 answered: count(&polls.answered),
                 silent: count(&polls.silent),
                 skipped: count(&polls.skipped),
-                requests: count(&polls.link.requests),
-                greetings: count(&polls.link.greetings),
-                unanswered: count(&polls.link.unanswered),
-                refused: named(polls.link.refused()),
+                requests: count(&polls.exchanges.requests),
+                greetings: count(&polls.exchanges.greetings),
+                unanswered: count(&polls.exchanges.unanswered),
+                refused: named(polls.exchanges.occurred().into_iter()),
             },
             accepted: count(&gate.taken),
             quarantined: count(&gate.refused),
@@ -129,10 +123,6 @@ impl From<&Health> for SinkOverview {
             counts,
         }
     }
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn named(counts: impl Iterator<Item = (impl ToString, u64)>) -> BTreeMap<String, u64> {

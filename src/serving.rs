@@ -4,11 +4,7 @@
 //! else runs, and it is tried again. In a build without HTTP there is never anything to serve.
 
 #[cfg(feature = "http")]
-use std::path::PathBuf;
-
-#[cfg(feature = "http")]
-use kstar_sink::driver::delay_after;
-use kstar_sink::sink::Context;
+use kstar_common::back_off::BackOff;
 #[cfg(feature = "http")]
 use tokio::sync::oneshot;
 #[cfg(feature = "http")]
@@ -17,58 +13,10 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::collector::Collector;
-use crate::config::Config;
 #[cfg(feature = "http")]
 use crate::http;
-#[cfg(feature = "http")]
-use crate::tariff::Tariff;
+use crate::setup::ServingPlan;
 
-/// What HTTP needs of a configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServingPlan {
-    #[cfg(feature = "http")]
-    settings: http::Settings,
-    /// What is in the token's file: only a hash, since that is a secret.
-    #[cfg(feature = "http")]
-    token: u64,
-    #[cfg(feature = "http")]
-    history: Option<PathBuf>,
-    #[cfg(feature = "http")]
-    tariffs: Vec<Tariff>,
-}
-
-impl ServingPlan {
-    /// What this configuration asks for, if it does. Reads the token's file, so it blocks.
-    #[cfg(feature = "http")]
-    pub fn of(config: &Config, context: &Context) -> Option<Self> {
-        let section = config.http.clone()?;
-        #[cfg(feature = "history")]
-        let history = config.sinks.history_file(context);
-        #[cfg(not(feature = "history"))]
-        let (history, _) = (None, context);
-        let file = section
-            .token
-            .as_ref()
-            .and_then(kstar_common::setting::Secret::file);
-        Some(Self {
-            token: crate::setup::content(file),
-            settings: http::Settings {
-                listen: section.listen.0,
-                token: section.token,
-            },
-            history,
-            tariffs: config.tariffs.clone(),
-        })
-    }
-
-    /// Nothing: this build has no HTTP.
-    #[cfg(not(feature = "http"))]
-    pub fn of(_config: &Config, _context: &Context) -> Option<Self> {
-        None
-    }
-}
-
-/// HTTP, if it is served.
 #[derive(Debug, Default)]
 pub struct Serving {
     #[cfg(feature = "http")]
@@ -149,8 +97,8 @@ async fn listening(
                 logged = Some(reason);
             }
         }
+        sleep(BackOff::SERVER.spread(failures)).await;
         failures = failures.saturating_add(1);
-        sleep(delay_after(failures)).await;
         started = http::start(settings.clone(), sources.clone()).await;
     }
 }

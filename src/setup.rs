@@ -9,18 +9,20 @@ use std::time::Duration;
 use kstar_sink::sink::{Context, OpenError};
 use kstar_sink::spool::Spool;
 
-use crate::collector::{InverterPlan, SinkPlan, SpoolPlan};
-use crate::config::{Config, InverterSection, Source};
+use crate::config::{Config, ConfigFile, InverterSection};
+#[cfg(feature = "http")]
+use crate::http;
 use crate::meter::MeterSettings;
-use crate::poll::Manners;
-use crate::serving::ServingPlan;
-use crate::sinks::{Section, SinkSections};
+use crate::registry::{Section, SinkSections};
+#[cfg(feature = "http")]
+use crate::tariff::Tariff;
+use crate::unit::{InverterPlan, SinkPlan, SpoolPlan};
 
 /// What a configuration asks to run.
 #[derive(Debug)]
 pub struct Setup {
     /// Where it stands, for errors.
-    pub source: Source,
+    pub source: ConfigFile,
     /// The inverters, by name.
     pub inverters: BTreeMap<Arc<str>, InverterPlan>,
     /// How energy is counted.
@@ -78,25 +80,19 @@ pub fn context(config: &Config) -> Context {
 
 /// How each inverter is polled.
 pub fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
-    let collector = &config.collector;
     let plan = |inverter: InverterSection| InverterPlan {
         gate: config.gate(&inverter),
         name: inverter.name.as_str().into(),
-        target: inverter.target(collector),
-        manners: Manners::new(
-            inverter.ap_address,
-            collector.timeout,
-            collector.tries.get(),
-            collector.allow_fast_polling,
-        ),
-        interval: collector.poll_interval,
+        context: inverter.context(&config.collector),
+        interval: config.collector.poll_interval,
+        source: inverter.source,
     };
     config.inverters().into_iter().map(plan).collect()
 }
 
 impl Setup {
     /// What this configuration asks to run. Reads the files that sinks read, so it blocks.
-    pub fn new(source: Source, config: Config) -> Self {
+    pub fn new(source: ConfigFile, config: Config) -> Self {
         let plans = inverter_plans(&config);
         let context = context(&config);
         Self {
@@ -192,8 +188,53 @@ fn changes<T: Ord + Clone>(
         .collect()
 }
 
+/// What HTTP needs of a configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServingPlan {
+    #[cfg(feature = "http")]
+    pub(crate) settings: http::Settings,
+    /// What is in the token's file: only a hash, since that is a secret.
+    #[cfg(feature = "http")]
+    token: u64,
+    #[cfg(feature = "http")]
+    pub(crate) history: Option<PathBuf>,
+    #[cfg(feature = "http")]
+    pub(crate) tariffs: Vec<Tariff>,
+}
+
+impl ServingPlan {
+    /// What this configuration asks for, if it does. Reads the token's file, so it blocks.
+    #[cfg(feature = "http")]
+    pub fn of(config: &Config, context: &Context) -> Option<Self> {
+        let section = config.http.clone()?;
+        #[cfg(feature = "history")]
+        let history = config.sinks.history_file(context);
+        #[cfg(not(feature = "history"))]
+        let (history, _) = (None, context);
+        let file = section
+            .token
+            .as_ref()
+            .and_then(kstar_common::setting::Secret::file);
+        Some(Self {
+            token: content(file),
+            settings: http::Settings {
+                listen: section.listen.0,
+                token: section.token,
+            },
+            history,
+            tariffs: config.tariffs.clone(),
+        })
+    }
+
+    /// Nothing: this build has no HTTP.
+    #[cfg(not(feature = "http"))]
+    pub fn of(_config: &Config, _context: &Context) -> Option<Self> {
+        None
+    }
+}
+
 /// What is in these files, as a hash.
-pub(crate) fn content(files: impl IntoIterator<Item = PathBuf>) -> u64 {
+fn content(files: impl IntoIterator<Item = PathBuf>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {
         // One that cannot be read is refused when what needs it is checked.
@@ -238,159 +279,4 @@ fn of<T: Clone>(changes: &BTreeMap<T, Change>, wanted: Change) -> Vec<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        /// Names with a number each, which stands for all that is said of them.
-        #[test]
-        fn what_changes_leads_from_the_one_to_the_other_and_touches_nothing_else(
-            before in prop::collection::btree_map(0..8_u8, 0..3_u8, 0..8),
-            after in prop::collection::btree_map(0..8_u8, 0..3_u8, 0..8),
-        ) {
-            let names = |all: &BTreeMap<u8, u8>| all.keys().copied().collect::<BTreeSet<_>>();
-            let all = changes(&names(&before), &names(&after), |name| before.get(name) == after.get(name));
-            let mut running = before.clone();
-            for (name, change) in &all {
-                match change {
-                    Change::Kept => {}
-                    Change::Stopped => prop_assert!(running.remove(name).is_some()),
-                    Change::Started => prop_assert!(running.insert(*name, after[name]).is_none()),
-                    Change::Replaced => {
-                        let old = running.insert(*name, after[name]);
-                        prop_assert!(old.is_some_and(|old| old != after[name]));
-                    }
-                }
-            }
-            prop_assert_eq!(&running, &after);
-            // The way back is the mirror of it.
-            let back = changes(&names(&after), &names(&before), |name| before.get(name) == after.get(name));
-            for (name, change) in &all {
-                let mirrored = match change {
-                    Change::Started => Change::Stopped,
-                    Change::Stopped => Change::Started,
-                    other => *other,
-                };
-                prop_assert_eq!(back[name], mirrored);
-            }
-            // What is so already stays.
-            let none = changes(&names(&after), &names(&after), |_| true);
-            prop_assert!(none.values().all(|change| *change == Change::Kept));
-        }
-    }
-
-    #[cfg(feature = "stdout")]
-    fn setup(text: &str) -> Setup {
-        let source = Source::new("kstar.toml", text);
-        let config = Config::parse(&source).expect("a configuration");
-        Setup::new(source, config)
-    }
-
-    #[cfg(all(feature = "stdout", feature = "sqlite"))]
-    fn all_changes(before: &str, after: &str) -> String {
-        let (before, after) = (setup(before), setup(after));
-        let changes = before.changes(&after, &before.sink_names());
-        let [started, stopped, replaced, kept] = [
-            Change::Started,
-            Change::Stopped,
-            Change::Replaced,
-            Change::Kept,
-        ]
-        .map(|change| changes.listed(change));
-        format!("started: {started}; stopped: {stopped}; replaced: {replaced}; kept: {kept}")
-    }
-
-    #[cfg(feature = "stdout")]
-    const ROOF: &str = "state_dir = '/s'\n[[inverter]]\nname = 'roof'\nhost = '192.0.2.1'\n";
-    #[cfg(all(feature = "stdout", any(feature = "sqlite", feature = "mqtt")))]
-    const BARN: &str = "[[inverter]]\nname = 'barn'\nhost = '192.0.2.2'\n";
-
-    #[test]
-    #[cfg(all(feature = "stdout", feature = "sqlite"))]
-    fn only_what_is_said_otherwise_is_touched() {
-        let both = "[sinks.stdout]\n[sinks.sqlite]\n";
-        let base = format!("{ROOF}{both}");
-        for (before, after, expected) in [
-            (
-                base.clone(),
-                format!("{ROOF}{BARN}{both}"),
-                "started: inverter barn; stopped: none; replaced: none; kept: inverter roof, sink sqlite, sink stdout",
-            ),
-            (
-                format!("{ROOF}{BARN}{both}"),
-                base.clone(),
-                "started: none; stopped: inverter barn; replaced: none; kept: inverter roof, sink sqlite, sink stdout",
-            ),
-            (
-                base.clone(),
-                format!("{ROOF}[sinks.stdout]\n[sinks.sqlite]\nkeep_raw = '9d'\n"),
-                "started: none; stopped: none; replaced: sink sqlite; kept: inverter roof, sink stdout",
-            ),
-            (
-                base.clone(),
-                format!("{ROOF}[sinks.stdout]\n"),
-                "started: none; stopped: sink sqlite; replaced: none; kept: inverter roof, sink stdout",
-            ),
-            // The sums of the history do not depend on so small a difference.
-            (
-                base.clone(),
-                base.replace(
-                    "[[inverter]]",
-                    "[collector]\npoll_interval = '9s'\n[[inverter]]",
-                ),
-                "started: none; stopped: none; replaced: inverter roof; kept: sink sqlite, sink stdout",
-            ),
-            (
-                base.clone(),
-                base.replace(
-                    "[[inverter]]",
-                    "[collector]\npoll_interval = '5m'\n[[inverter]]",
-                ),
-                "started: none; stopped: none; replaced: inverter roof, sink sqlite; kept: sink stdout",
-            ),
-            (
-                base.clone(),
-                base.replace("[[inverter]]", "[collector]\ngrace = '9s'\n[[inverter]]"),
-                "started: none; stopped: none; replaced: none; kept: inverter roof, sink sqlite, sink stdout",
-            ),
-        ] {
-            assert_eq!(
-                all_changes(&before, &after),
-                expected,
-                "{before}\n->\n{after}"
-            );
-        }
-    }
-
-    #[test]
-    #[cfg(all(feature = "stdout", feature = "mqtt"))]
-    fn a_sink_that_shows_inverters_is_replaced_with_their_list_and_with_its_secret() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let secret = folder.path().join("secret");
-        std::fs::write(&secret, "one").expect("written");
-        let sinks = format!(
-            "[sinks.stdout]\n[sinks.mqtt]\nurl = 'mqtt://b'\nusername = 'u'\npassword = {{ file = '{}' }}\n",
-            secret.display()
-        );
-        let before = setup(&format!("{ROOF}{sinks}"));
-        let running = before.sink_names();
-        let changes = |after: &str| before.changes(&setup(after), &running);
-        let more = changes(&format!("{ROOF}{BARN}{sinks}"));
-        assert_eq!(more.sinks(Change::Replaced), ["mqtt"]);
-        assert_eq!(more.sinks(Change::Kept), ["stdout"]);
-        std::fs::write(&secret, "two").expect("written");
-        let edited = changes(&format!("{ROOF}{sinks}"));
-        assert_eq!(edited.sinks(Change::Replaced), ["mqtt"]);
-        assert_eq!(edited.inverters(Change::Kept), [Arc::from("roof")]);
-    }
-
-    #[test]
-    #[cfg(feature = "stdout")]
-    fn a_sink_that_has_ended_is_started_again() {
-        let text = format!("{ROOF}[sinks.stdout]\n");
-        let (before, after) = (setup(&text), setup(&text));
-        let changes = before.changes(&after, &BTreeSet::new());
-        assert_eq!(changes.sinks(Change::Started), ["stdout"]);
-    }
-}
+mod tests;

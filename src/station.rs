@@ -14,23 +14,23 @@ use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 use kstar_model::time::{ClockSet, Uptime};
 use kstar_sink::event::{Event, InverterStatus, Reachability};
+use kstar_source::datagram::Hex;
+use kstar_source::lock;
+use kstar_source::poller::{Outcome, Poller, SILENT_AFTER};
+use kstar_source::source::{Identity, Sample};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::board::InverterEntry;
 use crate::clock::{Stamper, WallClock};
-use crate::collector::Metering;
 use crate::gate::notices::{Notice, Notices};
 use crate::gate::{Fault, Gate, GateCounts, GateSettings, Judgement};
 use crate::identity::Told;
 use crate::ledger::Account;
 use crate::ledger::keeper::{Keeper, Remembered};
 use crate::ledger::quarantine::Refused;
-use crate::link::{Hex, Reply};
-use crate::lock;
 use crate::meter::{Meter, MeterSettings, Metered};
-use crate::poll::{Outcome, Poller, SILENT_AFTER};
-use crate::wire::device_info::DeviceInfo;
+use crate::unit::Metering;
 use untold::Untold;
 
 /// How often it is told that the clock is set.
@@ -58,7 +58,6 @@ pub struct Station {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Clock {
     Unset,
-    /// When.
     Set(Uptime),
 }
 
@@ -79,26 +78,26 @@ async fn poll(mut poller: Poller, mut station: Station, stop: impl Future<Output
             outcome = poller.next() => outcome,
         };
         match outcome {
-            Outcome::Values(reply) => {
+            Outcome::Sample(sample) => {
                 let (uptime, time) = (
-                    Uptime::of(reply.at.into_std()),
-                    station.stamper.stamp(reply.at),
+                    Uptime::of(sample.at.into_std()),
+                    station.stamper.stamp(sample.at),
                 );
                 let name = &station.inverter.name;
-                if let Some((values, counted)) = station.watch.admit(name, time, reply).await {
+                if let Some((values, counted)) = station.watch.admit(name, time, sample).await {
                     station.publish(uptime, time, values, counted);
                 }
                 station.online();
-                let address = poller.address();
+                let address = poller.line().map(|line| line.address);
                 station.address.send_if_modified(|known| {
                     let moved = *known != address;
                     *known = address;
                     moved
                 });
             }
-            Outcome::DeviceInfo(info) => {
-                if !station.identify(&info) {
-                    poller.ask_for_device_info_again();
+            Outcome::Identity(identity) => {
+                if !station.identify(&identity) {
+                    poller.identify_again();
                 }
             }
             Outcome::Silent { polls, reason } => {
@@ -206,15 +205,17 @@ impl Station {
 
     /// Takes note of who answers, and says whether that is settled. One that is known is told from another only by what
     /// several exchanges agree on; until then readings go on as before.
-    fn identify(&mut self, info: &DeviceInfo) -> bool {
+    fn identify(&mut self, identity: &Identity) -> bool {
         let told = Inverter {
             name: self.inverter.name.clone(),
-            serial: info
-                .serial()
+            serial: identity
+                .serial
+                .as_deref()
                 .map(Arc::from)
                 .or_else(|| self.inverter.serial.clone()),
-            model: info
-                .model()
+            model: identity
+                .model
+                .as_deref()
                 .map(Arc::from)
                 .or_else(|| self.inverter.model.clone()),
         };
@@ -298,10 +299,10 @@ impl Watch {
         &mut self,
         name: &Arc<str>,
         time: Option<UnixMillis>,
-        reply: Reply<Values>,
+        sample: Sample,
     ) -> Option<(Values, Option<Counted>)> {
-        let Uptime(at) = Uptime::of(reply.at.into_std());
-        let mut values = reply.content;
+        let Uptime(at) = Uptime::of(sample.at.into_std());
+        let mut values = sample.values;
         let judgement = self.gate.judge(at, time, &mut values);
         self.counts.count(&judgement);
         self.say(name, at, &judgement);
@@ -309,7 +310,7 @@ impl Watch {
             time: time.map_or_else(|| "clock not set".to_owned(), |time| time.to_string()),
             inverter: name.to_string(),
             reason: judgement.reason(),
-            datagram: Hex(&reply.datagram).to_string(),
+            datagram: hex(&sample.raw),
         });
         let believed = refused.is_none();
         if believed {
@@ -415,6 +416,15 @@ impl Watch {
             tracing::debug!(inverter, watts, "the power balance does not close");
         }
     }
+}
+
+/// The bytes of a sample, a word for each block.
+fn hex(raw: &[(&'static str, Box<[u8]>)]) -> String {
+    let blocks: Vec<String> = raw
+        .iter()
+        .map(|(_, bytes)| Hex(bytes).to_string())
+        .collect();
+    blocks.join(" ")
 }
 
 /// The key that lets a value through.

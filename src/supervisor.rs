@@ -21,24 +21,24 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use crate::board::Board;
-use crate::collector::{Collector, Happening, Parted, SinkEnding, SinkPlan, at};
-use crate::config::{Config, Source};
+use crate::collector::{Collector, Happening, Parted, SinkEnding};
+use crate::config::{Config, ConfigFile};
+use crate::registry::Section;
 use crate::service::{Manager, Service};
 use crate::serving::Serving;
 use crate::setup::{Change, Changes, Setup};
-use crate::sinks::Section;
+use crate::unit::SinkPlan;
+use kstar_common::due::at;
 
 /// Orders to read the configuration again. Those that come while one is under way are one.
 #[derive(Clone, Debug, Default)]
 pub struct Reloads(Arc<Notify>);
 
 impl Reloads {
-    /// Orders one.
     pub fn order(&self) {
         self.0.notify_one();
     }
 
-    /// The next one.
     async fn ordered(&self) {
         self.0.notified().await;
     }
@@ -46,7 +46,7 @@ impl Reloads {
 
 /// Reads the configuration again, from where it was read at the start, with what is said in place of it. It may block;
 /// the error is for people.
-pub type Read = Arc<dyn Fn() -> Result<(Source, Config), String> + Send + Sync>;
+pub type Read = Arc<dyn Fn() -> Result<(ConfigFile, Config), String> + Send + Sync>;
 
 /// What runs a setup.
 pub struct Supervisor {
@@ -316,7 +316,11 @@ async fn start_inverters(
         .cloned()
         .collect();
     for plan in &plans {
-        tracing::info!(inverter = &*plan.name, host = %plan.target, "polling");
+        tracing::info!(
+            inverter = &*plan.name,
+            host = plan.context.target.text(plan.source.port()),
+            "polling"
+        );
     }
     collector.change_inverters(&[], plans).await;
 }

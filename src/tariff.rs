@@ -92,7 +92,6 @@ impl TryFrom<String> for TimeOfDay {
 /// A day of the week, by the first three letters of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum DayOfWeek {
     Mon,
     Tue,

@@ -10,7 +10,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::board::InverterEntry;
+/// One inverter's polling.
+pub(crate) struct Polling {
+    /// The inverter's name.
+    pub(crate) name: Arc<str>,
+    /// What moves with every request, answer, silence and greeting.
+    pub(crate) pulse: u64,
+    /// How long that may stand still.
+    pub(crate) patience: Duration,
+}
 
 /// What was seen of every inverter.
 #[derive(Debug, Default)]
@@ -28,16 +36,13 @@ struct Seen {
 
 impl Vigil {
     /// Looks at every inverter; gives those whose polling hangs, and for how long. What hangs is logged once.
-    pub(crate) fn hanging(
-        &mut self,
-        inverters: &[Arc<InverterEntry>],
-    ) -> BTreeMap<Arc<str>, Duration> {
+    pub(crate) fn hanging(&mut self, inverters: &[Polling]) -> BTreeMap<Arc<str>, Duration> {
         self.seen
             .retain(|name, _| inverters.iter().any(|entry| entry.name == *name));
         let now = Instant::now();
         let mut hanging = BTreeMap::new();
         for entry in inverters {
-            let pulse = entry.polls.pulse();
+            let pulse = entry.pulse;
             let seen = self.seen.entry(entry.name.clone()).or_insert(Seen {
                 pulse,
                 since: now,

@@ -49,8 +49,8 @@ fi
 
 for feature in stdout sqlite mqtt influxdb; do
   say "the sink $feature alone"
-  cargo clippy --all-targets --locked --no-default-features --features "$feature" -- -D warnings
-  cargo test --locked --no-default-features --features "$feature"
+  cargo clippy --all-targets --locked --no-default-features --features "aa55,$feature" -- -D warnings
+  cargo test --locked --no-default-features --features "aa55,$feature"
 done
 
 cargo build --locked

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use kstar_collector::config::{Config, SYSTEM_PLACE, Source};
+use kstar_collector::config::{Config, ConfigFile, SYSTEM_PLACE};
 use kstar_sink::sink::Context;
 
 use common::missing;
@@ -100,7 +100,7 @@ fn unit_package_program_and_page_mean_the_same_places() {
         SYSTEM_PLACE
     );
     assert_eq!(format!("/run/{}", unit["RuntimeDirectory"]), "/run/kstar");
-    assert!(read("src/lock.rs").contains("\"/run/kstar\""));
+    assert!(read("sources/contract/src/lock.rs").contains("\"/run/kstar\""));
     let [postinst, postrm] =
         ["postinst", "postrm"].map(|name| read(&format!("deploy/debian/{name}")));
     for words in [STATE, "/etc/kstar", &unit["User"]] {
@@ -121,7 +121,7 @@ fn unit_package_program_and_page_mean_the_same_places() {
 #[test]
 fn the_packages_configuration_keeps_a_history_in_the_services_folder() {
     let text = read("deploy/debian/config.toml");
-    let config = Config::parse(&Source::new(SYSTEM_PLACE, &text)).expect("it is right");
+    let config = Config::parse(&ConfigFile::new(SYSTEM_PLACE, &text)).expect("it is right");
     assert_eq!(config.state_dir(), Path::new(STATE));
     let enabled: Vec<_> = config.sinks.enabled().collect();
     let [sqlite] = &enabled[..] else {
@@ -150,7 +150,7 @@ fn what_the_packages_configuration_proposes_is_right_too() {
         .flat_map(|line| [line, "\n"])
         .collect();
     assert_eq!(text.matches("\n[").count(), 5, "{text}");
-    Config::parse(&Source::new(SYSTEM_PLACE, &text)).unwrap_or_else(|error| panic!("{error}"));
+    Config::parse(&ConfigFile::new(SYSTEM_PLACE, &text)).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

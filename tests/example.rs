@@ -9,7 +9,7 @@
 ))]
 #![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
-use kstar_collector::config::{Config, Source};
+use kstar_collector::config::{Config, ConfigFile};
 use kstar_sink::sink::Context;
 
 const EXAMPLE: &str = include_str!("../config.example.toml");
@@ -33,7 +33,7 @@ fn uncommented() -> String {
 }
 
 fn parse(text: &str) -> Config {
-    Config::parse(&Source::new("config.example.toml", text))
+    Config::parse(&ConfigFile::new("config.example.toml", text))
         .unwrap_or_else(|error| unreachable!("{error}"))
 }
 
@@ -48,7 +48,7 @@ fn the_example_is_right_as_it_is_and_with_every_key() {
 /// What the program says are the legal keys of a section: an unknown one makes it list them.
 fn legal_keys(section: &str) -> Vec<String> {
     let text = format!("{section}\nno_such_key = 1\n");
-    let error = Config::parse(&Source::new("", &text))
+    let error = Config::parse(&ConfigFile::new("", &text))
         .expect_err("an unknown key")
         .to_string();
     let (_, list) = error.split_once("expected ").expect("a list of legal keys");
@@ -133,7 +133,7 @@ fn the_example_shows_the_defaults() {
         config.inverters().first().map(|inverter| {
             let gate = config.gate(inverter);
             let name = inverter.name.clone();
-            (name, inverter.ap_address, gate.max_power, gate.off)
+            (name, inverter.source.describe(), gate.max_power, gate.off)
         })
     };
     assert_eq!(inverter(&full), inverter(&default));

@@ -28,26 +28,29 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kstar_collector::clock::WallClock;
-use kstar_collector::collector::{Collector, InverterPlan, SinkPlan};
+use kstar_collector::collector::Collector;
 use kstar_collector::gate::GateSettings;
 use kstar_collector::gate::rules::Rule;
-use kstar_collector::poll::{Manners, PollCounts, Target};
-use kstar_collector::simulator::encode::{Request, Variant};
-use kstar_collector::simulator::faults::{Fault, Faults};
-use kstar_collector::simulator::record::{Entry, Event, Sent, Withheld};
-use kstar_collector::simulator::{Config, Running};
-use kstar_collector::wire::device_info::DeviceInfo;
-use kstar_collector::wire::frame::{self, Refusal};
-use kstar_collector::wire::{self, ApAddress, running};
+use kstar_collector::unit::{InverterPlan, SinkPlan};
 use kstar_model::catalogue::{Group, Quantity, Values};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
+use kstar_simulator::encode::{Request, Variant};
+use kstar_simulator::faults::{Fault, Faults};
+use kstar_simulator::record::{Entry, Event, Sent, Withheld};
+use kstar_simulator::{Config, Running};
 use kstar_sink::sink::{Context, SinkConfig};
 use kstar_sink::testing::{Record, record, record_of_line};
 use kstar_sink_sqlite::SqliteConfig;
 use kstar_sink_stdout::{StdoutConfig, StdoutSink};
+use kstar_source::poller::PollCounts;
+use kstar_source::source::AnySource;
+use kstar_source_aa55::Aa55Config;
+use kstar_source_aa55::wire::device_info::DeviceInfo;
+use kstar_source_aa55::wire::frame::{self, Refusal};
+use kstar_source_aa55::wire::{self, ApAddress, running};
 
-use common::{Place, metering, start_when_free, until};
+use common::{Place, context, metering, start_when_free, until};
 
 /// Enough inverters for thousands of requests in half a minute: most requests wait for a time-out.
 const INVERTERS: usize = 32;
@@ -260,7 +263,7 @@ fn check_kind(sent: Sent, fate: &Fate, bytes: &[u8]) {
         Fate::Accepted(_) => assert!(reasons.is_empty(), "{sent:?} was accepted: {bytes:02x?}"),
         Fate::Refused(refusal) => assert!(
             // Where a measured figure happens to look like a header there is more to be said of it.
-            reasons.contains(&name(*refusal)) || contains_header(&bytes[2..]),
+            reasons.contains(&refusal.name()) || contains_header(&bytes[2..]),
             "{sent:?} was refused as {refusal}: {bytes:02x?}"
         ),
         Fate::Unseen(Unseen::OtherPort) => assert_eq!(sent, Sent::Faulty(Fault::Port)),
@@ -272,10 +275,6 @@ fn check_kind(sent: Sent, fate: &Fate, bytes: &[u8]) {
 
 fn contains_header(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|pair| pair == [0xaa, 0x55])
-}
-
-fn name(refusal: Refusal) -> &'static str {
-    Refusal::NAMES[refusal.index()]
 }
 
 impl Account {
@@ -300,19 +299,19 @@ impl Account {
                 } else {
                     &mut self.refused
                 };
-                *counts.entry(name(refusal)).or_default() += 1;
+                *counts.entry(refusal.name()).or_default() += 1;
             }
         }
     }
 
     /// That the collector counted the same.
     fn check(&self, inverter: &str, counts: &PollCounts) {
-        let link = &counts.link;
-        let accepted = link.accepted.load(Ordering::Relaxed);
-        let refused: BTreeMap<_, _> = link.refused().collect();
-        assert_eq!(link.requests.load(Ordering::Relaxed), self.asked);
+        let exchanges = &counts.exchanges;
+        let accepted = exchanges.accepted.load(Ordering::Relaxed);
+        let refused = counts.exchanges.rejected();
+        assert_eq!(exchanges.requests.load(Ordering::Relaxed), self.asked);
         assert_eq!(
-            accepted + link.unanswered.load(Ordering::Relaxed),
+            accepted + exchanges.unanswered.load(Ordering::Relaxed),
             self.asked
         );
         let fits = |reason: &str, counted: u64, sure: u64| {
@@ -323,7 +322,7 @@ impl Account {
             );
         };
         fits("accepted", accepted, self.accepted);
-        for reason in Refusal::NAMES {
+        for &reason in Refusal::NAMES {
             let of = |counts: &BTreeMap<&str, u64>| counts.get(reason).copied().unwrap_or_default();
             fits(reason, of(&refused), of(&self.refused));
         }
@@ -488,11 +487,8 @@ async fn poll(
     collector
         .start_inverter(InverterPlan {
             name: name.as_str().into(),
-            target: Target::Host {
-                host: place.0.to_string(),
-                port: place.data().port(),
-            },
-            manners: Manners::new(ap, TIMEOUT, 3, true),
+            source: AnySource::new(Aa55Config { ap_address: ap }),
+            context: context(place.data(), TIMEOUT),
             interval: Duration::from_millis(20),
             // Days here take minutes.
             gate: GateSettings {
@@ -568,13 +564,14 @@ async fn quiet() {
 }
 
 fn requests(counts: &PollCounts) -> u64 {
-    counts.link.requests.load(Ordering::Relaxed)
+    counts.exchanges.requests.load(Ordering::Relaxed)
 }
 
 /// Whether no request is under way.
 fn settled(counts: &PollCounts) -> bool {
-    let link = &counts.link;
-    let done = link.accepted.load(Ordering::Relaxed) + link.unanswered.load(Ordering::Relaxed);
+    let exchanges = &counts.exchanges;
+    let done =
+        exchanges.accepted.load(Ordering::Relaxed) + exchanges.unanswered.load(Ordering::Relaxed);
     requests(counts) == done
 }
 

@@ -15,24 +15,26 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kstar_collector::clock::WallClock;
-use kstar_collector::collector::{Collector, InverterPlan, Metering};
+use kstar_collector::collector::Collector;
 use kstar_collector::gate::rules::{MAX_POWER, Rule};
 use kstar_collector::gate::{Baseline, Gate, GateSettings, Judgement};
 use kstar_collector::ledger::file::LedgerFile;
 use kstar_collector::ledger::keeper::Keeper;
 use kstar_collector::ledger::quarantine;
-use kstar_collector::poll::{Manners, Target};
-use kstar_collector::simulator::day::Household;
-use kstar_collector::simulator::encode::{Variant, running as encode};
-use kstar_collector::simulator::quirks::{Quirk, Quirks};
-use kstar_collector::simulator::{self, Config, Running};
-use kstar_collector::wire::{ApAddress, Request, reply, running};
+use kstar_collector::unit::{InverterPlan, Metering};
 use kstar_model::catalogue::{Group, Quantity, Values};
 use kstar_model::reading::Reading;
 use kstar_model::scalar::Scalar;
 use kstar_model::time::UnixMillis;
+use kstar_simulator::day::Household;
+use kstar_simulator::encode::{Variant, running as encode};
+use kstar_simulator::quirks::{Quirk, Quirks};
+use kstar_simulator::{self, Config, Running};
+use kstar_source::source::AnySource;
+use kstar_source_aa55::Aa55Config;
+use kstar_source_aa55::wire::{ApAddress, Request, reply, running};
 
-use common::{Memory, PATIENCE, Place, metering, start_when_free, until};
+use common::{Memory, PATIENCE, Place, context, metering, start_when_free, until};
 
 /// Time of day stands still unless a test says otherwise, so that what is read is known.
 fn config(place: &Place) -> Config {
@@ -74,11 +76,8 @@ async fn play(config: Config, place: &Place, metering: Metering, goal: u64) -> P
     collector
         .start_inverter(InverterPlan {
             name: "roof".into(),
-            target: Target::Host {
-                host: place.0.to_string(),
-                port: place.data().port(),
-            },
-            manners: Manners::new(ApAddress::B0, timeout, 3, true),
+            source: AnySource::new(Aa55Config::default()),
+            context: context(place.data(), timeout),
             interval: Duration::from_millis(5),
             gate: GateSettings::default(),
         })
@@ -93,7 +92,7 @@ async fn play(config: Config, place: &Place, metering: Metering, goal: u64) -> P
         taken: gate.taken.load(Ordering::Relaxed),
         refused: gate.refused.load(Ordering::Relaxed),
         struck: gate.struck().collect(),
-        device_infos: counts.requests(simulator::encode::Request::DeviceInfo),
+        device_infos: counts.requests(kstar_simulator::encode::Request::DeviceInfo),
     }
 }
 
@@ -529,11 +528,8 @@ async fn while_the_clock_is_not_set_readings_are_judged_counted_and_shown_withou
     collector
         .start_inverter(InverterPlan {
             name: "roof".into(),
-            target: Target::Host {
-                host: place.0.to_string(),
-                port: place.data().port(),
-            },
-            manners: Manners::new(ApAddress::B0, TIMEOUT, 3, true),
+            source: AnySource::new(Aa55Config::default()),
+            context: context(place.data(), TIMEOUT),
             interval: Duration::from_millis(5),
             gate: GateSettings {
                 max_power: MAX_POWER,

@@ -26,9 +26,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kstar_collector::simulator::encode::Request;
-use kstar_collector::simulator::faults::Faults;
-use kstar_collector::simulator::{Config, Running};
+use kstar_simulator::encode::Request;
+use kstar_simulator::faults::Faults;
+use kstar_simulator::{Config, Running};
 
 use common::{Place, bind_when_free, missing, start_when_free, until};
 

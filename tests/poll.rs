@@ -15,20 +15,23 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kstar_collector::clock::WallClock;
-use kstar_collector::collector::{Collector, Happening, InverterPlan, SinkEnding, SinkPlan};
+use kstar_collector::collector::{Collector, Happening, SinkEnding};
 use kstar_collector::gate::GateSettings;
-use kstar_collector::link::Silence;
-use kstar_collector::poll::{Manners, NoReading, Outcome, PollCounts, Poller, Target};
-use kstar_collector::simulator::encode::{DeviceInfo, Request, device_info};
-use kstar_collector::simulator::record::Withheld;
-use kstar_collector::simulator::{Config, Running};
-use kstar_collector::wire::ApAddress;
+use kstar_collector::unit::{InverterPlan, SinkPlan};
 use kstar_common::hold::Hold;
 use kstar_model::scalar::Scalar;
+use kstar_simulator::encode::{DeviceInfo, Request, device_info};
+use kstar_simulator::record::Withheld;
+use kstar_simulator::{Config, Running};
 use kstar_sink::async_trait;
 use kstar_sink::event::Reachability;
 use kstar_sink::health::State;
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
+use kstar_source::error::NoAnswer;
+use kstar_source::exchange::Patience;
+use kstar_source::poller::{Outcome, PollCounts, Poller};
+use kstar_source::source::{AnySource, Context, Target};
+use kstar_source_aa55::Aa55Config;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -46,13 +49,20 @@ fn at(address: SocketAddr) -> Target {
     }
 }
 
-fn manners(timeout: Duration) -> Manners {
-    Manners::new(ApAddress::B0, timeout, 3, true)
+fn context(target: Target, timeout: Duration) -> Context {
+    Context {
+        target,
+        patience: Patience { tries: 3, timeout },
+        fast: true,
+    }
 }
 
 fn poller(target: Target, timeout: Duration, interval: Duration) -> (Poller, Arc<PollCounts>) {
-    let counts = Arc::<PollCounts>::default();
-    let poller = Poller::new(target, manners(timeout), interval, counts.clone());
+    let config = AnySource::new(Aa55Config::default());
+    let counts = Arc::new(PollCounts::new(config.counts()));
+    let context = context(target, timeout);
+    let source = config.open(&context, counts.exchanges.clone());
+    let poller = Poller::new(source, context.patience, interval, counts.clone());
     (poller, counts)
 }
 
@@ -65,8 +75,8 @@ async fn next(poller: &mut Poller) -> Outcome {
 /// Polls until values come; gives their grid voltage, by which peers can be told apart.
 async fn next_values(poller: &mut Poller) -> Option<i64> {
     loop {
-        if let Outcome::Values(reply) = next(poller).await {
-            return reply.content.grid_voltage.map(Scalar::raw);
+        if let Outcome::Sample(sample) = next(poller).await {
+            return sample.values.grid_voltage.map(Scalar::raw);
         }
     }
 }
@@ -202,7 +212,7 @@ async fn a_poll_asks_three_times_each_time_from_a_new_socket() {
     );
     assert_eq!(peer.requests().len(), 3);
     let heard = next(&mut poller).await;
-    assert!(matches!(heard, Outcome::Values(_)), "{heard:?}");
+    assert!(matches!(heard, Outcome::Sample(_)), "{heard:?}");
     let mut sockets: Vec<SocketAddr> = peer.requests().into_iter().map(|(_, from)| from).collect();
     sockets.sort_unstable();
     sockets.dedup();
@@ -210,9 +220,9 @@ async fn a_poll_asks_three_times_each_time_from_a_new_socket() {
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     assert_eq!(
         [
-            of(&counts.link.requests),
-            of(&counts.link.unanswered),
-            of(&counts.link.accepted)
+            of(&counts.exchanges.requests),
+            of(&counts.exchanges.unanswered),
+            of(&counts.exchanges.accepted)
         ],
         [6, 5, 1]
     );
@@ -234,7 +244,11 @@ async fn a_reply_from_another_address_or_port_is_never_taken() {
     for _ in 0..10 {
         assert_eq!(next_values(&mut poller).await, Some(2300));
     }
-    assert_eq!(counts.link.refused().count(), 0, "they are not even seen");
+    assert_eq!(
+        counts.exchanges.occurred().len(),
+        0,
+        "they are not even seen"
+    );
 }
 
 #[tokio::test]
@@ -253,10 +267,10 @@ async fn a_module_that_sleeps_is_greeted_once_after_three_silent_polls_and_then_
         };
         assert_eq!(polls, expected);
     }
-    assert!(matches!(next(&mut poller).await, Outcome::Values(_)));
+    assert!(matches!(next(&mut poller).await, Outcome::Sample(_)));
     let seen = inverter.counts();
     assert_eq!((seen.greetings, seen.withheld(Withheld::Asleep)), (1, 9));
-    assert_eq!(counts.link.greetings.load(Ordering::Relaxed), 1);
+    assert_eq!(counts.exchanges.greetings.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
@@ -274,7 +288,7 @@ async fn an_inverter_is_found_at_its_new_address_and_another_one_is_not_taken_fo
     let others = [simulate(with_mac(&other, "ACCF23000002")).await];
     next_values(&mut poller).await;
     assert_eq!(
-        poller.address(),
+        poller.line().map(|line| line.address),
         Some(before.data()),
         "of several the one with the lowest MAC"
     );
@@ -283,7 +297,7 @@ async fn an_inverter_is_found_at_its_new_address_and_another_one_is_not_taken_fo
     let inverter = simulate(with_mac(&after, "ACCF23000001")).await;
     let lower_one = simulate(with_mac(&lower, "ACCF23000000")).await;
     next_values(&mut poller).await;
-    assert_eq!(poller.address(), Some(after.data()));
+    assert_eq!(poller.line().map(|line| line.address), Some(after.data()));
     assert!(inverter.counts().requests(Request::Running) > 0);
     for other in others.iter().chain([&lower_one]) {
         assert!(
@@ -348,12 +362,9 @@ async fn a_port_where_nobody_listens_counts_as_silence() {
             panic!("{outcome:?}");
         };
         assert_eq!(polls, expected);
-        assert!(
-            matches!(reason, NoReading::Silent(Silence::PortClosed(_))),
-            "{reason}"
-        );
+        assert!(matches!(reason, NoAnswer::PortClosed(_)), "{reason}");
     }
-    assert_eq!(counts.link.unanswered.load(Ordering::Relaxed), 6);
+    assert_eq!(counts.exchanges.unanswered.load(Ordering::Relaxed), 6);
     let inverter = simulate(simulator(&place)).await;
     next_values(&mut poller).await;
     assert_eq!(inverter.counts().requests(Request::Running), 1);
@@ -401,14 +412,14 @@ async fn who_the_inverter_is_is_asked_again_after_the_next_poll_if_that_is_wante
     .await;
     let (mut poller, _) = poller(at(place.data()), PATIENCE, INTERVAL);
     for again in [true, true, false] {
-        assert!(matches!(next(&mut poller).await, Outcome::Values(_)));
-        assert!(matches!(next(&mut poller).await, Outcome::DeviceInfo(_)));
+        assert!(matches!(next(&mut poller).await, Outcome::Sample(_)));
+        assert!(matches!(next(&mut poller).await, Outcome::Identity(_)));
         if again {
-            poller.ask_for_device_info_again();
+            poller.identify_again();
         }
     }
     for _ in 0..3 {
-        assert!(matches!(next(&mut poller).await, Outcome::Values(_)));
+        assert!(matches!(next(&mut poller).await, Outcome::Sample(_)));
     }
     let asked: Vec<Request> = inverter
         .log()
@@ -436,8 +447,8 @@ async fn collector(places: &[&Place], sinks: impl IntoIterator<Item = SinkPlan>)
 fn plan(number: usize, place: &Place) -> InverterPlan {
     InverterPlan {
         name: format!("roof{number}").into(),
-        target: at(place.data()),
-        manners: manners(TIMEOUT),
+        source: AnySource::new(Aa55Config::default()),
+        context: context(at(place.data()), TIMEOUT),
         interval: INTERVAL,
         gate: GateSettings::default(),
     }

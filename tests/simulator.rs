@@ -9,11 +9,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kstar_collector::simulator::encode::{GREETING, Request};
-use kstar_collector::simulator::faults::{Fault, Faults, Silence};
-use kstar_collector::simulator::record::{Event, Sent, Withheld};
-use kstar_collector::simulator::replay::Replay;
-use kstar_collector::simulator::{Config, Running, start};
+use kstar_simulator::encode::{GREETING, Request};
+use kstar_simulator::faults::{Fault, Faults, Silence};
+use kstar_simulator::record::{Event, Sent, Withheld};
+use kstar_simulator::replay::Replay;
+use kstar_simulator::{Config, Running, start};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 

@@ -69,7 +69,7 @@ fn sink_folders() -> Vec<String> {
 fn each_sink_has_a_readme_an_example_a_feature_and_a_registry_line() {
     let [example, registry, manifest, readme] = [
         "config.example.toml",
-        "src/sinks.rs",
+        "src/registry.rs",
         "Cargo.toml",
         "README.md",
     ]
@@ -102,9 +102,13 @@ fn each_sink_has_a_readme_an_example_a_feature_and_a_registry_line() {
 
 #[test]
 fn only_the_registry_names_sinks() {
-    for (path, code) in sources("src") {
+    let is_test = |path: &str| path.ends_with("/tests.rs");
+    for (path, code) in sources("src")
+        .into_iter()
+        .filter(|(path, _)| !is_test(path))
+    {
         for name in sink_folders() {
-            if path != "src/sinks.rs" {
+            if path != "src/registry.rs" {
                 assert!(
                     !code.contains(&format!("kstar_sink_{name}")),
                     "{path} names the sink {name}"
@@ -120,7 +124,10 @@ fn only_the_registry_names_sinks() {
 
 /// Each crate of the workspace with those that it may build on; what is not listed builds on nothing of ours but `model` and
 /// `common`, which are open to all.
-const ARROWS: &[(&str, &[&str])] = &[("sinks/*", &["sinks/contract"])];
+const ARROWS: &[(&str, &[&str])] = &[
+    ("sinks/*", &["sinks/contract"]),
+    ("sources/aa55", &["sources/contract"]),
+];
 
 #[test]
 fn crates_build_on_each_other_as_they_may() {
@@ -188,23 +195,22 @@ const ARITHMETIC: &[&str] = &[
 /// A part, and what must not occur in it.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
-        "src/wire",
+        "sources/aa55/src/wire",
         &[
             "tokio",
             "tracing",
             "std::net::Udp",
             "SystemTime",
             "Instant",
-            "crate::link",
-            "crate::poll",
-            "crate::config",
+            "crate::discovery",
+            "crate::probe",
             "std::fs",
             "std::env",
         ],
     ),
     (
         "src/check",
-        &["crate::config", "crate::cli::", "crate::sinks", "clap"],
+        &["crate::config", "crate::cli::", "crate::registry", "clap"],
     ),
     ("src/http", &["crate::cli::", "crate::config", "clap"]),
     ("src/gate", ARITHMETIC),
@@ -214,22 +220,13 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &[
             "crate::config",
             "crate::collector",
-            "crate::poll",
+            "kstar_source",
             "crate::cli",
         ],
     ),
     (
         "src/service",
         &["crate::config", "crate::cli", "crate::collector", "clap"],
-    ),
-    (
-        "src/simulator",
-        &[
-            "crate::wire",
-            "crate::poll",
-            "crate::collector",
-            "crate::config",
-        ],
     ),
     (
         "src/report",
@@ -254,36 +251,35 @@ fn each_part_knows_only_what_it_may() {
     }
     for (file, words) in [
         (
-            "src/link.rs",
-            &[
-                "crate::config",
-                "crate::poll",
-                "crate::collector",
-                "kstar_model::reading",
-            ][..],
+            "src/collector.rs",
+            &["crate::config", "crate::cli", "clap"][..],
         ),
-        (
-            "src/discovery.rs",
-            &["crate::config", "crate::poll", "crate::collector"],
-        ),
-        (
-            "src/poll.rs",
-            &[
-                "crate::config",
-                "crate::collector",
-                "crate::sinks",
-                "kstar_model::reading",
-                "kstar_sink::sink",
-            ],
-        ),
-        ("src/collector.rs", &["crate::config", "crate::cli", "clap"]),
         ("src/setup.rs", &["crate::cli", "tokio", "clap"]),
         ("src/supervisor.rs", &["crate::cli", "clap"]),
         (
             "src/station.rs",
-            &["crate::config", "crate::cli", "crate::sinks", "clap"],
+            &["crate::config", "crate::cli", "crate::registry", "clap"],
         ),
-        ("src/config.rs", &["crate::collector", "crate::cli", "clap"]),
+        (
+            "src/config/mod.rs",
+            &["crate::collector", "crate::cli", "clap"],
+        ),
+        (
+            "src/config/check.rs",
+            &["crate::collector", "crate::cli", "clap"],
+        ),
+        (
+            "src/config/inverter.rs",
+            &["crate::collector", "crate::cli", "clap"],
+        ),
+        (
+            "src/config/text.rs",
+            &["crate::collector", "crate::cli", "clap"],
+        ),
+        (
+            "src/config/places.rs",
+            &["crate::collector", "crate::cli", "clap"],
+        ),
         ("src/client.rs", &["crate::", "clap"]),
         ("src/period.rs", &["crate::", "::now()", "SystemTime"]),
         ("src/tariff.rs", &["crate::", "::now()", "SystemTime"]),
@@ -297,24 +293,35 @@ fn each_part_knows_only_what_it_may() {
 
 #[test]
 fn datagrams_leave_the_program_in_one_place() {
-    for (path, code) in sources("src") {
-        // The simulator is the other side, and a test may be it.
-        let may = path == "src/link.rs"
-            || path.starts_with("src/simulator")
-            || path.ends_with("/tests.rs");
-        for word in ["UdpSocket", ".send_to("] {
-            assert!(may || !code.contains(word), "{path} must not send: {word}");
+    let datagram = "sources/contract/src/datagram.rs";
+    for folder in ["src", "crates", "sinks", "sources"] {
+        for (path, code) in sources(folder) {
+            // The simulator is the other side, and a test may be it.
+            let may = path == datagram
+                || path.starts_with("sources/simulator")
+                || ["/tests.rs", "/testing.rs"]
+                    .iter()
+                    .any(|end| path.ends_with(end))
+                || path.contains("/tests/");
+            for word in ["UdpSocket", ".send_to("] {
+                assert!(may || !code.contains(word), "{path} must not send: {word}");
+            }
         }
-        // Inverters hear no TCP; this asks collectors.
-        let may = path == "src/client.rs";
-        assert!(
-            may || !code.contains("TcpStream"),
-            "{path} must not connect"
-        );
     }
-    let link = read("src/link.rs");
+    for folder in ["src", "sources"] {
+        for (path, code) in sources(folder) {
+            // Inverters hear no TCP; this asks collectors.
+            let may = path == "src/client.rs";
+            assert!(
+                may || !code.contains("TcpStream"),
+                "{path} must not connect"
+            );
+        }
+    }
+    let code = read(datagram);
     assert_eq!(
-        link.matches("socket.send(").count() + link.matches("socket.send_to(").count(),
+        code.matches("socket.send(").count() + code.matches("socket.send_to(").count(),
+        // Connected, and to whom a greeting is for.
         2,
         "one place, one way connected and one not"
     );

@@ -6,9 +6,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use kstar_collector::wire::{ApAddress, GREETING, Request};
+use kstar_source_aa55::wire::{ApAddress, GREETING, Request};
 
-#[path = "../../tests/wire/figures.rs"]
+#[path = "../../sources/aa55/tests/wire/figures.rs"]
 #[expect(
     dead_code,
     reason = "the sums that the figures end in are the tests' business"

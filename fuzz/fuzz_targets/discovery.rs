@@ -1,8 +1,8 @@
 //! Any datagram as an answer to the greeting: what is taken is printable and can be shown.
 #![no_main]
 
-use kstar_collector::wire::discovery::{self, NoAnswer};
-use kstar_collector::wire::{ApAddress, GREETING, Request, reply};
+use kstar_source_aa55::wire::discovery::{self, NoAnswer};
+use kstar_source_aa55::wire::{ApAddress, GREETING, Request, reply};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|datagram: &[u8]| {

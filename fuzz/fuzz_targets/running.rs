@@ -1,7 +1,7 @@
 //! Any payload as running data: what comes out keeps the catalogue's promises, and more bytes change nothing.
 #![no_main]
 
-use kstar_collector::wire::running::{self, SHORTEST};
+use kstar_source_aa55::wire::running::{self, SHORTEST};
 use kstar_model::catalogue::Quantity;
 use libfuzzer_sys::fuzz_target;
 

@@ -8,7 +8,7 @@ use kstar_common::finding::Finding;
 use kstar_sink::TimeZone;
 
 use crate::clock::WallClock;
-use crate::lock::StateLock;
+use crate::ledger::lock::StateLock;
 
 /// With less than this the next log file may fill the disk.
 const LITTLE_ROOM: u64 = 50_000_000;

@@ -5,5 +5,4 @@
 
 #[cfg(feature = "http")]
 pub mod http;
-pub mod inverter;
 pub mod machine;

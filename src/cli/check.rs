@@ -12,9 +12,10 @@ use kstar_sink::sink::Context;
 
 use super::findings::{Findings, Form};
 use super::{ConfigArgs, Failure, run};
-use crate::check::{inverter, machine};
+use crate::check::machine;
 use crate::clock::WallClock;
-use crate::config::{Config, Source};
+use crate::config::{Config, ConfigFile};
+use crate::setup;
 
 /// What `kstar check` can be told.
 #[derive(Args, Clone, Debug)]
@@ -38,7 +39,7 @@ pub struct CheckArgs {
 /// Checks and shows.
 pub async fn run(args: CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (source, config) = run::load(&args.config, run::Overrides::new(None, None, false)?)?;
-    let context = run::context(&config);
+    let context = setup::context(&config);
     if args.connect {
         connect(&args, &source, &config, &context, out).await
     } else {
@@ -63,16 +64,16 @@ fn plan(
     writeln!(out, "state folder:  {}", context.state_dir.display())?;
     let zone = context.zone.iana_name().unwrap_or("the system's own");
     writeln!(out, "time zone:     {zone}")?;
-    for plan in run::inverter_plans(config) {
+    for plan in setup::inverter_plans(config) {
         writeln!(
             out,
-            "inverter {}: {}, asked as 0x{:02X} every {}, {} tries of {} each",
+            "inverter {}: {}, {} every {}, {} tries of {} each",
             plan.name,
-            plan.target,
-            plan.manners.ap.byte(),
+            plan.context.target.text(plan.source.port()),
+            plan.source.describe(),
             duration::text(plan.interval),
-            plan.manners.tries,
-            duration::text(plan.manners.timeout),
+            plan.context.patience.tries,
+            duration::text(plan.context.patience.timeout),
         )?;
     }
     for section in config.sinks.enabled() {
@@ -114,7 +115,7 @@ fn plan(
 /// Looks at everything, one part after the other: what is wrong with the first often explains the rest.
 async fn connect(
     args: &CheckArgs,
-    source: &Source,
+    source: &ConfigFile,
     config: &Config,
     context: &Context,
     out: &mut impl Write,
@@ -134,9 +135,10 @@ async fn connect(
         Err(error) => Finding::failed("configuration", &error.summary()),
     }])?;
     shown.show(&looked)?;
-    for plan in run::inverter_plans(config) {
+    for plan in setup::inverter_plans(config) {
         shown.begin(format!("inverter {}", plan.name))?;
-        shown.show(&inverter::look(&plan, args.polls, args.force).await)?;
+        let probe = plan.source.probe(&plan.context, args.polls, args.force);
+        shown.show(&probe.await)?;
     }
     for section in config.sinks.enabled() {
         shown.begin(format!("sink {}", section.name()))?;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 use kstar_common::setting::duration;
+use kstar_source::source::Found;
 use serde_json::json;
 
 use super::{Failure, write_columns};
 use crate::config::DiscoveryAddress;
-use crate::discovery::{Module, discover, everybody};
-use crate::link::LinkCounts;
+use crate::registry::discover;
 
 /// What `kstar discover` can be told.
 #[derive(Args, Clone, Debug)]
@@ -29,16 +29,13 @@ pub struct DiscoverArgs {
 
 /// Greets and lists.
 pub async fn run(args: DiscoverArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let greeted: Vec<SocketAddr> = if args.address.is_empty() {
-        everybody()
-    } else {
-        args.address.iter().map(|address| address.0).collect()
-    };
-    let modules = discover(&greeted, args.timeout, &LinkCounts::default())
+    let greeted: Vec<SocketAddr> = args.address.iter().map(|address| address.0).collect();
+    let search = discover(&greeted, args.timeout)
         .await
         .map_err(|error| Failure::Runtime(format!("cannot send a greeting: {error}")))?;
+    let modules = search.found;
     if modules.is_empty() {
-        let asked: Vec<String> = greeted.iter().map(ToString::to_string).collect();
+        let asked: Vec<String> = search.greeted.iter().map(ToString::to_string).collect();
         let advice = if args.address.is_empty() {
             "a broadcast does not leave this network, nor a container's: try --address with the inverter's own \
              address, or look into your router's list of devices"
@@ -54,11 +51,10 @@ pub async fn run(args: DiscoverArgs, out: &mut impl Write) -> Result<(), Failure
     }
     if args.json {
         for module in &modules {
-            let mac = module.mac.map(|mac| mac.to_string());
             writeln!(
                 out,
                 "{}",
-                json!({ "address": module.address, "mac": mac, "name": module.name })
+                json!({ "address": module.address, "mac": module.mac, "name": module.name })
             )?;
         }
     } else {
@@ -68,12 +64,12 @@ pub async fn run(args: DiscoverArgs, out: &mut impl Write) -> Result<(), Failure
     Ok(())
 }
 
-fn show(out: &mut impl Write, modules: &[Module]) -> std::io::Result<()> {
+fn show(out: &mut impl Write, modules: &[Found]) -> std::io::Result<()> {
     let mut rows = vec![["address", "mac", "module"].map(str::to_owned)];
     rows.extend(modules.iter().map(|module| {
         [
             module.address.ip().to_string(),
-            module.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            module.mac.clone().unwrap_or_default(),
             module.name.clone().unwrap_or_default(),
         ]
     }));

@@ -11,21 +11,22 @@ use std::time::Duration;
 
 use clap::Args;
 use kstar_model::catalogue::{Quantity, Values};
-use kstar_model::counted::{AccountId, Counted};
+use kstar_model::counted::{AccountId, Counted, MAX_GAP, longest_gap};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
 
 use super::progress::Progress;
 use super::stored::{config_or_built_in, no_history};
-use super::{ConfigArgs, Failure, in_background, run};
+use super::{ConfigArgs, Failure, in_background};
 use crate::config::Config;
 use crate::gate::rules::{MAX_POWER, counters};
 use crate::ledger::Account;
 use crate::meter::counters::Counters;
-use crate::meter::{self, Meter, MeterSettings, Metered};
+use crate::meter::{Meter, MeterSettings, Metered};
 use crate::old_history::{LeftOut, OldHistory, OldHistoryError, OldReading};
-use crate::sinks::history::{History, Imported, Importer};
+use crate::registry::history::{History, Imported, Importer};
+use crate::setup;
 
 /// How many readings one transaction holds: some ten milliseconds. It ends where five minutes do, so that nobody sums up
 /// a half of them.
@@ -85,7 +86,7 @@ pub async fn run(args: ImportArgs, shutdown: impl Future<Output = ()>) -> Result
 
 fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let config = config_or_built_in(&args.config)?;
-    let context = run::context(&config);
+    let context = setup::context(&config);
     let inverter = inverter(args, &config)?;
     let zone = args.zone.clone().unwrap_or_else(|| context.zone.clone());
     let old = OldHistory::open(&args.old, zone)?;
@@ -221,9 +222,9 @@ impl Survey {
         })
     }
 
-    /// How far two readings may be apart for the energy between them to be known: one may be missing, and be late.
+    /// How far two readings may be apart for the energy between them to be known.
     fn longest_gap(&self) -> Duration {
-        self.spacing.mul_f64(2.5).clamp(meter::MAX_GAP, FARTHEST)
+        longest_gap(self.spacing).min(FARTHEST)
     }
 }
 
@@ -389,7 +390,7 @@ fn show(
     {
         writeln!(out, "{count} left out: {why}: {}", examples.join(", "))?;
     }
-    if survey.spacing > meter::MAX_GAP {
+    if survey.spacing > MAX_GAP {
         let apart = survey.spacing.as_secs() / 60;
         if survey.spacing > FARTHEST {
             writeln!(

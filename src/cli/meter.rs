@@ -11,7 +11,7 @@ use super::{ConfigArgs, Failure, write_columns};
 use crate::config::Config;
 use crate::ledger::Machine;
 use crate::ledger::file::LedgerFile;
-use crate::lock::StateLock;
+use crate::ledger::lock::StateLock;
 use crate::meter::counters::{Flow, Source};
 use crate::meter::energy::Energy;
 

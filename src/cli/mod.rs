@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, Parser, Subcommand};
 #[cfg(any(feature = "http", feature = "watch"))]
 use kstar_common::setting::Secret;
+use kstar_source::exchange::Patience;
+use kstar_source::source::Source;
 
 use crate::config::{
-    Blame, Config, ConfigError, Host, InverterSection, ListenAddress, SYSTEM_PLACE, Source,
+    Blame, Config, ConfigError, ConfigFile, Host, InverterSection, ListenAddress, SYSTEM_PLACE,
     usual_places,
 };
-use crate::poll::{Manners, Requester, Target};
 use crate::supervisor::Reloads;
 use crate::wrapping::visible;
 
@@ -346,11 +347,11 @@ impl ConfigArgs {
     }
 
     /// The configuration that is named, or the first that is found.
-    fn load(&self) -> Result<Option<(Source, Config)>, Failure> {
+    fn load(&self) -> Result<Option<(ConfigFile, Config)>, Failure> {
         let Some(path) = self.find() else {
             return Ok(None);
         };
-        let source = Source::read(&path)?;
+        let source = ConfigFile::read(&path)?;
         let config = Config::parse(&source)?;
         Ok(Some((source, config)))
     }
@@ -414,9 +415,16 @@ pub struct InverterArgs {
     inverter: Option<String>,
 }
 
+/// An inverter that a command asks.
+struct Opened {
+    name: Arc<str>,
+    source: Box<dyn Source>,
+    patience: Patience,
+}
+
 impl InverterArgs {
-    /// Its name, and what asks it.
-    fn requester(&self) -> Result<(Arc<str>, Requester), Failure> {
+    /// What asks it.
+    fn open(&self) -> Result<Opened, Failure> {
         let config = self
             .config
             .load()?
@@ -462,18 +470,13 @@ impl InverterArgs {
                 }
             },
         };
-        let collector = &config.collector;
-        let manners = Manners::new(
-            chosen.ap_address,
-            collector.timeout,
-            collector.tries.get(),
-            collector.allow_fast_polling,
-        );
-        let target: Target = chosen.target(collector);
-        Ok((
-            chosen.name.as_str().into(),
-            Requester::new(target, manners, Arc::default()),
-        ))
+        let context = chosen.context(&config.collector);
+        let counts = Arc::new(chosen.source.counts());
+        Ok(Opened {
+            name: chosen.name.as_str().into(),
+            source: chosen.source.open(&context, counts),
+            patience: context.patience,
+        })
     }
 }
 

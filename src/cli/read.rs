@@ -9,14 +9,13 @@ use clap::Args;
 use kstar_model::catalogue::Group;
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::{Moment, UnixMillis};
+use kstar_source::error::NoAnswer;
+use kstar_source::lock::InverterLock;
+use kstar_source::record::Record;
+use kstar_source::source::Source;
 use serde::Serialize;
 
-use super::{Failure, InverterArgs, write_columns};
-use crate::lock::InverterLock;
-use crate::poll::{NoReading, Requester};
-use crate::wire::device_info::DeviceInfo;
-use crate::wire::record::Record;
-use crate::wire::{Request, settings};
+use super::{Failure, InverterArgs, Opened, write_columns};
 
 /// What `kstar read` can be told.
 #[derive(Args, Clone, Debug)]
@@ -52,30 +51,28 @@ pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
     if let Some(client) = args.remote.client()? {
         return show_latest(&client, &args, out).await;
     }
-    let (name, mut requester) = args.inverter.requester()?;
-    let failed = |reason: NoReading| Failure::Runtime(reason.to_string());
-    let address = requester.locate().await.map_err(failed)?;
+    let Opened {
+        name,
+        mut source,
+        patience,
+    } = args.inverter.open()?;
+    let failed = |reason: NoAnswer| Failure::Runtime(reason.to_string());
+    let address = source.locate().await.map_err(failed)?.address;
     let _lock = if args.force {
         None
     } else {
         lock(address).await?
     };
     if args.device {
-        let info = requester
-            .ask(Request::DeviceInfo, DeviceInfo::decode)
-            .await
-            .map_err(failed)?;
-        show_record(out, &info.content.record, args.json)?;
+        let identity = source.identify(patience).await.map_err(failed)?;
+        show_record(out, &identity.record, args.json)?;
     }
     if args.settings {
-        let settings = requester
-            .ask(Request::Settings, settings::decode)
-            .await
-            .map_err(failed)?;
-        show_record(out, &settings.content, args.json)?;
+        let settings = source.settings().await.map_err(failed)?;
+        show_record(out, &settings, args.json)?;
     }
     if !args.device && !args.settings {
-        let reading = reading(name, &mut requester).await.map_err(failed)?;
+        let reading = reading(name, &mut *source).await.map_err(failed)?;
         if args.json {
             write_json(out, &reading)?;
         } else {
@@ -103,7 +100,7 @@ async fn show_latest(
     let wanted = args.inverter.inverter.as_deref();
     let readings: Vec<Shown> = latest
         .iter()
-        .filter_map(crate::line::reading)
+        .filter_map(kstar_model::json::read)
         .filter(|reading| wanted.is_none_or(|name| *reading.inverter.name == *name))
         .collect();
     if readings.is_empty() {
@@ -139,8 +136,8 @@ async fn lock(address: SocketAddr) -> Result<Option<InverterLock>, Failure> {
     taken.map_err(|held| Failure::Runtime(format!("{held}; {instead}")))
 }
 
-async fn reading(name: Arc<str>, requester: &mut Requester) -> Result<Reading, NoReading> {
-    let reply = requester.running_data().await?;
+async fn reading(name: Arc<str>, source: &mut dyn Source) -> Result<Reading, NoAnswer> {
+    let sample = source.poll().await?;
     let inverter = Arc::new(Inverter {
         name,
         serial: None,
@@ -149,7 +146,7 @@ async fn reading(name: Arc<str>, requester: &mut Requester) -> Result<Reading, N
     Ok(Reading {
         time: UnixMillis::from(SystemTime::now()),
         inverter,
-        values: reply.content,
+        values: sample.values,
         counted: None,
     })
 }
@@ -194,12 +191,12 @@ fn show_record(out: &mut impl Write, record: &Record, json: bool) -> std::io::Re
         return write_json(out, record);
     }
     let rows: Vec<[String; 2]> = record
-        .entries()
+        .0
         .iter()
         .map(|entry| {
             [
-                entry.field.label.to_owned(),
-                format!("{} {}", entry.value, entry.field.unit)
+                entry.label.to_owned(),
+                format!("{} {}", entry.value, entry.unit)
                     .trim_end()
                     .to_owned(),
             ]

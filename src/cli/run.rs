@@ -19,19 +19,18 @@ use super::{
     kstar_sharp, serve,
 };
 use crate::clock::WallClock;
-use crate::collector::{Collector, Metering};
-use crate::config::{Config, Host, InverterSection, ListenAddress, Source};
+use crate::collector::Collector;
+use crate::config::{Config, ConfigFile, Host, InverterSection, ListenAddress};
 use crate::gate::rules::Rule;
 use crate::ledger::file::LedgerFile;
 use crate::ledger::keeper::{Closing, Keeper};
-use crate::lock::StateLock;
+use crate::ledger::lock::StateLock;
+use crate::registry::{Publish, SinkSections};
 use crate::service::Manager;
 use crate::setup::Setup;
-pub(super) use crate::setup::{context, inverter_plans};
-use crate::simulator;
-use crate::sinks::{Publish, SinkSections};
 use crate::station::untold::Untold;
 use crate::supervisor::{Read, Reloads, Supervisor};
+use crate::unit::Metering;
 
 /// Where the history goes without a configuration.
 pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";
@@ -94,7 +93,7 @@ impl RunArgs {
     }
 
     /// What reads the configuration again, if it stands in a file: the same one, whatever is found elsewhere by then.
-    fn read_again(&self, source: &Source) -> Option<Read> {
+    fn read_again(&self, source: &ConfigFile) -> Option<Read> {
         if self.demo {
             return None;
         }
@@ -204,7 +203,7 @@ pub async fn run(
         Some(inverter) => {
             let mut config = demo_config(inverter);
             serve::at(&mut config, args.http.or(http_of_environment()?))?;
-            (Source::new("demonstration", ""), config)
+            (ConfigFile::new("demonstration", ""), config)
         }
         None => load(&args.config, args.overrides()?.with_page(page))?,
     };
@@ -295,7 +294,10 @@ async fn summarize(mut events: broadcast::Receiver<Event>, say: impl Fn(&str)) {
 }
 
 /// The configuration to run with, and what is said in place of it.
-pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, Config), Failure> {
+pub(super) fn load(
+    args: &ConfigArgs,
+    overrides: Overrides,
+) -> Result<(ConfigFile, Config), Failure> {
     let loaded = args.load()?;
     let environment = if loaded.is_none() {
         kstar_sharp::Environment::read()
@@ -322,7 +324,7 @@ pub(super) fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(Source, C
             }
         };
         (
-            Source::new("built-in defaults", ""),
+            ConfigFile::new("built-in defaults", ""),
             Config {
                 sinks,
                 ..Config::default()
@@ -380,22 +382,22 @@ fn user_of_environment() -> Option<(String, Option<Secret>)> {
     Some((name.to_string_lossy().into_owned(), password))
 }
 
-async fn start_demo() -> Result<simulator::Running, Failure> {
-    let config = simulator::Config {
+async fn start_demo() -> Result<kstar_simulator::Running, Failure> {
+    let config = kstar_simulator::Config {
         speed: DEMO_SPEED,
         discovery: None,
-        ..simulator::Config::new(1)
+        ..kstar_simulator::Config::new(1)
     };
-    simulator::start(config)
+    kstar_simulator::start(config)
         .await
         .map_err(|error| Failure::Runtime(error.to_string()))
 }
 
-fn demo_config(inverter: &simulator::Running) -> Config {
+fn demo_config(inverter: &kstar_simulator::Running) -> Config {
     let address = inverter.data_address();
     let host = Host::At {
         host: address.ip().to_string(),
-        port: address.port(),
+        port: Some(address.port()),
     };
     let mut config = Config {
         inverters: vec![InverterSection {
@@ -445,7 +447,7 @@ async fn in_state_folder<T: Send + 'static>(
 }
 
 /// The same, where the secrets and certificates that are named are there: looked for on a thread that may block.
-async fn resolved(source: Source, config: Config) -> Result<(Source, Config), Failure> {
+async fn resolved(source: ConfigFile, config: Config) -> Result<(ConfigFile, Config), Failure> {
     let resolving = spawn_blocking(move || config.resolve(&source).map(|()| (source, config)));
     match resolving.await {
         Ok(resolved) => Ok(resolved?),

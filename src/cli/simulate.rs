@@ -13,12 +13,12 @@ use clap::{Args, ValueEnum};
 use jiff::civil::Time;
 use kstar_common::setting::duration;
 
-use crate::simulator::encode::{DeviceInfo, Request, Variant};
-use crate::simulator::faults::{Faults, FaultsError};
-use crate::simulator::quirks::Quirks;
-use crate::simulator::record::{Counts, Sent, Withheld};
-use crate::simulator::replay::{Replay, ReplayError};
-use crate::simulator::{Config, FASTEST, Running, start};
+use kstar_simulator::encode::{DeviceInfo, Request, Variant};
+use kstar_simulator::faults::{Faults, FaultsError};
+use kstar_simulator::quirks::Quirks;
+use kstar_simulator::record::{Counts, Sent, Withheld};
+use kstar_simulator::replay::{Replay, ReplayError};
+use kstar_simulator::{Config, FASTEST, Running, start};
 
 const DATA_PORT: u16 = 8899;
 const DISCOVERY_PORT: u16 = 48899;

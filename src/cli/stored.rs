@@ -7,10 +7,11 @@ use jiff::{Timestamp, Zoned};
 use kstar_sink::sink::Context;
 
 use super::{ConfigArgs, Failure, run};
-use crate::config::{Config, Source};
+use crate::config::{Config, ConfigFile};
 use crate::period::timestamp;
-use crate::sinks::SinkSections;
-use crate::sinks::history::{History, HistoryError, StoredInverter};
+use crate::registry::SinkSections;
+use crate::registry::history::{History, HistoryError, StoredInverter};
+use crate::setup;
 use crate::tariff::Tariff;
 
 /// Which history file a command reads.
@@ -30,9 +31,9 @@ impl HistoryArgs {
     }
 
     /// The configuration, where it comes from, and the file.
-    fn load(&self) -> Result<(Source, Config, PathBuf), Failure> {
+    fn load(&self) -> Result<(ConfigFile, Config, PathBuf), Failure> {
         let (source, config) = source_or_built_in(&self.config)?;
-        let of_config = || config.sinks.history_file(&run::context(&config));
+        let of_config = || config.sinks.history_file(&setup::context(&config));
         let Some(file) = self.history.clone().or_else(of_config) else {
             return Err(no_history("or name a file with --history"));
         };
@@ -45,13 +46,13 @@ pub fn config_or_built_in(args: &ConfigArgs) -> Result<Config, Failure> {
     Ok(source_or_built_in(args)?.1)
 }
 
-fn source_or_built_in(args: &ConfigArgs) -> Result<(Source, Config), Failure> {
+fn source_or_built_in(args: &ConfigArgs) -> Result<(ConfigFile, Config), Failure> {
     Ok(args.load()?.unwrap_or_else(|| {
         let config = Config {
             sinks: SinkSections::built_in(run::BUILT_IN_DATABASE.as_ref()),
             ..Config::default()
         };
-        (Source::new("built-in defaults", ""), config)
+        (ConfigFile::new("built-in defaults", ""), config)
     }))
 }
 
@@ -85,7 +86,7 @@ pub struct Stored {
     /// The history's file.
     pub file: PathBuf,
     /// Where the configuration comes from.
-    pub source: Source,
+    pub source: ConfigFile,
     /// The sinks of the configuration.
     pub sinks: SinkSections,
     /// What sinks may know of it.
@@ -116,7 +117,7 @@ impl StoredArgs {
         Ok(Stored {
             history,
             inverters,
-            context: run::context(&config),
+            context: setup::context(&config),
             tariffs: config.tariffs,
             now,
             file,

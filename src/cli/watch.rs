@@ -17,23 +17,24 @@ use tokio::task::JoinSet;
 
 use super::remote::{RemoteArgs, failed};
 use super::signals::HangUp;
-use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment, run};
+use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment};
 use crate::board::Board;
 use crate::client::Client;
 #[cfg(feature = "http")]
 use crate::client::Url;
 use crate::clock::WallClock;
-use crate::collector::{Collector, InverterPlan, Metering};
+use crate::collector::Collector;
 use crate::config::{Config, Host, InverterSection};
 use crate::ledger::keeper::{Closing, Keeper};
-use crate::lock::InverterLock;
-use crate::poll::Requester;
+use crate::setup;
 use crate::station::untold::Untold;
+use crate::unit::{InverterPlan, Metering};
 use crate::watch::board;
 use crate::watch::log;
 use crate::watch::look::Look;
 use crate::watch::remote::{self, Remote};
 use crate::watch::screen::{Left, NoScreen, Screen, Shared, look};
+use kstar_source::lock::InverterLock;
 
 /// What `kstar watch` can be told.
 #[derive(Args, Clone, Debug)]
@@ -104,7 +105,7 @@ async fn poll_and_show(
             }
         }];
     }
-    let plans = run::inverter_plans(&config);
+    let plans = setup::inverter_plans(&config);
     if !args.force {
         let argument = ready_argument(&config);
         tokio::select! {
@@ -141,13 +142,12 @@ async fn poll_and_show(
 /// What is said otherwise has the argument that shows what the other one says.
 async fn is_free(plans: &[InverterPlan], argument: &str) -> Result<(), Failure> {
     for plan in plans {
-        let mut requester =
-            Requester::new(plan.target.clone(), plan.manners.clone(), Arc::default());
-        let Ok(address) = requester.locate().await else {
+        let mut source = plan.source.open(&plan.context, Arc::default());
+        let Ok(line) = source.locate().await else {
             continue;
         };
         // Given back at once: whoever polls takes it.
-        InverterLock::take(address).await.map_err(|held| {
+        InverterLock::take(line.address).await.map_err(|held| {
             let message = format!(
                 "{held}; see what that one says with `kstar watch {argument}`, if it has a section [http], or use --force to poll all the same"
             );
@@ -204,7 +204,7 @@ fn now() -> UnixMillis {
 
 #[cfg(feature = "history")]
 fn history_file(config: &Config) -> Option<PathBuf> {
-    config.sinks.history_file(&run::context(config))
+    config.sinks.history_file(&setup::context(config))
 }
 
 #[cfg(not(feature = "history"))]

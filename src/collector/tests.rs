@@ -5,10 +5,18 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::Once;
 
+use super::inverter::RESTART;
 use super::*;
+use crate::gate::GateSettings;
+use crate::ledger::keeper::Closing;
+use crate::meter::MeterSettings;
 use crate::station::untold::Untold;
-use crate::wire::ApAddress;
 use kstar_sink::TimeZone;
+use kstar_source::exchange::Patience;
+use kstar_source::source::{AnySource, Context, Target};
+use kstar_source_aa55::Aa55Config;
+use std::sync::atomic::Ordering;
+use tokio::time::sleep_until;
 
 thread_local! {
     /// What this thread has logged: each test has one of its own.
@@ -64,11 +72,18 @@ fn silent(name: &str) -> (UdpSocket, InverterPlan) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let plan = InverterPlan {
         name: name.into(),
-        target: Target::Host {
-            host: "127.0.0.1".to_owned(),
-            port: socket.local_addr().expect("an address").port(),
+        source: AnySource::new(Aa55Config::default()),
+        context: Context {
+            target: Target::Host {
+                host: "127.0.0.1".to_owned(),
+                port: socket.local_addr().expect("an address").port(),
+            },
+            patience: Patience {
+                tries: 3,
+                timeout: Duration::from_secs(2),
+            },
+            fast: false,
         },
-        manners: Manners::new(ApAddress::B0, Duration::from_secs(2), 3, false),
         interval: Duration::from_secs(5),
         gate: GateSettings::default(),
     };
@@ -81,7 +96,7 @@ fn run(
     plan: InverterPlan,
     polling: impl Future<Output = ()> + Send + 'static,
 ) {
-    let entry = InverterEntry::new(&plan.name, plan.target.clone(), plan.interval);
+    let entry = InverterEntry::new(&plan);
     let (stop, _) = oneshot::channel();
     collector.run_polling(plan, Arc::new(entry), stop, polling, 0);
 }
@@ -95,7 +110,7 @@ async fn polling_that_panics_is_logged_and_begins_again() {
     let begun = Instant::now();
     let due = collector.happens().await;
     assert_eq!(due, Happening::RestartDue("roof".into()));
-    assert_eq!(begun.elapsed().as_secs(), FIRST_RESTART.as_secs());
+    assert_eq!(begun.elapsed().as_secs(), RESTART.first.as_secs());
     assert_eq!(logged("polling has panicked; it begins again"), 1);
     collector.restart_inverter("roof").await;
     let entry = collector.board().inverter("roof").expect("it is back");
@@ -120,7 +135,7 @@ async fn polling_that_panics_again_and_again_begins_again_at_growing_intervals()
     let mut waits = Vec::new();
     let mut panics = 0;
     for _ in 0..9 {
-        let entry = InverterEntry::new(&plan.name, plan.target.clone(), plan.interval);
+        let entry = InverterEntry::new(&plan);
         let (stop, _) = oneshot::channel();
         let polling = async { panic!("on purpose") };
         collector.run_polling(plan.clone(), Arc::new(entry), stop, polling, panics);

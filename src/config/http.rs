@@ -13,7 +13,6 @@ use serde::Deserialize;
 #[cfg(feature = "http")]
 use crate::http::{check_token, token_in};
 
-/// The address to listen at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ListenAddress(pub SocketAddr);
@@ -50,7 +49,6 @@ impl fmt::Display for ListenAddress {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSection {
-    /// The address to listen at.
     pub listen: ListenAddress,
     /// What whoever asks must know.
     #[serde(default)]

@@ -7,7 +7,6 @@ use super::rules::{CONVINCED, Rule};
 /// What has come of a doubtful value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is doubted.
     Doubted,
     /// It has just been said often enough.
     Convinced,

@@ -15,10 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kstar_model::catalogue::{Quantity, Values};
-use kstar_model::counted::Amounts;
+use kstar_model::counted::{Amounts, Consumption};
 use kstar_model::scalar::Scalar;
 use kstar_model::time::UnixMillis;
-use kstar_model::units::Watts;
 use serde::{Deserialize, Serialize};
 
 use doubt::{Doubts, Standing};
@@ -46,7 +45,6 @@ impl Default for GateSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
-    /// Its raw value.
     pub value: i64,
     /// When, by the wall clock: Unix milliseconds. Absent while that is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,7 +75,6 @@ impl Level {
 pub struct Baseline(BTreeMap<String, Level>);
 
 impl Baseline {
-    /// The level of a counter.
     pub fn level(&self, counter: Quantity) -> Option<Level> {
         self.0.get(counter.name()).copied()
     }
@@ -95,11 +92,9 @@ impl Baseline {
 /// Something wrong with a reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// By which rule.
     pub rule: Rule,
     /// The value that is doubted.
     pub quantity: Quantity,
-    /// What is wrong with it.
     pub reason: String,
     /// Whether it is `max_power` that it breaks, which the configuration can raise.
     pub max_power: bool,
@@ -118,7 +113,6 @@ pub struct Judgement {
     pub unbalanced: Option<i64>,
 }
 
-/// The gate of one inverter.
 #[derive(Clone, Debug)]
 pub struct Gate {
     off: Vec<Rule>,
@@ -364,17 +358,15 @@ fn violated(counter: &CounterLimit, before: Level, now: Level) -> Option<Rule> {
 
 /// What flows into the house's AC side, less what flows out of it, in watts.
 fn imbalance(values: &Values) -> Option<i64> {
-    let out = [
-        values.load_power?,
-        values.backup_power.unwrap_or(Watts::new(0)),
-    ];
-    let into = [values.inverter_power?, values.grid_power?];
-    let sum = |powers: [Watts<0>; 2]| {
-        powers
-            .into_iter()
-            .fold(0_i64, |sum, power| sum.saturating_add(power.raw()))
-    };
-    Some(sum(into).saturating_sub(sum(out)))
+    let [load, backup, inverter, grid] = [
+        values.load_power,
+        values.backup_power,
+        values.inverter_power,
+        values.grid_power,
+    ]
+    .map(|power| power.map(|watts| i128::from(watts.raw())));
+    let imbalance = inverter? + grid? - Consumption::default().of(load, backup)?;
+    imbalance.try_into().ok()
 }
 
 /// What a gate has done, counted since the start.

@@ -233,7 +233,7 @@ fn a_reading_with_several_bad_values_is_refused_and_left_as_it_came() {
 
 #[test]
 fn a_payload_of_zeros_is_refused_once_counters_are_known() {
-    let zeros = crate::wire::running::decode(&[0; 83]).expect("values");
+    let zeros = kstar_source_aa55::wire::running::decode(&[0; 83]).expect("values");
     assert!(house().after(5, zeros).1.refused);
 }
 
@@ -386,12 +386,12 @@ fn of_datagram(hex: &str) -> Values {
         .step_by(2)
         .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
         .collect();
-    let payload = crate::wire::reply(
+    let payload = kstar_source_aa55::wire::reply(
         &bytes,
-        crate::wire::Request::RunningData,
-        crate::wire::ApAddress::B0,
+        kstar_source_aa55::wire::Request::RunningData,
+        kstar_source_aa55::wire::ApAddress::B0,
     );
-    crate::wire::running::decode(payload.expect("a reply")).expect("values")
+    kstar_source_aa55::wire::running::decode(payload.expect("a reply")).expect("values")
 }
 
 #[test]

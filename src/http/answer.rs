@@ -4,11 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
+use axum::extract::Query;
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{Response, StatusCode};
+use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use hyper::body::{Body as HttpBody, Frame};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 /// The type of most answers.
@@ -128,6 +130,18 @@ impl HttpBody for Parts {
             .poll_recv(context)
             .map(|part| part.map(|part| part.map(Frame::data)))
     }
+}
+
+/// The parameters of a question. What is not among them is a mistake, and so is one that is there twice.
+pub(super) fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+    let Query(parameters) = Query::try_from_uri(uri).map_err(|rejection| {
+        let text = rejection.body_text();
+        let text = text
+            .strip_prefix("Failed to deserialize query string: ")
+            .unwrap_or(&text);
+        Problem::wrong(format!("the parameters behind the `?` are wrong: {text}"))
+    })?;
+    Ok(parameters)
 }
 
 #[cfg(test)]

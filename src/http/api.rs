@@ -7,24 +7,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, Query, State as Shared};
-use axum::http::header::ACCEPT;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::extract::{Extension, State as Shared};
+use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::{SCHEMA, Shown};
 use kstar_model::scalar::Kind;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, Problem};
-use super::exposition::Form;
+use super::exposition::CONTENT_TYPE;
 use super::guard::Access;
-use super::{State, metrics, stream};
+use super::state::State;
+use super::{metrics, stream};
 use crate::overview::{InverterOverview, SinkOverview};
-use crate::schema::json_schema;
 
 /// What there is, with what it is for.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -88,25 +86,13 @@ fn route(path: &str) -> MethodRouter<State> {
     }
 }
 
-/// The parameters of a question. What is not among them is a mistake, and so is one that is there twice.
-pub(super) fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
-    let Query(parameters) = Query::try_from_uri(uri).map_err(|rejection| {
-        let text = rejection.body_text();
-        let text = text
-            .strip_prefix("Failed to deserialize query string: ")
-            .unwrap_or(&text);
-        Problem::wrong(format!("the parameters behind the `?` are wrong: {text}"))
-    })?;
-    Ok(parameters)
-}
-
 /// Of a path that has no parameters.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
 fn nothing_else(uri: &Uri) -> Result<(), Problem> {
-    let Nothing {} = parameters(uri)?;
+    let Nothing {} = answer::parameters(uri)?;
     Ok(())
 }
 
@@ -131,10 +117,8 @@ async fn index() -> Response<Body> {
     answer::of("text/plain; charset=utf-8", text)
 }
 
-async fn exposition(Shared(state): Shared<State>, headers: HeaderMap) -> Response<Body> {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let form = Form::accepted(accept);
-    answer::of(form.content_type(), metrics::all(&state, form))
+async fn exposition(Shared(state): Shared<State>) -> Response<Body> {
+    answer::of(CONTENT_TYPE, metrics::all(&state))
 }
 
 async fn health(
@@ -198,7 +182,7 @@ async fn openapi() -> Response<Body> {
 /// The description, with the schemas that follow from the catalogue.
 fn description() -> serde_json::Result<Value> {
     let mut description: Value = serde_json::from_str(DESCRIPTION)?;
-    let mut reading = json_schema();
+    let mut reading = kstar_model::json::schema();
     if let Some(reading) = reading.as_object_mut() {
         // The document says which one it is for all of its schemas.
         reading.remove("$schema");

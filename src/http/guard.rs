@@ -22,7 +22,6 @@ pub(super) struct Guard {
 /// What a request may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Everything.
     Full,
     /// Whether all is well, and not why.
     Verdict,

@@ -7,10 +7,12 @@
 //! What an inverter measured goes away when it falls silent: a value that stands still for hours would be taken for a
 //! fresh one. Its lifetime counters stay, since they are still right.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use kstar_model::catalogue::{Description, Quantity, Role};
+use kstar_model::reading::fresh_for;
 use kstar_model::scalar::Kind;
 use kstar_model::scalar::{FlagLabel, ModeLabel};
 use kstar_model::time::UnixMillis;
@@ -18,15 +20,11 @@ use kstar_model::units::Decimal;
 use kstar_sink::event::Reachability;
 use kstar_sink::health::State as SinkState;
 
-use super::State;
-use super::exposition::{Exposition, Family, Form, Type};
+use super::exposition::{Exposition, Family, Type};
+use super::state::State;
 use crate::board::{InverterEntry, Present};
 use crate::gate::rules::Rule;
 use crate::overview::{InverterOverview, SinkOverview};
-use crate::wire::Refusal;
-
-/// A value is at least so long a fresh one; four polls if that is longer, as on MQTT.
-const FRESH: Duration = Duration::from_secs(60);
 
 /// When the program began to listen.
 static START: OnceLock<UnixMillis> = OnceLock::new();
@@ -41,7 +39,6 @@ pub(super) fn remember_start() {
 struct Metric {
     name: String,
     kind: Type,
-    unit: &'static str,
     /// What a raw value is multiplied with.
     factor: i64,
     /// How many decimals a raw value has more than in its own unit.
@@ -100,7 +97,6 @@ impl Metric {
         Self {
             name: format!("kstar_{stem}{separator}{word}"),
             kind: if lifetime { Type::Counter } else { Type::Gauge },
-            unit: if kind == Kind::Bits { "" } else { word },
             factor,
             decimals,
         }
@@ -118,6 +114,8 @@ impl Metric {
 struct Seen {
     overview: InverterOverview,
     present: Present,
+    /// What was rejected, by reason.
+    rejected: BTreeMap<&'static str, u64>,
     /// Whether what it measured last is still so.
     fresh: bool,
 }
@@ -125,7 +123,7 @@ struct Seen {
 impl Seen {
     fn of(entry: &InverterEntry) -> Self {
         let present = entry.present();
-        let patience = FRESH.max(entry.interval.saturating_mul(4));
+        let patience = fresh_for(entry.interval);
         let fresh = present.reachability != Some(Reachability::Silent)
             && present
                 .newest
@@ -134,6 +132,7 @@ impl Seen {
         Self {
             overview: entry.into(),
             present,
+            rejected: entry.polls.exchanges.rejected(),
             fresh,
         }
     }
@@ -149,8 +148,7 @@ impl Seen {
     }
 }
 
-/// All metrics in a form.
-pub(super) fn all(state: &State, form: Form) -> String {
+pub(super) fn all(state: &State) -> String {
     let board = &state.0.sources.board;
     let seen: Vec<Seen> = board
         .inverters()
@@ -162,7 +160,7 @@ pub(super) fn all(state: &State, form: Form) -> String {
         .iter()
         .map(|health| SinkOverview::from(&**health))
         .collect();
-    let mut out = Exposition::new(form);
+    let mut out = Exposition::new();
     for quantity in Quantity::ALL {
         tell(*quantity, &seen, &mut out);
     }
@@ -173,14 +171,12 @@ pub(super) fn all(state: &State, form: Form) -> String {
     out.end()
 }
 
-/// A quantity of all inverters.
 fn tell(quantity: Quantity, seen: &[Seen], out: &mut Exposition) {
     let description = quantity.description();
     let metric = Metric::of(quantity);
     let family = Family {
         name: &metric.name,
         kind: metric.kind,
-        unit: metric.unit,
         help: description.meaning,
     };
     let present = seen.iter().filter_map(|seen| {
@@ -226,11 +222,10 @@ fn tell(quantity: Quantity, seen: &[Seen], out: &mut Exposition) {
     out.family(&family, samples);
 }
 
-fn gauge<'a>(name: &'a str, unit: &'a str, help: &'a str) -> Family<'a> {
+fn gauge<'a>(name: &'a str, help: &'a str) -> Family<'a> {
     Family {
         name,
         kind: Type::Gauge,
-        unit,
         help,
     }
 }
@@ -239,7 +234,6 @@ fn counter<'a>(name: &'a str, help: &'a str) -> Family<'a> {
     Family {
         name,
         kind: Type::Counter,
-        unit: "",
         help,
     }
 }
@@ -255,7 +249,6 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
     let info = Family {
         name: "kstar_inverter",
         kind: Type::Info,
-        unit: "",
         help: "Which inverter it is, and where.",
     };
     let each = || {
@@ -283,7 +276,7 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
     });
     out.family(&info, samples);
     out.family(
-        &gauge("kstar_inverter_up", "", "Whether the inverter answers."),
+        &gauge("kstar_inverter_up", "Whether the inverter answers."),
         seen.iter().map(|seen| {
             let online = seen.present.reachability == Some(Reachability::Online);
             (vec![("inverter", &*seen.overview.name)], u8::from(online))
@@ -291,7 +284,7 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
     );
     let age = "How old the newest reading is.";
     out.family(
-        &gauge("kstar_reading_age_seconds", "seconds", age),
+        &gauge("kstar_reading_age_seconds", age),
         each().filter_map(|(name, overview)| {
             Some((vec![("inverter", name)], seconds(overview.reading_age_ms?)))
         }),
@@ -299,7 +292,7 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
     let time =
         "When the newest reading was taken, by the collector's clock, in seconds since 1970.";
     out.family(
-        &gauge("kstar_reading_timestamp_seconds", "seconds", time),
+        &gauge("kstar_reading_timestamp_seconds", time),
         seen.iter().filter_map(|seen| {
             let (_, reading) = seen.present.newest.as_ref()?;
             let time = Decimal {
@@ -311,7 +304,7 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
     );
     let interval = "How often the inverter is asked.";
     out.family(
-        &gauge("kstar_poll_interval_seconds", "seconds", interval),
+        &gauge("kstar_poll_interval_seconds", interval),
         each().map(|(name, overview)| {
             let interval = seconds(overview.poll_interval_ms);
             (vec![("inverter", name)], interval)
@@ -319,7 +312,6 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
     );
 }
 
-/// A count of an inverter.
 type Count = fn(&InverterOverview) -> u64;
 
 fn polls(seen: &[Seen], out: &mut Exposition) {
@@ -364,11 +356,10 @@ fn polls(seen: &[Seen], out: &mut Exposition) {
             "kstar_datagrams_refused",
             "Datagrams that were no reply to what was asked, by the reason.",
         ),
-        each().flat_map(|(name, overview)| {
-            Refusal::NAMES.into_iter().map(move |reason| {
-                let count = overview.polls.refused.get(reason).copied();
-                let labels = vec![("inverter", name), ("reason", reason)];
-                (labels, count.unwrap_or_default())
+        seen.iter().flat_map(|seen| {
+            seen.rejected.iter().map(|(reason, count)| {
+                let labels = vec![("inverter", &*seen.overview.name), ("reason", *reason)];
+                (labels, *count)
             })
         }),
     );
@@ -405,14 +396,14 @@ fn sink_states(sinks: &[SinkOverview], out: &mut Exposition) {
         SinkState::Ended => "ended",
     };
     out.family(
-        &gauge("kstar_sink_up", "", "Whether the last delivery arrived."),
+        &gauge("kstar_sink_up", "Whether the last delivery arrived."),
         sinks.iter().map(|sink| {
             let up = sink.state == SinkState::Up;
             (vec![("sink", &*sink.name)], u8::from(up))
         }),
     );
     out.family(
-        &gauge("kstar_sink_state", "", "How the sink is."),
+        &gauge("kstar_sink_state", "How the sink is."),
         sinks.iter().flat_map(|sink| {
             ["opening", "up", "down", "ended"].map(|state| {
                 let so = named(&sink.state) == state;
@@ -441,7 +432,6 @@ fn sink_states(sinks: &[SinkOverview], out: &mut Exposition) {
     out.family(
         &gauge(
             "kstar_sink_queued_readings",
-            "readings",
             "Readings that wait, in memory and in the spool.",
         ),
         sinks
@@ -451,7 +441,6 @@ fn sink_states(sinks: &[SinkOverview], out: &mut Exposition) {
     out.family(
         &gauge(
             "kstar_sink_spooled_readings",
-            "readings",
             "How many of the readings that wait are in the spool.",
         ),
         sinks
@@ -463,17 +452,12 @@ fn sink_states(sinks: &[SinkOverview], out: &mut Exposition) {
 fn program(state: &State, out: &mut Exposition) {
     let healthy = state.0.watcher.verdict().healthy;
     out.family(
-        &gauge(
-            "kstar_healthy",
-            "",
-            "Whether /health says that all is well.",
-        ),
+        &gauge("kstar_healthy", "Whether /health says that all is well."),
         [(vec![], u8::from(healthy))],
     );
     let build = Family {
         name: "kstar_build",
         kind: Type::Info,
-        unit: "",
         help: "Which program it is.",
     };
     out.family(&build, [(vec![("version", env!("CARGO_PKG_VERSION"))], 1)]);
@@ -484,7 +468,6 @@ fn program(state: &State, out: &mut Exposition) {
     out.family(
         &gauge(
             "process_start_time_seconds",
-            "seconds",
             "When the program began to listen, in seconds since 1970.",
         ),
         start.map(|start| (vec![], start)),
@@ -575,9 +558,9 @@ mod tests {
     fn every_quantity_has_a_name_of_its_own_and_a_unit_that_is_known() {
         let mut names = BTreeSet::new();
         for quantity in Quantity::ALL {
-            assert!(unit(quantity.description().unit).is_some(), "{quantity}");
+            let (word, ..) = unit(quantity.description().unit).expect("a unit");
             let metric = Metric::of(*quantity);
-            assert!(metric.name.ends_with(metric.unit), "{metric:?}");
+            assert!(metric.name.ends_with(word), "{metric:?}");
             assert!(names.insert(metric.name.clone()), "{metric:?}");
         }
     }

@@ -7,22 +7,17 @@
 //! - `server`: connections; `patience`: how long a client may take;
 //! - `guard`: who may ask what; `answer`: the form of answers and errors;
 //! - `api`: the paths and most answers; `questions`: those that the history gives; `stream`: events as they come;
-//! - `metrics` and `exposition`: `/metrics`; [`health`]: `/health`; `openapi.json`: the description of all of it.
+//! - `metrics` and `exposition`: `/metrics`; [`health`]: `/health`; `state`: what all answers are made from;
+//! - `openapi.json`: the description of all of it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kstar_common::setting::Secret;
-use kstar_sink::event::Event;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-
-use crate::board::Board;
-use crate::tariff::Tariff;
 
 mod answer;
 mod api;
@@ -34,68 +29,23 @@ mod patience;
 #[cfg(feature = "history")]
 mod questions;
 mod server;
+mod state;
 mod stream;
 
 pub use api::ROUTES;
 pub(crate) use server::cannot_listen;
-
-/// How many listeners of the stream there may be.
-pub const LISTENERS: usize = 8;
-
-/// How many questions the history is asked at once. Each takes a thread and up to 2 MiB.
 #[cfg(feature = "history")]
-pub const QUESTIONS: usize = 2;
+pub use state::QUESTIONS;
+pub use state::{LISTENERS, Sources};
 
-/// How long connections may take to end in order.
-const GRACE: Duration = Duration::from_secs(1);
+use server::GRACE;
+use state::State;
 
-/// What HTTP is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Where it listens.
     pub listen: SocketAddr,
     /// What whoever asks must know; everybody may ask without one.
     pub token: Option<Secret>,
-}
-
-/// Where answers come from.
-#[derive(Clone, Debug)]
-pub struct Sources {
-    /// How every inverter and sink is.
-    pub board: Arc<Board>,
-    /// What happens.
-    pub events: broadcast::WeakSender<Event>,
-    /// The file with the history, if one is written.
-    pub history: Option<PathBuf>,
-    /// What electricity costs.
-    pub tariffs: Vec<Tariff>,
-}
-
-/// What all answers are made from.
-#[derive(Clone)]
-struct State(Arc<Shared>);
-
-struct Shared {
-    sources: Sources,
-    watcher: health::Watcher,
-    listeners: Arc<Semaphore>,
-    #[cfg(feature = "history")]
-    questions: Arc<Semaphore>,
-    /// Changes when it is time to end.
-    stopping: watch::Receiver<bool>,
-}
-
-impl State {
-    fn new(sources: Sources, stopping: watch::Receiver<bool>) -> Self {
-        Self(Arc::new(Shared {
-            watcher: health::Watcher::new(sources.board.clone()),
-            sources,
-            listeners: Arc::new(Semaphore::new(LISTENERS)),
-            #[cfg(feature = "history")]
-            questions: Arc::new(Semaphore::new(QUESTIONS)),
-            stopping,
-        }))
-    }
 }
 
 /// HTTP while it runs. Dropped without a stop, it ends at once.

@@ -19,12 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::answer::{self, BrokenOff, JSON, Parts, Problem};
-use super::{QUESTIONS, State, api};
+use super::state::{QUESTIONS, State};
 use crate::period::{Calendar, range};
+use crate::registry::history::{History, HistoryError, StoredInverter};
 use crate::report::gather::{self, Question};
 use crate::report::{Subject, show};
 use crate::series::{BucketAsJson, Resolution, narrow};
-use crate::sinks::history::{History, HistoryError, StoredInverter};
 use crate::tariff::Tariff;
 
 /// How long a question waits for others to end.
@@ -52,7 +52,6 @@ fn longest(resolution: Resolution) -> i64 {
     }
 }
 
-/// What is asked of readings.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
@@ -64,7 +63,6 @@ struct Asked {
     fields: Option<String>,
 }
 
-/// What is to be reported.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -89,7 +87,7 @@ pub(super) async fn readings(
     Shared(state): Shared<State>,
     uri: Uri,
 ) -> Result<Response<Body>, Problem> {
-    let asked: Asked = api::parameters(&uri)?;
+    let asked: Asked = answer::parameters(&uri)?;
     let names: Vec<&str> = asked
         .fields
         .iter()
@@ -124,7 +122,7 @@ pub(super) async fn report(
     Shared(state): Shared<State>,
     uri: Uri,
 ) -> Result<Response<Body>, Problem> {
-    let wanted: Wanted = api::parameters(&uri)?;
+    let wanted: Wanted = answer::parameters(&uri)?;
     let file = file(&state)?;
     let turn = turn(&state).await?;
     let tariffs = state.0.sources.tariffs.clone();

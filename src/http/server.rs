@@ -24,10 +24,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::GRACE;
 use super::answer::Problem;
 use super::guard::{Guard, without_body};
 use super::patience::Patient;
+
+/// How long connections may take to end in order.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// How many connections there may be. The next ones wait in the system's queue until one ends.
 const CONNECTIONS: usize = 32;

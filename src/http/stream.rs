@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::{self, BrokenOff, Parts, Problem};
 use super::server::until_stopped;
-use super::{LISTENERS, State};
+use super::state::{LISTENERS, State};
 use crate::overview::InverterOverview;
 
 /// How many events wait for a listener beyond what its connection holds.

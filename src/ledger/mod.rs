@@ -5,6 +5,7 @@
 
 pub mod file;
 pub mod keeper;
+pub mod lock;
 pub mod quarantine;
 
 use std::collections::BTreeMap;
@@ -47,7 +48,6 @@ pub struct Account {
 pub struct Machine {
     /// Its serial number, once it has told it. A KSE may never do that.
     pub serial: Option<String>,
-    /// Its energies.
     pub meter: Counters,
     /// Its own counters, as they were last believed.
     pub baseline: Baseline,

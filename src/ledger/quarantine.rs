@@ -8,9 +8,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kstar_common::file::replace;
 use serde::{Deserialize, Serialize};
-
-use super::file::replace;
 
 /// So many are kept; enough for any report, and some 100 KB at most.
 pub const MOST: usize = 100;
@@ -21,14 +20,12 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// A longer reason is cut: it names every value of a reading.
 const LONGEST_REASON: usize = 400;
 
-/// A reading that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Refused {
     /// When, as RFC 3339.
     pub time: String,
     /// The inverter's name.
     pub inverter: String,
-    /// What was wrong.
     pub reason: String,
     /// The datagram in hexadecimal.
     pub datagram: String,
@@ -48,7 +45,6 @@ pub fn read(folder: &Path) -> io::Result<Vec<Refused>> {
     }
 }
 
-/// What waits to be kept.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     refused: Vec<Refused>,
@@ -92,7 +88,7 @@ fn keep(folder: &Path, refused: &[Refused]) -> io::Result<()> {
     let oldest = kept.len().saturating_sub(MOST);
     kept.drain(..oldest);
     fs::create_dir_all(folder)?;
-    replace(&path(folder), &serde_json::to_string_pretty(&kept)?, false)
+    replace(&path(folder), &serde_json::to_vec_pretty(&kept)?, false)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 use kstar_model::catalogue::{Quantity, Values};
-use kstar_model::counted::Amounts;
+use kstar_model::counted::{Amounts, Consumption, hundredths};
 use serde::{Deserialize, Serialize};
 
 use super::energy::Energy;
@@ -87,35 +87,22 @@ impl Source {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Pv, Self::Grid, Self::Battery, Self::Consumption];
 
-    /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pv => Quantity::pv_power.name(),
             Self::Grid => Quantity::grid_power.name(),
             Self::Battery => Quantity::battery_power.name(),
-            Self::Consumption => "consumption_power",
+            Self::Consumption => Consumption::NAME,
         }
     }
 
-    /// The power in hundredths of a watt, if all that it is the sum of is known. `has_backup` says whether the inverter
-    /// has a back-up output.
-    pub(super) fn power(self, values: &Values, has_backup: bool) -> Option<i64> {
-        let hundredths = |power: Quantity| {
-            let raw = values.raw(power)?;
-            match power.description().decimals {
-                0 => raw.checked_mul(100),
-                1 => raw.checked_mul(10),
-                _ => Some(raw),
-            }
-        };
+    /// The power in hundredths of a watt, if all that it is the sum of is known.
+    pub(super) fn power(self, values: &Values, house: &mut Consumption) -> Option<i64> {
         match self {
-            Self::Pv => hundredths(Quantity::pv_power),
-            Self::Grid => hundredths(Quantity::grid_power),
-            Self::Battery => hundredths(Quantity::battery_power),
-            Self::Consumption if has_backup => {
-                hundredths(Quantity::load_power)?.checked_add(hundredths(Quantity::backup_power)?)
-            }
-            Self::Consumption => hundredths(Quantity::load_power),
+            Self::Pv => hundredths(Quantity::pv_power, values),
+            Self::Grid => hundredths(Quantity::grid_power, values),
+            Self::Battery => hundredths(Quantity::battery_power, values),
+            Self::Consumption => house.of_values(values),
         }
     }
 
@@ -145,7 +132,6 @@ pub struct Energies {
 }
 
 impl Energies {
-    /// The energy of a flow.
     pub fn of(&self, flow: Flow) -> Energy {
         match flow {
             Flow::Pv => self.pv,
@@ -174,7 +160,6 @@ impl Energies {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Day {
-    /// Which day.
     pub date: Date,
     /// Since when it is counted, by the clock as it is now set: Unix milliseconds. Its midnight, unless the meter
     /// began later.
@@ -208,7 +193,6 @@ pub struct Coverages {
 }
 
 impl Coverages {
-    /// That of one power.
     pub fn of(&self, source: Source) -> Coverage {
         match source {
             Source::Pv => self.pv,
@@ -229,7 +213,6 @@ impl Coverages {
     }
 }
 
-/// The counters of one inverter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counters {
@@ -241,9 +224,9 @@ pub struct Counters {
     pub day_before: Option<Day>,
     /// How well each power is known.
     pub coverage: Coverages,
-    /// Whether the inverter has told the power of a back-up output, so that there is one.
-    #[serde(default)]
-    pub has_backup: bool,
+    /// What the house consumes, by what the inverter has.
+    #[serde(default, rename = "has_backup")]
+    pub house: Consumption,
 }
 
 impl Counters {

@@ -32,7 +32,6 @@ impl Energy {
         )
     }
 
-    /// The sum.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0)).min(Self::MOST)

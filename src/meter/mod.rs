@@ -10,6 +10,7 @@
 pub mod counters;
 pub mod energy;
 
+use kstar_model::time::millis;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,9 +22,6 @@ use kstar_sink::TimeZone;
 
 use counters::{Counters, Day, Energies, Source};
 use energy::{Sample, between, on_the_way};
-
-/// Gaps up to this long are filled unless something else is set: a dozen polls at the usual interval.
-pub const MAX_GAP: Duration = Duration::from_secs(60);
 
 /// How a meter counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +43,6 @@ pub struct Metered {
     pub earlier: Option<Earlier>,
 }
 
-/// The meter of one inverter.
 #[derive(Clone, Debug)]
 pub struct Meter {
     settings: MeterSettings,
@@ -72,7 +69,6 @@ impl Meter {
         }
     }
 
-    /// The counters as they are.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -93,11 +89,10 @@ impl Meter {
             }
             None
         };
-        self.counters.has_backup |= values.backup_power.is_some();
         // The totals as they were at midnight, if that is what parts what is counted now.
         let mut parted = before;
         for (source, last) in Source::ALL.into_iter().zip(&mut self.samples) {
-            let Some(power) = source.power(values, self.counters.has_backup) else {
+            let Some(power) = source.power(values, &mut self.counters.house) else {
                 continue;
             };
             let sample = Sample { at, power };
@@ -119,8 +114,8 @@ impl Meter {
                     );
                 }
                 _ => {
-                    let millis = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
-                    coverage.unmetered_ms = coverage.unmetered_ms.saturating_add(millis);
+                    let gap = millis(gap).unsigned_abs();
+                    coverage.unmetered_ms = coverage.unmetered_ms.saturating_add(gap);
                 }
             }
             let coverage = self.counters.coverage.of_mut(source);
@@ -266,10 +261,6 @@ fn between_ms(before: Option<i64>, now: Option<UnixMillis>) -> Duration {
     before.zip(now).map_or(Duration::ZERO, |(before, now)| {
         Duration::from_millis(u64::try_from(now.0.saturating_sub(before)).unwrap_or(0))
     })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

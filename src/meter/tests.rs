@@ -1,5 +1,6 @@
 //! The meter against energies that are known by arithmetic, and against everything that clocks and restarts may do.
 
+use kstar_model::time::millis;
 use std::f64::consts::PI;
 
 use jiff::civil::{Date, date};
@@ -10,6 +11,7 @@ use proptest::prelude::*;
 
 use super::counters::{Counters, Flow, Source};
 use super::*;
+use kstar_model::counted::MAX_GAP;
 
 const HOUR: u64 = 3600;
 
@@ -205,7 +207,7 @@ fn a_day_whose_energy_is_known_is_metered_to_a_thousandth_at_5_s_and_a_hundredth
 
 #[test]
 fn a_simulated_evening_is_metered_as_with_a_reading_every_second() {
-    use crate::simulator::{day::Household, encode};
+    use kstar_simulator::{day::Household, encode};
     let total = |every: usize| {
         let day = date(2026, 6, 21);
         let mut household = Household::new(7, encode::Variant::Kse, day);
@@ -213,7 +215,7 @@ fn a_simulated_evening_is_metered_as_with_a_reading_every_second() {
         // The evening: sun, battery and grid in turns.
         for second in (54_000..75_600_u32).step_by(every) {
             let figures = household.at(f64::from(second));
-            let values = crate::wire::running::decode(&encode::running(&figures, 83));
+            let values = kstar_source_aa55::wire::running::decode(&encode::running(&figures, 83));
             house.count(&values.expect("a reply"));
             house.pass(every as u64);
         }

@@ -42,7 +42,6 @@ impl Split {
     }
 }
 
-/// The chart.
 pub fn draw(report: &Report, look: Look) -> Drawing {
     let title = show::title(report.subject, report.days.start);
     let subtitle = report.inverters.join(", ");

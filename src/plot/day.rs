@@ -70,11 +70,9 @@ pub struct Day {
     pub zone: TimeZone,
     /// Its samples with their times, in order.
     pub samples: Vec<(Range<UnixMillis>, Sample)>,
-    /// What it comes to.
     pub sums: Flows,
 }
 
-/// The chart.
 pub fn draw(day: &Day, look: Look) -> Drawing {
     let mut drawing = Drawing::new(look, &format!("{}, {}", day.title, day.subtitle));
     let (width, height) = (f64::from(look.size.width), f64::from(look.size.height));

@@ -13,40 +13,29 @@ pub struct Drawing {
 /// What a drawing consists of. Colours are written as in SVG: `#` and six digits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// A filled rectangle.
     Rectangle {
-        /// Where it is.
         frame: Frame,
-        /// Its colour.
         fill: &'static str,
         /// The colour and the width of its edge, if it has one.
         edge: Option<(&'static str, f64)>,
     },
-    /// A straight line.
     Line {
         /// Where it begins.
         from: Point,
         /// Where it ends.
         to: Point,
-        /// Its colour.
         colour: &'static str,
-        /// Its width.
         width: f64,
     },
     /// An area without an edge, between its points.
     Area {
-        /// Its corners.
         points: Vec<Point>,
-        /// Its colour.
         fill: &'static str,
     },
     /// A line through points, with round corners and ends.
     Curve {
-        /// The points.
         points: Vec<Point>,
-        /// Its colour.
         colour: &'static str,
-        /// Its width.
         width: f64,
     },
     /// A text on its base line.
@@ -55,7 +44,6 @@ pub enum Shape {
         at: Point,
         /// How it looks.
         look: Type,
-        /// What it says.
         text: String,
     },
 }
@@ -77,9 +65,7 @@ pub enum Anchor {
 /// How a text looks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Type {
-    /// Its height.
     pub size: f64,
-    /// Its colour.
     pub colour: &'static str,
     /// Whether it is bold.
     pub bold: bool,
@@ -87,10 +73,8 @@ pub struct Type {
     pub anchor: Anchor,
 }
 
-/// A rectangle.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Frame {
-    /// Its left edge.
     pub left: f64,
     /// Its upper edge.
     pub top: f64,
@@ -101,7 +85,6 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Its right edge.
     pub fn right(&self) -> f64 {
         self.left + self.width
     }
@@ -132,7 +115,6 @@ impl Drawing {
         drawing
     }
 
-    /// A filled rectangle.
     pub fn rectangle(&mut self, frame: Frame, fill: &'static str) {
         self.shapes.push(Shape::Rectangle {
             frame,
@@ -150,7 +132,6 @@ impl Drawing {
         });
     }
 
-    /// A straight line.
     pub fn line(&mut self, from: Point, to: Point, colour: &'static str, width: f64) {
         self.shapes.push(Shape::Line {
             from,
@@ -191,7 +172,6 @@ impl Drawing {
         });
     }
 
-    /// How the drawing looks.
     pub fn look(&self) -> Look {
         self.look
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
 use kstar_model::catalogue::Quantity;
+use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
 use super::day::Sample;
-use crate::sinks::history::{Aggregate, History, HistoryError, Level, StoredInverter};
+use crate::registry::history::{Aggregate, History, HistoryError, Level, StoredInverter};
 
 /// What five minutes are asked for. [`sample`] takes them in this order.
 const QUANTITIES: [Quantity; 8] = [
@@ -30,6 +31,7 @@ pub fn samples(
     let mut samples: BTreeMap<UnixMillis, (UnixMillis, Sample, f64)> = BTreeMap::new();
     for inverter in inverters {
         let level = Level::FiveMinutes;
+        let mut house = Consumption::default();
         history.buckets(
             &inverter.name,
             level,
@@ -40,7 +42,7 @@ pub fn samples(
                     samples
                         .entry(bucket.begin)
                         .or_insert((bucket.end, Sample::default(), 0.0));
-                let one = sample(&bucket.values);
+                let one = sample(&bucket.values, &mut house);
                 for (sum, more) in [
                     (&mut sum.production, one.production),
                     (&mut sum.consumption, one.consumption),
@@ -70,7 +72,7 @@ pub fn samples(
         .collect())
 }
 
-fn sample(values: &[Option<Aggregate>]) -> Sample {
+fn sample(values: &[Option<Aggregate>], house: &mut Consumption) -> Sample {
     let mean = |value: Option<Aggregate>| match value {
         Some(Aggregate::Measured { mean, .. }) => Some(mean),
         _ => None,
@@ -80,8 +82,7 @@ fn sample(values: &[Option<Aggregate>]) -> Sample {
     };
     Sample {
         production: mean(pv),
-        // An inverter without a back-up output has the load alone.
-        consumption: mean(load).map(|load| load + mean(backup).unwrap_or_default()),
+        consumption: house.of(mean(load), mean(backup)),
         import: mean(import),
         export: mean(export),
         stored: mean(charge),

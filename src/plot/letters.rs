@@ -12,7 +12,6 @@ const BOLD: &str = include_str!("fonts/DejaVuSans-Bold.letters");
 /// What stands for a letter that is not there.
 const UNKNOWN: char = '?';
 
-/// The letters of one weight.
 #[derive(Debug, Default)]
 pub struct Letters {
     /// How far the next one stands, and the outline as the path of an SVG, upwards.

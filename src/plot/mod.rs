@@ -37,9 +37,7 @@ pub enum Theme {
 /// A colour for areas, and a stronger one for their edges, which stand out from the ground.
 #[derive(Clone, Copy, Debug)]
 pub struct Ink {
-    /// Of the area.
     pub fill: &'static str,
-    /// Of its edge.
     pub edge: &'static str,
 }
 
@@ -69,7 +67,6 @@ pub struct Colours {
 }
 
 impl Theme {
-    /// Its colours.
     pub fn colours(self) -> &'static Colours {
         const fn ink(fill: &'static str, edge: &'static str) -> Ink {
             Ink { fill, edge }
@@ -170,7 +167,6 @@ impl fmt::Display for Size {
 pub struct Look {
     /// Its ground.
     pub theme: Theme,
-    /// Its size.
     pub size: Size,
 }
 
@@ -180,7 +176,6 @@ fn unit(look: Look) -> f64 {
     (f64::from(width) / 75.0).min(f64::from(height) / 42.0)
 }
 
-/// The title, and what it is of.
 fn write_head(drawing: &mut Drawing, title: &str, subtitle: &str) {
     let colours = drawing.look().theme.colours();
     let unit = unit(drawing.look());
@@ -274,7 +269,6 @@ fn energy(kwh: Option<f64>) -> String {
     }
 }
 
-/// A share in words.
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", share * 100.0))
 }

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use kstar_model::catalogue::{Quantity, Value};
+use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
 use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject, TimeUnknown};
 use crate::period::{Calendar, day_of, local, midnight, timestamp};
-use crate::sinks::history::{
+use crate::registry::history::{
     Aggregate, Bucket, History, HistoryError, Level, SetApart, StoredInverter,
 };
 use crate::tariff::{Step, Tariff};
@@ -54,10 +55,8 @@ const COUNTERS: [Quantity; 6] = [
     Quantity::battery_discharge_energy_total,
 ];
 
-/// What is to be reported.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// What it is about.
     pub subject: Subject,
     /// A day of it; a total has all.
     pub date: Date,
@@ -105,6 +104,7 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
             unknown.push(TimeUnknown::of(&inverter.name, apart));
         }
         let mut highest: Option<(f64, Range<UnixMillis>)> = None;
+        let mut house = Consumption::default();
         // Buckets come in the order of time, so the part of one is that of the one before or a later one.
         let mut later = parts.iter_mut().peekable();
         history.buckets(
@@ -121,7 +121,7 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
                 let Some((_, sum)) = later.peek_mut() else {
                     return ControlFlow::Break(());
                 };
-                let mut figures = figures(bucket);
+                let mut figures = figures(bucket, &mut house);
                 let clock = local(bucket.begin, zone);
                 if let Some(tariff) = Tariff::of(question.tariffs, clock.date()) {
                     figures.money =
@@ -192,7 +192,6 @@ fn level(question: &Question<'_>) -> Level {
     }
 }
 
-/// The parts of a report.
 fn parts(subject: Subject, days: &Range<Date>, zone: &TimeZone) -> Vec<Range<UnixMillis>> {
     match subject.part() {
         Some(calendar) => calendar
@@ -293,7 +292,7 @@ impl TimeUnknown {
 }
 
 /// What a bucket with [`QUANTITIES`] comes to, without money.
-fn figures(bucket: &Bucket) -> Figures {
+fn figures(bucket: &Bucket, house: &mut Consumption) -> Figures {
     let covered = bucket.covered.as_secs_f64();
     let [
         pv,
@@ -327,8 +326,7 @@ fn figures(bucket: &Bucket) -> Figures {
         Some(Energy { kwh, origin })
     };
     let power = |power| added_up(power, covered);
-    // An inverter without a back-up output has the load alone.
-    let used = power(load).map(|load| load + power(backup).unwrap_or_default());
+    let used = house.of(power(load), power(backup));
     Figures {
         flows: Flows {
             production: energy(pv_counter, power(pv)),
@@ -439,7 +437,7 @@ mod tests {
             None,
             None,
         ]);
-        let flows = figures(&bucket(values)).flows;
+        let flows = figures(&bucket(values), &mut Consumption::default()).flows;
         let of = |kwh, origin| Some(Energy { kwh, origin });
         assert_eq!(flows.production, of(0.75, Origin::Counter));
         assert_eq!(
@@ -455,7 +453,7 @@ mod tests {
     fn what_was_not_measured_is_absent() {
         let mut values = vec![None; 13];
         values[1] = measured(600.0);
-        let figures = figures(&bucket(values));
+        let figures = figures(&bucket(values), &mut Consumption::default());
         assert_eq!(figures.flows.production, None);
         assert_eq!(figures.peak_watts, None);
         assert_eq!(

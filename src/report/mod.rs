@@ -61,7 +61,6 @@ impl Origin {
     }
 }
 
-/// An energy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Energy {
     /// In kWh.
@@ -206,7 +205,6 @@ fn either<T>(one: Option<T>, other: Option<T>, both: impl FnOnce(T, T) -> T) -> 
 pub struct Peak {
     /// In W.
     pub watts: f64,
-    /// The inverter.
     pub inverter: Arc<str>,
     /// The time of its reading; where that is not kept any more, the begin of the five minutes in which it was.
     pub time: UnixMillis,
@@ -217,7 +215,6 @@ pub struct Peak {
 /// What a stretch of time comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
-    /// The energies.
     pub flows: Flows,
     /// What they cost, with a tariff.
     pub money: Money,
@@ -237,10 +234,8 @@ impl Figures {
     }
 }
 
-/// What a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// One stretch of the calendar.
     One(Calendar),
     /// All that there is, by years.
     Total,
@@ -271,24 +266,19 @@ impl Subject {
 pub struct Part {
     /// From its first moment to the first that is not in it.
     pub span: Range<UnixMillis>,
-    /// What it comes to.
     pub figures: Figures,
     /// The share of the time until now that readings cover; absent for the future.
     pub coverage: Option<f64>,
 }
 
-/// A report.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What it is about.
     pub subject: Subject,
-    /// Its days.
     pub days: Range<Date>,
     /// The zone whose midnights part them.
     pub zone: TimeZone,
     /// The inverters that it adds up.
     pub inverters: Vec<Arc<str>>,
-    /// The currency of all money.
     pub currency: Option<String>,
     /// The parts, in the order of time.
     pub parts: Vec<Part>,
@@ -303,7 +293,6 @@ pub struct Report {
 /// What an inverter's readings have counted that are set apart.
 #[derive(Clone, Debug)]
 pub struct TimeUnknown {
-    /// Which inverter.
     pub inverter: Arc<str>,
     /// How many readings.
     pub readings: u64,

@@ -29,7 +29,6 @@ pub struct Service {
     watchdog: Interval,
 }
 
-/// What it is time for.
 enum Due {
     Status,
     Watchdog,

@@ -10,8 +10,8 @@ use kstar_sink::TimeZone;
 
 use super::*;
 use crate::ledger::file::LedgerFile;
-use crate::meter::MAX_GAP;
 use crate::meter::counters::Flow;
+use kstar_model::counted::MAX_GAP;
 
 /// An inverter whose polls the test answers, and a state folder that it can take away.
 struct House {
@@ -78,15 +78,15 @@ impl House {
         self.at += Duration::from_secs(seconds);
         self.time += i64::try_from(seconds * 1000).expect("small");
         let before = totals(&self.watch);
-        let reply = Reply {
-            content,
+        let sample = Sample {
+            values: content,
             at: self.at,
-            after: Duration::ZERO,
-            datagram: Box::default(),
+            took: Duration::ZERO,
+            raw: Vec::new(),
         };
         let admitted = self
             .watch
-            .admit(&self.name, Some(UnixMillis(self.time)), reply)
+            .admit(&self.name, Some(UnixMillis(self.time)), sample)
             .await;
         let mut grown = totals(&self.watch);
         for (counter, amount) in before.iter() {

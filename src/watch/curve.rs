@@ -3,6 +3,7 @@
 //! Readings are kept as means of short pieces of time: fine ones for the last hour, coarse ones for the last day. So
 //! the memory is bounded whatever the poll interval, and a history's five minutes fit in between.
 
+use kstar_model::time::millis;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -85,21 +86,19 @@ impl Piece {
     }
 }
 
-/// The values of all series in a reading.
+/// The values of all series in a reading of which this is what the house consumes.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a chart in a terminal shows two digits of them"
 )]
-pub fn sample(values: &Values) -> Sample {
+pub fn sample(values: &Values, consumption: Option<f64>) -> Sample {
     let number = |quantity: Quantity| match quantity.value(values.raw(quantity)?) {
         kstar_model::catalogue::Value::Number(number) => Some(number.to_f64() as f32),
         _ => None,
     };
     [
         number(Quantity::pv_power),
-        // An inverter without a back-up output has the load alone.
-        number(Quantity::load_power)
-            .map(|load| load + number(Quantity::backup_power).unwrap_or_default()),
+        consumption.map(|watts| watts as f32),
         number(Quantity::grid_power),
         number(Quantity::battery_power),
         number(Quantity::battery_soc),
@@ -307,11 +306,6 @@ fn spread(ring: &Ring, span: &Range<UnixMillis>, columns: &mut [Column]) {
             index += 1;
         }
     }
-}
-
-/// A duration in milliseconds, as times are counted.
-pub fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

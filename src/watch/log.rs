@@ -24,14 +24,12 @@ pub enum Gravity {
     Error,
 }
 
-/// A line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// When, by the clock on the wall.
     pub time: String,
     /// How grave it is.
     pub gravity: Gravity,
-    /// What was said.
     pub text: String,
 }
 

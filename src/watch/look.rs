@@ -10,7 +10,6 @@ use ratatui::style::{Color, Modifier, Style};
 pub struct Look {
     /// More than the characters of ASCII.
     pub unicode: bool,
-    /// Colours.
     pub colour: bool,
 }
 
@@ -23,15 +22,10 @@ pub enum Ink {
     Strong,
     /// What only helps to read: lines, units, hints.
     Faint,
-    /// The panels.
     Pv,
-    /// The house.
     House,
-    /// The grid connection.
     Grid,
-    /// The battery.
     Battery,
-    /// That all is well.
     Good,
     /// That something is not.
     Warning,
@@ -40,7 +34,6 @@ pub enum Ink {
 }
 
 impl Look {
-    /// How an ink looks.
     pub fn style(self, ink: Ink) -> Style {
         // Whatever was written there before.
         let plain = Style::reset();

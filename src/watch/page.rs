@@ -1,10 +1,13 @@
 //! What the page knows of inverters and sinks, wherever that comes from.
 
+use kstar_model::time::millis;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kstar_model::reading::Shown;
+use kstar_model::counted::Consumption;
+use kstar_model::reading::{Shown, fresh_for};
 use kstar_model::time::UnixMillis;
+use kstar_model::units::Decimal;
 
 use super::curve::Curve;
 use crate::overview::{InverterOverview, InverterState, SinkOverview};
@@ -24,7 +27,6 @@ pub struct Page {
     pub counted_since: Option<UnixMillis>,
 }
 
-/// One inverter.
 #[derive(Clone, Debug)]
 pub struct Watched {
     /// How it was at the moment `at`.
@@ -35,10 +37,11 @@ pub struct Watched {
     pub reading: Option<Arc<Shown>>,
     /// Its last hours.
     pub curve: Curve,
+    /// What its house consumes, by what it has told so far.
+    house: Consumption,
 }
 
 impl Watched {
-    /// An inverter as it is now.
     pub fn new(overview: InverterOverview, now: Instant) -> Self {
         let interval = Duration::from_millis(overview.poll_interval_ms);
         Self {
@@ -46,7 +49,13 @@ impl Watched {
             overview,
             at: now,
             reading: None,
+            house: Consumption::default(),
         }
+    }
+
+    /// What its house consumed at the newest reading, in W.
+    pub fn consumption(&self) -> Option<f64> {
+        consumption(self.house, self.reading.as_ref()?)
     }
 
     /// How long it has been as it is.
@@ -61,10 +70,7 @@ impl Watched {
 
     /// Whether what it said last is no longer how things are.
     fn is_stale(&self, now: Instant) -> bool {
-        // Two polls may fail in a row and the third still be answered.
-        let patience = Duration::from_millis(self.overview.poll_interval_ms)
-            .saturating_mul(3)
-            .saturating_add(Duration::from_secs(5));
+        let patience = fresh_for(Duration::from_millis(self.overview.poll_interval_ms));
         self.overview.state == InverterState::Silent
             || self.reading_age(now).is_some_and(|age| age > patience)
     }
@@ -73,6 +79,11 @@ impl Watched {
         now.saturating_duration_since(self.at)
             .saturating_add(Duration::from_millis(millis_before))
     }
+}
+
+fn consumption(mut house: Consumption, reading: &Shown) -> Option<f64> {
+    let raw = house.of_values(&reading.values)?;
+    Some(Decimal { raw, decimals: 2 }.to_f64())
 }
 
 impl Page {
@@ -122,8 +133,7 @@ impl Page {
             return;
         }
         if let Some(watched) = self.inverter(&name) {
-            let state_age = watched.state_age(now).as_millis();
-            watched.overview.state_age_ms = u64::try_from(state_age).unwrap_or(u64::MAX);
+            watched.overview.state_age_ms = millis(watched.state_age(now)).unsigned_abs();
             watched.overview.reading_age_ms = Some(0);
             watched.at = now;
         }
@@ -145,16 +155,15 @@ impl Page {
         if is_known {
             return false;
         }
+        watched.house.of_values(&reading.values);
+        let reading = &**watched.reading.insert(reading);
         if let Some(time) = reading.time {
-            watched
-                .curve
-                .push(time, super::curve::sample(&reading.values));
+            let sample = super::curve::sample(&reading.values, consumption(watched.house, reading));
+            watched.curve.push(time, sample);
         }
-        watched.reading = Some(reading);
         true
     }
 
-    /// The inverter of this name.
     pub fn inverter(&mut self, name: &str) -> Option<&mut Watched> {
         self.inverters
             .iter_mut()

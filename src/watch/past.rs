@@ -4,10 +4,12 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use kstar_model::catalogue::Quantity;
+use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
-use super::curve::{LONGEST, Piece, millis};
-use crate::sinks::history::{Aggregate, History, HistoryError, Level};
+use super::curve::{LONGEST, Piece};
+use crate::registry::history::{Aggregate, History, HistoryError, Level};
+use kstar_model::time::millis;
 
 /// What five minutes are asked for. [`means`] takes them in this order.
 const QUANTITIES: [Quantity; 6] = [
@@ -39,6 +41,7 @@ fn pieces(
     span: &Range<UnixMillis>,
 ) -> Result<Vec<Piece>, HistoryError> {
     let mut pieces = Vec::new();
+    let mut house = Consumption::default();
     history.buckets(
         inverter,
         Level::FiveMinutes,
@@ -47,7 +50,7 @@ fn pieces(
         &mut |bucket| {
             pieces.push(Piece::of_means(
                 &(bucket.begin..bucket.end),
-                means(&bucket.values),
+                means(&bucket.values, &mut house),
             ));
             ControlFlow::Continue(())
         },
@@ -59,7 +62,7 @@ fn pieces(
     clippy::cast_possible_truncation,
     reason = "a chart in a terminal shows two digits of them"
 )]
-fn means(values: &[Option<Aggregate>]) -> super::curve::Sample {
+fn means(values: &[Option<Aggregate>], house: &mut Consumption) -> super::curve::Sample {
     let mean = |value: Option<Aggregate>| match value {
         Some(Aggregate::Measured { mean, .. }) => Some(mean as f32),
         _ => None,
@@ -69,8 +72,7 @@ fn means(values: &[Option<Aggregate>]) -> super::curve::Sample {
     };
     [
         mean(pv),
-        // An inverter without a back-up output has the load alone.
-        mean(load).map(|load| load + mean(backup).unwrap_or_default()),
+        house.of(mean(load), mean(backup)),
         mean(grid),
         mean(battery),
         mean(soc),

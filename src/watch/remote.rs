@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_model::counted::Consumption;
+use kstar_model::json;
 use kstar_model::time::UnixMillis;
 use serde_json::{Map, Value};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -12,7 +14,6 @@ use super::curve::{Piece, Sample};
 use super::page::Page;
 use super::screen::Shared;
 use crate::client::{Client, ClientError, Events, ServerEvent};
-use crate::line;
 use crate::overview::{InverterOverview, SinkOverview};
 
 /// How often counts are asked for that no event tells of.
@@ -39,7 +40,7 @@ impl Remote {
         look(client, shared).await?;
         let latest: Vec<Map<String, Value>> = client.fetch("/api/v1/readings/latest").await?;
         shared.change(|page| {
-            for reading in latest.iter().filter_map(line::reading) {
+            for reading in latest.iter().filter_map(json::read) {
                 page.know(Arc::new(reading));
             }
         });
@@ -99,7 +100,7 @@ fn take(page: &mut Page, event: &ServerEvent) {
     match event.name.as_str() {
         "reading" => {
             let object = serde_json::from_str(&event.data).ok();
-            if let Some(reading) = object.and_then(|object| line::reading(&object)) {
+            if let Some(reading) = object.and_then(|object| json::read(&object)) {
                 page.read(Arc::new(reading), now);
             }
         }
@@ -139,7 +140,9 @@ async fn past(client: &Client, shared: &Shared) -> Result<(), ClientError> {
             let of_inverter = rows
                 .iter()
                 .filter(|row| row.get("inverter").and_then(Value::as_str) == Some(name));
-            watched.curve.fill(of_inverter.filter_map(piece).collect());
+            let mut house = Consumption::default();
+            let pieces = of_inverter.filter_map(|row| piece(row, &mut house));
+            watched.curve.fill(pieces.collect());
         }
     });
     Ok(())
@@ -150,7 +153,7 @@ async fn past(client: &Client, shared: &Shared) -> Result<(), ClientError> {
     clippy::cast_possible_truncation,
     reason = "a chart in a terminal shows two digits of them"
 )]
-fn piece(row: &Map<String, Value>) -> Option<Piece> {
+fn piece(row: &Map<String, Value>, house: &mut Consumption) -> Option<Piece> {
     let moment = |key: &str| -> Option<UnixMillis> {
         let moment: jiff::Timestamp = row.get(key)?.as_str()?.parse().ok()?;
         Some(UnixMillis(moment.as_millisecond()))
@@ -159,8 +162,7 @@ fn piece(row: &Map<String, Value>) -> Option<Piece> {
     let span: Range<UnixMillis> = moment("begin")?..moment("end")?;
     let means: Sample = [
         mean("pv_power"),
-        // An inverter without a back-up output has the load alone.
-        mean("load_power").map(|load| load + mean("backup_power").unwrap_or_default()),
+        house.of(mean("load_power"), mean("backup_power")),
         mean("grid_power"),
         mean("battery_power"),
         mean("battery_soc"),

@@ -71,7 +71,6 @@ impl Shared {
 /// Why there can be no page on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoScreen {
-    /// It is no terminal.
     NoTerminal,
     /// It is one that can only print.
     OnlyPrints,

@@ -6,20 +6,36 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kstar_collector::collector::{Metering, SinkPlan};
-use kstar_collector::discovery::{DATA_PORT, DISCOVERY_PORT};
 use kstar_collector::ledger::keeper::{Closing, Keeper};
-use kstar_collector::meter::{MAX_GAP, MeterSettings};
-use kstar_collector::simulator::{self, Config, Running};
+use kstar_collector::meter::MeterSettings;
 use kstar_collector::station::untold::Untold;
+use kstar_collector::unit::{Metering, SinkPlan};
+use kstar_model::counted::MAX_GAP;
 use kstar_model::reading::Reading;
+use kstar_simulator::{Config, Running};
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::event::InverterStatus;
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
+use kstar_source::datagram::GREETING_PORT;
+use kstar_source::exchange::Patience;
+use kstar_source::source::{Context, Target};
+use kstar_source_aa55::DATA_PORT;
 
 /// Longer than anything takes here, even on a machine that does ten other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An inverter at this address, asked without pauses.
+pub(crate) fn context(address: SocketAddr, timeout: Duration) -> Context {
+    Context {
+        target: Target::Host {
+            host: address.ip().to_string(),
+            port: address.port(),
+        },
+        patience: Patience { tries: 3, timeout },
+        fast: true,
+    }
+}
 
 /// A loopback address on which nobody has the two ports of an inverter.
 pub(crate) struct Place(pub(crate) Ipv4Addr);
@@ -34,7 +50,7 @@ impl Place {
                 fastrand::u8(..),
                 fastrand::u8(1..=254),
             );
-            let is_free = [DATA_PORT, DISCOVERY_PORT]
+            let is_free = [DATA_PORT, GREETING_PORT]
                 .into_iter()
                 .all(|port| UdpSocket::bind((ip, port)).is_ok());
             if is_free {
@@ -50,7 +66,7 @@ impl Place {
 
     /// Where greetings go.
     pub(crate) fn discovery(&self) -> SocketAddr {
-        (self.0, DISCOVERY_PORT).into()
+        (self.0, GREETING_PORT).into()
     }
 }
 
@@ -67,7 +83,7 @@ impl Drop for Place {
 pub(crate) async fn start_when_free(config: Config) -> Running {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match simulator::start(config.clone()).await {
+        match kstar_simulator::start(config.clone()).await {
             Ok(inverter) => return inverter,
             Err(error) => assert!(Instant::now() < deadline, "never free: {error}"),
         }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use kstar_collector::simulator::encode::{DeviceInfo, Request, device_info, readdressed};
-use kstar_collector::simulator::faults::{Fault, Faults};
+use kstar_simulator::encode::{DeviceInfo, Request, device_info, readdressed};
+use kstar_simulator::faults::{Fault, Faults};
 use serde_json::Value;
 
 use crate::influxdb::Influxdb;

@@ -2,7 +2,6 @@
 
 use crate::process::{Process, ended, kstar, wait_until};
 use crate::world::{BOTH_SINKS, Folder, Peer, Roof, closed_port, config};
-use kstar_collector::simulator;
 
 #[test]
 fn a_poll_of_a_wrong_host_fails_and_tells_why() {
@@ -97,10 +96,10 @@ fn an_inverter_that_comes_later_to_its_address_is_collected() {
     let silent = run.wait_for_log("the inverter is silent");
     assert!(silent.contains("nobody listens at"), "{silent}");
     let mut roof = Roof::new(0);
-    roof.add(simulator::Config {
+    roof.add(kstar_simulator::Config {
         data: address,
         discovery: None,
-        ..simulator::Config::new(1)
+        ..kstar_simulator::Config::new(1)
     });
     run.wait_for_log("the inverter answers again");
     run.wait_for_printed(1);

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kstar_collector::simulator::faults::Faults;
+use kstar_simulator::faults::Faults;
 
 use crate::modules::{Modules, free_ip};
 use crate::process::{PATIENCE, ended, kstar};

@@ -6,10 +6,9 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use kstar_collector::simulator;
-use kstar_collector::simulator::encode::{Figures, Request, running};
-use kstar_collector::simulator::quirks::{Quirk, Quirks};
-use kstar_collector::simulator::replay::Replay;
+use kstar_simulator::encode::{Figures, Request, running};
+use kstar_simulator::quirks::{Quirk, Quirks};
+use kstar_simulator::replay::Replay;
 use serde_json::Value;
 
 use crate::process::{PATIENCE, Process, ended, kstar, service, wait_until};
@@ -60,7 +59,7 @@ fn rounds() -> usize {
 
 /// An inverter of megawatts, whose battery and grid turn at each poll: so every reading moves every counter by what
 /// can be seen.
-fn mighty(seed: u64) -> simulator::Config {
+fn mighty(seed: u64) -> kstar_simulator::Config {
     let figures = |battery_mode, grid_in_out| Figures {
         vpv1: 60_000,
         ipv1: 60_000,
@@ -75,9 +74,9 @@ fn mighty(seed: u64) -> simulator::Config {
     };
     let datagrams = [figures(2, 1), figures(3, 2)]
         .map(|figures| Request::Running.reply(0xB0, &running(&figures, 83)));
-    simulator::Config {
+    kstar_simulator::Config {
         replay: Replay::of(datagrams.into()),
-        ..simulator::Config::new(seed)
+        ..kstar_simulator::Config::new(seed)
     }
 }
 
@@ -266,7 +265,7 @@ fn a_damaged_file_costs_a_minute_at_most_and_is_said() {
     ended(&mut kstar(folder.path(), set)).expect_code(0);
     folder.write(
         "state/meter.json",
-        "{\"version\":1,\"crc32\":\"0\",\"content\":{}}",
+        "{\"version\":3,\"crc32\":\"0\",\"content\":{}}",
     );
     let run = Process::start(&mut kstar(folder.path(), ["run"]));
     run.wait_for_printed(1);
@@ -316,7 +315,7 @@ fn a_state_disk_that_hangs_costs_the_totals_until_it_answers_and_nothing_else() 
     let before = run.printed().len();
     run.wait_for_printed(before + 40);
     // What starts now goes on from what was counted, and waits for nothing.
-    roof.add(simulator::Config::new(3));
+    roof.add(kstar_simulator::Config::new(3));
     folder.write("kstar.toml", roof.config(BOTH_SINKS));
     let reloaded = run.reload();
     assert!(
@@ -461,10 +460,10 @@ fn a_demonstration_begins_at_nothing_and_keeps_nothing() {
 #[test]
 fn a_refused_reading_is_said_once_and_kept_for_a_bug_report() {
     let mut roof = Roof::new(0);
-    roof.add(simulator::Config {
+    roof.add(kstar_simulator::Config {
         quirks: Quirks::of(Quirk::WrongOffsets, 0.3),
         speed: 0.0,
-        ..simulator::Config::new(5)
+        ..kstar_simulator::Config::new(5)
     });
     let folder = Folder::with_config(&roof.config("[sinks.stdout]\n"));
     let quarantine = |args: &[&str]| {

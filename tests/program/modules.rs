@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-use kstar_collector::simulator::faults::Faults;
-use kstar_collector::simulator::{self, Running};
+use kstar_simulator::Running;
+use kstar_simulator::faults::Faults;
 
 /// Inverters on loopback addresses of their own, with both ports as real ones have them.
 pub(crate) struct Modules {
@@ -28,14 +28,14 @@ impl Modules {
     pub(crate) fn add(&mut self, faults: &Faults) -> Ipv4Addr {
         loop {
             let ip = free_ip();
-            let config = simulator::Config {
+            let config = kstar_simulator::Config {
                 data: (ip, 8899).into(),
                 discovery: Some((ip, 48899).into()),
                 faults: faults.clone(),
-                ..simulator::Config::new(7)
+                ..kstar_simulator::Config::new(7)
             };
             // Somebody else may have been faster.
-            if let Ok(running) = self.runtime.block_on(simulator::start(config)) {
+            if let Ok(running) = self.runtime.block_on(kstar_simulator::start(config)) {
                 self.running.push(running);
                 return ip;
             }
@@ -43,12 +43,12 @@ impl Modules {
     }
 
     pub(crate) fn at(&mut self, data: SocketAddr) {
-        let config = simulator::Config {
+        let config = kstar_simulator::Config {
             data,
             discovery: None,
-            ..simulator::Config::new(7)
+            ..kstar_simulator::Config::new(7)
         };
-        let running = self.runtime.block_on(simulator::start(config));
+        let running = self.runtime.block_on(kstar_simulator::start(config));
         self.running.push(running.expect("the port is free"));
     }
 

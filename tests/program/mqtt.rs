@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kstar_collector::wire::{ApAddress, Request, reply, running};
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::scalar::Kind;
@@ -17,6 +16,7 @@ use kstar_model::time::UnixMillis;
 use kstar_sink::sink::{Batch, Context, SinkConfig};
 use kstar_sink::testing::{record, record_of_line};
 use kstar_sink_mqtt::MqttConfig;
+use kstar_source_aa55::wire::{ApAddress, Request, reply, running};
 use serde_json::Value;
 
 use crate::modules::free_ip;

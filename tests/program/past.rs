@@ -7,17 +7,17 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use kstar_collector::simulator::day::Household;
-use kstar_collector::simulator::encode::{self, Variant};
-use kstar_collector::sinks::SinkSections;
-use kstar_collector::wire::running;
+use kstar_collector::registry::SinkSections;
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::{AccountId, Amounts, Counted};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::scalar::Scalar;
 use kstar_model::time::UnixMillis;
 use kstar_model::units::KilowattHours;
+use kstar_simulator::day::Household;
+use kstar_simulator::encode::{self, Variant};
 use kstar_sink::sink::{Batch, Context};
+use kstar_source_aa55::wire::running;
 
 /// What is to have happened.
 pub(crate) struct Past<'a> {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use kstar_collector::simulator;
-use kstar_collector::simulator::encode::{Figures, Request, running};
-use kstar_collector::simulator::replay::Replay;
+use kstar_simulator::encode::{Figures, Request, running};
+use kstar_simulator::replay::Replay;
 
 use crate::mqtt::{Broker, messages};
 use crate::process::{HEEDS_SIGNALS, Process, ended, kstar, program, service, wait_until};
@@ -132,9 +131,9 @@ fn a_changed_interval_restarts_the_polling_and_its_energy_neither_falls_nor_doub
         ..Figures::default()
     };
     let datagram = Request::Running.reply(0xB0, &running(&figures, 83));
-    roof.add(simulator::Config {
+    roof.add(kstar_simulator::Config {
         replay: Replay::of(vec![datagram]),
-        ..simulator::Config::new(1)
+        ..kstar_simulator::Config::new(1)
     });
     let config = roof.config(&format!("[gate]\noff = ['range']\n{BOTH_SINKS}"));
     let folder = Folder::with_config(&config);
@@ -525,7 +524,7 @@ fn signals_that_come_in_a_burst_end_with_the_last_file() {
 fn without_a_file_there_is_nothing_to_reload() {
     let mut roof = Roof::new(0);
     // So slow that five seconds later it is still the same hour.
-    roof.add(simulator::Config::new(1));
+    roof.add(kstar_simulator::Config::new(1));
     let folder = Folder::new();
     for args in [&["run", "--host", &roof.host()][..], &["run", "--demo"]] {
         let run = Process::start(&mut service(folder.path(), args));

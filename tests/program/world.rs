@@ -10,8 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kstar_collector::simulator::encode::Request;
-use kstar_collector::simulator::{self, Running};
+use kstar_simulator::Running;
+use kstar_simulator::encode::Request;
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
 use serde_json::{Map, Value};
@@ -37,17 +37,17 @@ impl Roof {
             inverters: Vec::new(),
         };
         for seed in 1..=count {
-            roof.add(simulator::Config {
+            roof.add(kstar_simulator::Config {
                 speed: 3600.0,
-                ..simulator::Config::new(seed)
+                ..kstar_simulator::Config::new(seed)
             });
         }
         roof
     }
 
     /// One more.
-    pub(crate) fn add(&mut self, config: simulator::Config) {
-        let inverter = self.runtime.block_on(simulator::start(config));
+    pub(crate) fn add(&mut self, config: kstar_simulator::Config) {
+        let inverter = self.runtime.block_on(kstar_simulator::start(config));
         self.inverters.push(inverter.expect("an inverter"));
     }
 

@@ -1,12 +1,50 @@
-//! Hosts: what their names are made of, and whether one lies in the user's own network.
+//! Hosts: what their names are made of, how a port is put to one, and whether one lies in the user's own network.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether this may be the name of a host, or an IPv4 address. What does not show, like a zero-width space that came along
 /// when it was copied, is in no name.
 pub fn is_name(host: &str) -> bool {
     let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
     !host.is_empty() && host.chars().all(fits)
+}
+
+/// A host and a port, with an IPv6 address in brackets.
+pub fn with_port(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// The host and the port of a text like `HOST`, `HOST:PORT` or `[IPV6]:PORT`, or what is wrong with it. The host may be
+/// anything without a colon.
+pub fn split_port(text: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let (host, port) = if let Some(bracketed) = text.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']').ok_or("a `[` has no `]`")?;
+        if host.parse::<Ipv6Addr>().is_err() {
+            return Err("what stands between `[` and `]` is no IPv6 address");
+        }
+        match rest.strip_prefix(':') {
+            None if !rest.is_empty() => return Err("something stands behind the `]`"),
+            port => (host, port),
+        }
+    } else {
+        match text.split_once(':') {
+            Some((_, port)) if port.contains(':') => {
+                return Err("an IPv6 address stands in brackets");
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    let number = |port: &str| port.parse().ok().filter(|port| *port != 0);
+    match port.map(number) {
+        Some(None) => Err("the port is no number from 1 to 65535"),
+        Some(port) => Ok((host, port)),
+        None => Ok((host, None)),
+    }
 }
 
 /// Whether what is sent to this host, a name or an address, stays in the user's own network.
@@ -54,7 +92,36 @@ fn is_private_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_private;
+    use super::{is_private, split_port, with_port};
+
+    #[test]
+    fn a_port_goes_with_a_name_and_with_an_address() {
+        for (text, host, port) in [
+            ("a", "a", None),
+            ("a:1", "a", Some(1)),
+            ("", "", None),
+            ("[::1]", "::1", None),
+            ("[::1]:80", "::1", Some(80)),
+        ] {
+            assert_eq!(split_port(text), Ok((host, port)), "{text}");
+            if let Some(port) = port {
+                assert_eq!(with_port(host, port), text);
+            }
+        }
+        for (text, part) in [
+            ("a:", "65535"),
+            ("a:0", "65535"),
+            ("a:65536", "65535"),
+            ("[::1]:", "65535"),
+            ("::1", "in brackets"),
+            ("[::1", "no `]`"),
+            ("[a]", "no IPv6"),
+            ("[::1]a", "behind"),
+        ] {
+            let wrong = split_port(text).unwrap_err();
+            assert!(wrong.contains(part), "{text}: {wrong}");
+        }
+    }
 
     #[test]
     fn what_is_private_is_known_from_the_name() {

@@ -3,13 +3,26 @@
 //! - [`setting`]: durations, sizes and secrets as users write them; [`key`]: what is wrong with a setting, and where;
 //! - [`finding`]: what a look at something outside the program has found;
 //! - [`host`]: which hosts are in the user's own network;
+//! - [`back_off`]: pauses between tries;
+//! - [`file`]: files that are replaced as a whole; `sqlite_file`: what every SQLite file has;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
+//! - [`due`]: waiting for what may never be due;
+//! - [`lock_file`]: a file that one process at a time holds;
+//! - `tls`: whom TLS trusts;
 //! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
 
+pub mod back_off;
 pub mod disk;
+pub mod due;
+pub mod file;
 pub mod finding;
 pub mod hold;
 pub mod host;
 pub mod key;
+pub mod lock_file;
 pub mod setting;
+#[cfg(feature = "sqlite")]
+pub mod sqlite_file;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod worker;

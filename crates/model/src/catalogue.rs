@@ -7,9 +7,6 @@
 
 use std::fmt;
 
-use serde::ser::SerializeSeq;
-use serde::{Serialize, Serializer};
-
 use crate::labels::{
     BackupMode, BatteryMode, BatteryWarnings, BmsErrors, Diagnostics, Errors, GridDirection,
     InverterState, PvMode, WorkMode,
@@ -480,23 +477,6 @@ impl fmt::Display for Value {
                 ),
                 Err(_) => f.pad(&seconds.to_string()),
             },
-        }
-    }
-}
-
-/// As JSON: a number, a string, an array of strings for flags.
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Number(number) => number.serialize(serializer),
-            Self::Mode(_) | Self::Clock(_) => serializer.collect_str(self),
-            Self::Flags { labels, bits } => {
-                let mut set = serializer.serialize_seq(None)?;
-                for flag in set_flags(*labels, *bits) {
-                    set.serialize_element(&format_args!("{flag}"))?;
-                }
-                set.end()
-            }
         }
     }
 }

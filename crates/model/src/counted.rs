@@ -4,6 +4,7 @@
 //! is set, another inverter under the same name, and readings that overlap or come again add no energy. Only sinks that
 //! keep sums read this; it is not among the values of a reading.
 
+use std::ops::Add;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -50,31 +51,72 @@ pub const fn is_counted(quantity: Quantity) -> bool {
     matches!(description.kind, Kind::Counter) && !matches!(description.role, Role::Today { .. })
 }
 
+/// A power of a reading in hundredths of a watt, the resolution in which all of them add up.
+pub fn hundredths(power: Quantity, values: &Values) -> Option<i64> {
+    let missing = 2_u8.saturating_sub(power.description().decimals);
+    values.raw(power)?.checked_mul(10_i64.pow(missing.into()))
+}
+
+/// What the house consumes, the derived quantity `consumption_power`: `load_power + backup_power`, or `load_power` alone
+/// where the machine has no back-up output. That it has one is known once it has told the power of it; from then on the
+/// sum is missing where one of the two is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Consumption {
+    has_backup: bool,
+}
+
+impl Consumption {
+    /// What it is called.
+    pub const NAME: &'static str = "consumption_power";
+
+    /// The sum of these two, or of their means over the same time.
+    pub fn of<Power: Add<Output = Power>>(
+        &mut self,
+        load: Option<Power>,
+        backup: Option<Power>,
+    ) -> Option<Power> {
+        self.has_backup |= backup.is_some();
+        match backup {
+            Some(backup) => Some(load? + backup),
+            None => load.filter(|_| !self.has_backup),
+        }
+    }
+
+    /// That of a reading, in hundredths of a watt.
+    pub fn of_values(&mut self, values: &Values) -> Option<i64> {
+        let [load, backup] = [Quantity::load_power, Quantity::backup_power]
+            .map(|power| hundredths(power, values).map(i128::from));
+        self.of(load, backup).and_then(|sum| sum.try_into().ok())
+    }
+}
+
+/// The longest time between two readings that belong together where one is due in each interval, unless somebody has set
+/// another: a minute, or two and a half intervals if that is longer, since one may be lost and the next be late.
+pub fn longest_gap(interval: Duration) -> Duration {
+    const INTERVALS: f64 = 2.5;
+    let interval = interval.min(Duration::from_secs(24 * 60 * 60));
+    interval.mul_f64(INTERVALS).max(MAX_GAP)
+}
+
+/// Readings that follow one another so closely always belong together.
+pub const MAX_GAP: Duration = Duration::from_secs(60);
+
 /// The power whose energy a counter counts, in hundredths of a watt and never negative, as far as a reading tells it. The
-/// inverter's own counters count what no single power tells. The house's consumption is that of its back-up output too,
-/// where there is one.
+/// inverter's own counters count what no single power tells.
 pub fn power(counter: Quantity, values: &Values) -> Option<i64> {
-    let hundredths = |quantity: Quantity| {
-        let raw = values.raw(quantity)?;
-        match quantity.description().decimals {
-            0 => raw.checked_mul(100),
-            1 => raw.checked_mul(10),
-            _ => Some(raw),
-        }
-    };
     let power = match counter {
-        Quantity::pv_energy_total => hundredths(Quantity::pv_power),
-        Quantity::grid_import_energy_total => hundredths(Quantity::grid_import_power),
-        Quantity::grid_export_energy_total => hundredths(Quantity::grid_export_power),
-        Quantity::battery_charge_energy_total => hundredths(Quantity::battery_charge_power),
-        Quantity::battery_discharge_energy_total => hundredths(Quantity::battery_discharge_power),
+        Quantity::pv_energy_total => Quantity::pv_power,
+        Quantity::grid_import_energy_total => Quantity::grid_import_power,
+        Quantity::grid_export_energy_total => Quantity::grid_export_power,
+        Quantity::battery_charge_energy_total => Quantity::battery_charge_power,
+        Quantity::battery_discharge_energy_total => Quantity::battery_discharge_power,
         Quantity::consumption_energy_total => {
-            let backup = hundredths(Quantity::backup_power).unwrap_or(0);
-            hundredths(Quantity::load_power)?.checked_add(backup)
+            return Some(Consumption::default().of_values(values)?.max(0));
         }
-        _ => None,
+        _ => return None,
     };
-    Some(power?.max(0))
+    Some(hundredths(power, values)?.max(0))
 }
 
 /// The powers that [`power`] asks for.
@@ -214,6 +256,21 @@ mod tests {
         assert!(COUNTERS.contains(&Quantity::pv_energy_total));
         assert!(!COUNTERS.contains(&Quantity::pv_energy_today));
         assert!(!COUNTERS.contains(&Quantity::pv_power));
+    }
+
+    #[test]
+    fn consumption_is_missing_where_a_part_that_the_machine_has_is_missing() {
+        let mut house = Consumption::default();
+        assert_eq!(house.of(Some(3), None), Some(3));
+        assert_eq!(house.of(Some(3), Some(4)), Some(7));
+        assert_eq!(house.of(Some(3), None), None);
+        assert_eq!(house.of(None, Some(4)), None);
+    }
+
+    #[test]
+    fn readings_belong_together_where_one_is_lost_and_the_next_is_late() {
+        let gaps = [5, 24, 60, u64::MAX].map(|seconds| longest_gap(Duration::from_secs(seconds)));
+        assert_eq!(gaps.map(|gap| gap.as_secs()), [60, 60, 150, 216_000]);
     }
 
     #[test]

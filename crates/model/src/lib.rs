@@ -8,10 +8,12 @@
 //! - [`units`], [`labels`]: the types of values;
 //! - [`catalogue`]: every quantity, named once;
 //! - [`counted`]: what was counted from one reading to the next;
-//! - [`reading`]: one poll of one inverter.
+//! - [`reading`]: one poll of one inverter;
+//! - [`json`]: how a reading is written as JSON, read and described.
 
 pub mod catalogue;
 pub mod counted;
+pub mod json;
 pub mod labels;
 pub mod reading;
 pub mod scalar;

@@ -1,9 +1,7 @@
 //! A reading: one poll of one inverter. When, which, and the values.
 
 use std::sync::Arc;
-
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use std::time::Duration;
 
 use crate::catalogue::Values;
 use crate::counted::Counted;
@@ -77,33 +75,15 @@ impl<Time: Moment> Reading<Time> {
     }
 }
 
-/// As one flat JSON object: schema, time if it has one, inverter, serial and model where known, then each value that is
-/// present.
-impl<Time: Moment> Serialize for Reading<Time> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("schema", &SCHEMA)?;
-        if let Some(time) = self.time.unix() {
-            line.serialize_entry("time", &format_args!("{time}"))?;
-        }
-        line.serialize_entry("inverter", &*self.inverter.name)?;
-        if let Some(serial) = &self.inverter.serial {
-            line.serialize_entry("serial", &**serial)?;
-        }
-        if let Some(model) = &self.inverter.model {
-            line.serialize_entry("model", &**model)?;
-        }
-        for (quantity, value) in self.values.present() {
-            line.serialize_entry(quantity.name(), &value)?;
-        }
-        line.end()
-    }
+/// How long the values of a reading are live, where an inverter is polled at this interval: a minute, or four polls if
+/// that is longer. Older ones are stale, and so are those of an inverter that is silent, which three polls show: so this
+/// is for when nobody is left to say that, and a short pause of a broker or collector is not seen in every history.
+pub fn fresh_for(interval: Duration) -> Duration {
+    interval.saturating_mul(4).max(Duration::from_secs(60))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::labels::{BatteryMode, Errors};
     use crate::scalar::{Bits, Clock};

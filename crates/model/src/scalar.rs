@@ -50,7 +50,21 @@ impl Labels {
             .find(|(known, _)| i64::from(*known) == code)
             .map(|(_, label)| *label)
     }
+
+    /// The code or bit that a label stands for; `other` is what stands before one that has no word.
+    pub fn code(self, label: &str, other: &str) -> Option<i64> {
+        match self.0.iter().find(|(_, known)| *known == label) {
+            Some((code, _)) => Some((*code).into()),
+            None => label.strip_prefix(other)?.parse().ok(),
+        }
+    }
 }
+
+/// What stands before the code of a mode that has no word.
+pub const UNKNOWN: &str = "unknown_";
+
+/// What stands before the number of a bit that has no word.
+pub const BIT: &str = "bit_";
 
 /// A mode's label: the word for its code, or `unknown_` and the code.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +79,7 @@ impl fmt::Display for ModeLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.labels.find(self.code) {
             Some(label) => f.pad(label),
-            None => f.pad(&format!("unknown_{}", self.code)),
+            None => f.pad(&format!("{UNKNOWN}{}", self.code)),
         }
     }
 }
@@ -83,7 +97,7 @@ impl fmt::Display for FlagLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.labels.find(self.bit.into()) {
             Some(label) => f.pad(label),
-            None => f.pad(&format!("bit_{}", self.bit)),
+            None => f.pad(&format!("{BIT}{}", self.bit)),
         }
     }
 }

@@ -14,12 +14,16 @@ pub struct UnixMillis(pub i64);
 
 impl From<SystemTime> for UnixMillis {
     fn from(time: SystemTime) -> Self {
-        let millis = match time.duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()),
-            Err(before) => i64::try_from(before.duration().as_millis()).map(|millis| -millis),
-        };
-        Self(millis.unwrap_or(i64::MAX))
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => -millis(before.duration()),
+        })
     }
+}
+
+/// A duration as times are counted.
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// As RFC 3339 in UTC with three decimals: `2026-11-22T10:15:30.123Z`.
@@ -121,8 +125,7 @@ pub struct ClockSet {
 impl ClockSet {
     /// What time it was at another moment, had the clock been right.
     pub fn time_of(self, moment: Uptime) -> UnixMillis {
-        let millis = |Uptime(uptime)| i64::try_from(uptime.as_millis()).unwrap_or(i64::MAX);
-        let later = millis(moment).saturating_sub(millis(self.uptime));
+        let later = millis(moment.0).saturating_sub(millis(self.uptime.0));
         UnixMillis(self.time.0.saturating_add(later))
     }
 }

@@ -4,6 +4,8 @@
 //! promise stands in one place and is checked against the real far side. It waits for what it can see and never for
 //! a time that should be enough.
 
+mod readings;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -11,108 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fastrand::Rng;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::readings::{BEGIN, INTERVAL};
+pub use self::readings::{full_reading, reading, readings};
 use crate::delivery::{Keep, Policy, SpoolBounds};
 use crate::driver::{Driver, Ended};
 use crate::event::Event;
 use crate::health::{Health, Snapshot, State};
 use crate::sink::{Batch, Sink};
 use crate::spool::Spool;
-use kstar_model::catalogue::{Quantity, Values};
-use kstar_model::reading::{Inverter, Reading};
-use kstar_model::scalar::Kind;
-use kstar_model::time::UnixMillis;
-
-/// 2026-11-22T00:00:00Z, where the test readings begin.
-const BEGIN: i64 = 1_795_305_600_000;
-
-/// The time between two of the test readings.
-const INTERVAL: i64 = 5000;
-
-/// A reading without values of the inverter of that name at that time.
-pub fn reading(inverter: &str, time: i64) -> Arc<Reading> {
-    with_values(inverter, time, |_, _| None)
-}
-
-/// A reading in which every quantity is present, plausible, and the same for the same time.
-pub fn full_reading(inverter: &str, time: i64) -> Arc<Reading> {
-    with_values(inverter, time, |quantity, random| {
-        Some(plausible(quantity, random))
-    })
-}
-
-/// Readings of one inverter, five seconds apart, with everything that may occur: absent values, zeros, negative
-/// numbers, codes that have no label, any set of flags. The same for the same arguments.
-pub fn readings(inverter: &str, count: usize) -> Vec<Arc<Reading>> {
-    (BEGIN..)
-        .step_by(INTERVAL.unsigned_abs().try_into().unwrap_or(1))
-        .take(count)
-        .map(|time| with_values(inverter, time, possible))
-        .collect()
-}
-
-fn with_values(
-    inverter: &str,
-    time: i64,
-    value: impl Fn(Quantity, &mut Rng) -> Option<i64>,
-) -> Arc<Reading> {
-    let mut random = Rng::with_seed(time.unsigned_abs());
-    let mut values = Values::default();
-    for quantity in Quantity::ALL {
-        values.set_raw(*quantity, value(*quantity, &mut random));
-    }
-    values.derive();
-    Arc::new(Reading {
-        time: UnixMillis(time),
-        inverter: Inverter::named(inverter),
-        values,
-        counted: None,
-    })
-}
-
-fn plausible(quantity: Quantity, random: &mut Rng) -> i64 {
-    let description = quantity.description();
-    match description.kind {
-        Kind::Measurement | Kind::Counter => {
-            let usual = match description.unit {
-                "V" => 230,
-                "A" => 12,
-                "W" => 3000,
-                "Hz" => 50,
-                "°C" => 35,
-                "%" => 80,
-                "kWh" => 14_079,
-                "h" => 30_000,
-                _ => 60,
-            };
-            let whole = usual * 10_i64.pow(description.decimals.into());
-            random.i64(whole * 9 / 10..=whole * 11 / 10)
-        }
-        Kind::Mode(labels) | Kind::Flags(labels) => {
-            let known = random.choice(labels.0).map_or(0, |(code, _)| *code);
-            match description.kind {
-                Kind::Mode(_) => known.into(),
-                _ => 1 << known,
-            }
-        }
-        Kind::Bits => random.u32(..).into(),
-        Kind::Clock => BEGIN / 1000 + random.i64(0..86_400),
-    }
-}
-
-fn possible(quantity: Quantity, random: &mut Rng) -> Option<i64> {
-    match (random.u8(..8), quantity.description().kind) {
-        (0, _) => None,
-        (1, _) => Some(0),
-        (2, Kind::Measurement) => Some(random.i64(-70_000..70_000)),
-        (2..4, Kind::Mode(_)) => Some(random.u8(..).into()),
-        (2..5, Kind::Flags(_)) => Some(random.u32(..).into()),
-        _ => Some(plausible(quantity, random)),
-    }
-}
+use kstar_model::reading::Reading;
 
 /// What a far side holds of one reading: `inverter`, `time` (Unix milliseconds), and each quantity that is present,
 /// all as text.
@@ -522,6 +434,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kstar_model::catalogue::Quantity;
 
     #[test]
     fn a_full_reading_has_every_quantity() {

@@ -3,13 +3,14 @@
 //! - `config`: the section, and what may stand together in it;
 //! - `line`: a reading as a line; it sends nothing;
 //! - `server`: requests, the only part that knows influxdb2 and the HTTP client below it;
-//! - `verdict`: what an answer means for the readings and for people;
+//! - `answer`: what of an answer matters; `verdict`: what an answer means for the readings and for people;
 //! - `tls`: whom we trust;
 //! - `probe`: a look at the server for `kstar check --connect`.
 //!
 //! A point's key is its measurement, its tags and its time, and all of them come from the reading and the section. So
 //! a point that is written twice is one point, and a delivery whose answer was lost can be made again.
 
+mod answer;
 mod config;
 mod line;
 mod probe;

@@ -11,7 +11,8 @@ use kstar_sink::sink::DeliveryError;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use crate::server::{Answer, Connection, Settings, compressed};
+use crate::answer::Answer;
+use crate::server::{Connection, Settings, compressed};
 use crate::verdict;
 
 /// How far two clocks may be apart before somebody should know: a point's time is ours, and charts end at theirs.

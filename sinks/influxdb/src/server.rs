@@ -7,22 +7,20 @@
 //! environment, a time for connecting and one for the whole.
 
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use influxdb2::api::write::TimestampPrecision;
 use influxdb2::{ClientBuilder, RequestError};
 use kstar_sink::sink::DeliveryError;
-use reqwest::header::{self, HeaderMap};
+use reqwest::header;
 use reqwest::redirect::Policy;
-use reqwest::{Body, Client, Response, StatusCode};
+use reqwest::{Body, Client};
 
+use crate::answer::Answer;
 use crate::config::{Credentials, Plan, Target};
 use crate::verdict;
-
-/// How much of an answer is read: it says what is wrong in its first words.
-const LARGEST_ANSWER: usize = 16 * 1024;
 
 /// The part of a delivery's time that connecting may take.
 const CONNECTING: f64 = 0.5;
@@ -50,19 +48,6 @@ pub(crate) struct Connection {
     /// For a bucket at the root of its host.
     influxdb2: Option<influxdb2::Client>,
     pub(crate) secret: Option<String>,
-}
-
-/// What the server said.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) text: String,
-    /// Where a redirect leads.
-    pub(crate) location: Option<String>,
-    /// How long it wants to be left alone.
-    pub(crate) retry_after: Option<Duration>,
-    /// The time by its clock.
-    pub(crate) date: Option<SystemTime>,
 }
 
 impl Server {
@@ -104,13 +89,9 @@ impl Server {
                     .await;
                 match written {
                     Ok(()) => return Ok(()),
-                    Err(RequestError::Http { status, text }) => Ok(Answer {
-                        status,
-                        text,
-                        location: None,
-                        retry_after: None,
-                        date: None,
-                    }),
+                    Err(RequestError::Http { status, text }) => {
+                        Ok(Answer::without_headers(status, text))
+                    }
                     Err(RequestError::ReqwestProcessing { source }) => Err(source),
                     Err(other) => return Err(DeliveryError::unreachable(other.to_string())),
                 }
@@ -201,54 +182,8 @@ impl Connection {
             .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
             .send()
             .await?;
-        Ok(read(response).await)
+        Ok(Answer::read(response).await)
     }
-}
-
-async fn read(mut response: Response) -> Answer {
-    let headers = response.headers();
-    let mut answer = Answer {
-        status: response.status(),
-        text: String::new(),
-        location: headers
-            .get(header::LOCATION)
-            .and_then(|location| location.to_str().ok())
-            .map(str::to_owned),
-        retry_after: retry_after(headers),
-        date: date(headers),
-    };
-    let mut body = Vec::new();
-    // A body that breaks off has said enough.
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() >= LARGEST_ANSWER {
-            break;
-        }
-    }
-    answer.text = String::from_utf8_lossy(&body).into_owned();
-    answer
-}
-
-/// The time by the server's clock.
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    let date = headers.get(header::DATE)?.to_str().ok()?;
-    httpdate::parse_http_date(date).ok()
-}
-
-/// How long the server wants to be left alone: seconds, or a date, which is meant by the server's own clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    let asked = text(header::RETRY_AFTER)?.trim();
-    let wait = if let Ok(seconds) = asked.parse() {
-        Duration::from_secs(seconds)
-    } else {
-        let until = httpdate::parse_http_date(asked).ok()?;
-        until
-            .duration_since(date(headers).unwrap_or_else(SystemTime::now))
-            .ok()?
-    };
-    // At once is what has just failed.
-    (!wait.is_zero()).then_some(wait)
 }
 
 /// A full batch takes a small machine long enough to keep others waiting, so it is done on another thread.

@@ -8,8 +8,8 @@ use kstar_sink::sink::DeliveryError;
 use rustls::CertificateError;
 use serde::Deserialize;
 
+use crate::answer::Answer;
 use crate::config::{Credentials, Plan, Target};
-use crate::server::Answer;
 
 /// How much of what the server says is shown.
 const LONGEST_TEXT: usize = 300;

@@ -1,9 +1,8 @@
 //! The broker's address: read from a URL, and whether it lies in the user's own network.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 
-use kstar_common::host::{is_name, is_private};
+use kstar_common::host::{is_name, is_private, split_port, with_port};
 use serde::{Deserialize, Deserializer, de};
 
 /// Where the broker is.
@@ -45,50 +44,18 @@ impl Broker {
                 "nothing can follow the host and the port; {ADVICE}"
             ));
         }
-        let (host, port) = if let Some(bracketed) = place.strip_prefix('[') {
-            let (host, port) = bracketed
-                .split_once(']')
-                .filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())
-                .ok_or_else(|| format!("what is in brackets is no IPv6 address; {ADVICE}"))?;
-            (
-                host,
-                port.strip_prefix(':').or(port.is_empty().then_some("")),
-            )
-        } else {
-            match place.split_once(':') {
-                Some((_, port)) if port.contains(':') => {
-                    return Err(
-                        "an IPv6 address stands in brackets: \"mqtt://[fd00::1]:1883\"".to_owned(),
-                    );
-                }
-                Some((host, port)) => (host, Some(port)),
-                None => (place, Some("")),
-            }
-        };
+        // No port behind a colon is the usual one.
+        let (host, port) = split_port(place.strip_suffix(':').unwrap_or(place))
+            .map_err(|what| format!("{what}; {ADVICE}"))?;
         // Only an IPv6 address has colons by now.
         if !host.contains(':') && !is_name(host) {
             return Err(format!(
                 "the host is missing, or holds something that no name has, like a space or a sign that does not show; {ADVICE}"
             ));
         }
-        let port = match port {
-            Some("") => {
-                if tls {
-                    8883
-                } else {
-                    1883
-                }
-            }
-            Some(port) => port
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| format!("the port is no number from 1 to 65535; {ADVICE}"))?,
-            None => return Err(format!("the port is wrong; {ADVICE}")),
-        };
         Ok(Self {
             host: host.to_owned(),
-            port,
+            port: port.unwrap_or(if tls { 8883 } else { 1883 }),
             tls,
         })
     }
@@ -104,11 +71,7 @@ impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, tls } = self;
         let scheme = if *tls { "mqtts" } else { "mqtt" };
-        if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(f, "{scheme}://{host}:{port}")
-        }
+        write!(f, "{scheme}://{}", with_port(host, *port))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rumqttc::{MqttOptions, TlsConfiguration, Transport, v5};
 
 use crate::reason::Failure;
-use crate::session::Settings;
+use crate::settings::Settings;
 
 /// What a connection begins with.
 pub(crate) struct Identity {

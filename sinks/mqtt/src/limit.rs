@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::identity::Identity;
 use crate::message::Message;
-use crate::session::Settings;
+use crate::settings::Settings;
 
 /// How long asking may take; a broker answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);

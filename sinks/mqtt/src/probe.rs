@@ -16,11 +16,12 @@ use rumqttc::{
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::connection::LARGEST_OUTGOING;
 use crate::identity::Identity;
 use crate::limit::{self, REMEDY};
 use crate::message::Message;
 use crate::reason;
-use crate::session::{LARGEST_OUTGOING, Settings};
+use crate::settings::Settings;
 
 /// How long each step may take: a broker at home needs some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError, mqttbytes};
 use rustls::{AlertDescription, CertificateError};
 
-use crate::session::Settings;
+use crate::settings::Settings;
 
 /// Why there is no connection.
 #[derive(Clone, Debug)]

@@ -10,32 +10,27 @@
 //!   it is too large still gets them.
 //! - Whatever waits is bounded: by the room of a connection, and by one entry for each inverter.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kstar_common::setting::Secret;
 use kstar_model::reading::Shown;
 use kstar_sink::event::Reachability;
 use kstar_sink::sink::DeliveryError;
-use rumqttc::{
-    AsyncClient, ConnectionError, Event, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet,
-    QoS, SubscribeReasonCode,
-};
-use rustls::ClientConfig;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use rumqttc::{AsyncClient, ConnectionError, NetworkOptions, QoS};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
-use crate::broker::Broker;
+use crate::announcing::Announcing;
+use crate::connection::{Ack, Connection, IN_FLIGHT, Lost, Undelivered, all, options};
+use crate::delays::Delays;
 use crate::home_assistant::Discovery;
 use crate::identity::Identity;
-use crate::limit::{self, Limit};
+use crate::limit;
 use crate::message::Message;
 use crate::reason::{self, Failure};
-use crate::topics::{Form, KSTAR_SHARP_QOS, OFFLINE, ONLINE, Topics, kstar_sharp};
-
-/// How many messages may wait for their acknowledgement: more than a reading has, so that one goes out at a stretch.
-const IN_FLIGHT: u16 = 100;
+use crate::settings::Settings;
+use crate::topics::{KSTAR_SHARP_QOS, OFFLINE, ONLINE, kstar_sharp};
 
 /// Room in rumqttc's queue beside the messages: for a subscription and the farewell.
 const BESIDE: usize = 4;
@@ -49,53 +44,11 @@ const GREETING: f64 = 0.75;
 /// How early timers may be.
 const SLACK: Duration = Duration::from_millis(20);
 
-/// How often an idle connection is tried; one that is dead is noticed within twice that.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// Largest packet that is read: the birth message of Home Assistant is one word.
-const LARGEST_INCOMING: usize = 64 * 1024;
-
-/// Largest packet that is sent: the announcement of a device with all its entities stays well below.
-pub(crate) const LARGEST_OUTGOING: usize = 1024 * 1024;
-
-/// The first wait before connecting again; it doubles with each further failure.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-
-/// The longest wait before it is spread by a quarter: a broker that is back is noticed within a minute.
-const LONGEST_DELAY: Duration = Duration::from_secs(48);
-
-/// The doublings with which trouble begins that somebody must mend: brokers lock out who knocks too often.
-const SLOW_BEGIN: u32 = 3;
-
-/// A connection that lived shorter counts as a failure too: two clients with one id throw each other out for ever.
-const SHORT_LIVED: Duration = Duration::from_secs(10);
-
-/// The doublings that short-lived connections lead to at the most.
-const SHORT_LIVED_LIMIT: u32 = 4;
-
 /// How long the answer to Home Assistant's birth is spread, so that not all its devices speak at once.
 const BIRTH_SPREAD: Duration = Duration::from_secs(2);
 
 /// How often Home Assistant is told again what it knows: a device that was deleted there comes back within that time.
 const TOLD_AGAIN: Duration = Duration::from_secs(60 * 60);
-
-/// What a session needs to know.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) broker: Broker,
-    pub(crate) username: Option<String>,
-    pub(crate) password: Option<Secret>,
-    pub(crate) tls: Option<Arc<ClientConfig>>,
-    pub(crate) qos: QoS,
-    pub(crate) topics: Topics,
-    pub(crate) form: Form,
-    /// What the topics of kstar.sharp begin with, if they are wanted.
-    pub(crate) kstar_sharp: Option<String>,
-    /// Where Home Assistant tells that it has started, if that matters.
-    pub(crate) birth: Option<String>,
-    /// How long a delivery may take.
-    pub(crate) patience: Duration,
-}
 
 /// The session, shared by its task and the sink.
 pub(crate) struct Session {
@@ -106,10 +59,7 @@ pub(crate) struct Session {
     /// The connection is to be given up.
     reset: Notify,
     known: Mutex<Known>,
-    /// What Home Assistant is told. It writes to a file now and then, so it is used where that may block.
-    discovery: Arc<Mutex<Discovery>>,
-    /// Which announcements the broker does not take.
-    limit: Mutex<Limit>,
+    announcing: Announcing,
     /// Held while messages of a reading are queued, so that an older state never comes after a newer one.
     order: tokio::sync::Mutex<()>,
 }
@@ -149,8 +99,7 @@ impl Session {
                 told: None,
                 failure: None,
             }),
-            discovery: Arc::new(Mutex::new(discovery)),
-            limit: Mutex::default(),
+            announcing: Announcing::new(discovery),
             order: tokio::sync::Mutex::new(()),
         }
     }
@@ -189,11 +138,11 @@ impl Session {
     async fn connection(&self) -> Result<(Duration, Ended), Failure> {
         let settings = &self.settings;
         let identity = Identity::fetch(settings, settings.topics.client_id.clone()).await?;
-        if self.limit().is_suspected() {
+        if self.announcing.limit().is_suspected() {
             let told = limit::ask(settings, &identity).await;
-            self.limit().told(told);
+            self.announcing.limit().told(told);
         }
-        let options = self.options(&identity);
+        let options = options(&identity, settings);
         let capacity = usize::from(IN_FLIGHT) + BESIDE;
         let (client, mut events) = AsyncClient::new(options, capacity);
         let mut network = NetworkOptions::new();
@@ -253,28 +202,11 @@ impl Session {
         let announcing = connection.announcing().filter(|_| reason::is_closed(error));
         match announcing {
             Some((topic, size)) => {
-                self.limit().suspect(&topic);
+                self.announcing.limit().suspect(&topic);
                 reason::of_announcing(&topic, size, &self.settings)
             }
             None => reason::of_losing(error, &self.settings),
         }
-    }
-
-    fn options(&self, identity: &Identity) -> MqttOptions {
-        let mut options = identity.options(&self.settings);
-        let will = self.settings.topics.collector(OFFLINE);
-        options
-            .set_last_will(LastWill::new(
-                will.topic,
-                will.payload,
-                QoS::AtLeastOnce,
-                will.retain,
-            ))
-            .set_clean_session(true)
-            .set_keep_alive(KEEP_ALIVE)
-            .set_inflight(IN_FLIGHT)
-            .set_max_packet_size(LARGEST_INCOMING, LARGEST_OUTGOING);
-        options
     }
 
     /// What is said on every connection before anything else: who is here, which the broker then has, and what Home
@@ -289,42 +221,13 @@ impl Session {
         }
         all(acks).await?;
         let _order = self.order.lock().await;
-        self.announce_all(connection).await
-    }
-
-    async fn announce_all(&self, connection: &Connection) -> Result<(), Lost> {
-        let messages = self.discovery(|discovery| discovery.all()).await;
-        self.announce(connection, messages).await
-    }
-
-    /// Queues what Home Assistant must be told, but for what the broker does not take. Behind that nothing is cleared:
-    /// an entity that has not found its new topic would be lost with the old one.
-    async fn announce(&self, connection: &Connection, messages: Vec<Message>) -> Result<(), Lost> {
-        let mut held = false;
-        for message in messages {
-            let clears = message.payload.is_empty();
-            if clears && held {
-                continue;
-            }
-            if clears || self.limit().allows(&message) {
-                connection.announce(message).await?;
-            } else {
-                held = true;
-            }
-        }
-        Ok(())
+        self.announcing.all(connection).await
     }
 
     /// Takes note of it once the broker has every announcement.
     async fn settle(&self, connection: &Connection) {
         let _order = self.order.lock().await;
-        if connection.announcing().is_some() {
-            return;
-        }
-        self.limit().settled();
-        if !self.limit().holds() {
-            self.discovery(Discovery::settled).await;
-        }
+        self.announcing.settle(connection).await;
     }
 
     fn availability(&self) -> Vec<Message> {
@@ -352,7 +255,7 @@ impl Session {
                 }
                 _ = again.tick() => {
                     let _order = self.order.lock().await;
-                    self.announce_all(connection).await?;
+                    self.announcing.all(connection).await?;
                 }
             }
         }
@@ -360,7 +263,7 @@ impl Session {
 
     /// Says what there is, whether it is there, and how it is.
     async fn answer_birth(&self, connection: &Connection) -> Result<(), Lost> {
-        self.announce_all(connection).await?;
+        self.announcing.all(connection).await?;
         let Settings {
             topics, form, qos, ..
         } = &self.settings;
@@ -447,8 +350,7 @@ impl Session {
             for message in self.on_reading(reading) {
                 acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
             }
-            let announcements = self.announcements(reading).await;
-            self.announce(connection, announcements).await?;
+            self.announcing.because_of(reading, connection).await?;
             for message in messages {
                 acks.push(connection.publish(message, settings.qos).await?);
             }
@@ -459,28 +361,6 @@ impl Session {
             }
         }
         Ok(acks)
-    }
-
-    /// What Home Assistant must be told because of a reading: nothing, as a rule, and that is seen without a thread that
-    /// may block.
-    async fn announcements(&self, reading: &Arc<Shown>) -> Vec<Message> {
-        let unlocked = self.discovery.try_lock();
-        if unlocked.is_ok_and(|discovery| discovery.knows_all_of(reading)) {
-            return Vec::new();
-        }
-        let observed = Arc::clone(reading);
-        self.discovery(move |discovery| discovery.observe(&observed))
-            .await
-    }
-
-    /// Asks or tells what Home Assistant knows of us, on a thread that may block.
-    async fn discovery<T: Default + Send + 'static>(
-        &self,
-        act: impl FnOnce(&mut Discovery) -> T + Send + 'static,
-    ) -> T {
-        let discovery = Arc::clone(&self.discovery);
-        let act = move || act(&mut discovery.lock().unwrap_or_else(PoisonError::into_inner));
-        tokio::task::spawn_blocking(act).await.unwrap_or_default()
     }
 
     /// What follows from a reading beside its values.
@@ -593,11 +473,6 @@ impl Session {
         }
     }
 
-    fn limit(&self) -> MutexGuard<'_, Limit> {
-        // Nothing panics while it holds the lock.
-        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing panics while it holds the lock.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -610,274 +485,4 @@ enum Ended {
     Farewell,
     /// It broke.
     Lost(Failure),
-}
-
-/// Why something was not delivered.
-enum Undelivered {
-    Lost,
-    Refused(String),
-}
-
-/// The connection has ended, and with it everything that was not acknowledged.
-#[derive(Debug)]
-struct Lost;
-
-impl From<Lost> for Undelivered {
-    fn from(_: Lost) -> Self {
-        Self::Lost
-    }
-}
-
-/// What becomes ready when the broker has acknowledged a message.
-type Ack = oneshot::Receiver<()>;
-
-async fn all(acks: impl IntoIterator<Item = Ack>) -> Result<(), Lost> {
-    for ack in acks {
-        ack.await.map_err(|_| Lost)?;
-    }
-    Ok(())
-}
-
-/// One connection that is up.
-struct Connection {
-    client: AsyncClient,
-    room: Arc<Semaphore>,
-    waiting: Mutex<Waiting>,
-    /// Home Assistant has started.
-    birth: Notify,
-    /// The broker has acknowledged every announcement.
-    announced: Notify,
-}
-
-/// Messages without an acknowledgement.
-#[derive(Default)]
-struct Waiting {
-    /// Given to rumqttc, in the order in which it will send them; it has given them no packet id yet.
-    queued: VecDeque<Waiter>,
-    /// Sent, by packet id.
-    sent: HashMap<u16, Waiter>,
-    ended: bool,
-}
-
-impl Waiting {
-    /// The topic and the size of the largest announcement among them.
-    fn announcing(&self) -> Option<&(String, usize)> {
-        self.queued
-            .iter()
-            .chain(self.sent.values())
-            .filter_map(|waiter| waiter.announcing.as_ref())
-            .max_by_key(|(_, size)| *size)
-    }
-}
-
-struct Waiter {
-    acknowledged: oneshot::Sender<()>,
-    /// The topic and the size of an announcement.
-    announcing: Option<(String, usize)>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl Waiter {
-    fn acknowledge(self) {
-        // Whoever has given up waiting hears nothing.
-        let _ = self.acknowledged.send(());
-    }
-}
-
-impl Connection {
-    fn new(client: AsyncClient) -> Self {
-        Self {
-            client,
-            room: Arc::new(Semaphore::new(IN_FLIGHT.into())),
-            waiting: Mutex::default(),
-            birth: Notify::new(),
-            announced: Notify::new(),
-        }
-    }
-
-    /// Queues a message, waiting for room; what it returns is ready when the broker has it.
-    async fn publish(&self, message: Message, qos: QoS) -> Result<Ack, Lost> {
-        self.queue(message, qos, None).await
-    }
-
-    /// Queues an announcement, waiting for room. That the broker has it is nobody's to wait for.
-    async fn announce(&self, message: Message) -> Result<(), Lost> {
-        let announcing = Some((message.topic.clone(), message.packet_size()));
-        let queued = self.queue(message, QoS::AtLeastOnce, announcing).await;
-        queued.map(drop)
-    }
-
-    /// The largest announcement that is not acknowledged.
-    fn announcing(&self) -> Option<(String, usize)> {
-        self.waiting().announcing().cloned()
-    }
-
-    async fn queue(
-        &self,
-        message: Message,
-        qos: QoS,
-        announcing: Option<(String, usize)>,
-    ) -> Result<Ack, Lost> {
-        let room = Arc::clone(&self.room).acquire_owned();
-        let room = room.await.map_err(|_| Lost)?;
-        let Message {
-            topic,
-            payload,
-            retain,
-        } = message;
-        let (acknowledged, ack) = oneshot::channel();
-        // Under one lock, so that our order is rumqttc's.
-        let mut waiting = self.waiting();
-        if waiting.ended {
-            return Err(Lost);
-        }
-        self.client
-            .try_publish(topic, qos, retain, payload)
-            .map_err(|_| Lost)?;
-        waiting.queued.push_back(Waiter {
-            acknowledged,
-            announcing,
-            _room: room,
-        });
-        Ok(ack)
-    }
-
-    fn subscribe(&self, topic: &str) -> Result<(), Lost> {
-        self.client
-            .try_subscribe(topic, QoS::AtLeastOnce)
-            .map_err(|_| Lost)
-    }
-
-    fn disconnect(&self) -> Result<(), Lost> {
-        self.client.try_disconnect().map_err(|_| Lost)
-    }
-
-    /// Takes note of what the event loop has done; breaks after the farewell.
-    fn saw(&self, event: Event) -> std::ops::ControlFlow<()> {
-        let mut waiting = self.waiting();
-        let acknowledged = match event {
-            Event::Outgoing(Outgoing::Publish(id)) => {
-                let waiter = waiting.queued.pop_front();
-                match waiter {
-                    // Without an acknowledgement to come, it is delivered when it is written.
-                    waiter if id == 0 => waiter,
-                    Some(waiter) => waiting.sent.insert(id, waiter).and(None),
-                    None => None,
-                }
-            }
-            Event::Incoming(Packet::PubAck(ack)) => waiting.sent.remove(&ack.pkid),
-            Event::Incoming(Packet::PubComp(ack)) => waiting.sent.remove(&ack.pkid),
-            Event::Incoming(Packet::Publish(publish)) => {
-                // What was retained was said before we came, and our greeting has answered it.
-                if !publish.retain && publish.payload.as_ref() == ONLINE.as_bytes() {
-                    self.birth.notify_one();
-                }
-                None
-            }
-            Event::Incoming(Packet::SubAck(ack)) => {
-                if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
-                    tracing::warn!(
-                        "the broker does not let us hear when Home Assistant starts; its entities may be unknown until the next reading"
-                    );
-                }
-                None
-            }
-            Event::Outgoing(Outgoing::Disconnect) => return std::ops::ControlFlow::Break(()),
-            _ => None,
-        };
-        let announced = acknowledged
-            .as_ref()
-            .is_some_and(|waiter| waiter.announcing.is_some())
-            && waiting.announcing().is_none();
-        drop(waiting);
-        if let Some(waiter) = acknowledged {
-            waiter.acknowledge();
-        }
-        if announced {
-            self.announced.notify_one();
-        }
-        std::ops::ControlFlow::Continue(())
-    }
-
-    /// Everything that was not acknowledged has failed.
-    fn end(&self) {
-        let mut waiting = self.waiting();
-        waiting.ended = true;
-        waiting.queued.clear();
-        waiting.sent.clear();
-        drop(waiting);
-        self.room.close();
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing panics while it holds the lock.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How long to wait before connecting again.
-#[derive(Default)]
-struct Delays {
-    /// Attempts in a row that failed.
-    failed: u32,
-    /// Connections in a row that lived only shortly.
-    short_lived: u32,
-}
-
-impl Delays {
-    /// The delay after an attempt that failed, or after a connection that lived so long.
-    fn after(&mut self, lived: Option<Duration>, slow: bool) -> Duration {
-        let doublings = match lived {
-            None => {
-                let begin = if slow { SLOW_BEGIN } else { 0 };
-                self.failed = self.failed.saturating_add(1);
-                self.failed - 1 + begin.min(u32::MAX - self.failed)
-            }
-            Some(lived) => {
-                self.failed = 0;
-                self.short_lived = match lived {
-                    lived if lived < SHORT_LIVED => (self.short_lived + 1).min(SHORT_LIVED_LIMIT),
-                    _ => 0,
-                };
-                self.short_lived.saturating_sub(1)
-            }
-        };
-        let delay = FIRST_DELAY
-            .saturating_mul(1 << doublings.min(10))
-            .min(LONGEST_DELAY);
-        delay.mul_f64(0.75 + fastrand::f64() / 2.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_delay_grows_and_stays_below_a_minute() {
-        let mut delays = Delays::default();
-        let mut expected = FIRST_DELAY;
-        for _ in 0..20 {
-            let delay = delays.after(None, false);
-            assert!(delay >= expected.mul_f64(0.75) && delay <= expected.mul_f64(1.25));
-            expected = (expected * 2).min(LONGEST_DELAY);
-        }
-        assert!(expected.mul_f64(1.25) <= Duration::from_secs(60));
-    }
-
-    #[test]
-    fn what_somebody_must_mend_is_not_tried_in_a_hurry() {
-        assert!(Delays::default().after(None, true) >= Duration::from_secs(3));
-    }
-
-    #[test]
-    fn connections_that_live_shortly_are_not_renewed_at_once_for_ever() {
-        let mut delays = Delays::default();
-        let short = Some(Duration::from_secs(1));
-        for _ in 0..5 {
-            delays.after(short, false);
-        }
-        assert!(delays.after(short, false) >= Duration::from_millis(1500));
-        assert!(delays.after(Some(SHORT_LIVED), false) < Duration::from_secs(1));
-    }
 }

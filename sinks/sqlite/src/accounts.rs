@@ -4,14 +4,14 @@
 //! with a lost state folder, a second collector, or an import. Where two cover the same time they have counted the same
 //! energy twice: what was counted live counts before what was imported, else the account that began first.
 
+use kstar_model::time::millis;
 use std::ops::Range;
 
 use kstar_model::counted::{AccountId, Counted};
 use kstar_sink::TimeZone;
 use rusqlite::{Connection, Transaction};
 
-use crate::known::add_span;
-use crate::level::Level;
+use crate::level::{Level, add_span};
 use crate::schema;
 use crate::settings::Settings;
 use crate::spread;
@@ -205,7 +205,7 @@ impl Accounts {
         {
             return Ok(true);
         }
-        let covers = i64::try_from(counted.covers.as_millis()).unwrap_or(i64::MAX);
+        let covers = millis(counted.covers);
         let begin = time.saturating_sub(covers);
         let mut taken = Vec::new();
         for other in self.all.iter().filter(|other| other.row != account) {

@@ -7,28 +7,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kstar_model::catalogue::Quantity;
+use kstar_common::sqlite_file::write_ahead;
 use kstar_model::counted::AccountId;
 use kstar_model::reading::Reading;
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
 use crate::accounts::Origin;
+use crate::apart::{SetApart, apart_of, close_open, close_overtaken, set_apart, shown_time};
 use crate::columns::given;
 use crate::failure::Failure;
 use crate::known::{Inserted, KnownInverter};
-use crate::level::Level;
-use crate::moments::{self, Moments, SetBack};
+use crate::moments::Moments;
 use crate::place::{FileId, files, is_open_in_another_of_us, log_of};
-use crate::recount;
 use crate::retention::{KeepFor, Retention};
+use crate::rivals::Rivals;
 use crate::schema;
 use crate::settings::Settings;
-use crate::sums::{Source, Sums, mark_stale, newest as newest_before};
-use crate::widen::{add_missing, check_owner, inverters, refresh_views, widen};
+use crate::settle::{settle_some, sum_up};
+use crate::sums::newest as newest_before;
+use crate::widen::{add_missing, inverters, refresh_views, widen};
 
 /// The page cache, in KiB: all that appending touches, and little of the memory of a small machine. Enough for reading too,
 /// where rows are read once and in their order.
@@ -39,16 +37,6 @@ const LOG_LIMIT: i32 = 4 << 20;
 
 /// Enough for a few inverters' statements beside those of a transaction.
 const STATEMENTS: usize = 64;
-
-/// How much of the changed time is summed up at once within a delivery, which holds up whoever waits for it; the rest
-/// is done bit by bit.
-const AT_ONCE: i64 = 2 * 60 * 60 * 1000;
-
-/// How much time is summed up in one step of the upkeep: some four thousand samples.
-const STEP: i64 = 6 * 60 * 60 * 1000;
-
-/// How much time is summed up in one step where buckets of five minutes are there.
-const LONG_STEP: i64 = 7 * 24 * 60 * 60 * 1000;
 
 pub(crate) struct Database {
     path: PathBuf,
@@ -71,32 +59,6 @@ pub(crate) struct Database {
     apart_at_open: i64,
 }
 
-/// What another collector has written last of each inverter, and since when that is so.
-#[derive(Debug, Default)]
-struct Rivals(HashMap<Arc<str>, (Option<i64>, Instant)>);
-
-impl Rivals {
-    /// Fails until nothing has come from the other collector for a while.
-    fn wait_for(
-        &mut self,
-        inverter: &Arc<str>,
-        newest: Option<i64>,
-        settings: &Settings,
-    ) -> Result<(), Failure> {
-        let seen = self
-            .0
-            .entry(Arc::clone(inverter))
-            .or_insert_with(|| (newest, Instant::now()));
-        if seen.0 != newest {
-            *seen = (newest, Instant::now());
-        }
-        if seen.1.elapsed() < settings.patience_with_rivals() {
-            return Err(Failure::Rival(Arc::clone(inverter)));
-        }
-        Ok(())
-    }
-}
-
 /// What became of readings.
 #[derive(Debug, Default)]
 pub(crate) struct Written<'a> {
@@ -106,15 +68,6 @@ pub(crate) struct Written<'a> {
     pub(crate) moved: Vec<(&'a Reading, Option<UnixMillis>)>,
     /// Readings that are set apart since the clock has gone back.
     pub(crate) apart: Vec<SetApart>,
-}
-
-/// Readings of one inverter that came when the clock was wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SetApart {
-    pub(crate) inverter: Arc<str>,
-    pub(crate) readings: u64,
-    /// The time of the first and of the last.
-    pub(crate) span: (UnixMillis, UnixMillis),
 }
 
 impl Database {
@@ -129,20 +82,16 @@ impl Database {
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(patience)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        check_owner(&connection)?;
+        schema::OWNER.check(&connection)?;
         if connection.is_readonly("main")? {
             return Err(Failure::read_only());
         }
-        let journal: String =
-            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        let journal = write_ahead(&connection, CACHE_KIB, LOG_LIMIT)?;
         if journal != "wal" {
             return Err(Failure::Unfit(format!(
                 "cannot have a write-ahead log (only a journal of kind `{journal}`); put it on a local disk"
             )));
         }
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
         let moments = if connection.table_exists(None, "setting")? {
             Moments::read(&connection)?
         } else {
@@ -368,98 +317,7 @@ impl Database {
 
     /// Does a part of what is left to sum up; says whether there was any.
     pub(crate) fn settle_some(&mut self) -> rusqlite::Result<bool> {
-        let is_settled: bool =
-            self.connection
-                .query_row("SELECT NOT EXISTS (SELECT 1 FROM stale)", [], |row| {
-                    row.get(0)
-                })?;
-        if is_settled {
-            return Ok(false);
-        }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let next = transaction
-            .prepare_cached(
-                "SELECT inverter, source, \"begin\", \"end\" FROM stale ORDER BY source DESC, \"begin\" LIMIT 1",
-            )?
-            .query_row([], |row| {
-                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
-            })
-            .optional()?;
-        let Some((id, source, begin, end)) = next else {
-            return Ok(false);
-        };
-        let source = Source::named(&source);
-        // What is empty is passed over at once.
-        let (table, key, step) = match source {
-            Source::Uncounted | Source::Samples => (schema::samples(id), "time", STEP),
-            Source::FiveMinutes => (
-                schema::buckets(Level::FiveMinutes, id),
-                "\"begin\"",
-                LONG_STEP,
-            ),
-        };
-        let first: Option<i64> = transaction.query_row(
-            &format!("SELECT min({key}) FROM {table} WHERE {key} >= ?"),
-            [begin],
-            |row| row.get(0),
-        )?;
-        // What was counted elsewhere belongs to buckets without a sample, too.
-        let spread: Option<i64> = match source {
-            Source::Samples => transaction.query_row(
-                "SELECT min(max(\"begin\", ?2)) FROM spread WHERE inverter = ?1 AND \"end\" > ?2",
-                (id, begin),
-                |row| row.get(0),
-            )?,
-            Source::Uncounted | Source::FiveMinutes => None,
-        };
-        let first = first.into_iter().chain(spread).min();
-        let from = first.map(|first| {
-            let level = match source {
-                Source::Uncounted | Source::Samples => Level::FiveMinutes,
-                Source::FiveMinutes => Level::Day,
-            };
-            level.around(first, &self.settings.zone).start.max(begin)
-        });
-        let until = from.map_or(end, |from| {
-            let until = from.saturating_add(step).min(end);
-            match source {
-                Source::Uncounted | Source::Samples => until,
-                Source::FiveMinutes => Level::Day
-                    .around(until, &self.settings.zone)
-                    .start
-                    .max(Level::Day.around(from, &self.settings.zone).end),
-            }
-        });
-        if source == Source::Uncounted {
-            if let Some(from) = from.filter(|from| *from < end) {
-                recount::count(&transaction, &self.settings, id, &(from..until))?;
-                mark_stale(&transaction, id, Source::Samples, from..until)?;
-            }
-        } else if let Some(from) = from.filter(|from| *from < end)
-            && let Some(sums) = Sums::load(&transaction, &self.settings, id)?
-        {
-            // Before the first five minutes there may be a day of another zone that holds them.
-            let from = if source == Source::Samples {
-                from
-            } else {
-                begin
-            };
-            sums.settle(source, &(from..until))?;
-        }
-        transaction
-            .prepare_cached(
-                "DELETE FROM stale WHERE inverter = ? AND source = ? AND \"begin\" = ?",
-            )?
-            .execute(params![id, source.name(), begin])?;
-        if until < end && from.is_some_and(|from| from < end) {
-            mark_stale(&transaction, id, source, until..end)?;
-        } else if source == Source::Uncounted {
-            recount::finish(&transaction, id)?;
-        }
-        transaction.commit()?;
-        Ok(true)
+        settle_some(&mut self.connection, &self.settings)
     }
 
     /// How much time is left to sum up.
@@ -503,155 +361,4 @@ impl Database {
             .and_then(|log| log.sync_data())
             .map_err(|error| error.to_string())
     }
-}
-
-/// Where time has come or gone so far that the newest sample is another one, what was open before is closed.
-fn close_overtaken(
-    connection: &Connection,
-    known: &mut HashMap<Arc<str>, KnownInverter>,
-    moments: &Moments,
-    settings: &Settings,
-    before: i64,
-) -> rusqlite::Result<()> {
-    if settings.apart.abs_diff(before) > moments::A_DAY.unsigned_abs() {
-        moments.write(connection)?;
-        known.clear();
-        for id in inverters(connection)? {
-            close_open(connection, id, before)?;
-        }
-    }
-    let overtaken = |_: &Arc<str>, known: &mut KnownInverter| known.is_overtaken(settings);
-    for (_, known) in known.extract_if(overtaken) {
-        close_open(connection, known.id, before)?;
-    }
-    Ok(())
-}
-
-/// Has the bucket computed that was open while samples were set apart from then on, where it is not the open one any more.
-fn close_open(connection: &Connection, id: i64, apart: i64) -> rusqlite::Result<()> {
-    if let Some(newest) = newest_before(connection, id, apart)? {
-        let open = Level::FiveMinutes.around(newest, &TimeZone::UTC);
-        mark_stale(connection, id, Source::Samples, open)?;
-    }
-    Ok(())
-}
-
-/// The time that a file of an earlier version shows, which knows of no trusted moment: some samples that a wrong clock has
-/// stamped do not change it.
-fn shown_time(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    const NEWER: u32 = 1000;
-    let mut shown: Option<i64> = None;
-    for id in inverters(connection)? {
-        let of_this = connection
-            .query_row(
-                &format!(
-                    "SELECT time FROM {} ORDER BY time DESC LIMIT 1 OFFSET {NEWER}",
-                    schema::samples(id)
-                ),
-                [],
-                |row| row.get(0),
-            )
-            .optional()?;
-        shown = shown.max(of_this);
-    }
-    Ok(shown)
-}
-
-/// The samples of each inverter that are set apart.
-pub(crate) fn apart_of(
-    connection: &Connection,
-    apart: i64,
-) -> rusqlite::Result<Vec<(i64, SetApart)>> {
-    let mut all = Vec::new();
-    for id in inverters(connection)? {
-        let (readings, first, last): (i64, Option<i64>, Option<i64>) = connection.query_row(
-            &format!(
-                "SELECT count(*), min(time), max(time) FROM {} WHERE time >= ?",
-                schema::samples(id)
-            ),
-            [apart],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
-        let (Some(first), Some(last)) = (first, last) else {
-            continue;
-        };
-        let name: Arc<str> =
-            connection.query_row("SELECT name FROM inverter WHERE id = ?", [id], |row| {
-                row.get(0)
-            })?;
-        let apart = SetApart {
-            inverter: name,
-            readings: readings.unsigned_abs(),
-            span: (UnixMillis(first), UnixMillis(last)),
-        };
-        all.push((id, apart));
-    }
-    Ok(all)
-}
-
-/// Sets samples apart that come from a time when the clock was wrong, now that it has gone back: nothing is changed in them.
-fn set_apart(
-    transaction: &Transaction<'_>,
-    apart: i64,
-    since: UnixMillis,
-    set_back: SetBack,
-) -> rusqlite::Result<Vec<SetApart>> {
-    let mut all = Vec::new();
-    for (id, apart) in apart_of(transaction, apart)? {
-        let first = apart.span.0.0;
-        // Totals before them may begin anew from now on, and theirs must not change.
-        transaction.execute(
-            "INSERT OR IGNORE INTO base (inverter, quantity, since, base)
-             SELECT inverter, quantity, ?2, base FROM base AS latest WHERE inverter = ?1 AND since =
-             (SELECT max(since) FROM base WHERE inverter = ?1 AND quantity = latest.quantity AND since <= ?2)",
-            (id, first),
-        )?;
-        for total in Quantity::ALL {
-            if schema::today(*total).is_some() {
-                transaction.execute(
-                    "INSERT OR IGNORE INTO base (inverter, quantity, since, base) VALUES (?, ?, ?, ?)",
-                    (id, total.name(), first, schema::NO_TOTAL),
-                )?;
-            }
-        }
-        let passed = set_back
-            .passed
-            .map(|passed| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX));
-        transaction.execute(
-            "INSERT OR REPLACE INTO step (inverter, since, \"from\", passed) VALUES (?, ?, ?, ?)",
-            (id, since.0, set_back.from, passed),
-        )?;
-        all.push(apart);
-    }
-    Ok(all)
-}
-
-/// Sums up what has changed, or notes that it is to be done where that is too much for now.
-fn sum_up(
-    transaction: &Transaction<'_>,
-    settings: &Settings,
-    id: i64,
-    spans: Vec<Range<i64>>,
-) -> rusqlite::Result<()> {
-    let mut left = AT_ONCE;
-    let mut now = Vec::new();
-    for span in spans {
-        let length = span.end - span.start;
-        if length <= left {
-            left -= length;
-            now.push(span);
-        } else {
-            mark_stale(transaction, id, Source::Samples, span)?;
-        }
-    }
-    if let Some(sums) = (!now.is_empty())
-        .then(|| Sums::load(transaction, settings, id))
-        .transpose()?
-        .flatten()
-    {
-        for span in now {
-            sums.settle(Source::Samples, &span)?;
-        }
-    }
-    Ok(())
 }

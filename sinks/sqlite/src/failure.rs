@@ -1,10 +1,13 @@
 //! Why the file cannot be used, and what to do about it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kstar_common::sqlite_file::Unusable;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+
+use crate::schema;
 
 /// Why the file cannot be used.
 #[derive(Debug)]
@@ -17,6 +20,24 @@ pub(crate) enum Failure {
     Replaced,
     /// Another collector writes readings of the inverter of this name.
     Rival(Arc<str>),
+}
+
+impl From<Unusable> for Failure {
+    fn from(reason: Unusable) -> Self {
+        let known = schema::OWNER;
+        match reason {
+            Unusable::Sqlite(error) => Self::Sqlite(error),
+            Unusable::Foreign(owner) => Self::Unfit(format!(
+                "is another program's database (application id {owner:#x}, not {:#x}); set another `path`",
+                known.application_id
+            )),
+            Unusable::Newer(version) => Self::Unfit(format!(
+                "was written by a later version of this program (schema {version}, this one knows {}); \
+                 install that version again, or set another `path`",
+                known.version
+            )),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Failure {
@@ -120,4 +141,37 @@ impl Failure {
             ),
         }
     }
+}
+
+/// Why a history cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// There is no such file.
+    #[error(
+        "there is no history at {}; `kstar run` with the section [sinks.sqlite] writes one", .0.display()
+    )]
+    Missing(PathBuf),
+    /// The file is not in its present form, which the collector gives it when it opens it.
+    #[error(
+        "{} is new or of an earlier version, and no collector has written to it since; start `kstar run`", .0.display()
+    )]
+    Unopened(PathBuf),
+    /// The history has no inverter of that name.
+    #[error("the history {} knows no inverter `{name}`, only: {}", .path.display(), .known.join(", "))]
+    UnknownInverter {
+        /// The history.
+        path: PathBuf,
+        /// The name that was asked for.
+        name: String,
+        /// The names that the history knows.
+        known: Vec<String>,
+    },
+    /// The file cannot be read or written; the text says which, why, and what to do.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// That a history cannot be read or written, and why.
+pub(crate) fn unreadable(path: &Path, failure: impl Into<Failure>) -> HistoryError {
+    HistoryError::Unreadable(failure.into().explain(path))
 }

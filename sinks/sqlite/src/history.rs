@@ -15,7 +15,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::columns::{Columns, names};
 use crate::database::CACHE_KIB;
-use crate::failure::Failure;
+pub use crate::failure::HistoryError;
+use crate::failure::{Failure, unreadable};
 pub use crate::importer::{Imported, Importer};
 pub use crate::level::Level;
 pub use crate::repair::{Misplaced, Repair};
@@ -24,7 +25,6 @@ use crate::schema;
 use crate::settings::Settings;
 use crate::spread;
 use crate::sums::Sums;
-use crate::widen::check_owner;
 
 /// How long to wait while the file is being made or recovered; ordinary writing keeps no reader waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,34 +37,6 @@ pub struct History {
     path: PathBuf,
     connection: Connection,
     settings: Settings,
-}
-
-/// Why a history cannot be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum HistoryError {
-    /// There is no such file.
-    #[error(
-        "there is no history at {}; `kstar run` with the section [sinks.sqlite] writes one", .0.display()
-    )]
-    Missing(PathBuf),
-    /// The file is not in its present form, which the collector gives it when it opens it.
-    #[error(
-        "{} is new or of an earlier version, and no collector has written to it since; start `kstar run`", .0.display()
-    )]
-    Unopened(PathBuf),
-    /// The history has no inverter of that name.
-    #[error("the history {} knows no inverter `{name}`, only: {}", .path.display(), .known.join(", "))]
-    UnknownInverter {
-        /// The history.
-        path: PathBuf,
-        /// The name that was asked for.
-        name: String,
-        /// The names that the history knows.
-        known: Vec<String>,
-    },
-    /// The file cannot be read or written; the text says which, why, and what to do.
-    #[error("{0}")]
-    Unreadable(String),
 }
 
 /// An inverter of which there are readings.
@@ -141,14 +113,13 @@ impl History {
             let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(PATIENCE)?;
             connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-            if check_owner(&connection)? < schema::VERSION {
+            if schema::OWNER.check(&connection)? < schema::OWNER.version {
                 return Ok(None);
             }
             let settings = Settings::read(&connection)?;
             Ok(Some((connection, settings)))
         };
-        let opened =
-            open().map_err(|failure: Failure| HistoryError::Unreadable(failure.explain(path)))?;
+        let opened = open().map_err(|failure: Failure| unreadable(path, failure))?;
         let (connection, settings) =
             opened.ok_or_else(|| HistoryError::Unopened(path.to_owned()))?;
         Ok(Self {
@@ -354,8 +325,7 @@ impl History {
             transaction.query_row("SELECT count(*) FROM inverter", [], |_| Ok(()))?;
             Ok(transaction)
         })?;
-        let copied = copy(&transaction, to, step)
-            .map_err(|error| HistoryError::Unreadable(Failure::from(error).explain(to)))?;
+        let copied = copy(&transaction, to, step).map_err(|error| unreadable(to, error))?;
         match copied {
             None => Ok(Backup::BrokenOff),
             Some(health) if health == "ok" => Ok(Backup::Complete),
@@ -395,8 +365,7 @@ impl History {
     }
 
     fn ask<T>(&self, question: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, HistoryError> {
-        question()
-            .map_err(|error| HistoryError::Unreadable(Failure::from(error).explain(&self.path)))
+        question().map_err(|error| unreadable(&self.path, error))
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kstar_model::reading::Reading;
+use kstar_model::time::millis;
 use kstar_sink::sink::Context;
 use rusqlite::OpenFlags;
 
 use crate::SqliteConfig;
 use crate::accounts::Origin;
 use crate::database::Database;
-use crate::failure::Failure;
-use crate::history::HistoryError;
+use crate::failure::{HistoryError, unreadable};
 use crate::place::holders;
 use crate::retention::Retention;
 use crate::settings::Settings;
@@ -54,11 +54,11 @@ impl Importer {
         let settings = Settings::new(context.zone.clone(), context.poll_interval);
         let origin = Origin {
             imported: true,
-            longest_gap: longest_gap.map(|gap| i64::try_from(gap.as_millis()).unwrap_or(i64::MAX)),
+            longest_gap: longest_gap.map(millis),
         };
         let create = OpenFlags::SQLITE_OPEN_CREATE;
         let database = Database::open(&path, PATIENCE, create, &settings, origin)
-            .map_err(|failure| HistoryError::Unreadable(failure.explain(&path)))?;
+            .map_err(|failure| unreadable(&path, failure))?;
         Ok(Self {
             database,
             retention: config.retention(),
@@ -81,7 +81,7 @@ impl Importer {
         let written = self
             .database
             .write(readings)
-            .map_err(|failure| HistoryError::Unreadable(failure.explain(&self.path)))?;
+            .map_err(|failure| unreadable(&self.path, failure))?;
         let dropped = written.moved.iter().filter(|(_, time)| time.is_none());
         let dropped = dropped.count();
         Ok(Imported {
@@ -117,8 +117,4 @@ impl Importer {
         }
         Ok(())
     }
-}
-
-fn unreadable(path: &Path, error: rusqlite::Error) -> HistoryError {
-    HistoryError::Unreadable(Failure::from(error).explain(path))
 }

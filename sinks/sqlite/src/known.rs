@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::accounts::{Accounts, Origin};
 use crate::columns::{Columns, names};
-use crate::level::Level;
+use crate::level::{Level, add_span};
 use crate::schema;
 use crate::settings::Settings;
 use crate::spread::Placed;
@@ -65,16 +65,6 @@ pub(crate) enum Inserted {
     Crowded,
     /// It needs columns that the table has not.
     Needs(Vec<String>),
-}
-
-/// Adds a span, as a part of the last one where they touch.
-pub(crate) fn add_span(spans: &mut Vec<Range<i64>>, span: Range<i64>) {
-    match spans.last_mut() {
-        Some(last) if span.start <= last.end && last.start <= span.end => {
-            *last = last.start.min(span.start)..last.end.max(span.end);
-        }
-        _ => spans.push(span),
-    }
 }
 
 impl KnownInverter {

@@ -79,6 +79,16 @@ fn day(moment: Timestamp, zone: &TimeZone) -> Option<Range<i64>> {
     Some(begin.timestamp().as_millisecond()..end.timestamp().as_millisecond())
 }
 
+/// Adds a span, as a part of the last one where they touch.
+pub(crate) fn add_span(spans: &mut Vec<Range<i64>>, span: Range<i64>) {
+    match spans.last_mut() {
+        Some(last) if span.start <= last.end && last.start <= span.end => {
+            *last = last.start.min(span.start)..last.end.max(span.end);
+        }
+        _ => spans.push(span),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,13 @@
 //! A history of all readings in one SQLite file, readable with any SQLite tool while it is written.
 //!
-//! - `accounts`, `spread`: who has counted what, and for which time; `moments`: what time it is, as readings tell;
+//! - `accounts`, `spread`: who has counted what, and for which time; `rivals`: another collector that counts it too;
+//! - `moments`: what time it is, as readings tell; `apart`: samples from when the clock was wrong;
 //! - `recount`, `repair`: what earlier versions and wrong clocks have left is put right;
 //! - `schema`: tables and columns, all made from the catalogue; it runs nothing;
 //! - `views`: the same for people, in physical units;
 //! - `level`, `rollup`: spans of time, and what the samples in them come to; both know no file;
 //! - `settings`, `columns`, `sums`: what the file says of the program that writes it, of samples, and of their sums;
+//! - `stale`, `settle`: which sums are to be computed, and that it is done bit by bit;
 //! - `widen`, `database` with `known`, `retention`: a file is brought up to date, written, and relieved of what is old;
 //! - `store`: the file as the sink has it, with its outages; it knows no async code;
 //! - [`history`]: the file for those who ask it; `importer`: for those who bring readings of the past;
@@ -16,6 +18,7 @@
 //! anywhere in this crate.
 
 mod accounts;
+mod apart;
 mod columns;
 mod database;
 mod failure;
@@ -31,10 +34,13 @@ mod properties;
 mod recount;
 mod repair;
 mod retention;
+mod rivals;
 mod rollup;
 mod schema;
 mod settings;
+mod settle;
 mod spread;
+mod stale;
 mod store;
 mod sums;
 mod views;

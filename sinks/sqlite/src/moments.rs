@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use kstar_model::time::millis;
 use rusqlite::{Connection, OptionalExtension as _};
 
 /// So far beyond the latest reading another one may be and still belong to the same clock.
@@ -73,9 +74,7 @@ impl Moments {
         let before = self.latest.replace(time);
         self.seen = Some(now);
         // Before the first reading of this run nobody knows how long the program was off.
-        let most = i64::try_from(passed.unwrap_or_default().as_millis())
-            .unwrap_or(i64::MAX)
-            .saturating_mul(2);
+        let most = millis(passed.unwrap_or_default()).saturating_mul(2);
         self.trusted = Some(match self.trusted {
             Some(trusted) => time.min(trusted.saturating_add(most)),
             None => time,

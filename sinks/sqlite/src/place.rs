@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use kstar_common::sqlite_file::beside;
+
 /// Whether a file may have this path, as far as its text tells.
 pub(crate) fn may_be_file(path: &Path) -> bool {
     let text = path.as_os_str().as_encoded_bytes();
@@ -12,13 +14,6 @@ pub(crate) fn may_be_file(path: &Path) -> bool {
 /// The write-ahead log of a file.
 pub(crate) fn log_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
-}
-
-/// A file beside this one, whose name only ends otherwise.
-pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
 }
 
 /// The file and its write-ahead log, if both are there.
@@ -49,9 +44,7 @@ fn file_id(path: &Path) -> io::Result<FileId> {
 #[cfg(target_os = "linux")]
 pub(crate) fn holders(path: &Path) -> Option<Vec<String>> {
     use std::os::unix::fs::MetadataExt as _;
-    let mut index = path.as_os_str().to_owned();
-    index.push("-shm");
-    let files: Vec<u64> = [path.to_owned(), PathBuf::from(index)]
+    let files: Vec<u64> = [path.to_owned(), beside(path, "-shm")]
         .iter()
         .filter_map(|path| Some(std::fs::metadata(path).ok()?.ino()))
         .collect();

@@ -10,13 +10,13 @@ use kstar_common::finding::Finding;
 use kstar_sink::sink::Context;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::database::apart_of;
+use crate::apart::apart_of;
 use crate::failure::Failure;
 use crate::place::holders;
 use crate::retention::KeepFor;
 use crate::schema;
 use crate::settings::Settings;
-use crate::widen::{check_owner, inverters};
+use crate::widen::inverters;
 
 /// How long another program's lock is waited for: longer than a collector needs for a batch.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -87,7 +87,7 @@ fn look_deeper(path: &Path, findings: &mut Vec<Finding>) -> Result<(), Failure> 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(LOCK_PATIENCE)?;
-    let version = check_owner(&connection)?;
+    let version = schema::OWNER.check(&connection)?;
     if connection.is_readonly("main")? {
         return Err(Failure::read_only());
     }
@@ -108,7 +108,7 @@ fn look_deeper(path: &Path, findings: &mut Vec<Finding>) -> Result<(), Failure> 
             if known == 1 { "inverter" } else { "inverters" },
         ),
     ));
-    if version == schema::VERSION {
+    if version == schema::OWNER.version {
         for (_, apart) in apart_of(&connection, Settings::read(&connection)?.apart)? {
             let (first, last) = apart.span;
             findings.push(Finding::note(

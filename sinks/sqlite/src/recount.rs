@@ -16,7 +16,7 @@ use crate::level::Level;
 use crate::rollup::MEAN_DECIMALS;
 use crate::schema;
 use crate::settings::Settings;
-use crate::sums::{Source, kept, mark_stale};
+use crate::stale::{Source, kept, mark_stale};
 
 /// How many samples are looked back at for the last value of a counter.
 const LOOKED_BACK: u32 = 1000;
@@ -142,31 +142,17 @@ pub(crate) fn finish(connection: &Connection, id: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The counters whose growth a single power bounds.
+/// The counters whose growth a power bounds. One that is made of two powers did not exist in such a file: there is no growth
+/// of it that is too large.
 fn bounded() -> impl Iterator<Item = (Quantity, Quantity)> {
     COUNTERS.into_iter().filter_map(|counter| {
-        let of = |quantity: &Quantity| {
+        let bounds = |quantity: &Quantity| {
             let mut values = Values::default();
             values.set_raw(*quantity, Some(1));
             power(counter, &values).is_some()
         };
-        // The one that is made of two has no counter in such a file.
-        let mut powers = POWERS.into_iter().filter(of);
-        Some((counter, powers.next()?)).filter(|_| counter_was_there(counter))
+        Some((counter, POWERS.into_iter().find(bounds)?))
     })
-}
-
-/// Whether earlier versions knew a counter that adds up more than one power.
-fn counter_was_there(counter: Quantity) -> bool {
-    let powers = POWERS.into_iter().filter(|quantity| {
-        let mut values = Values::default();
-        for power in POWERS {
-            values.set_raw(power, Some(0));
-        }
-        values.set_raw(*quantity, Some(1));
-        power(counter, &values).unwrap_or(0) > 0
-    });
-    powers.count() == 1
 }
 
 /// How many steps of a counter's resolution are a watt-hour.

@@ -17,12 +17,11 @@ use rusqlite::{Connection, OpenFlags, params};
 use crate::accounts::Origin;
 use crate::columns::Columns;
 use crate::database::Database;
-use crate::failure::Failure;
-use crate::history::HistoryError;
+use crate::failure::{Failure, HistoryError, unreadable};
 use crate::schema;
 use crate::settings::Settings;
 use crate::spread;
-use crate::sums::{Source, mark_stale};
+use crate::stale::{Source, mark_stale};
 
 /// How long to wait for the collector, which holds the file for some milliseconds at a time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,14 +67,14 @@ impl Repair {
         };
         Ok(Self {
             path: path.to_owned(),
-            database: open().map_err(|failure: Failure| unreadable(path, &failure))?,
+            database: open().map_err(|failure: Failure| unreadable(path, failure))?,
         })
     }
 
     /// All that is misplaced, by inverter and time.
     pub fn find(&self) -> Result<Vec<Misplaced>, HistoryError> {
         self.find_all()
-            .map_err(|error| unreadable(&self.path, &error.into()))
+            .map_err(|error| unreadable(&self.path, error))
     }
 
     fn find_all(&self) -> rusqlite::Result<Vec<Misplaced>> {
@@ -133,7 +132,7 @@ impl Repair {
         loop {
             let moved = self
                 .move_some(misplaced, by)
-                .map_err(|failure| unreadable(&self.path, &failure))?;
+                .map_err(|failure| unreadable(&self.path, failure))?;
             step(moved);
             if moved < AT_ONCE {
                 return self.settle();
@@ -151,7 +150,7 @@ impl Repair {
         loop {
             let Part { id, readings } = self
                 .some(misplaced)
-                .map_err(|error| unreadable(&self.path, &error.into()))?;
+                .map_err(|error| unreadable(&self.path, error))?;
             each(&readings)?;
             let delete = || -> rusqlite::Result<()> {
                 let transaction = self.database.connection.unchecked_transaction()?;
@@ -160,7 +159,7 @@ impl Repair {
                 }
                 transaction.commit()
             };
-            delete().map_err(|error| unreadable(&self.path, &error.into()))?;
+            delete().map_err(|error| unreadable(&self.path, error))?;
             if readings.len() < AT_ONCE {
                 return self.settle().map_err(E::from);
             }
@@ -262,7 +261,7 @@ impl Repair {
         while self
             .database
             .settle_some()
-            .map_err(|error| unreadable(&self.path, &error.into()))?
+            .map_err(|error| unreadable(&self.path, error))?
         {}
         Ok(())
     }
@@ -298,8 +297,4 @@ fn none_found(error: rusqlite::Error) -> rusqlite::Result<Option<i64>> {
         rusqlite::Error::QueryReturnedNoRows => Ok(None),
         error => Err(error),
     }
-}
-
-fn unreadable(path: &Path, failure: &Failure) -> HistoryError {
-    HistoryError::Unreadable(failure.explain(path))
 }

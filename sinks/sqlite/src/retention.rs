@@ -4,6 +4,7 @@
 //! must not empty a history. The room of what is deleted is used again for what comes next, so that a file of several
 //! years stays as large as it is; giving it back to the disk would mean to write the whole file anew.
 
+use kstar_model::time::millis;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use serde::de::{self, Deserializer, Visitor};
 
 use crate::level::Level;
 use crate::schema;
-use crate::sums::{Source, newest};
+use crate::stale::Source;
+use crate::sums::newest;
 use crate::widen::inverters;
 
 /// How many rows are deleted in one step: some ten milliseconds.
@@ -90,7 +92,7 @@ impl Retention {
                 (self.days, Some(Level::Day)),
             ] {
                 let KeepFor::Span(span) = keep else { continue };
-                let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+                let span = millis(span);
                 let since = Level::Day.around(now.saturating_sub(span), zone).start;
                 more |= match level {
                     None => delete_samples(connection, id, since)?,

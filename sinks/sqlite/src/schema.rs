@@ -18,18 +18,20 @@
 //! Energy is what `..._counted` holds: how much whoever counted has counted since the reading before. What of it belongs to
 //! another time than the reading's stands in `spread`. Totals are only shown; nothing is computed from them.
 
+use kstar_common::sqlite_file::Owner;
 use kstar_model::catalogue::{Group, Quantity, Role};
 use kstar_model::counted::{COUNTERS, is_counted};
 
 use crate::level::Level;
 use crate::rollup::Summing;
 
-/// "kstr", so that `file history.db` and this program can tell whose file it is.
-pub(crate) const APPLICATION_ID: i32 = 0x6b73_7472;
-
-/// Rises only when a version that knows the old form cannot write the new one. A new column is no such change.
+/// "kstr", so that `file history.db` and this program can tell whose file it is. The version rises only when one that knows
+/// the old form cannot write the new one; a new column is no such change.
 /// 2: buckets, and totals as differences. 3: what was counted since the reading before.
-pub(crate) const VERSION: i32 = 3;
+pub(crate) const OWNER: Owner = Owner {
+    application_id: 0x6b73_7472,
+    version: 3,
+};
 
 /// In the column of a total that does without one as a rule: there is no total, though there is a counter of the day. As a
 /// base: from then on there is none.

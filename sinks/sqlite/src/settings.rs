@@ -1,18 +1,14 @@
 //! What the file says of the program that writes it, so that whoever asks it draws the same buckets.
 
+use kstar_model::time::millis;
 use std::time::Duration;
 
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
+use kstar_model::counted::longest_gap;
 use kstar_sink::TimeZone;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::moments::Moments;
-
-/// Samples that are further apart than this tell nothing of the time between them, unless polls are rarer still.
-const LONGEST_GAP: Duration = Duration::from_secs(60);
-
-/// How many poll intervals may lie between two samples that belong together: one poll may be lost, and be late.
-const INTERVALS: f64 = 2.5;
 
 /// What the buckets of a history depend on.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,13 +24,9 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(zone: TimeZone, poll_interval: Duration) -> Self {
-        let longest_gap = poll_interval
-            .min(Duration::from_secs(24 * 60 * 60))
-            .mul_f64(INTERVALS)
-            .max(LONGEST_GAP);
         Self {
             zone,
-            longest_gap: i64::try_from(longest_gap.as_millis()).unwrap_or(i64::MAX),
+            longest_gap: millis(longest_gap(poll_interval)),
             apart: i64::MAX,
         }
     }

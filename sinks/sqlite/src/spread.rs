@@ -1,8 +1,8 @@
 //! What a reading tells to have been counted at another time than its own: before midnight, or over a longer while.
 
+use kstar_model::time::millis;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::time::Duration;
 
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::{Amounts, Counted, Earlier};
@@ -148,8 +148,4 @@ pub(crate) fn within(
         }
     }
     Ok(spreads)
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use kstar_model::catalogue::{Derivation, Quantity};
 use kstar_model::scalar::Kind;
-use kstar_model::scalar::{FlagLabel, Labels};
+use kstar_model::scalar::{FlagLabel, Labels, UNKNOWN};
 
 use crate::level::Level;
 use crate::rollup::{MEAN_DECIMALS, Summing};
@@ -101,7 +101,7 @@ fn shown(quantity: Quantity, columns: &[String]) -> String {
                 .map(|(code, label)| format!("WHEN {code} THEN '{label}'"))
                 .collect();
             let labels = labels.join(" ");
-            format!("CASE {raw} {labels} ELSE 'unknown_' || {raw} END")
+            format!("CASE {raw} {labels} ELSE '{UNKNOWN}' || {raw} END")
         }
         Kind::Flags(labels) => flags(&raw, labels),
         Kind::Clock => format!("strftime('%Y-%m-%dT%H:%M:%S', {raw}, 'unixepoch')"),

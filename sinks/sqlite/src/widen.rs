@@ -5,48 +5,22 @@
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use crate::columns::names;
-use crate::failure::Failure;
 use crate::level::Level;
 use crate::schema;
 use crate::settings::Settings;
-use crate::sums::{Source, Sums, mark_stale};
+use crate::stale::{Source, mark_stale};
+use crate::sums::Sums;
 use crate::views;
-
-/// Refuses a file that is another program's, or a later version's, before anything in it is changed; gives the version
-/// that has written it.
-pub(crate) fn check_owner(connection: &Connection) -> Result<i32, Failure> {
-    let owner = number(connection, "application_id")?;
-    let version = number(connection, "user_version")?;
-    let is_empty: bool = connection.query_row(
-        "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)",
-        [],
-        |row| row.get(0),
-    )?;
-    if owner != schema::APPLICATION_ID && !(owner == 0 && is_empty) {
-        return Err(Failure::Unfit(format!(
-            "is another program's database (application id {owner:#x}, not {:#x}); set another `path`",
-            schema::APPLICATION_ID
-        )));
-    }
-    if version > schema::VERSION {
-        return Err(Failure::Unfit(format!(
-            "was written by a later version of this program (schema {version}, this one knows {}); \
-             install that version again, or set another `path`",
-            schema::VERSION
-        )));
-    }
-    Ok(version)
-}
 
 /// Makes what is missing in the file: all of it, or what has come with a version.
 pub(crate) fn widen(connection: &mut Connection, settings: &Settings) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version = number(&transaction, "user_version")?;
+    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     transaction.execute_batch(schema::TABLES)?;
     let inverters = inverters(&transaction)?;
     for id in &inverters {
         make_tables(&transaction, *id)?;
-        if version < 3 {
+        if version < schema::OWNER.version {
             let counted: Vec<String> = schema::counted_columns().collect();
             add_missing(&transaction, &schema::samples(*id), &counted)?;
         }
@@ -57,24 +31,17 @@ pub(crate) fn widen(connection: &mut Connection, settings: &Settings) -> rusqlit
             continue;
         };
         let extent = sums.extent()?;
-        for (applies, source) in [
-            (version < 2, Source::Samples),
-            (version < 3, Source::Uncounted),
-            (version >= 2 && has_new_zone, Source::FiveMinutes),
-        ] {
-            if applies {
-                mark_stale(&transaction, *id, source, extent.clone())?;
-            }
+        if version < schema::OWNER.version {
+            mark_stale(&transaction, *id, Source::Uncounted, extent.clone())?;
+        }
+        if has_new_zone {
+            mark_stale(&transaction, *id, Source::FiveMinutes, extent)?;
         }
     }
     refresh_views(&transaction)?;
-    for (pragma, value) in [
-        ("application_id", schema::APPLICATION_ID),
-        ("user_version", schema::VERSION),
-    ] {
-        if number(&transaction, pragma)? != value {
-            transaction.pragma_update(None, pragma, value)?;
-        }
+    if version < schema::OWNER.version {
+        transaction.pragma_update(None, "application_id", schema::OWNER.application_id)?;
+        transaction.pragma_update(None, "user_version", schema::OWNER.version)?;
     }
     transaction.commit()
 }
@@ -146,8 +113,4 @@ fn view(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>>
         .prepare("SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?")?
         .query_row([name], |row| row.get(0))
         .optional()
-}
-
-fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
-    connection.pragma_query_value(None, pragma, |row| row.get(0))
 }

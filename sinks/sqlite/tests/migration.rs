@@ -16,23 +16,12 @@ use kstar_model::time::UnixMillis;
 use kstar_sink::TimeZone;
 use kstar_sink::sink::Context;
 use kstar_sink_sqlite::SqliteConfig;
-use kstar_sink_sqlite::history::{Aggregate, Bucket, History, Importer, Level};
+use kstar_sink_sqlite::history::{Aggregate, History, Importer, Level};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 /// 2026-11-22T00:00:00Z.
 const BEGIN: i64 = 1_795_305_600_000;
-
-/// A file as the first version made it: its tables, with some of their columns, and none of its views.
-const FIRST_VERSION: &str = "
-    CREATE TABLE inverter (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, serial TEXT, model TEXT);
-    INSERT INTO inverter (name, serial) VALUES ('roof', 'S1');
-    CREATE TABLE sample_1 (time INTEGER PRIMARY KEY, \"load_power\" INTEGER, \"energy_today\" INTEGER,
-      \"energy_total\" INTEGER, \"pv1_voltage\" INTEGER, \"pv1_current\" INTEGER);
-    PRAGMA application_id = 0x6b737472;
-    PRAGMA user_version = 1;
-    PRAGMA journal_mode = WAL;
-";
 
 struct Place(TempDir);
 
@@ -68,20 +57,6 @@ impl Place {
         readings
     }
 
-    fn days(&self) -> Vec<Bucket> {
-        let mut days = Vec::new();
-        let quantities = [Quantity::load_power, Quantity::energy_total];
-        let ever = UnixMillis(0)..UnixMillis(i64::MAX);
-        History::open(&self.path())
-            .unwrap()
-            .buckets("roof", Level::Day, ever, &quantities, &mut |day| {
-                days.push(day.clone());
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-        days
-    }
-
     fn count(&self, query: &str) -> i64 {
         let connection = Connection::open(self.path()).unwrap();
         connection.query_row(query, [], |row| row.get(0)).unwrap()
@@ -100,65 +75,6 @@ fn reading(time: i64, values: &[(Quantity, i64)]) -> Arc<Reading> {
     }
     reading.values.derive_absent();
     Arc::new(reading)
-}
-
-#[test]
-fn a_history_of_the_first_version_is_summed_up_bit_by_bit_and_answers_at_once() {
-    let place = Place(TempDir::new().unwrap());
-    let old = Connection::open(place.path()).unwrap();
-    old.execute_batch(FIRST_VERSION).unwrap();
-    let mut insert = old
-        .prepare("INSERT INTO sample_1 VALUES (?, ?, ?, ?, 1500, 45)")
-        .unwrap();
-    for step in 0..3 * 1440_i64 {
-        let (day, minute) = (step / 1440, step % 1440);
-        insert
-            .execute([
-                BEGIN + step * 60_000,
-                minute,
-                minute / 10,
-                day * 144 + minute / 10,
-            ])
-            .unwrap();
-    }
-    drop(insert);
-    drop(old);
-
-    let mut importer = place.importer();
-    let later = BEGIN + 3 * 86_400_000;
-    let new = reading(
-        later,
-        &[
-            (Quantity::load_power, 7),
-            (Quantity::energy_today, 0),
-            (Quantity::energy_total, 432),
-        ],
-    );
-    importer.add(std::slice::from_ref(&new)).unwrap();
-    let before = (place.readings(), place.days());
-    assert_eq!(before.0.len(), 3 * 1440 + 1);
-    let energy = |reading: &Reading| (reading.values.energy_today, reading.values.energy_total);
-    assert_eq!(energy(&before.0[3 * 1440]), energy(&new));
-    assert_eq!(before.0[1439].values.raw(Quantity::energy_total), Some(143));
-    assert_eq!(before.0[0].values.raw(Quantity::pv1_power), Some(67_500));
-    assert_eq!(before.1.len(), 4);
-    assert!(place.count("SELECT count(*) FROM stale") > 0);
-
-    importer.finish(&mut |_| ()).unwrap();
-    assert_eq!(place.count("SELECT count(*) FROM stale"), 0);
-    assert_eq!(place.count("SELECT count(*) FROM readings_day"), 3);
-    assert_eq!(
-        place.count("SELECT sum(samples) FROM readings_5min"),
-        3 * 1440
-    );
-    assert_eq!(place.readings(), before.0);
-    let powers = |days: &[Bucket]| -> Vec<_> { days.iter().map(|day| day.values[0]).collect() };
-    let days = place.days();
-    assert_eq!(powers(&days), powers(&before.1));
-    // What was counted in each day stands in no file of that version; the last reading tells it of nobody.
-    let grown: Vec<_> = days.iter().map(|day| day.values[1]).collect();
-    let counted = |grown| Some(Aggregate::Counted { grown });
-    assert_eq!(grown, [counted(14.3), counted(14.4), counted(14.4), None]);
 }
 
 /// A file as the second version made it, as far as energy goes: totals as differences to the counter of the day.

@@ -3,8 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use super::Failure;
 use super::file::{Secret, Typed};
+use crate::cli::Failure;
 
 /// Whoever answers.
 pub(super) struct Asking {

@@ -248,7 +248,7 @@ fn write(path: &Path, content: &str, readers: Readers) -> io::Result<()> {
 #[cfg(unix)]
 fn give_to_group(file: &File, folder: Option<&Path>) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    let Some(folder) = folder.filter(|_| super::is_root()) else {
+    let Some(folder) = folder.filter(|_| is_root()) else {
         return Ok(());
     };
     let group = std::fs::metadata(folder)?.gid();
@@ -262,4 +262,14 @@ fn give_to_group(file: &File, folder: Option<&Path>) -> io::Result<()> {
 #[cfg(not(unix))]
 fn give_to_group(_file: &File, _folder: Option<&Path>) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(unix)]
+pub(super) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_root() -> bool {
+    false
 }

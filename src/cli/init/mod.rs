@@ -6,19 +6,17 @@
 use std::future::Future;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
 use self::asking::{Asking, say};
-use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret};
+use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret, is_root};
 use super::{Failure, environment};
 use crate::config::{
-    Config, DiscoveryAddress, Host, InverterName, SYSTEM_PLACE, Source, usual_places,
+    Config, ConfigFile, DiscoveryAddress, Host, InverterName, SYSTEM_PLACE, usual_places,
 };
-use crate::discovery::{DATA_PORT, discover, everybody};
-use crate::link::LinkCounts;
-use crate::poll::DISCOVERY_PATIENCE;
-use crate::sinks::SinkSections;
+use crate::registry::{SinkSections, discover};
 
 mod asking;
 mod file;
@@ -35,6 +33,9 @@ const UNIT_PLACES: [&str; 3] = [
     "/usr/lib/systemd/system/kstar.service",
     "/lib/systemd/system/kstar.service",
 ];
+
+/// How long answers to a greeting are waited for.
+const SEARCH: Duration = Duration::from_secs(3);
 
 /// What `kstar init` can be told.
 #[derive(Args, Clone, Debug)]
@@ -131,7 +132,7 @@ pub async fn run(
     };
     let text = plan.text();
     let shown = path.as_deref().unwrap_or(Path::new("-"));
-    Config::parse(&Source::new(&shown.to_string_lossy(), &text))?;
+    Config::parse(&ConfigFile::new(&shown.to_string_lossy(), &text))?;
     let Some(path) = path else {
         out.write_all(text.as_bytes())?;
         out.flush()?;
@@ -199,16 +200,6 @@ fn usual_place() -> Result<PathBuf, Failure> {
         places.next()
     };
     place.ok_or_else(|| Failure::Usage("name the file to write: `kstar init PATH`".to_owned()))
-}
-
-#[cfg(unix)]
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-#[cfg(not(unix))]
-fn is_root() -> bool {
-    false
 }
 
 /// Whether commands find this file by themselves.
@@ -288,14 +279,10 @@ async fn inverters(args: &InitArgs, asking: &Asking) -> Result<Vec<Inverter>, Fa
 
 /// The addresses of those who answer a greeting.
 async fn search(args: &InitArgs) -> Result<Vec<String>, Failure> {
-    let greeted = if args.address.is_empty() {
-        everybody()
-    } else {
-        args.address.iter().map(|address| address.0).collect()
-    };
+    let greeted: Vec<_> = args.address.iter().map(|address| address.0).collect();
     say("Looking for inverters ...");
-    let modules = match discover(&greeted, DISCOVERY_PATIENCE, &LinkCounts::default()).await {
-        Ok(modules) => modules,
+    let modules = match discover(&greeted, SEARCH).await {
+        Ok(search) => search.found,
         Err(error) => {
             say(&format!("Cannot look for inverters: {error}"));
             Vec::new()
@@ -304,13 +291,7 @@ async fn search(args: &InitArgs) -> Result<Vec<String>, Failure> {
     if modules.is_empty() {
         say("None has answered; a broadcast does not leave this network, nor a container's.");
     }
-    Ok(modules
-        .iter()
-        .map(|module| match module.address.port() {
-            DATA_PORT => module.address.ip().to_string(),
-            _ => module.address.to_string(),
-        })
-        .collect())
+    Ok(modules.into_iter().map(|found| found.host).collect())
 }
 
 /// Whether there is to be a history.
@@ -461,7 +442,7 @@ fn fits(url: &str, section: &str) -> Result<String, String> {
     if url.contains('@') {
         return Err("user and password do not belong into the URL, where they show".to_owned());
     }
-    match Config::parse(&Source::new("", section)) {
+    match Config::parse(&ConfigFile::new("", section)) {
         Ok(_) => Ok(url.to_owned()),
         Err(error) => Err(error.message().to_owned()),
     }

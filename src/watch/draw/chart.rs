@@ -1,6 +1,7 @@
 //! The last hours: one area for each series, so that each is told from the others without colour. What can flow both
 //! ways has an area on either side of its line.
 
+use kstar_model::time::millis;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows};
 use super::words::power;
-use crate::watch::curve::{Curve, Sample, Series, millis};
+use crate::watch::curve::{Curve, Sample, Series};
 use crate::watch::look::Ink;
 
 /// How much of the past is shown.
@@ -152,7 +153,6 @@ const STRIPS: [Strip; 5] = [
 const NAMES: u16 = 18;
 const PEAKS: u16 = 9;
 
-/// What the chart is of.
 pub(super) struct Chart<'a> {
     pub(super) curve: &'a Curve,
     pub(super) span: Span,

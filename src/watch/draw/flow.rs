@@ -7,7 +7,7 @@ use kstar_model::catalogue::{Quantity, Values};
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows};
-use super::words::{ABSENT, house, mode, number, power, value};
+use super::words::{ABSENT, mode, number, power, value};
 use crate::watch::look::Ink;
 
 /// The height of the picture: two boxes and a gap.
@@ -99,8 +99,7 @@ fn battery(values: &Values) -> Place {
     }
 }
 
-fn consumer(values: &Values) -> Place {
-    let watts = house(values);
+fn consumer(values: &Values, watts: Option<f64>) -> Place {
     let backup = value(values, Quantity::backup_power);
     Place {
         title: "House".to_owned(),
@@ -147,10 +146,16 @@ fn grid(values: &Values) -> Place {
 }
 
 /// Draws the four places and what flows between them. What is no longer so is shown without arrows.
-pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, values: &Values, stale: bool) {
+pub(super) fn draw(
+    pen: &mut Pen<'_>,
+    area: Rect,
+    values: &Values,
+    consumption: Option<f64>,
+    stale: bool,
+) {
     let places = [
         panels(values),
-        consumer(values),
+        consumer(values, consumption),
         battery(values),
         grid(values),
     ];

@@ -9,7 +9,7 @@ use kstar_sink::health::State;
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows, shortened, width};
-use super::words::{ABSENT, age, faults, house, number, power, value};
+use super::words::{ABSENT, age, faults, number, power, value};
 use crate::overview::{InverterState, SinkOverview};
 use crate::watch::log::{Gravity, Line};
 use crate::watch::look::Ink;
@@ -78,7 +78,7 @@ pub(super) fn draw_inverters(
             continue;
         };
         let ink = if stale { Ink::Faint } else { Ink::Plain };
-        let cells = cells(&reading.values);
+        let cells = cells(&reading.values, watched.consumption());
         for (cell, (_, end)) in cells.iter().zip(columns) {
             if end <= area.width {
                 pen.put_right(area, end, y, cell, ink);
@@ -96,7 +96,7 @@ pub(super) fn draw_inverters(
 }
 
 /// The powers of an inverter with their ways, and the charge.
-fn cells(values: &Values) -> [String; 5] {
+fn cells(values: &Values, consumption: Option<f64>) -> [String; 5] {
     let way = |watts: f64, more: &str, less: &str| {
         let word = match watts {
             watts if watts > 0.0 => more,
@@ -110,7 +110,7 @@ fn cells(values: &Values) -> [String; 5] {
     };
     [
         shown(number(values, Quantity::pv_power), &power),
-        shown(house(values), &power),
+        shown(consumption, &power),
         shown(number(values, Quantity::grid_power), &|watts| {
             way(watts, "imp", "exp")
         }),
@@ -284,7 +284,6 @@ pub(super) fn draw_sinks(pen: &mut Pen<'_>, area: Rect, sinks: &[SinkOverview]) 
     }
 }
 
-/// All sinks in one row.
 pub(super) fn draw_sinks_shortly(pen: &mut Pen<'_>, area: Rect, sinks: &[SinkOverview]) {
     let is_down = |sink: &&SinkOverview| matches!(sink.state, State::Down { .. });
     let down = sinks.iter().filter(is_down).count();
@@ -339,7 +338,6 @@ pub(super) fn draw_log(pen: &mut Pen<'_>, area: Rect, log: &[Line]) {
     }
 }
 
-/// One line of the log.
 pub(super) fn draw_line(pen: &mut Pen<'_>, area: Rect, line: &Line, room: u16) {
     let (symbol, mark, ink) = match line.gravity {
         Gravity::Error => ("✗", Ink::Bad, Ink::Strong),

@@ -36,7 +36,6 @@ const LEAST: (u16, u16) = (76, 20);
 /// From this width and height on there are two columns.
 const WIDE: (u16, u16) = (130, 32);
 
-/// The second column.
 const SECOND: u16 = 78;
 
 /// What whoever watches has chosen to see.
@@ -53,9 +52,7 @@ pub struct View {
 /// What lies over the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
-    /// The keys.
     Help,
-    /// The log.
     Log,
 }
 
@@ -77,7 +74,6 @@ impl View {
     }
 }
 
-/// All that is drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
     /// What is known.
@@ -335,7 +331,8 @@ fn draw_flow(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watched
         .as_ref()
         .map_or(&nothing, |reading| &reading.values);
     let stale = watched.reading.is_some() && scene.page.is_stale(watched, scene.now);
-    flow::draw(pen, rows(area, 1, area.height), values, stale);
+    let area = rows(area, 1, area.height);
+    flow::draw(pen, area, values, watched.consumption(), stale);
 }
 
 fn draw_chart(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watched) {

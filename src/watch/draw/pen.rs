@@ -6,7 +6,6 @@ use ratatui::style::Style;
 
 use crate::watch::look::{Ink, Look};
 
-/// What writes.
 pub(super) struct Pen<'a> {
     buffer: &'a mut Buffer,
     /// What the terminal can show.

@@ -42,7 +42,6 @@ pub(super) fn value(values: &Values, quantity: Quantity) -> Option<String> {
     })
 }
 
-/// A mode's word.
 pub(super) fn mode(values: &Values, quantity: Quantity) -> Option<String> {
     match values.get(quantity)? {
         mode @ Value::Mode(_) => Some(mode.to_string().replace('_', " ")),
@@ -86,12 +85,6 @@ pub(super) fn faults(values: &Values) -> Vec<String> {
         }
     }
     faults
-}
-
-/// What the house takes: the load, and the back-up output where there is one.
-pub(super) fn house(values: &Values) -> Option<f64> {
-    let load = number(values, Quantity::load_power)?;
-    Some(load + number(values, Quantity::backup_power).unwrap_or_default())
 }
 
 #[cfg(test)]

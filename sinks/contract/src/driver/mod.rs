@@ -34,7 +34,6 @@ use self::lanes::Lanes;
 pub use self::opening::Opener;
 use self::opening::Opening;
 use self::send::Sending;
-pub use self::send::delay_after;
 use crate::delivery::{Keep, Policy};
 use crate::event::{Event, InverterStatus};
 use crate::health::Health;

@@ -12,14 +12,8 @@ use super::{End, Ended, Parting};
 use crate::event::InverterStatus;
 use crate::queue::{Lost, Settlement};
 use crate::sink::{Batch, DeliveryError, Sink};
+use kstar_common::back_off::BackOff;
 use kstar_model::reading::{Reading, Undated};
-
-/// The first wait after a failed delivery; it doubles with each further one.
-pub(super) const FIRST_DELAY: Duration = Duration::from_millis(500);
-
-/// The longest wait between two tries before it is spread: with a quarter more, a far side which comes back is still
-/// noticed within a minute.
-pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(48);
 
 /// The longest wait while draining at a stop: there may be time for several tries before the grace ends.
 pub(super) const LONGEST_DELAY_AT_STOP: Duration = Duration::from_secs(1);
@@ -404,7 +398,7 @@ impl<'a> Sending<'a> {
         self.failures = self.failures.saturating_add(1);
         Stop::TryAgainAfter(match retry_after {
             Some(asked_for) => asked_for.min(LONGEST_DELAY_ASKED_FOR),
-            None => delay_after(self.failures),
+            None => BackOff::SERVER.spread(self.failures - 1),
         })
     }
 
@@ -414,7 +408,8 @@ impl<'a> Sending<'a> {
         self.failures = self.failures.saturating_add(1);
         Stop::TryAgainAfter(match retry_after {
             Some(asked_for) => asked_for.min(LONGEST_DELAY_ASKED_FOR),
-            None => spread(LONGEST_DELAY),
+            // The longest pause at once: only a change there or here can help.
+            None => BackOff::SERVER.spread(u32::MAX),
         })
     }
 
@@ -477,15 +472,4 @@ async fn within(
             kstar_common::setting::duration::text(patience)
         ))),
     }
-}
-
-/// The wait after so many failures in a row: doubling, and spread by a quarter both ways, so that many collectors do
-/// not come back to a restarted server all at once.
-pub fn delay_after(failures: u32) -> Duration {
-    let doubled = FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(10));
-    spread(doubled.min(LONGEST_DELAY))
-}
-
-fn spread(delay: Duration) -> Duration {
-    delay.mul_f64(0.75 + fastrand::f64() / 2.0)
 }

@@ -7,9 +7,13 @@
 #[cfg(not(feature = "spool"))]
 mod absent;
 #[cfg(feature = "spool")]
+mod failure;
+#[cfg(feature = "spool")]
 mod file;
 #[cfg(feature = "spool")]
 mod row;
+#[cfg(feature = "spool")]
+mod rows;
 #[cfg(feature = "spool")]
 mod store;
 #[cfg(test)]

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::file::{Failure, File, Pushed, Read};
+use super::failure::{explain, is_damage};
+use super::file::{File, Pushed, Read};
+use super::rows::Dropped;
 use super::{Borrowed, Ids};
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
+use kstar_common::sqlite_file::{Unusable, beside, set_aside};
 use kstar_model::reading::{Reading, Undated};
 use kstar_model::time::ClockSet;
 
@@ -37,10 +40,8 @@ pub(super) struct Store {
     waiting: u64,
     /// How many wait for the clock to be set.
     undated: u64,
-    /// How many were let go of without a delivery and are not reported yet.
-    dropped: u64,
-    /// What they have counted that no reading in the file could take over.
-    carried: Carried,
+    /// What was let go of without a delivery and is not reported yet.
+    dropped: Dropped,
     /// Whether it was said that the oldest are dropped.
     full: bool,
 }
@@ -59,8 +60,7 @@ impl Store {
             offered: 0,
             waiting: 0,
             undated: 0,
-            dropped: 0,
-            carried: Carried::default(),
+            dropped: Dropped::default(),
             full: false,
         }
     }
@@ -76,8 +76,8 @@ impl Store {
         self.waiting = 1;
         match self.attempt(|_, _| Ok(())) {
             Ok(()) => Ok(()),
-            Err(failure) if failure.is_damage() => self.set_aside(&failure),
-            Err(failure) => Err(failure.explain(&self.path)),
+            Err(failure) if is_damage(&failure) => self.set_aside(&failure),
+            Err(failure) => Err(explain(&failure, &self.path)),
         }
     }
 
@@ -101,12 +101,12 @@ impl Store {
 
     /// How many readings were let go of without a delivery since this was asked last.
     pub(super) fn take_dropped(&mut self) -> u64 {
-        std::mem::take(&mut self.dropped)
+        std::mem::take(&mut self.dropped.readings)
     }
 
     /// What readings that were let go of have counted and no reading here could take over, since this was asked last.
     pub(super) fn take_carried(&mut self) -> Carried {
-        std::mem::take(&mut self.carried)
+        std::mem::take(&mut self.dropped.carried)
     }
 
     /// Adds readings behind all others, as a whole or not at all; gives their numbers. The first `offered` of them were
@@ -121,19 +121,18 @@ impl Store {
             ids: range,
             waiting,
             dropped,
-            carried,
         } = self.use_file(|file, done| file.push(readings, offered, bounds, done))?;
         (self.waiting, self.done) = (waiting, 0);
-        self.dropped += dropped;
-        self.carried.append(carried);
-        if dropped > 0 && !self.full {
+        let is_full = dropped.readings > 0;
+        self.dropped.append(dropped);
+        if is_full && !self.full {
             tracing::warn!(
                 sink = self.sink,
                 waiting,
                 "the spool is full; the oldest readings are dropped and counted. Raise spool_max or spool_max_readings if there is room"
             );
         }
-        self.full |= dropped > 0;
+        self.full |= is_full;
         Ok(Ids {
             file: self.files,
             range,
@@ -149,8 +148,7 @@ impl Store {
     pub(super) fn push_undated(&mut self, readings: &[Arc<Undated>]) -> Result<(), String> {
         let bounds = self.bounds;
         let dropped = self.use_file(|file, _| file.push_undated(readings, bounds))?;
-        self.dropped += dropped.readings;
-        self.carried.append(dropped.carried);
+        self.dropped.append(dropped);
         Ok(())
     }
 
@@ -164,8 +162,7 @@ impl Store {
                 "readings of before the machine was started anew are lost: the clock was not set when they came"
             );
         }
-        self.dropped += dropped.readings;
-        self.carried.append(dropped.carried);
+        self.dropped.append(dropped);
         self.waiting = self.use_file(|file, _| file.total())?;
         Ok(())
     }
@@ -195,10 +192,9 @@ impl Store {
                 readings = unreadable.len(),
                 "readings in the spool are damaged and lost"
             );
-            self.dropped += unreadable.len() as u64;
-            let (waiting, carried) = self.use_file(|file, _| file.remove_each(&unreadable))?;
+            let (waiting, dropped) = self.use_file(|file, _| file.remove_each(&unreadable))?;
             self.waiting = waiting;
-            self.carried.append(carried);
+            self.dropped.append(dropped);
         }
     }
 
@@ -232,7 +228,7 @@ impl Store {
             return Ok(());
         };
         file.close()
-            .map_err(|failure| failure.explain(&self.path))?;
+            .map_err(|failure| explain(&failure, &self.path))?;
         if self.waiting == 0 && self.undated == 0 {
             std::fs::remove_file(&self.path)
                 .map_err(|error| format!("cannot remove {}: {error}", self.path.display()))?;
@@ -254,23 +250,23 @@ impl Store {
     /// Does something with the file. One that is damaged is set aside, and it is done with a new one.
     fn use_file<T>(
         &mut self,
-        job: impl Fn(&mut File, i64) -> Result<T, Failure>,
+        job: impl Fn(&mut File, i64) -> Result<T, Unusable>,
     ) -> Result<T, String> {
         match self.attempt(&job) {
             Ok(done) => Ok(done),
-            Err(failure) if failure.is_damage() => {
+            Err(failure) if is_damage(&failure) => {
                 self.set_aside(&failure)?;
                 self.attempt(&job)
-                    .map_err(|failure| failure.explain(&self.path))
+                    .map_err(|failure| explain(&failure, &self.path))
             }
-            Err(failure) => Err(failure.explain(&self.path)),
+            Err(failure) => Err(explain(&failure, &self.path)),
         }
     }
 
     fn attempt<T>(
         &mut self,
-        job: impl Fn(&mut File, i64) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        job: impl Fn(&mut File, i64) -> Result<T, Unusable>,
+    ) -> Result<T, Unusable> {
         if self.file.is_some() && !self.path.exists() {
             // Whatever is written into it now, nobody will find.
             tracing::error!(
@@ -303,22 +299,19 @@ impl Store {
     }
 
     /// Gives a damaged file another name, for a person to look into.
-    fn set_aside(&mut self, failure: &Failure) -> Result<(), String> {
+    fn set_aside(&mut self, failure: &Unusable) -> Result<(), String> {
         self.file = None;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = since_epoch.unwrap_or_default().as_secs();
-        let aside = with_suffix(&self.path, &format!(".damaged-{seconds}"));
-        std::fs::rename(&self.path, &aside).map_err(|error| {
+        let aside = set_aside(&self.path, &seconds.to_string()).map_err(|error| {
             format!(
                 "{} is damaged and cannot be renamed: {error}; move it away",
                 self.path.display()
             )
         })?;
-        // SQLite looks for the log under the file's new name.
-        let _ = std::fs::rename(with_suffix(&self.path, "-wal"), with_suffix(&aside, "-wal"));
         tracing::error!(
             sink = self.sink,
-            reason = failure.explain(&self.path),
+            reason = explain(failure, &self.path),
             set_aside = %aside.display(),
             lost = self.waiting,
             "the spool is damaged; it was set aside and a new one is begun. `sqlite3 FILE .recover` may save what it held"
@@ -332,7 +325,7 @@ impl Store {
     fn lose_file(&mut self) {
         self.file = None;
         self.files = self.files.wrapping_add(1);
-        self.dropped += self.waiting + self.undated;
+        self.dropped.readings += self.waiting + self.undated;
         self.undated = 0;
         (self.waiting, self.done, self.offered) = (0, 0, 0);
     }
@@ -356,13 +349,7 @@ impl Store {
         aside.sort();
         for old in aside.iter().rev().skip(DAMAGED_KEPT) {
             let _ = std::fs::remove_file(old);
-            let _ = std::fs::remove_file(with_suffix(old, "-wal"));
+            let _ = std::fs::remove_file(beside(old, "-wal"));
         }
     }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut longer = path.as_os_str().to_owned();
-    longer.push(suffix);
-    longer.into()
 }

@@ -7,113 +7,32 @@
 //! collectors share a broker in peace. The sink's own retained topics are in the record too, and cleared when their
 //! inverter, their prefix or they themselves are no longer there.
 
+mod device;
 mod payload;
 mod record;
 mod set;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use kstar_common::key::KeyError;
-use kstar_common::setting::duration;
 use kstar_model::catalogue::Quantity;
-use kstar_model::reading::{Inverter, Reading};
+use kstar_model::reading::Reading;
 use kstar_model::scalar::Kind;
-use kstar_model::time::{Moment, UnixMillis};
+use kstar_model::time::Moment;
 use kstar_sink::sink::Context;
-use serde::{Deserialize, Serialize};
 
 use crate::message::Message;
 pub use crate::topics::Topics;
+use device::Device;
 use payload::{Slugs, Writer};
 use record::{Announced, Leftover, Record, RecordFile};
 use set::Set;
+pub use settings::{Form, HomeAssistantSettings};
 use vocabulary::{Platform, components};
-
-/// How many readings in a row must lack a quantity before it is taken back. One or two may lack it because a value
-/// was not plausible; at the usual interval this is a minute.
-const MISSED_READINGS: u32 = 12;
-
-/// How long a quantity that this start has seen must be missing before it is taken back.
-const MISSED_MILLIS: i64 = 24 * 60 * 60 * 1000;
-
-/// Polls that may bring nothing before a live value counts as old. After three silent ones the inverter's own status
-/// says `offline`; this is for when nobody is left to say so.
-const MISSED_POLLS: u32 = 4;
-
-/// A live value stands at least so long, so that a short pause of the broker is not seen in every history.
-const SHORTEST_EXPIRY: Duration = Duration::from_secs(60);
-
-/// The section `[sinks.mqtt.home_assistant]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HomeAssistantSettings {
-    /// How inverters are announced: `"device"` in one message each, `"entity"` in one message per value (for a
-    /// Home Assistant from before 2025), or `"off"`.
-    pub discovery: Form,
-    /// The first part of discovery topics, as it is set in Home Assistant.
-    pub prefix: String,
-    /// How old a live value may become before Home Assistant shows it as unavailable; `"0s"` for never. Without it,
-    /// four polls and at least a minute. Totals never expire.
-    #[serde(with = "duration::optional")]
-    pub expire_after: Option<Duration>,
-}
-
-impl Default for HomeAssistantSettings {
-    fn default() -> Self {
-        Self {
-            discovery: Form::Device,
-            prefix: "homeassistant".to_owned(),
-            expire_after: None,
-        }
-    }
-}
-
-impl HomeAssistantSettings {
-    /// Whether Home Assistant could find anything with these settings; the error says what to change.
-    pub fn check(&self) -> Result<(), KeyError> {
-        let prefix = &self.prefix;
-        if prefix.is_empty()
-            || prefix.starts_with(['/', '$'])
-            || prefix.ends_with('/')
-            || prefix.contains(['+', '#', '\0'])
-        {
-            let message = format!(
-                "`home_assistant.prefix = {prefix:?}` is no prefix for discovery topics; write the one that is set in \
-                 Home Assistant, usually \"homeassistant\""
-            );
-            return Err(KeyError::new("prefix", message));
-        }
-        Ok(())
-    }
-
-    /// In whole seconds, which is what Home Assistant takes.
-    pub(crate) fn expire_seconds(&self, poll_interval: Duration) -> u64 {
-        let expire_after = self
-            .expire_after
-            .unwrap_or_else(|| (poll_interval * MISSED_POLLS).max(SHORTEST_EXPIRY));
-        expire_after
-            .as_secs()
-            .saturating_add(u64::from(expire_after.subsec_nanos() > 0))
-    }
-}
-
-/// How inverters are announced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// One message per inverter, with all its entities.
-    #[default]
-    Device,
-    /// One message per entity.
-    Entity,
-    /// Not at all; what was announced before is cleared.
-    Off,
-}
 
 /// What Home Assistant has been told, and what it is to be told next.
 ///
@@ -129,33 +48,6 @@ pub struct Discovery {
     retained: BTreeSet<String>,
     leftovers: Vec<Leftover>,
     file: RecordFile,
-}
-
-/// One inverter.
-#[derive(Debug)]
-struct Device {
-    /// As it was last announced.
-    inverter: Inverter,
-    /// Its part of entity ids.
-    slug: String,
-    announced: Set,
-    /// Totals that the broker keeps, as far as this start knows.
-    retained: Set,
-    /// Announced by an earlier start and not seen since this one.
-    unconfirmed: Set,
-    absences: Vec<Absence>,
-    /// Components whose removal is not acknowledged yet, in the device form.
-    removed: BTreeMap<String, Platform>,
-    /// When the last reading was taken, so that the same one twice counts once.
-    last: Option<UnixMillis>,
-}
-
-/// A quantity that is announced and was not in the last readings.
-#[derive(Debug)]
-struct Absence {
-    quantity: Quantity,
-    since: UnixMillis,
-    readings: u32,
 }
 
 impl Discovery {
@@ -466,85 +358,6 @@ impl Discovery {
         });
         record.leftovers.clone_from(&self.leftovers);
         self.file.save(record);
-    }
-}
-
-impl Device {
-    fn new(name: &Arc<str>, slug: String) -> Self {
-        Self {
-            inverter: Inverter {
-                name: Arc::clone(name),
-                serial: None,
-                model: None,
-            },
-            slug,
-            announced: Set::default(),
-            retained: Set::default(),
-            unconfirmed: Set::default(),
-            absences: Vec::new(),
-            removed: BTreeMap::new(),
-            last: None,
-        }
-    }
-
-    /// Counts what is missing, and gives what has been missing for too long.
-    fn gone(&mut self, seen: Set, time: UnixMillis) -> Set {
-        if self.last.replace(time) == Some(time) {
-            return Set::default();
-        }
-        self.unconfirmed = self.unconfirmed.without(seen);
-        let missing = self.announced.without(seen);
-        self.absences
-            .retain(|absence| missing.contains(absence.quantity));
-        let known: Set = self
-            .absences
-            .iter()
-            .map(|absence| absence.quantity)
-            .collect();
-        self.absences
-            .extend(missing.without(known).iter().map(|quantity| Absence {
-                quantity,
-                since: time,
-                readings: 0,
-            }));
-        let unconfirmed = self.unconfirmed;
-        let mut gone = Vec::new();
-        self.absences.retain_mut(|absence| {
-            absence.readings = absence.readings.saturating_add(1);
-            // The clock may have been set back.
-            absence.since = absence.since.min(time);
-            let long = time.0.saturating_sub(absence.since.0) >= MISSED_MILLIS;
-            let too_long = absence.readings >= MISSED_READINGS
-                && (long || unconfirmed.contains(absence.quantity));
-            if too_long {
-                gone.push(absence.quantity);
-            }
-            !too_long
-        });
-        gone.into_iter().collect()
-    }
-
-    /// Whether there is no serial or model in it that is new.
-    fn knows(&self, inverter: &Inverter) -> bool {
-        let known =
-            |ours: &Option<Arc<str>>, said: &Option<Arc<str>>| said.is_none() || ours == said;
-        known(&self.inverter.serial, &inverter.serial)
-            && known(&self.inverter.model, &inverter.model)
-    }
-
-    /// Takes over a serial or model that is new; whether there was one.
-    fn learn(&mut self, inverter: &Inverter) -> bool {
-        let mut learnt = false;
-        for (known, said) in [
-            (&mut self.inverter.serial, &inverter.serial),
-            (&mut self.inverter.model, &inverter.model),
-        ] {
-            if said.is_some() && known != said {
-                known.clone_from(said);
-                learnt = true;
-            }
-        }
-        learnt
     }
 }
 

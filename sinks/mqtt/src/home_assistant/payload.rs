@@ -11,9 +11,10 @@ use kstar_sink::sink::Context;
 use serde::Serialize;
 
 use super::set::Set;
+use super::settings::{Form, HomeAssistantSettings};
 use super::vocabulary::{Classes, Component, Platform, Source, components};
-use super::{Form, HomeAssistantSettings, Topics};
 use crate::message::Message;
+use crate::topics::Topics;
 
 /// What tells Home Assistant that an entity goes on in the other form.
 const MIGRATE: &str = r#"{"migrate_discovery":true}"#;

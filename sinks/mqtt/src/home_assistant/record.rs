@@ -5,18 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kstar_common::file::replace;
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Inverter;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::Form;
 use super::set::Set;
+use super::settings::Form;
 use super::vocabulary::Platform;
 
 /// The version of the file's form; another one is begun anew.
@@ -161,14 +162,9 @@ fn read(path: &Path) -> io::Result<Option<Record>> {
     Ok(Some(record))
 }
 
-/// Replaces the file as a whole: a crash leaves the old one or the new one.
 fn write(path: &Path, record: &Record) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let beside = path.with_extension("json.new");
-    let mut file = File::create(&beside)?;
-    file.write_all(&serde_json::to_vec_pretty(record)?)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    replace(path, &serde_json::to_vec_pretty(record)?, true)
 }

@@ -5,10 +5,9 @@ mod handover;
 mod opening;
 mod spool;
 
-use super::send::{
-    FIRST_DELAY, LONGEST_DELAY, LONGEST_DELAY_ASKED_FOR, LONGEST_DELAY_AT_STOP, delay_after,
-};
+use super::send::{LONGEST_DELAY_ASKED_FOR, LONGEST_DELAY_AT_STOP};
 use super::*;
+use kstar_common::back_off::BackOff;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
@@ -248,9 +247,10 @@ async fn the_delay_doubles_up_to_a_minute_and_is_spread() {
     let waits = waits(&fixture.log.lock().unwrap());
     assert_eq!(waits.len(), 12);
     for (failures, wait) in waits.iter().enumerate() {
-        let middle = FIRST_DELAY
+        let middle = BackOff::SERVER
+            .first
             .mul_f64(f64::from(1 << failures))
-            .min(LONGEST_DELAY);
+            .min(BackOff::SERVER.longest);
         // The paused clock counts whole milliseconds.
         let bounds = middle.mul_f64(0.75)..=middle.mul_f64(1.25) + Duration::from_millis(1);
         assert!(
@@ -263,7 +263,7 @@ async fn the_delay_doubles_up_to_a_minute_and_is_spread() {
 
 #[test]
 fn two_collectors_seldom_wait_equally_long() {
-    let mut delays: Vec<_> = (0..100).map(|_| delay_after(3)).collect();
+    let mut delays: Vec<_> = (0..100).map(|_| BackOff::SERVER.spread(2)).collect();
     delays.sort();
     delays.dedup();
     assert!(delays.len() > 90, "{} different delays", delays.len());
@@ -315,7 +315,7 @@ async fn the_delay_begins_anew_after_a_success() {
     sleep(Duration::from_secs(60)).await;
     let (log, _) = fixture.drain().await;
     let last = waits(&log[4..6])[0];
-    assert!(last <= FIRST_DELAY.mul_f64(1.26), "{last:?}");
+    assert!(last <= BackOff::SERVER.first.mul_f64(1.26), "{last:?}");
 }
 
 #[tokio::test(start_paused = true)]

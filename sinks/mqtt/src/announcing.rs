@@ -1,0 +1,94 @@
+//! What Home Assistant is told on a connection, but for what the broker does not take.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kstar_model::reading::Shown;
+
+use crate::connection::{Connection, Lost};
+use crate::home_assistant::Discovery;
+use crate::limit::Limit;
+use crate::message::Message;
+
+/// What is announced, and how large it may be.
+pub(crate) struct Announcing {
+    /// It writes to a file now and then, so it is used where that may block.
+    discovery: Arc<Mutex<Discovery>>,
+    limit: Mutex<Limit>,
+}
+
+impl Announcing {
+    pub(crate) fn new(discovery: Discovery) -> Self {
+        Self {
+            discovery: Arc::new(Mutex::new(discovery)),
+            limit: Mutex::default(),
+        }
+    }
+
+    /// Which announcements the broker does not take.
+    pub(crate) fn limit(&self) -> MutexGuard<'_, Limit> {
+        // Nothing panics while it holds the lock.
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues all that there is to tell.
+    pub(crate) async fn all(&self, connection: &Connection) -> Result<(), Lost> {
+        let messages = self.discovery(|discovery| discovery.all()).await;
+        self.announce(connection, messages).await
+    }
+
+    /// Queues what must be told because of a reading: nothing, as a rule, and that is seen without a thread that may block.
+    pub(crate) async fn because_of(
+        &self,
+        reading: &Arc<Shown>,
+        connection: &Connection,
+    ) -> Result<(), Lost> {
+        let unlocked = self.discovery.try_lock();
+        if unlocked.is_ok_and(|discovery| discovery.knows_all_of(reading)) {
+            return Ok(());
+        }
+        let observed = Arc::clone(reading);
+        let messages = self
+            .discovery(move |discovery| discovery.observe(&observed))
+            .await;
+        self.announce(connection, messages).await
+    }
+
+    /// Takes note of it once the broker has every announcement.
+    pub(crate) async fn settle(&self, connection: &Connection) {
+        if connection.announcing().is_some() {
+            return;
+        }
+        self.limit().settled();
+        if !self.limit().holds() {
+            self.discovery(Discovery::settled).await;
+        }
+    }
+
+    /// Behind what the broker does not take nothing is cleared: an entity that has not found its new topic would be lost with
+    /// the old one.
+    async fn announce(&self, connection: &Connection, messages: Vec<Message>) -> Result<(), Lost> {
+        let mut held = false;
+        for message in messages {
+            let clears = message.payload.is_empty();
+            if clears && held {
+                continue;
+            }
+            if clears || self.limit().allows(&message) {
+                connection.announce(message).await?;
+            } else {
+                held = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks or tells what Home Assistant knows of us, on a thread that may block.
+    async fn discovery<T: Default + Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Discovery) -> T + Send + 'static,
+    ) -> T {
+        let discovery = Arc::clone(&self.discovery);
+        let act = move || act(&mut discovery.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(act).await.unwrap_or_default()
+    }
+}

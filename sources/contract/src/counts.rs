@@ -1,0 +1,55 @@
+//! What was sent and what came, counted since the start.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The counts of one inverter's requests and replies.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Requests sent.
+    pub requests: AtomicU64,
+    /// Greetings sent.
+    pub greetings: AtomicU64,
+    /// Replies that were accepted.
+    pub accepted: AtomicU64,
+    /// Requests without a reply in time.
+    pub unanswered: AtomicU64,
+    rejected: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Counts {
+    /// Counts that know the reasons for which a source rejects what comes, so that each is shown from the start.
+    pub fn new(reasons: &[&'static str]) -> Self {
+        Self {
+            rejected: Mutex::new(reasons.iter().map(|reason| (*reason, 0)).collect()),
+            ..Self::default()
+        }
+    }
+
+    /// How much of what came was rejected, by reason, with the reasons that did not occur.
+    pub fn rejected(&self) -> BTreeMap<&'static str, u64> {
+        self.locked().clone()
+    }
+
+    /// The same without the reasons that did not occur.
+    pub fn occurred(&self) -> BTreeMap<&'static str, u64> {
+        let mut rejected = self.rejected();
+        rejected.retain(|_, count| *count > 0);
+        rejected
+    }
+
+    /// Counts a reply that was rejected for this reason.
+    pub fn reject(&self, reason: &'static str) {
+        *self.locked().entry(reason).or_default() += 1;
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        // Nothing panics while it holds the lock.
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn increment(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,23 @@
+//! What a source of kstar-collector is: the way from an inverter to a sample of its values.
+//!
+//! - [`source`]: the contract; [`counts`]: what is counted of it, [`error`]: why there is no answer;
+//! - [`datagram`]: a request and its reply over UDP, and greetings by broadcast; [`exchange`]: tries, time-outs and pauses;
+//! - [`poller`]: schedule, silence, back-off, coming back: written once for all sources;
+//! - [`lock`]: one poller per inverter;
+//! - [`record`]: what an inverter tells of itself, [`explain`]: what the bytes of a datagram mean.
+//!
+//! A source has no schedule, no back-off, no wall clock and no channel. This crate knows no protocol.
+
+pub mod counts;
+pub mod datagram;
+pub mod error;
+pub mod exchange;
+pub mod explain;
+pub mod lock;
+pub mod poller;
+pub mod record;
+pub mod source;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use async_trait::async_trait;

@@ -1,0 +1,361 @@
+//! The contract: what a source is and what it promises.
+//!
+//! A source has no schedule, no back-off, no wall clock and no channel: the [poller](crate::poller) has them, once for all
+//! sources. A source finds its inverter, asks, and decodes. It only ever reads: what it may send is a closed list.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kstar_common::finding::Finding;
+use kstar_common::host::with_port;
+use kstar_model::catalogue::Values;
+use kstar_model::scalar::Scalar;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::counts::Counts;
+use crate::error::NoAnswer;
+use crate::exchange::Patience;
+use crate::record::Record;
+
+/// A source's own part of a section `[[inverter]]`, and how a source is made from it.
+///
+/// Implementations derive `Deserialize` with `deny_unknown_fields`; the doc comments of the fields are the documentation
+/// that users read. The keys that every inverter has (`name`, `family`, `host`, `max_power`) are not among them.
+#[async_trait]
+pub trait SourceConfig:
+    DeserializeOwned + Default + PartialEq + fmt::Debug + Send + Sync + 'static
+{
+    /// The name of the cargo feature and of the folder.
+    const NAME: &'static str;
+
+    /// The port where such an inverter answers, unless the configuration names another.
+    const PORT: u16;
+
+    /// Every reason for which something that came is rejected, as counts and metrics name it.
+    const REASONS: &'static [&'static str];
+
+    /// What is asked of such an inverter: nothing else is ever sent to it.
+    fn blocks(&self) -> Vec<Block>;
+
+    /// How such an inverter is asked, in a few words for people, like `asked as 0xB0`.
+    fn describe(&self) -> String;
+
+    /// What such a machine can be.
+    fn profile(&self) -> Profile;
+
+    /// Makes the source. It does not touch the network, so that an inverter which is away at the start is an ordinary
+    /// silence.
+    fn open(&self, context: &Context, counts: Arc<Counts>) -> Box<dyn Source>;
+
+    /// Looks at the inverter for somebody who waits, with so many polls: where it is, whether anybody else polls it, whether
+    /// it answers, and how well. `force` asks it even while another process polls it.
+    async fn probe(&self, context: &Context, polls: NonZeroU32, force: bool) -> Vec<Finding>;
+}
+
+/// Where an inverter is, and how it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// Where it is.
+    pub target: Target,
+    /// How often and how long a reply is waited for.
+    pub patience: Patience,
+    /// Whether it can take requests without a pause, as a simulated one does.
+    pub fast: bool,
+}
+
+/// Where an inverter is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// At a name or address.
+    Host {
+        /// The name or address.
+        host: String,
+        /// The port where it answers.
+        port: u16,
+    },
+    /// Wherever an answer to the greeting comes from.
+    Discovered {
+        /// Where the greeting is sent; everybody if empty.
+        greeted: Vec<SocketAddr>,
+    },
+}
+
+impl Target {
+    /// For people; the port only where it is another than this.
+    pub fn text(&self, usual_port: u16) -> String {
+        match self {
+            Self::Host { host, port } if *port == usual_port => host.clone(),
+            Self::Host { host, port } => with_port(host, *port),
+            Self::Discovered { .. } => "discovered by broadcast".to_owned(),
+        }
+    }
+}
+
+/// Where an inverter was found: what its lock is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The address where it answers.
+    pub address: SocketAddr,
+}
+
+/// A part of what an inverter tells, with the request for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// What it holds.
+    pub name: &'static str,
+    /// The bytes that are sent for it.
+    pub request: Vec<u8>,
+    /// When it is asked for.
+    pub asked: Asked,
+}
+
+/// When a block is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// At each poll; without it there is no sample.
+    EachPoll,
+    /// To learn who the inverter is.
+    ForIdentity,
+    /// On demand of a person.
+    OnDemand,
+}
+
+/// What a machine can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The most power on its AC side, in watts, unless the configuration says otherwise.
+    pub max_power: u32,
+}
+
+/// What one poll has brought.
+#[derive(Debug)]
+pub struct Sample {
+    /// The values, among them the time that the reply took.
+    pub values: Values,
+    /// When its first block came.
+    pub at: Instant,
+    /// From the first request to the last reply.
+    pub took: Duration,
+    /// The bytes of each block that came, by the block's name: for the quarantine and bug reports.
+    pub raw: Vec<(&'static str, Box<[u8]>)>,
+}
+
+impl Sample {
+    /// A sample, whose values hold the time that the reply took from now on.
+    pub fn new(
+        mut values: Values,
+        at: Instant,
+        took: Duration,
+        raw: Vec<(&'static str, Box<[u8]>)>,
+    ) -> Self {
+        values.reply_time = i64::try_from(took.as_millis())
+            .ok()
+            .and_then(Scalar::from_raw);
+        Self {
+            values,
+            at,
+            took,
+            raw,
+        }
+    }
+}
+
+/// Who an inverter is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its serial number, if it tells one.
+    pub serial: Option<String>,
+    /// Its model, if it tells one.
+    pub model: Option<String>,
+    /// All that it tells of itself.
+    pub record: Record,
+}
+
+/// What asks one inverter. The caller makes one request at a time, so a source needs no locks. Each call may be dropped at
+/// any of its await points; what was under way is then lost.
+#[async_trait]
+pub trait Source: Send {
+    /// Finds the inverter: resolves its name or searches for it; where it was found before, it is woken and looked for
+    /// again. What was known before stays if nothing better is found.
+    async fn locate(&mut self) -> Result<Line, NoAnswer>;
+
+    /// Where it is, as far as that is known.
+    fn line(&self) -> Option<Line>;
+
+    /// Asks for the values as they are now; locates it first where that was not done.
+    async fn poll(&mut self) -> Result<Sample, NoAnswer>;
+
+    /// Asks who it is.
+    async fn identify(&mut self, patience: Patience) -> Result<Identity, NoAnswer>;
+
+    /// Asks how it is set.
+    async fn settings(&mut self) -> Result<Record, NoAnswer> {
+        Err(NoAnswer::Unsupported(
+            "the settings of this family cannot be read",
+        ))
+    }
+}
+
+/// A search for inverters by their greeting.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Where the greeting was sent.
+    pub greeted: Vec<SocketAddr>,
+    /// What answered.
+    pub found: Vec<Found>,
+}
+
+/// An inverter that answered a greeting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where it answers requests.
+    pub address: SocketAddr,
+    /// The MAC address of its module, if it told.
+    pub mac: Option<String>,
+    /// The module's name or model, if it told.
+    pub name: Option<String>,
+    /// The value of the key `host` that leads to it.
+    pub host: String,
+}
+
+impl Found {
+    /// The lines that put it into the configuration under that name.
+    pub fn config_lines(&self, name: &str) -> String {
+        format!("[[inverter]]\nname = \"{name}\"\nhost = \"{}\"", self.host)
+    }
+}
+
+/// By its address, with the MAC address if that is known.
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address.ip())?;
+        if let Some(mac) = &self.mac {
+            write!(f, " ({mac})")?;
+        }
+        Ok(())
+    }
+}
+
+/// What searches for inverters: greets these addresses, everybody if there are none, and waits so long for answers.
+#[async_trait]
+pub trait Discover: Sync {
+    /// Searches. It fails if the greeting could be sent nowhere.
+    async fn search(&self, greeted: &[SocketAddr], timeout: Duration) -> io::Result<Search>;
+}
+
+/// The configuration of a source, whatever its type.
+#[derive(Clone)]
+pub struct AnySource(Arc<dyn Erased>);
+
+#[async_trait]
+trait Erased: fmt::Debug + Send + Sync {
+    fn name(&self) -> &'static str;
+    fn port(&self) -> u16;
+    fn reasons(&self) -> &'static [&'static str];
+    fn describe(&self) -> String;
+    fn profile(&self) -> Profile;
+    fn open(&self, context: &Context, counts: Arc<Counts>) -> Box<dyn Source>;
+    async fn probe(&self, context: &Context, polls: NonZeroU32, force: bool) -> Vec<Finding>;
+    fn equals(&self, other: &dyn Erased) -> bool;
+    fn as_any(&self) -> &dyn Any;
+}
+
+#[async_trait]
+impl<T: SourceConfig> Erased for T {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn port(&self) -> u16 {
+        T::PORT
+    }
+
+    fn reasons(&self) -> &'static [&'static str] {
+        T::REASONS
+    }
+
+    fn describe(&self) -> String {
+        SourceConfig::describe(self)
+    }
+
+    fn profile(&self) -> Profile {
+        SourceConfig::profile(self)
+    }
+
+    fn open(&self, context: &Context, counts: Arc<Counts>) -> Box<dyn Source> {
+        SourceConfig::open(self, context, counts)
+    }
+
+    async fn probe(&self, context: &Context, polls: NonZeroU32, force: bool) -> Vec<Finding> {
+        SourceConfig::probe(self, context, polls, force).await
+    }
+
+    fn equals(&self, other: &dyn Erased) -> bool {
+        other.as_any().downcast_ref::<T>() == Some(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl AnySource {
+    /// Of this configuration.
+    pub fn new(config: impl SourceConfig) -> Self {
+        Self(Arc::new(config))
+    }
+
+    /// The source's name.
+    pub fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    /// See [`SourceConfig::PORT`].
+    pub fn port(&self) -> u16 {
+        self.0.port()
+    }
+
+    /// See [`SourceConfig::describe`].
+    pub fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    /// See [`SourceConfig::profile`].
+    pub fn profile(&self) -> Profile {
+        self.0.profile()
+    }
+
+    /// Counts that know the source's reasons to reject.
+    pub fn counts(&self) -> Counts {
+        Counts::new(self.0.reasons())
+    }
+
+    /// See [`SourceConfig::open`].
+    pub fn open(&self, context: &Context, counts: Arc<Counts>) -> Box<dyn Source> {
+        self.0.open(context, counts)
+    }
+
+    /// See [`SourceConfig::probe`].
+    pub async fn probe(&self, context: &Context, polls: NonZeroU32, force: bool) -> Vec<Finding> {
+        self.0.probe(context, polls, force).await
+    }
+}
+
+impl PartialEq for AnySource {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.equals(&*other.0)
+    }
+}
+
+impl fmt::Debug for AnySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

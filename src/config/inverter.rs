@@ -1,0 +1,198 @@
+//! The section `[[inverter]]`, and what inverters and their places are called.
+
+use std::net::{IpAddr, SocketAddr};
+
+use kstar_common::host::{is_name, split_port};
+use kstar_source::datagram::GREETING_PORT;
+use kstar_source::exchange::Patience;
+use kstar_source::source::{AnySource, Context, Target};
+use serde::Deserialize;
+
+use super::CollectorSection;
+use crate::registry::Family;
+
+/// A section `[[inverter]]`: what every inverter has, and what its source makes of the other keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct InverterSection {
+    /// What it is called everywhere.
+    pub name: InverterName,
+    /// What kind of inverter it is.
+    pub family: Family,
+    /// Where it is; discovered if absent.
+    pub host: Option<Host>,
+    /// The most power that it can give or take on its AC side, in watts; what its family can, if absent.
+    pub max_power: Option<u32>,
+    /// What asks it.
+    #[serde(skip)]
+    pub source: AnySource,
+}
+
+impl Default for InverterSection {
+    fn default() -> Self {
+        let family = Family::default();
+        Self {
+            name: InverterName::default(),
+            family,
+            host: None,
+            max_power: None,
+            source: family.usual_source(),
+        }
+    }
+}
+
+impl InverterSection {
+    /// The keys that are not the source's.
+    pub(super) const KEYS: [&'static str; 4] = ["name", "family", "host", "max_power"];
+
+    /// Where it is, and how it is asked. Without a host it is whoever answers a greeting.
+    pub fn context(&self, collector: &CollectorSection) -> Context {
+        Context {
+            target: match self.place() {
+                Some((host, port)) => Target::Host {
+                    host: host.to_owned(),
+                    port,
+                },
+                None => Target::Discovered {
+                    greeted: collector
+                        .discovery_addresses
+                        .iter()
+                        .map(|address| address.0)
+                        .collect(),
+                },
+            },
+            patience: Patience {
+                tries: collector.tries.get(),
+                timeout: collector.timeout,
+            },
+            fast: collector.allow_fast_polling,
+        }
+    }
+
+    /// The host and the port, if it is not to be discovered.
+    pub(super) fn place(&self) -> Option<(&str, u16)> {
+        match self.host.as_ref()? {
+            Host::At { host, port } => Some((host, port.unwrap_or(self.source.port()))),
+            Host::Anywhere => None,
+        }
+    }
+
+    /// The most power that it can give or take on its AC side, in watts.
+    pub fn max_power(&self) -> u32 {
+        self.max_power
+            .unwrap_or_else(|| self.source.profile().max_power)
+    }
+}
+
+/// The name of an inverter: up to 32 letters, digits, `_` and `-`, so that it can be part of a topic or tag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct InverterName(String);
+
+impl InverterName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for InverterName {
+    fn default() -> Self {
+        Self("inverter".to_owned())
+    }
+}
+
+impl TryFrom<String> for InverterName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if (1..=32).contains(&name.len()) && name.bytes().all(fits) {
+            Ok(Self(name))
+        } else {
+            Err(format!(
+                "`{name}` cannot name an inverter; use 1 to 32 of the characters A-Z a-z 0-9 _ -"
+            ))
+        }
+    }
+}
+
+/// Where an inverter is: a name or address with or without a port, or nowhere in particular.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Host {
+    /// `0.0.0.0`: it is discovered.
+    Anywhere,
+    /// At a name or address and a port.
+    At {
+        /// The name or address.
+        host: String,
+        /// The port, if it is not the usual one.
+        port: Option<u16>,
+    },
+}
+
+impl TryFrom<String> for Host {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let at = |host: &str, port| Self::At {
+            host: host.to_owned(),
+            port,
+        };
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(if address.is_unspecified() {
+                Self::Anywhere
+            } else {
+                at(text, None)
+            });
+        }
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(at(&address.ip().to_string(), Some(address.port())));
+        }
+        let wrong = |what: &str| {
+            format!(
+                "`{text}` is no host: {what}; write a name or address, like \"192.168.1.50\" or \"inverter.lan:8899\""
+            )
+        };
+        let (host, port) = split_port(text).map_err(wrong)?;
+        if !is_name(host) {
+            return Err(wrong("it holds something that no name has"));
+        }
+        Ok(at(host, port))
+    }
+}
+
+/// An address to greet, with the discovery port if it names no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DiscoveryAddress(pub SocketAddr);
+
+impl TryFrom<String> for DiscoveryAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for DiscoveryAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = text
+            .parse()
+            .ok()
+            .or_else(|| Some(SocketAddr::new(text.parse().ok()?, GREETING_PORT)));
+        address.filter(SocketAddr::is_ipv4).map(Self).ok_or_else(|| {
+            format!("`{text}` is no address to greet; write an IPv4 address, like \"192.168.1.255\" or \"192.168.1.50:48899\"")
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! The configuration: a TOML file as types, and every mistake in it with its place.
+//!
+//! No part goes through an untyped value on its way, so each error knows its line and column. What one key says about
+//! another is checked afterwards; such a mistake names its key by path, and the place is looked up in the text.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kstar_common::key::KeyError;
+use kstar_common::setting::duration;
+use kstar_model::counted::longest_gap;
+use kstar_sink::TimeZone;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::gate::GateSettings;
+use crate::gate::rules::Rule;
+use crate::meter::MeterSettings;
+use crate::registry::SinkSections;
+use crate::tariff::Tariff;
+
+mod check;
+mod http;
+mod inverter;
+mod places;
+mod text;
+
+#[cfg(not(feature = "http"))]
+pub use http::NOT_BUILT as HTTP_NOT_BUILT;
+pub use http::{HttpSection, ListenAddress};
+pub use inverter::{DiscoveryAddress, Host, InverterName, InverterSection};
+pub use places::{SYSTEM_PLACE, usual_places};
+pub use text::{Blame, ConfigError, ConfigFile};
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The folder for what must outlive the process.
+    pub state_dir: Option<PathBuf>,
+    /// The zone whose midnights part the days; the system's if nothing is said.
+    #[serde(deserialize_with = "time_zone")]
+    pub timezone: Option<TimeZone>,
+    /// How polling goes.
+    pub collector: CollectorSection,
+    /// Which readings are believed.
+    pub gate: GateSection,
+    /// How energy is counted.
+    pub meter: MeterSection,
+    /// The inverters; one that is discovered if there are none.
+    #[serde(rename = "inverter")]
+    pub inverters: Vec<InverterSection>,
+    /// Where readings go.
+    pub sinks: SinkSections,
+    /// Metrics, health and the API; nobody listens without it.
+    pub http: Option<HttpSection>,
+    /// What electricity costs, the oldest prices first; nothing if reports need not tell.
+    #[serde(rename = "tariff")]
+    pub tariffs: Vec<Tariff>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectorSection {
+    /// The time from one poll to the next.
+    #[serde(with = "duration")]
+    pub poll_interval: Duration,
+    /// How long a reply may take.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// How often a poll asks before it gives up.
+    pub tries: NonZeroU32,
+    /// How long sinks may take to deliver what waits when the program is stopped.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    /// Whether polls may follow each other faster than inverters can take.
+    pub allow_fast_polling: bool,
+    /// Where an inverter without a host is looked for; everywhere if empty.
+    pub discovery_addresses: Vec<DiscoveryAddress>,
+}
+
+impl Default for CollectorSection {
+    fn default() -> Self {
+        Self {
+            poll_interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            tries: NonZeroU32::MIN.saturating_add(2),
+            grace: Duration::from_secs(10),
+            allow_fast_polling: false,
+            discovery_addresses: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GateSection {
+    /// The rules that are not applied.
+    pub off: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MeterSection {
+    /// The longest gap between two readings that is filled; a minute, or two and a half polls if that is longer.
+    #[serde(with = "duration::optional")]
+    pub max_gap: Option<Duration>,
+}
+
+fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeZone>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    TimeZone::get(&name).map(Some).map_err(|_| {
+        de::Error::custom(format!(
+            "`{name}` is no time zone; write one of the IANA names, like \"Europe/London\""
+        ))
+    })
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    pub fn parse(source: &ConfigFile) -> Result<Self, ConfigError> {
+        let mut config: Self = source.parse()?;
+        for (inverter, index) in config.inverters.iter_mut().zip(0_usize..) {
+            let path = ["inverter".into(), index.into()];
+            inverter.source = source.parse_rest(&path, &InverterSection::KEYS, |keys| {
+                inverter.family.source(keys)
+            })?;
+        }
+        config.validate(source)?;
+        Ok(config)
+    }
+
+    /// Whether its text is right: what one key says about another, and what a sink says about its section. The source
+    /// is where it stands.
+    pub fn validate(&self, source: &ConfigFile) -> Result<(), ConfigError> {
+        self.check().map_err(|error| source.mistake(&error))
+    }
+
+    /// Reads the secrets and certificates that it names. Blocks on files.
+    pub fn resolve(&self, source: &ConfigFile) -> Result<(), ConfigError> {
+        self.read_what_is_named()
+            .map_err(|error| source.missing(&error))
+    }
+
+    fn read_what_is_named(&self) -> Result<(), KeyError> {
+        for sink in self.sinks.enabled() {
+            sink.resolve()
+                .map_err(|error| error.within(sink.name()).within("sinks"))?;
+        }
+        #[cfg(feature = "http")]
+        if let Some(http) = &self.http {
+            http.resolve().map_err(|error| error.within("http"))?;
+        }
+        Ok(())
+    }
+
+    /// The inverters to poll: those of the file, or one that is discovered.
+    pub fn inverters(&self) -> Vec<InverterSection> {
+        if self.inverters.is_empty() {
+            vec![InverterSection::default()]
+        } else {
+            self.inverters.clone()
+        }
+    }
+
+    /// The folder for what must outlive the process.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir
+            .clone()
+            .unwrap_or_else(places::default_state_dir)
+    }
+
+    /// How energy is counted.
+    pub fn metering(&self) -> MeterSettings {
+        let longest = || longest_gap(self.collector.poll_interval);
+        MeterSettings {
+            zone: self.zone(),
+            max_gap: self.meter.max_gap.unwrap_or_else(longest),
+        }
+    }
+
+    /// Which readings of an inverter are believed.
+    pub fn gate(&self, inverter: &InverterSection) -> GateSettings {
+        GateSettings {
+            max_power: inverter.max_power(),
+            off: self.gate.off.clone(),
+        }
+    }
+
+    /// The zone whose midnights part the days.
+    pub fn zone(&self) -> TimeZone {
+        self.timezone.clone().unwrap_or_else(|| {
+            TimeZone::try_system().unwrap_or_else(|error| {
+                tracing::warn!(%error, "the system does not tell its time zone; days end at midnight UTC. Set timezone in the configuration");
+                TimeZone::UTC
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+use std::path::Path;
+
+use super::*;
+use kstar_source::source::Target;
+
+fn error(text: &str) -> String {
+    Config::parse(&ConfigFile::new("kstar.toml", text))
+        .expect_err(text)
+        .to_string()
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_its_place_and_the_legal_ones() {
+    let shown = error("[collector]\npol_interval = \"5s\"\n");
+    assert_eq!(
+        shown,
+        "kstar.toml:2:1: unknown field `pol_interval`, expected one of `poll_interval`, `timeout`, `tries`, \
+         `grace`, `allow_fast_polling`, `discovery_addresses`\n  |\n2 | pol_interval = \"5s\"\n  | ^^^^^^^^^^^^"
+    );
+}
+
+#[test]
+#[cfg(feature = "stdout")]
+fn a_mistake_in_a_delivery_has_its_place_too() {
+    let shown = error("[sinks.stdout.delivery]\nqueue = 0");
+    assert!(shown.starts_with("kstar.toml:2:9: "), "{shown}");
+    let shown = error("[sinks.stdout.delivery]\ntimeout = '10s'");
+    assert!(shown.starts_with("kstar.toml:2:11: "), "{shown}");
+    assert!(shown.contains("shorter than the grace"), "{shown}");
+}
+
+#[test]
+#[cfg(all(feature = "sqlite", feature = "mqtt"))]
+fn a_spool_that_cannot_be_has_its_place() {
+    let shown = error("[sinks.mqtt]\nurl = 'mqtt://b'\n[sinks.mqtt.delivery]\nspool = true");
+    assert!(shown.starts_with("kstar.toml:4:9: "), "{shown}");
+    assert!(shown.contains("shows the present"), "{shown}");
+    let delivery = "[sinks.sqlite.delivery]\nspool = true\n";
+    for (key, words) in [
+        ("spool_max = '512KiB'", "at least 1MiB"),
+        ("spool_max = '256MB'", "KiB, MiB, GiB, TiB"),
+        ("spool_max = 256", "a size as text"),
+        ("spool_max_readings = 0", "a whole number from 1 on"),
+    ] {
+        let shown = error(&format!("{delivery}{key}"));
+        assert!(shown.starts_with("kstar.toml:3:"), "{shown}");
+        assert!(shown.contains(words), "{shown}");
+    }
+}
+
+#[test]
+#[cfg(all(feature = "stdout", not(any(feature = "spool", feature = "sqlite"))))]
+fn a_spool_that_is_not_built_is_said() {
+    let shown = error("[sinks.stdout.delivery]\nspool = true");
+    assert!(shown.starts_with("kstar.toml:2:9: "), "{shown}");
+    assert!(shown.contains("--features spool"), "{shown}");
+}
+
+#[test]
+fn a_mistake_has_line_and_column_wherever_it_is() {
+    for (text, place, words) in [
+        (
+            "[collector]\npoll_interval = \"soon\"",
+            "2:17",
+            "no duration",
+        ),
+        ("[collector]\npoll_interval = 5", "2:17", "duration as text"),
+        (
+            "[collector]\npoll_interval = \"500ms\"",
+            "2:17",
+            "allow_fast_polling",
+        ),
+        ("[collector]\ntries = 0", "2:9", "a whole number from 1 on"),
+        ("[collector]\ntimeout = \"0s\"", "2:11", "some time"),
+        ("[[inverter]]\nname = \"my roof\"", "2:8", "cannot name"),
+        ("[[inverter]]\nhost = \"a b\"", "2:8", "no host"),
+        ("[[inverter]]\nhost = \"a:70000\"", "2:8", "port"),
+        ("[[inverter]]\nap_address = 0x7F", "2:14", "0xB0"),
+        ("[[inverter]]\nap_address = 300", "2:14", "300"),
+        (
+            "[[inverter]]\nname='a'\nhost='a'\n[[inverter]]\nname='a'\nhost='b'",
+            "5:6",
+            "both named `a`",
+        ),
+        (
+            "[[inverter]]\nname='a'\nhost='x'\n[[inverter]]\nname='b'\nhost='x'",
+            "6:6",
+            "both at x:8899",
+        ),
+        (
+            "[[inverter]]\nname='a'\nhost='x'\n[[inverter]]\nname='b'",
+            "4:1",
+            "each needs a host",
+        ),
+        ("[sinks.fax]", "1:8", "unknown field `fax`"),
+        ("[[tariff]]\nprice = 0.3", "1:1", "`currency`"),
+        (
+            "[[tariff]]\ncurrency = 'EUR'\nprice = 'dear'",
+            "3:9",
+            "expected",
+        ),
+        (
+            "[[tariff]]\ncurrency = 'EUR'\nprice = 1\ntimes = [{ from = '1 am', to = '02:00', price = 0 }]",
+            "4:19",
+            "no time of the day",
+        ),
+        (
+            "[[tariff]]\ncurrency = 'EUR'\nprice = 1\ntimes = [\n{ from = '01:00', to = '01:00', price = 0 }]",
+            "5:1",
+            "no time between",
+        ),
+        (
+            "[[tariff]]\ncurrency = 'EUR'\nprice = 1\n[[tariff]]\ncurrency = 'EUR'\nprice = 1",
+            "4:1",
+            "without `since`",
+        ),
+        (
+            "[[tariff]]\nsince = '2026-01-01'\ncurrency = 'EUR'\nprice = 1\n\
+             [[tariff]]\nsince = '2025-01-01'\ncurrency = 'EUR'\nprice = 1",
+            "6:9",
+            "put them in order",
+        ),
+        (
+            "[[tariff]]\ncurrency = 'EUR'\nprice = 1\n\
+             [[tariff]]\nsince = '2025-01-01'\ncurrency = 'USD'\nprice = 1",
+            "6:12",
+            "the same currency",
+        ),
+        ("state_dir = ", "1:13", ""),
+        ("[[inverter]]\nmax_power = 'lots'", "2:13", "a whole number"),
+        ("timezone = 'Mars/Base'", "1:12", "no time zone"),
+        ("[gate]\noff = ['rang']", "2:8", "`zero_meter`"),
+        (
+            "[meter]\nmax_gap = '9s'",
+            "2:11",
+            "two poll intervals long, 10s",
+        ),
+        ("[[inverter]]\nmax_power = 4", "2:13", "like 4000"),
+        (
+            "[collector]\ndiscovery_addresses = ['fe80::1']",
+            "2:23",
+            "IPv4",
+        ),
+    ] {
+        let shown = error(text);
+        assert!(
+            shown.starts_with(&format!("kstar.toml:{place}: ")),
+            "{text}\n{shown}"
+        );
+        assert!(shown.contains(words), "{text}\n{shown}");
+        assert!(shown.contains('^'), "{text}\n{shown}");
+    }
+}
+
+#[test]
+#[cfg(feature = "http")]
+fn whoever_listens_beyond_this_machine_needs_a_token_or_says_that_none_is_needed() {
+    for (text, place, words) in [
+        ("[http]", "1:1", "missing field `listen`"),
+        (
+            "[http]\nlisten = '127.0.0.1'",
+            "2:10",
+            "like \"127.0.0.1:8099\"",
+        ),
+        ("[http]\nlisten = 8099", "2:10", "expected a string"),
+        (
+            "[http]\nlisten = '0.0.0.0:8099'",
+            "2:10",
+            "allow_without_token",
+        ),
+        ("[http]\nlisten = '[::]:8099'", "2:10", "needs a `token`"),
+        (
+            "[http]\nlisten = '127.0.0.1:1'\ntoken = 7",
+            "3:9",
+            "in quotes",
+        ),
+        (
+            "[http]\nlisten = '127.0.0.1:1'\nport = 1",
+            "3:1",
+            "`allow_without_token`",
+        ),
+    ] {
+        let shown = error(text);
+        assert!(
+            shown.starts_with(&format!("kstar.toml:{place}: ")),
+            "{text}\n{shown}"
+        );
+        assert!(shown.contains(words), "{text}\n{shown}");
+    }
+    for text in [
+        "[http]\nlisten = '127.9.9.9:0'",
+        "[http]\nlisten = '[::1]:80'",
+        "[http]\nlisten = '0.0.0.0:80'\ntoken = 'a'",
+        "[http]\nlisten = '0.0.0.0:80'\nallow_without_token = true",
+    ] {
+        assert!(
+            Config::parse(&ConfigFile::new("kstar.toml", text)).is_ok(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+#[cfg(not(feature = "http"))]
+fn a_section_that_is_not_built_is_said() {
+    let shown = error("[http]\nlisten = '127.0.0.1:8099'");
+    assert!(shown.starts_with("kstar.toml:1:"), "{shown}");
+    assert!(shown.contains("--features http"), "{shown}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = ConfigFile::read(Path::new("/no/such/kstar.toml"))
+        .expect_err("no such file")
+        .to_string();
+    assert!(
+        error.starts_with("/no/such/kstar.toml: cannot read"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_empty_file_means_one_inverter_to_be_discovered() {
+    let config = Config::parse(&ConfigFile::new("kstar.toml", "")).expect("nothing is wrong");
+    let [inverter] = &config.inverters()[..] else {
+        panic!("one inverter")
+    };
+    assert_eq!(inverter.name.as_str(), "inverter");
+    assert_eq!(
+        inverter.context(&config.collector).target,
+        Target::Discovered {
+            greeted: Vec::new()
+        }
+    );
+}
+
+#[test]
+fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+    let at = |host: &str, port| {
+        Ok(Host::At {
+            host: host.to_owned(),
+            port,
+        })
+    };
+    assert_eq!("192.168.1.50".parse(), at("192.168.1.50", None));
+    assert_eq!("192.168.1.50:9000".parse(), at("192.168.1.50", Some(9000)));
+    assert_eq!("inverter.lan".parse(), at("inverter.lan", None));
+    assert_eq!("inverter.lan:1".parse(), at("inverter.lan", Some(1)));
+    assert_eq!("[fe80::1]:9000".parse(), at("fe80::1", Some(9000)));
+    assert_eq!("fe80::1".parse(), at("fe80::1", None));
+    assert_eq!("0.0.0.0".parse(), Ok(Host::Anywhere));
+    for wrong in ["", ":8899", "a:", "a:0", "http://a", "a/b"] {
+        assert!(wrong.parse::<Host>().is_err(), "{wrong}");
+    }
+}
