@@ -53,7 +53,8 @@
 //! The crates beside it: `kstar-model` (`crates/model`) holds what is measured, from the catalogue of quantities to the
 //! reading; `kstar-common` (`crates/common`) what sources and sinks both need and that knows no reading; `kstar-sink`
 //! (`sinks/contract`) the `Sink` trait, the driver, and the spool for what waits on disk. Sinks are crates of their own and
-//! know nothing but these three.
+//! know nothing but these three; only `sqlite` knows `kstar-history` (`crates/history`) too, the file that it writes and that
+//! reports ask.
 //!
 //! A new quantity is a line in the catalogue and one in [`wire::running`]; a new sink a folder under `sinks/`, a
 //! feature and a line in [`sinks`]; a new command a file under [`cli`].

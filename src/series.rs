@@ -7,8 +7,8 @@ use kstar_model::scalar::Kind;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::registry::history::{Aggregate, Bucket, Level};
 use crate::report::show::Plain;
+use kstar_history::{Aggregate, Bucket, Level};
 
 /// What a row stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]

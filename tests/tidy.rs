@@ -125,6 +125,7 @@ fn only_the_registry_names_sinks() {
 /// Each crate of the workspace with those that it may build on; what is not listed builds on nothing of ours but `model` and
 /// `common`, which are open to all.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("sinks/sqlite", &["sinks/contract", "crates/history"]),
     ("sinks/*", &["sinks/contract"]),
     ("sources/aa55", &["sources/contract"]),
 ];

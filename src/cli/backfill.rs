@@ -33,7 +33,7 @@ use super::progress::Progress;
 use super::stored::StoredArgs;
 use crate::backfill::{Entry, Record};
 use crate::period::range;
-use crate::registry::history::{History, HistoryError};
+use kstar_history::{History, HistoryError};
 
 /// The sink that is pushed to.
 const SINK: &str = "influxdb";

@@ -20,8 +20,8 @@ use super::progress::Progress;
 use super::stored::{Stored, StoredArgs};
 use super::{Failure, in_background};
 use crate::period::{range, timestamp};
-use crate::registry::history::{Aggregate, Bucket, HistoryError};
 use crate::series::{BucketAsJson, Resolution, narrow};
+use kstar_history::{Aggregate, Bucket, HistoryError};
 
 /// How many rows pass between two looks at the bar and at the order to stop.
 const ROWS_AT_ONCE: u64 = 512;

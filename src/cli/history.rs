@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::stored::HistoryArgs;
 use super::{Failure, in_background};
 use crate::period::local;
-use crate::registry::history::{History, Misplaced, Repair};
+use kstar_history::{History, Misplaced, Repair};
 
 /// What `kstar history` can be told.
 #[derive(Args, Clone, Debug)]

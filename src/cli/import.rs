@@ -25,8 +25,8 @@ use crate::ledger::Account;
 use crate::meter::counters::Counters;
 use crate::meter::{Meter, MeterSettings, Metered};
 use crate::old_history::{LeftOut, OldHistory, OldHistoryError, OldReading};
-use crate::registry::history::{History, Imported, Importer};
 use crate::setup;
+use kstar_history::{History, Imported, Importer};
 
 /// How many readings one transaction holds: some ten milliseconds. It ends where five minutes do, so that nobody sums up
 /// a half of them.

@@ -10,9 +10,9 @@ use super::{ConfigArgs, Failure, run};
 use crate::config::{Config, ConfigFile};
 use crate::period::timestamp;
 use crate::registry::SinkSections;
-use crate::registry::history::{History, HistoryError, StoredInverter};
 use crate::setup;
 use crate::tariff::Tariff;
+use kstar_history::{History, HistoryError, StoredInverter};
 
 /// Which history file a command reads.
 #[derive(Args, Clone, Debug)]

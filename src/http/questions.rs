@@ -21,11 +21,11 @@ use tokio::time::{Instant, timeout};
 use super::answer::{self, BrokenOff, JSON, Parts, Problem};
 use super::state::{QUESTIONS, State};
 use crate::period::{Calendar, range};
-use crate::registry::history::{History, HistoryError, StoredInverter};
 use crate::report::gather::{self, Question};
 use crate::report::{Subject, show};
 use crate::series::{BucketAsJson, Resolution, narrow};
 use crate::tariff::Tariff;
+use kstar_history::{History, HistoryError, StoredInverter};
 
 /// How long a question waits for others to end.
 const TURN: Duration = Duration::from_secs(5);

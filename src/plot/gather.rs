@@ -8,7 +8,7 @@ use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
 use super::day::Sample;
-use crate::registry::history::{Aggregate, History, HistoryError, Level, StoredInverter};
+use kstar_history::{Aggregate, History, HistoryError, Level, StoredInverter};
 
 /// What five minutes are asked for. [`sample`] takes them in this order.
 const QUANTITIES: [Quantity; 8] = [

@@ -8,7 +8,7 @@ use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
 use super::curve::{LONGEST, Piece};
-use crate::registry::history::{Aggregate, History, HistoryError, Level};
+use kstar_history::{Aggregate, History, HistoryError, Level};
 use kstar_model::time::millis;
 
 /// What five minutes are asked for. [`means`] takes them in this order.

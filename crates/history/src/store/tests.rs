@@ -13,15 +13,13 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 fn settings() -> Settings {
-    Settings::new(kstar_sink::TimeZone::UTC, Duration::from_secs(5))
+    Settings::new(kstar_model::TimeZone::UTC, Duration::from_secs(5))
 }
 
 fn retention() -> Retention {
     Retention {
         samples: KeepFor::Forever,
-        five_minutes: KeepFor::Forever,
-        hours: KeepFor::Forever,
-        days: KeepFor::Forever,
+        ..Retention::default()
     }
 }
 
@@ -42,10 +40,7 @@ impl Place {
     }
 
     fn refusal(&self) -> String {
-        match Store::open(&self.path(), PATIENCE, settings(), retention()) {
-            Err(OpenError(reason)) => reason,
-            Ok(_) => panic!("opened"),
-        }
+        refusal(&self.path())
     }
 
     /// What any SQLite tool would have.
@@ -70,11 +65,13 @@ impl Place {
     }
 }
 
-fn reason(outcome: Result<(), DeliveryError>) -> String {
-    match outcome {
-        Err(DeliveryError::Unreachable { reason, .. }) => reason,
-        other => panic!("{other:?}"),
-    }
+/// Why a file at this place cannot be opened.
+fn refusal(path: &Path) -> String {
+    reason(Store::open(path, PATIENCE, settings(), retention()).map(drop))
+}
+
+fn reason(outcome: Result<(), HistoryError>) -> String {
+    outcome.unwrap_err().to_string()
 }
 
 fn with_attributes(reading: &Reading, serial: Option<&str>, model: Option<&str>) -> Arc<Reading> {
@@ -641,14 +638,9 @@ fn a_missing_folder_is_made_and_an_impossible_one_refused() {
     Store::open(&nested, PATIENCE, settings(), retention()).unwrap();
     assert!(nested.exists());
     let impossible = nested.join("c/history.db");
-    let Err(OpenError(reason)) = Store::open(&impossible, PATIENCE, settings(), retention()) else {
-        panic!("not refused");
-    };
+    let reason = refusal(&impossible);
     assert!(reason.contains("cannot make the folder"), "{reason}");
-    let Err(OpenError(reason)) = Store::open(place.0.path(), PATIENCE, settings(), retention())
-    else {
-        panic!("not refused");
-    };
+    let reason = refusal(place.0.path());
     assert!(
         reason.contains("is a folder; name a file in it"),
         "{reason}"
@@ -689,9 +681,6 @@ fn a_file_that_this_user_may_not_write_is_refused() {
 
 #[test]
 fn a_path_that_sqlite_would_keep_in_memory_is_not_taken() {
-    let Err(OpenError(reason)) = Store::open(Path::new(""), PATIENCE, settings(), retention())
-    else {
-        panic!("not refused");
-    };
+    let reason = refusal(Path::new(""));
     assert!(reason.contains("is no path for a file"), "{reason}");
 }

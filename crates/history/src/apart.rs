@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use crate::known::KnownInverter;

@@ -6,20 +6,19 @@
 )]
 
 use std::ops::{ControlFlow, Range};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kstar_history::{
+    Aggregate, Bucket, History, HistoryError, Importer, Level, Repair, Retention, Settings, Store,
+};
+use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::{AccountId, Amounts, Counted, Earlier};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
-use kstar_sink::sink::{Batch, Context, Sink, SinkConfig};
-use kstar_sink_sqlite::SqliteConfig;
-use kstar_sink_sqlite::history::{
-    Aggregate, Bucket, History, HistoryError, Importer, Level, Repair,
-};
 use tempfile::TempDir;
 
 /// 2026-11-22T00:00:00Z.
@@ -38,22 +37,28 @@ impl Place {
         Self { folder, zone }
     }
 
-    fn context(&self) -> Context {
-        Context {
-            inverters: Vec::new(),
-            poll_interval: Duration::from_secs(5),
-            state_dir: self.folder.path().to_owned(),
-            zone: TimeZone::get(self.zone).unwrap(),
-            version: "0",
-        }
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("history.db")
     }
 
-    fn sink(&self) -> Box<dyn Sink> {
-        SqliteConfig::default().open(&self.context()).unwrap()
+    fn settings(&self) -> Settings {
+        Settings::new(TimeZone::get(self.zone).unwrap(), Duration::from_secs(5))
+    }
+
+    fn store(&self) -> Store {
+        let patience = Duration::from_secs(4);
+        Store::open(
+            &self.path(),
+            patience,
+            self.settings(),
+            Retention::default(),
+        )
+        .unwrap()
     }
 
     fn importer(&self) -> Importer {
-        Importer::open(&SqliteConfig::default(), &self.context(), None).unwrap()
+        let usual = Retention::default();
+        Importer::open(self.path(), &self.settings(), usual, None).unwrap()
     }
 
     fn readings(&self) -> usize {
@@ -66,16 +71,16 @@ impl Place {
         count
     }
 
-    async fn write(&self, readings: &[Arc<Reading>]) {
-        let mut sink = self.sink();
+    fn write(&self, readings: &[Arc<Reading>]) {
+        let mut store = self.store();
         for batch in readings.chunks(500) {
-            sink.deliver(&Batch::new(batch)).await.unwrap();
+            store.deliver(batch).unwrap();
         }
-        sink.close().await.unwrap();
+        store.close().unwrap();
     }
 
     fn history(&self) -> History {
-        History::open(&self.folder.path().join("history.db")).unwrap()
+        History::open(&self.path()).unwrap()
     }
 
     fn buckets(
@@ -119,11 +124,11 @@ fn grown(grown: f64) -> Aggregate {
     Aggregate::Counted { grown }
 }
 
-#[tokio::test]
-async fn readings_come_back_as_they_were() {
+#[test]
+fn readings_come_back_as_they_were() {
     let place = Place::new("UTC");
     let written = kstar_sink::testing::readings("roof", 1200);
-    place.write(&written).await;
+    place.write(&written);
     let mut read = Vec::new();
     let mut each = |reading| {
         read.push(Arc::new(reading));
@@ -141,12 +146,10 @@ async fn readings_come_back_as_they_were() {
     );
 }
 
-#[tokio::test]
-async fn a_span_has_its_begin_and_not_its_end_and_can_be_broken_off() {
+#[test]
+fn a_span_has_its_begin_and_not_its_end_and_can_be_broken_off() {
     let place = Place::new("UTC");
-    place
-        .write(&kstar_sink::testing::readings("roof", 100))
-        .await;
+    place.write(&kstar_sink::testing::readings("roof", 100));
     let asked = |span: Range<i64>, most: usize| {
         let mut times = Vec::new();
         let mut each = |reading: Reading| {
@@ -165,19 +168,17 @@ async fn a_span_has_its_begin_and_not_its_end_and_can_be_broken_off() {
     assert_eq!(asked(5000..20_000, 2), [5000, 10_000]);
 }
 
-#[tokio::test]
-async fn a_mean_weighs_by_time_and_its_interval_is_split_at_the_edge() {
+#[test]
+fn a_mean_weighs_by_time_and_its_interval_is_split_at_the_edge() {
     let place = Place::new("UTC");
     let load = Quantity::load_power;
-    place
-        .write(&[
-            reading(0, &[(load, 100)]),
-            reading(10, &[(load, 300)]),
-            // Too far away for the time in between to be known.
-            reading(280, &[(load, 0)]),
-            reading(320, &[(load, 400)]),
-        ])
-        .await;
+    place.write(&[
+        reading(0, &[(load, 100)]),
+        reading(10, &[(load, 300)]),
+        // Too far away for the time in between to be known.
+        reading(280, &[(load, 0)]),
+        reading(320, &[(load, 400)]),
+    ]);
     let buckets = place.buckets(Level::FiveMinutes, EVER, &[load]);
     assert_eq!(buckets.len(), 2);
     assert_eq!(
@@ -203,13 +204,11 @@ async fn a_mean_weighs_by_time_and_its_interval_is_split_at_the_edge() {
     assert_eq!(hour[0].values, [Some(measured(200.0, 0.0, 400.0))]);
 }
 
-#[tokio::test]
-async fn what_follows_from_others_is_computed_before_it_is_added_up() {
+#[test]
+fn what_follows_from_others_is_computed_before_it_is_added_up() {
     let place = Place::new("UTC");
     let grid = Quantity::grid_power;
-    place
-        .write(&[reading(0, &[(grid, -1000)]), reading(10, &[(grid, 1000)])])
-        .await;
+    place.write(&[reading(0, &[(grid, -1000)]), reading(10, &[(grid, 1000)])]);
     let quantities = [
         grid,
         Quantity::grid_import_power,
@@ -253,26 +252,24 @@ fn counting(
     })
 }
 
-#[tokio::test]
-async fn a_counter_grows_by_what_is_told_whatever_it_shows() {
+#[test]
+fn a_counter_grows_by_what_is_told_whatever_it_shows() {
     let place = Place::new("UTC");
     let (today, total) = (Quantity::energy_today, Quantity::energy_total);
     let at = |seconds, shows: i64, amount| {
         let shown = reading(seconds, &[(today, shows), (total, shows * 100)]);
         counting(&shown, 1, total, amount, 5)
     };
-    place
-        .write(&[
-            at(0, 50, 1),
-            // Nobody has counted.
-            reading(290, &[(total, 99_999)]),
-            at(400, 5000, 2),
-            at(410, 1, 3),
-            // The clock was set back.
-            at(405, 2, 4),
-            at(4000, 3, 5),
-        ])
-        .await;
+    place.write(&[
+        at(0, 50, 1),
+        // Nobody has counted.
+        reading(290, &[(total, 99_999)]),
+        at(400, 5000, 2),
+        at(410, 1, 3),
+        // The clock was set back.
+        at(405, 2, 4),
+        at(4000, 3, 5),
+    ]);
     let quantities = [today, total];
     let buckets = place.buckets(Level::FiveMinutes, EVER, &quantities);
     let values: Vec<_> = buckets.iter().map(|bucket| bucket.values.clone()).collect();
@@ -294,8 +291,8 @@ async fn a_counter_grows_by_what_is_told_whatever_it_shows() {
     assert_eq!(hours[0].values, [Some(grown(1.0)), Some(grown(1.0))]);
 }
 
-#[tokio::test]
-async fn what_was_counted_before_midnight_or_for_long_belongs_to_its_own_time() {
+#[test]
+fn what_was_counted_before_midnight_or_for_long_belongs_to_its_own_time() {
     let place = Place::new("UTC");
     let total = Quantity::pv_energy_total;
     let told = |seconds, amount, covers| counting(&reading(seconds, &[]), 1, total, amount, covers);
@@ -308,14 +305,12 @@ async fn what_was_counted_before_midnight_or_for_long_belongs_to_its_own_time() 
             amounts,
         });
     }
-    place
-        .write(&[
-            told(86_400 - 3, 10, 5),
-            Arc::new(split),
-            // Two hours that were handed on by readings that were dropped.
-            told(86_400 + 4 * 3600, 7200, 7200),
-        ])
-        .await;
+    place.write(&[
+        told(86_400 - 3, 10, 5),
+        Arc::new(split),
+        // Two hours that were handed on by readings that were dropped.
+        told(86_400 + 4 * 3600, 7200, 7200),
+    ]);
     let days = place.buckets(Level::Day, EVER, &[total]);
     let values: Vec<_> = days.iter().map(|day| day.values[0]).collect();
     assert_eq!(values, [Some(grown(0.017)), Some(grown(7.203))]);
@@ -336,8 +331,8 @@ async fn what_was_counted_before_midnight_or_for_long_belongs_to_its_own_time() 
     );
 }
 
-#[tokio::test]
-async fn of_two_accounts_that_cover_the_same_time_the_first_counts() {
+#[test]
+fn of_two_accounts_that_cover_the_same_time_the_first_counts() {
     let place = Place::new("UTC");
     let total = Quantity::pv_energy_total;
     let told =
@@ -345,7 +340,7 @@ async fn of_two_accounts_that_cover_the_same_time_the_first_counts() {
     // Each account goes on for a minute; the second covers the last half of the first, and half a minute more.
     let first: Vec<_> = (0..12).map(|step| told(step * 5, 1, 10)).collect();
     let second: Vec<_> = (6..18).map(|step| told(step * 5 + 1, 2, 1000)).collect();
-    place.write(&first).await;
+    place.write(&first);
     {
         // As an import, so that it is not taken for a second collector that runs; it comes after what is live.
         let mut importer = place.importer();
@@ -358,42 +353,39 @@ async fn of_two_accounts_that_cover_the_same_time_the_first_counts() {
     assert_eq!(place.readings(), 24);
     // What is live counts before what was imported, also where it comes later.
     let third: Vec<_> = (14..18).map(|step| told(step * 5, 1, 10)).collect();
-    place.write(&third).await;
+    place.write(&third);
     let days = place.buckets(Level::Day, EVER, &[total]);
     assert_eq!(days[0].values, [Some(grown(1.16))]);
 }
 
-#[tokio::test]
-async fn a_second_collector_that_writes_the_same_inverter_is_told_so() {
+#[test]
+fn a_second_collector_that_writes_the_same_inverter_is_told_so() {
     let place = Place::new("UTC");
     let total = Quantity::pv_energy_total;
     let told = |seconds, account| counting(&reading(seconds, &[]), account, total, 1, 5);
-    let deliver = async |sink: &mut Box<dyn Sink>, reading: Arc<Reading>| {
-        sink.deliver(&Batch::new(&[reading])).await
-    };
     // What has gone on alone before it was opened is no rival: a state folder that was lost, a demonstration.
-    place.write(&[told(-100, 3)]).await;
-    let (mut one, mut other) = (place.sink(), place.sink());
-    deliver(&mut one, told(0, 1)).await.unwrap();
-    let error = deliver(&mut other, told(1, 2)).await.unwrap_err();
+    place.write(&[told(-100, 3)]);
+    let (mut one, mut other) = (place.store(), place.store());
+    one.deliver(&[told(0, 1)]).unwrap();
+    let error = other.deliver(&[told(1, 2)]).unwrap_err();
     assert!(
         error
             .to_string()
             .starts_with("another collector writes readings of roof into "),
         "{error}"
     );
-    deliver(&mut one, told(5, 1)).await.unwrap();
-    assert!(deliver(&mut other, told(6, 2)).await.is_err());
+    one.deliver(&[told(5, 1)]).unwrap();
+    assert!(other.deliver(&[told(6, 2)]).is_err());
     // Another inverter is none of its business.
     let barn = Reading {
         inverter: Inverter::named("barn"),
         ..Reading::clone(&told(6, 2))
     };
-    deliver(&mut other, Arc::new(barn)).await.unwrap();
+    other.deliver(&[Arc::new(barn)]).unwrap();
 }
 
-#[tokio::test]
-async fn readings_of_a_wrong_clock_are_set_apart_and_can_be_put_right_or_taken_out() {
+#[test]
+fn readings_of_a_wrong_clock_are_set_apart_and_can_be_put_right_or_taken_out() {
     const YEARS: i64 = 10 * 365 * 86_400;
     let place = Place::new("UTC");
     let total = Quantity::pv_energy_total;
@@ -407,13 +399,13 @@ async fn readings_of_a_wrong_clock_are_set_apart_and_can_be_put_right_or_taken_o
             .map(move |step| told(from + step * 5))
             .collect::<Vec<_>>()
     };
-    let mut sink = place.sink();
+    let mut store = place.store();
     for readings in [run(0), run(YEARS), run(1000)] {
         for reading in readings {
-            sink.deliver(&Batch::new(&[reading])).await.unwrap();
+            store.deliver(&[reading]).unwrap();
         }
     }
-    sink.close().await.unwrap();
+    store.close().unwrap();
     let sum = |place: &Place| {
         let days = place.buckets(Level::Day, EVER, &[total]);
         assert!(days.iter().all(|day| day.begin.0 == BEGIN), "{days:?}");
@@ -426,7 +418,7 @@ async fn readings_of_a_wrong_clock_are_set_apart_and_can_be_put_right_or_taken_o
     assert_eq!(apart.first.0, BEGIN + YEARS * 1000);
     assert_eq!(place.readings(), 30);
 
-    let file = place.folder.path().join("history.db");
+    let file = place.path();
     let mut repair = Repair::open(&file).unwrap();
     let found = repair.find().unwrap();
     assert_eq!((found.len(), found[0].readings), (1, 10));
@@ -444,16 +436,16 @@ async fn readings_of_a_wrong_clock_are_set_apart_and_can_be_put_right_or_taken_o
     assert_eq!(place.readings(), 30);
 
     // The same after a restart: nobody knows how long that took, so they are taken out.
-    let mut sink = place.sink();
+    let mut store = place.store();
     for reading in run(2 * YEARS) {
-        sink.deliver(&Batch::new(&[reading])).await.unwrap();
+        store.deliver(&[reading]).unwrap();
     }
-    sink.close().await.unwrap();
-    let mut sink = place.sink();
+    store.close().unwrap();
+    let mut store = place.store();
     for reading in run(2000) {
-        sink.deliver(&Batch::new(&[reading])).await.unwrap();
+        store.deliver(&[reading]).unwrap();
     }
-    sink.close().await.unwrap();
+    store.close().unwrap();
     let mut repair = Repair::open(&file).unwrap();
     let found = repair.find().unwrap();
     assert_eq!((found.len(), found[0].came), (1, None));
@@ -469,19 +461,17 @@ async fn readings_of_a_wrong_clock_are_set_apart_and_can_be_put_right_or_taken_o
     assert_eq!(sum(&place), Some(grown(0.4)));
 }
 
-#[tokio::test]
-async fn a_day_ends_at_midnight_in_the_collectors_zone() {
+#[test]
+fn a_day_ends_at_midnight_in_the_collectors_zone() {
     let place = Place::new("Asia/Kathmandu");
     let load = Quantity::load_power;
     // Midnight in Kathmandu is at 18:15 UTC.
     let midnight = 18 * 3600 + 15 * 60;
-    place
-        .write(&[
-            reading(midnight - 3600, &[(load, 1)]),
-            reading(midnight - 1, &[(load, 3)]),
-            reading(midnight, &[(load, 100)]),
-        ])
-        .await;
+    place.write(&[
+        reading(midnight - 3600, &[(load, 1)]),
+        reading(midnight - 1, &[(load, 3)]),
+        reading(midnight, &[(load, 100)]),
+    ]);
     let days = place.buckets(Level::Day, EVER, &[load]);
     let begins: Vec<_> = days
         .iter()
@@ -494,10 +484,10 @@ async fn a_day_ends_at_midnight_in_the_collectors_zone() {
     assert_eq!(place.buckets(Level::Day, of_the_second, &[load]), days[1..]);
 }
 
-#[tokio::test]
-async fn a_mode_has_no_aggregate_and_an_unknown_inverter_is_named() {
+#[test]
+fn a_mode_has_no_aggregate_and_an_unknown_inverter_is_named() {
     let place = Place::new("UTC");
-    place.write(&kstar_sink::testing::readings("roof", 3)).await;
+    place.write(&kstar_sink::testing::readings("roof", 3));
     let quantities = [
         Quantity::battery_mode,
         Quantity::errors,

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use kstar_common::disk;
 use kstar_common::finding::Finding;
-use kstar_sink::sink::Context;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::apart::apart_of;
@@ -30,8 +29,9 @@ const READING_BYTES: u64 = 138;
 /// Less room than for so many days is worth a word.
 const FEW_DAYS: u64 = 30;
 
-/// Looks at the file.
-pub(crate) fn look(path: &Path, kept: KeepFor, context: &Context) -> Vec<Finding> {
+/// Looks at the file. For how long there is room follows from how long readings of how many inverters are kept, and from
+/// the time between two.
+pub fn look(path: &Path, kept: KeepFor, inverters: usize, poll_interval: Duration) -> Vec<Finding> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut findings = if path.is_dir() {
         vec![Finding::wrong(
@@ -44,7 +44,7 @@ pub(crate) fn look(path: &Path, kept: KeepFor, context: &Context) -> Vec<Finding
     } else {
         vec![look_at_folder(&path)]
     };
-    findings.extend(room(&path, kept, context));
+    findings.extend(room(&path, kept, inverters, poll_interval));
     findings
 }
 
@@ -167,10 +167,10 @@ fn whole(connection: &Connection, path: &Path) -> Result<Finding, Failure> {
 }
 
 /// How long the room on the disk lasts.
-fn room(path: &Path, kept: KeepFor, context: &Context) -> Option<Finding> {
+fn room(path: &Path, kept: KeepFor, inverters: usize, poll_interval: Duration) -> Option<Finding> {
     let room = disk::room(path).ok()?;
-    let inverters = context.inverters.len().max(1);
-    let interval = context.poll_interval.max(Duration::from_millis(1));
+    let inverters = inverters.max(1);
+    let interval = poll_interval.max(Duration::from_millis(1));
     let a_day = Duration::from_secs(86_400).as_millis() / interval.as_millis();
     let a_day = u64::try_from(a_day).unwrap_or(u64::MAX).max(1);
     let a_day = a_day.saturating_mul(READING_BYTES * inverters as u64);

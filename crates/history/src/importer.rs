@@ -1,15 +1,13 @@
 //! Writing readings of the past into a history, also while the collector writes the present.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kstar_model::reading::Reading;
 use kstar_model::time::millis;
-use kstar_sink::sink::Context;
 use rusqlite::OpenFlags;
 
-use crate::SqliteConfig;
 use crate::accounts::Origin;
 use crate::database::Database;
 use crate::failure::{HistoryError, unreadable};
@@ -26,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Importer {
     database: Database,
     retention: Retention,
-    path: std::path::PathBuf,
+    path: PathBuf,
 }
 
 /// What became of readings that were written.
@@ -46,22 +44,21 @@ impl Importer {
     /// Opens the history, or makes it. Readings that are further apart than the collector's own may cover the time between
     /// them if that is told.
     pub fn open(
-        config: &SqliteConfig,
-        context: &Context,
+        path: PathBuf,
+        settings: &Settings,
+        retention: Retention,
         longest_gap: Option<Duration>,
     ) -> Result<Self, HistoryError> {
-        let path = config.file(context);
-        let settings = Settings::new(context.zone.clone(), context.poll_interval);
         let origin = Origin {
             imported: true,
             longest_gap: longest_gap.map(millis),
         };
         let create = OpenFlags::SQLITE_OPEN_CREATE;
-        let database = Database::open(&path, PATIENCE, create, &settings, origin)
+        let database = Database::open(&path, PATIENCE, create, settings, origin)
             .map_err(|failure| unreadable(&path, failure))?;
         Ok(Self {
             database,
-            retention: config.retention(),
+            retention,
             path,
         })
     }

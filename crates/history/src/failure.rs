@@ -143,7 +143,7 @@ impl Failure {
     }
 }
 
-/// Why a history cannot be asked.
+/// Why a history cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// There is no such file.

@@ -4,26 +4,27 @@ use kstar_model::time::millis;
 use std::time::Duration;
 
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
+use kstar_model::TimeZone;
 use kstar_model::counted::longest_gap;
-use kstar_sink::TimeZone;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::moments::Moments;
 
 /// What the buckets of a history depend on.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// The zone whose midnights part the days.
-    pub zone: TimeZone,
+    pub(crate) zone: TimeZone,
     /// Samples that follow one another by at most this, in milliseconds, cover the time between them.
-    pub longest_gap: i64,
+    pub(crate) longest_gap: i64,
     /// From when on samples are set apart: more than a day after what the collector's clock says now, they are of a time
     /// when it was wrong.
-    pub apart: i64,
+    pub(crate) apart: i64,
 }
 
 impl Settings {
-    pub(crate) fn new(zone: TimeZone, poll_interval: Duration) -> Self {
+    /// Those of a collector with this zone and interval between two polls.
+    pub fn new(zone: TimeZone, poll_interval: Duration) -> Self {
         Self {
             zone,
             longest_gap: millis(longest_gap(poll_interval)),

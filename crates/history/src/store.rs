@@ -10,13 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kstar_common::sqlite_file::set_aside;
 use kstar_model::reading::Reading;
-use kstar_sink::sink::{DeliveryError, OpenError};
 use rusqlite::OpenFlags;
 
 use crate::accounts::Origin;
 use crate::apart::SetApart;
 use crate::database::Database;
-use crate::failure::Failure;
+use crate::failure::{Failure, HistoryError, unreadable};
 use crate::retention::Retention;
 use crate::settings::Settings;
 
@@ -30,7 +29,7 @@ const TIDYING: Duration = Duration::from_secs(60 * 60);
 const PATIENCE_AT_CLOSE: Duration = Duration::from_millis(300);
 
 /// The file, and the way to it while it can be reached.
-pub(crate) struct Store {
+pub struct Store {
     path: PathBuf,
     /// How long to wait for another program's lock.
     patience: Duration,
@@ -56,10 +55,11 @@ pub(crate) struct Store {
 
 /// What a store has to say besides, for whoever looks.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Note(Arc<Mutex<Option<String>>>);
+pub struct Note(Arc<Mutex<Option<String>>>);
 
 impl Note {
-    pub(crate) fn get(&self) -> Option<String> {
+    /// What is to be said at this moment.
+    pub fn get(&self) -> Option<String> {
         self.text().clone()
     }
 
@@ -71,7 +71,7 @@ impl Note {
 
 impl Store {
     /// What it has to say besides, also later.
-    pub(crate) fn note(&self) -> Note {
+    pub fn note(&self) -> Note {
         self.note.clone()
     }
 
@@ -96,22 +96,22 @@ impl Store {
 
     /// Opens the file, or makes it. With a lock that another program holds, a full disk and a failing one it is open as
     /// well: the first delivery tries again.
-    pub(crate) fn open(
+    pub fn open(
         path: &Path,
         patience: Duration,
         settings: Settings,
         retention: Retention,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, HistoryError> {
         let path = absolute(path)?;
         if path.is_dir() {
-            return Err(OpenError(format!(
+            return Err(HistoryError::Unreadable(format!(
                 "{0} is a folder; name a file in it, like {0}/history.db",
                 path.display()
             )));
         }
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| {
-                OpenError(format!(
+                HistoryError::Unreadable(format!(
                     "cannot make the folder {}: {error}; make it for this user, or set another `path`",
                     folder.display()
                 ))
@@ -139,7 +139,7 @@ impl Store {
         match opened {
             // One that was set aside once is not set aside again: the store remembers that.
             Err(failure) if !failure.is_outage() && !store.set_aside => {
-                Err(OpenError(failure.explain(&store.path)))
+                Err(unreadable(&store.path, failure))
             }
             _ => Ok(store),
         }
@@ -163,7 +163,7 @@ impl Store {
     }
 
     /// Writes readings in one transaction; one that is there already is left as it is.
-    pub(crate) fn deliver(&mut self, readings: &[Arc<Reading>]) -> Result<(), DeliveryError> {
+    pub fn deliver(&mut self, readings: &[Arc<Reading>]) -> Result<(), HistoryError> {
         let written = match self.write(readings) {
             Err(failure) if self.set_aside(&failure) => self.write(readings),
             other => other,
@@ -172,7 +172,7 @@ impl Store {
             if !failure.passes() {
                 self.database = None;
             }
-            DeliveryError::unreachable(failure.explain(&self.path))
+            unreadable(&self.path, failure)
         })
     }
 
@@ -254,7 +254,7 @@ impl Store {
     }
 
     /// Does what is to be done now and then: puts what was written on the disk for good, sums up and deletes a little.
-    pub(crate) fn upkeep(&mut self) {
+    pub fn upkeep(&mut self) {
         let Some(database) = &mut self.database else {
             return;
         };
@@ -296,7 +296,7 @@ impl Store {
     }
 
     /// Empties the write-ahead log into the file and closes it.
-    pub(crate) fn close(&mut self) -> Result<(), DeliveryError> {
+    pub fn close(&mut self) -> Result<(), HistoryError> {
         let Some(database) = self.database.take() else {
             return Ok(());
         };
@@ -308,15 +308,15 @@ impl Store {
             // Somebody who reads just now keeps the log alive; nothing is lost by that.
             .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
             .and_then(|()| connection.close().map_err(|(_, error)| error))
-            .map_err(|error| DeliveryError::unreachable(Failure::Sqlite(error).explain(&self.path)))
+            .map_err(|error| unreadable(&self.path, error))
     }
 }
 
 /// The place of a file, made absolute: SQLite would take an empty path or `:memory:` for a database that is gone at the
 /// end.
-fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+fn absolute(path: &Path) -> Result<PathBuf, HistoryError> {
     std::path::absolute(path).map_err(|error| {
-        OpenError(format!(
+        HistoryError::Unreadable(format!(
             "`{}` is no path for a file: {error}",
             path.display()
         ))

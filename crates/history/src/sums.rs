@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
 use jiff::Timestamp;
+use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::is_counted;
-use kstar_sink::TimeZone;
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, Row, params_from_iter};
 

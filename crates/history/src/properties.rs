@@ -8,18 +8,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_model::TimeZone;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{AccountId, Amounts, Counted, Earlier};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
 use proptest::prelude::*;
 use rusqlite::OpenFlags;
 use tempfile::TempDir;
 
 use crate::accounts::Origin;
 use crate::database::Database;
-use crate::history::{Aggregate, Bucket, History, Level};
+use crate::history::{Aggregate, Bucket, History};
+use crate::level::Level;
 use crate::retention::{KeepFor, Retention};
 use crate::settings::Settings;
 
@@ -482,9 +483,7 @@ fn run(steps: Vec<Step>) {
                 while file.open().settle_some().unwrap() {}
                 let retention = Retention {
                     samples: KeepFor::Span(Duration::from_secs(days * 86_400)),
-                    five_minutes: KeepFor::Forever,
-                    hours: KeepFor::Forever,
-                    days: KeepFor::Forever,
+                    ..Retention::default()
                 };
                 while file.open().delete_some(&retention).unwrap() {}
                 model.retain(days, &file.zone);
@@ -521,8 +520,7 @@ fn sums_outlive_what_they_are_made_of() {
     let retention = Retention {
         samples: day,
         five_minutes: KeepFor::Span(Duration::from_secs(3 * 86_400)),
-        hours: KeepFor::Forever,
-        days: KeepFor::Forever,
+        ..Retention::default()
     };
     while file.open().delete_some(&retention).unwrap() {}
     let left = file.buckets(Level::FiveMinutes);

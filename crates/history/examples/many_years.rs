@@ -1,6 +1,6 @@
 //! Makes a history of many years, as a collector would have written it, and measures it.
 //!
-//! `cargo run --release -p kstar-sink-sqlite --example many_years -- FILE [YEARS [DAYS]]`; a file that is there is only
+//! `cargo run --release -p kstar-history --example many_years -- FILE [YEARS [DAYS]]`; a file that is there is only
 //! measured.
 //!
 //! What retention has left of the years before the last 400 days is their sums; so their samples are a minute apart,
@@ -20,14 +20,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_history::{History, Importer, Level, Retention, Settings};
+use kstar_model::TimeZone;
 use kstar_model::catalogue::{Quantity, Role, Values};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::scalar::Kind;
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
-use kstar_sink::sink::Context;
-use kstar_sink_sqlite::SqliteConfig;
-use kstar_sink_sqlite::history::{History, Importer, Level};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -100,18 +98,8 @@ impl Machine {
 }
 
 fn importer(path: &Path) -> Importer {
-    let context = Context {
-        inverters: Vec::new(),
-        poll_interval: Duration::from_secs(5),
-        state_dir: PathBuf::new(),
-        zone: TimeZone::UTC,
-        version: "0",
-    };
-    let config = SqliteConfig {
-        path: Some(path.to_owned()),
-        ..SqliteConfig::default()
-    };
-    Importer::open(&config, &context, None).unwrap()
+    let settings = Settings::new(TimeZone::UTC, Duration::from_secs(5));
+    Importer::open(path.to_owned(), &settings, Retention::default(), None).unwrap()
 }
 
 /// The median time that one reading in a transaction of its own takes.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kstar_common::sqlite_file::beside;
 
 /// Whether a file may have this path, as far as its text tells.
-pub(crate) fn may_be_file(path: &Path) -> bool {
+pub fn may_be_file(path: &Path) -> bool {
     let text = path.as_os_str().as_encoded_bytes();
     path.file_name().is_some() && !text.ends_with(b"/") && !text.contains(&0)
 }

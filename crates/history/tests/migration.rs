@@ -10,13 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_history::{Aggregate, History, Importer, Level, Retention, Settings};
+use kstar_model::TimeZone;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
-use kstar_sink::sink::Context;
-use kstar_sink_sqlite::SqliteConfig;
-use kstar_sink_sqlite::history::{Aggregate, History, Importer, Level};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -31,14 +29,8 @@ impl Place {
     }
 
     fn importer(&self) -> Importer {
-        let context = Context {
-            inverters: Vec::new(),
-            poll_interval: Duration::from_secs(5),
-            state_dir: self.0.path().to_owned(),
-            zone: TimeZone::UTC,
-            version: "0",
-        };
-        Importer::open(&SqliteConfig::default(), &context, None).unwrap()
+        let settings = Settings::new(TimeZone::UTC, Duration::from_secs(5));
+        Importer::open(self.path(), &settings, Retention::default(), None).unwrap()
     }
 
     fn readings(&self) -> Vec<Arc<Reading>> {

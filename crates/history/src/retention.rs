@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kstar_common::setting::duration;
-use kstar_sink::TimeZone;
+use kstar_model::TimeZone;
 use rusqlite::Connection;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -68,11 +68,23 @@ impl<'de> Deserialize<'de> for KeepFor {
 
 /// How long the rows of each table are kept.
 #[derive(Clone, Debug)]
-pub(crate) struct Retention {
-    pub(crate) samples: KeepFor,
-    pub(crate) five_minutes: KeepFor,
-    pub(crate) hours: KeepFor,
-    pub(crate) days: KeepFor,
+pub struct Retention {
+    pub samples: KeepFor,
+    pub five_minutes: KeepFor,
+    pub hours: KeepFor,
+    pub days: KeepFor,
+}
+
+/// So that a file of many years stays at a few gigabytes.
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            samples: KeepFor::Span(Duration::from_secs(400 * 24 * 60 * 60)),
+            five_minutes: KeepFor::Forever,
+            hours: KeepFor::Forever,
+            days: KeepFor::Forever,
+        }
+    }
 }
 
 impl Retention {

@@ -7,8 +7,8 @@
 use kstar_model::time::millis;
 use std::ops::Range;
 
+use kstar_model::TimeZone;
 use kstar_model::counted::{AccountId, Counted};
-use kstar_sink::TimeZone;
 use rusqlite::{Connection, Transaction};
 
 use crate::level::{Level, add_span};

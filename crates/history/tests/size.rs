@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_history::{Retention, Settings, Store};
+use kstar_model::TimeZone;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{AccountId, Amounts, Counted};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
-use kstar_sink::sink::{Batch, Context, SinkConfig};
-use kstar_sink_sqlite::SqliteConfig;
 use tempfile::TempDir;
 
 /// A sunny afternoon of a KSE, which is the most that it has to say: at night half of these are 0 and take no room.
@@ -147,17 +147,17 @@ fn kse(inverter: &Arc<Inverter>, time: i64, state: &mut u64, totals: &mut Totals
 }
 
 /// Bytes of the file per reading, and how long a delivery took in the middle.
-async fn fill(inverters: &[&str], count: usize) -> (f64, Duration) {
+fn fill(inverters: &[&str], count: usize) -> (f64, Duration) {
     let folder = TempDir::new().unwrap();
-    let context = Context {
-        inverters: Vec::new(),
-        poll_interval: Duration::from_secs(5),
-        state_dir: folder.path().to_owned(),
-        zone: kstar_sink::TimeZone::UTC,
-        version: "0",
-    };
-    let config = SqliteConfig::default();
-    let mut sink = config.open(&context).unwrap();
+    let path = folder.path().join("history.db");
+    let settings = Settings::new(TimeZone::UTC, Duration::from_secs(5));
+    let mut store = Store::open(
+        &path,
+        Duration::from_secs(4),
+        settings,
+        Retention::default(),
+    )
+    .unwrap();
     let inverters: Vec<_> = inverters.iter().map(|name| Inverter::named(name)).collect();
     let (mut state, mut time) = (1, 1_795_342_530_123);
     let mut counted: Vec<Totals> = inverters.iter().map(|_| Default::default()).collect();
@@ -167,13 +167,13 @@ async fn fill(inverters: &[&str], count: usize) -> (f64, Duration) {
         for (inverter, counted) in inverters.iter().zip(&mut counted) {
             let reading = kse(inverter, time + next(&mut state) % 30, &mut state, counted);
             let begin = Instant::now();
-            sink.deliver(&Batch::new(&[reading])).await.unwrap();
+            store.deliver(&[reading]).unwrap();
             took.push(begin.elapsed());
         }
     }
-    sink.close().await.unwrap();
+    store.close().unwrap();
     took.sort();
-    let bytes = std::fs::metadata(config.file(&context)).unwrap().len();
+    let bytes = std::fs::metadata(&path).unwrap().len();
     #[expect(
         clippy::cast_precision_loss,
         reason = "a few megabytes in thousands of rows"
@@ -185,16 +185,16 @@ async fn fill(inverters: &[&str], count: usize) -> (f64, Duration) {
 /// The limit that the design sets.
 const LIMIT: f64 = 144.0;
 
-#[tokio::test]
-async fn a_reading_of_one_inverter_takes_little_of_the_disk() {
-    let (bytes, delivery) = fill(&["roof"], 20_000).await;
+#[test]
+fn a_reading_of_one_inverter_takes_little_of_the_disk() {
+    let (bytes, delivery) = fill(&["roof"], 20_000);
     println!("{bytes:.1} bytes per reading, {delivery:?} per delivery");
     assert!(bytes <= LIMIT, "{bytes:.1} bytes per reading");
 }
 
-#[tokio::test]
-async fn readings_of_several_inverters_take_no_more() {
-    let (bytes, delivery) = fill(&["roof", "barn", "shed"], 20_000).await;
+#[test]
+fn readings_of_several_inverters_take_no_more() {
+    let (bytes, delivery) = fill(&["roof", "barn", "shed"], 20_000);
     println!("{bytes:.1} bytes per reading, {delivery:?} per delivery");
     assert!(bytes <= LIMIT, "{bytes:.1} bytes per reading");
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use jiff::Timestamp;
-use kstar_sink::TimeZone;
+use kstar_model::TimeZone;
 
 const FIVE_MINUTES: i64 = 5 * 60 * 1000;
 const HOUR: i64 = 60 * 60 * 1000;

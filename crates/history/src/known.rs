@@ -4,10 +4,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::{Amounts, COUNTERS, Counted};
 use kstar_model::reading::{Inverter, Reading};
-use kstar_sink::TimeZone;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::accounts::{Accounts, Origin};

@@ -5,21 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_model::TimeZone;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 use kstar_model::units::Decimal;
-use kstar_sink::TimeZone;
 use rusqlite::backup::StepResult;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::columns::{Columns, names};
 use crate::database::CACHE_KIB;
-pub use crate::failure::HistoryError;
-use crate::failure::{Failure, unreadable};
-pub use crate::importer::{Imported, Importer};
-pub use crate::level::Level;
-pub use crate::repair::{Misplaced, Repair};
+use crate::failure::{Failure, HistoryError, unreadable};
+use crate::level::Level;
 use crate::rollup::{Cell, MEAN_DECIMALS, Rollup};
 use crate::schema;
 use crate::settings::Settings;

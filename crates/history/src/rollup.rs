@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
+use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
 use kstar_model::scalar::Kind;
-use kstar_sink::TimeZone;
 
 use crate::level::Level;
 
