@@ -1,0 +1,1 @@
+pub use kstar_sink_sqlite::history::*;
