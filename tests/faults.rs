@@ -517,7 +517,7 @@ fn sinks(database: &Path, page: &Page) -> [SinkPlan; 2] {
         inverters: Vec::new(),
         poll_interval: Duration::from_millis(20),
         state_dir: "/nonexistent".into(),
-        zone: kstar_sink::TimeZone::UTC,
+        zone: kstar_model::TimeZone::UTC,
         version: "0",
     };
     let page = page.clone();

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use kstar_model::TimeZone;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{AccountId, Counted, MAX_GAP, longest_gap};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
 
 use super::progress::Progress;
 use super::stored::{config_or_built_in, no_history};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use kstar_common::key::KeyError;
 use kstar_common::setting::duration;
+use kstar_model::TimeZone;
 use kstar_model::counted::longest_gap;
-use kstar_sink::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::registry::SinkSections;

@@ -212,7 +212,7 @@ impl Memory {
 pub(crate) fn metering() -> Metering {
     Metering {
         settings: MeterSettings {
-            zone: kstar_sink::TimeZone::UTC,
+            zone: kstar_model::TimeZone::UTC,
             max_gap: MAX_GAP,
         },
         keeper: Keeper::default(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kstar_common::disk;
 use kstar_common::finding::Finding;
-use kstar_sink::TimeZone;
+use kstar_model::TimeZone;
 
 use crate::pipeline::ledger::lock::StateLock;
 use crate::pipeline::stamp::WallClock;

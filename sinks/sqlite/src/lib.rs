@@ -216,7 +216,7 @@ mod tests {
             inverters: Vec::new(),
             poll_interval: Duration::from_secs(5),
             state_dir: "/var/lib/kstar".into(),
-            zone: kstar_sink::TimeZone::UTC,
+            zone: kstar_model::TimeZone::UTC,
             version: "0",
         }
     }

@@ -11,7 +11,7 @@ use crate::pipeline::gate::GateSettings;
 use crate::pipeline::ledger::keeper::Closing;
 use crate::pipeline::meter::MeterSettings;
 use crate::pipeline::untold::Untold;
-use kstar_sink::TimeZone;
+use kstar_model::TimeZone;
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Target};
 use kstar_source_aa55::Aa55Config;

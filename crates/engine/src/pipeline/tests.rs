@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::Amounts;
 use kstar_model::units::{Amperes, KilowattHours, Volts, Watts};
-use kstar_sink::TimeZone;
 
 use super::*;
 use crate::pipeline::ledger::file::LedgerFile;

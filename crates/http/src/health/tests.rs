@@ -1,7 +1,7 @@
+use kstar_model::TimeZone;
 use kstar_model::catalogue::Values;
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep};
 use kstar_sink::event::Event;

@@ -106,7 +106,7 @@ impl Setting {
     fn assert_kept(&self, name: &str, width: u16, height: u16) {
         let drawn = self.text(width, height);
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join(format!("src/watch/draw/pages/{name}.txt"));
+            .join(format!("src/draw/pages/{name}.txt"));
         if std::env::var_os("KSTAR_KEEP_PAGES").is_some() {
             std::fs::write(&file, &drawn).expect("written");
         }

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use kstar_model::TimeZone;
 use kstar_model::catalogue::Values;
 use kstar_model::counted::{Amounts, Earlier};
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
 
 use counters::{Counters, Day, Energies, Source};
 use energy::{Sample, between, on_the_way};
