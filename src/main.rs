@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use kstar_collector::cli::{Cli, Failure, kstar_sharp, logging, signals};
+use kstar_collector::cli::Cli;
+use kstar_collector::cli::shared::failure::Failure;
+use kstar_collector::cli::shared::{kstar_sharp, logging, signals};
 use kstar_collector::run::supervisor::Reloads;
 
 fn main() -> ExitCode {

@@ -10,8 +10,10 @@ use kstar_common::setting::{duration, size};
 use kstar_sink::delivery::Keep;
 use kstar_sink::sink::Context;
 
-use super::findings::{Findings, Form};
-use super::{ConfigArgs, Failure, run};
+use super::shared::args::ConfigArgs;
+use super::shared::failure::Failure;
+use super::shared::findings::{Findings, Form};
+use super::shared::load::{self, Overrides};
 use crate::config::{Config, ConfigFile};
 use crate::run::plans;
 use kstar_engine::pipeline::stamp::WallClock;
@@ -41,7 +43,7 @@ pub struct CheckArgs {
 
 /// Checks and shows.
 pub async fn run(args: CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let (source, config) = run::load(&args.config, run::Overrides::new(None, None, false)?)?;
+    let (source, config) = load::load(&args.config, Overrides::new(None, None, false)?)?;
     let context = plans::context(&config);
     if args.connect {
         connect(&args, &source, &config, &context, out).await

@@ -12,7 +12,7 @@ mod built {
 
     use kstar_engine::pipeline::gate::rules::Rule;
 
-    use crate::cli::Failure;
+    use crate::cli::shared::failure::Failure;
     use crate::config::{Config, Host, InverterSection};
     use crate::registry::SinkSections;
 
@@ -68,7 +68,7 @@ mod built {
 /// A build without the simulator has no argument `--demo` either.
 #[cfg(not(feature = "demo"))]
 mod not_built {
-    use crate::cli::Failure;
+    use crate::cli::shared::failure::Failure;
     use crate::config::Config;
 
     pub(in crate::cli) enum Demonstration {}

@@ -16,10 +16,11 @@ use kstar_model::reading::Reading;
 use kstar_model::scalar::Kind;
 use kstar_model::time::UnixMillis;
 
-use super::output::NewFile;
-use super::progress::Progress;
-use super::stored::{Stored, StoredArgs};
-use super::{Failure, in_background};
+use super::shared::background::in_background;
+use super::shared::failure::Failure;
+use super::shared::output::NewFile;
+use super::shared::progress::Progress;
+use super::shared::stored::{Stored, StoredArgs};
 use kstar_history::{Aggregate, Bucket, HistoryError};
 use kstar_reports::period::{range, timestamp};
 use kstar_reports::rows::{BucketAsJson, Resolution, narrow};

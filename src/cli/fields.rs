@@ -10,7 +10,7 @@ use kstar_model::scalar::Labels;
 use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
-use super::Failure;
+use super::shared::failure::Failure;
 use kstar_common::wrapping::wrapped;
 
 /// Terminals are at least that wide.

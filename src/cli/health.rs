@@ -4,7 +4,10 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{ConfigArgs, Failure, http_of_environment, http_token_of_environment};
+use super::shared::args::ConfigArgs;
+use super::shared::environment::http_of_environment;
+use super::shared::environment::http_token_of_environment;
+use super::shared::failure::Failure;
 use kstar_client::{Client, ClientError, Url};
 use kstar_http::health::Verdict;
 

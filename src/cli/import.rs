@@ -16,9 +16,11 @@ use kstar_model::counted::{AccountId, Counted, MAX_GAP, longest_gap};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 
-use super::progress::Progress;
-use super::stored::{config_or_built_in, no_history};
-use super::{ConfigArgs, Failure, in_background};
+use super::shared::args::ConfigArgs;
+use super::shared::background::in_background;
+use super::shared::failure::Failure;
+use super::shared::progress::Progress;
+use super::shared::stored::{config_or_built_in, no_history};
 use crate::config::Config;
 use crate::run::plans;
 use kstar_engine::pipeline::gate::rules::{MAX_POWER, counters};

@@ -7,7 +7,9 @@ use kstar_model::catalogue::Quantity;
 use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
-use super::{ConfigArgs, Failure, write_columns};
+use super::shared::args::ConfigArgs;
+use super::shared::columns::write_columns;
+use super::shared::failure::Failure;
 use crate::config::Config;
 use kstar_engine::pipeline::ledger::Machine;
 use kstar_engine::pipeline::ledger::file::LedgerFile;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use kstar_model::time::UnixMillis;
 
-use super::Failure;
-use super::output::NewFile;
-use super::stored::{Stored, StoredArgs};
+use super::shared::failure::Failure;
+use super::shared::output::NewFile;
+use super::shared::stored::{Stored, StoredArgs};
 use kstar_reports::chart::day::{self, Day};
 use kstar_reports::chart::{Look, Size, Theme, bars, gather as samples, png, svg};
 use kstar_reports::energy::gather::{self, Question};

@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 use kstar_model::time::UnixMillis;
 
-use super::Failure;
-use super::stored::StoredArgs;
+use super::shared::failure::Failure;
+use super::shared::stored::StoredArgs;
 use kstar_reports::energy::Subject;
 use kstar_reports::energy::gather::{self, Question};
 use kstar_reports::energy::show;

@@ -15,9 +15,12 @@ use kstar_sink::event::Event;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::remote::{RemoteArgs, failed};
-use super::signals::HangUp;
-use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment};
+use super::shared::args::ConfigArgs;
+use super::shared::args::HOST_HELP;
+use super::shared::environment::host_of_environment;
+use super::shared::failure::Failure;
+use super::shared::remote::{RemoteArgs, failed};
+use super::shared::signals::HangUp;
 use crate::config::{Config, Host, InverterSection};
 use crate::run::plans;
 use kstar_client::Client;

@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal as _, Write};
 use kstar_common::finding::{Finding, Verdict};
 use serde_json::json;
 
-use super::{Failure, logging};
+use super::failure::Failure;
+use super::logging;
 use kstar_common::wrapping::wrapped;
 
 /// As many columns as every terminal has.
@@ -19,7 +20,7 @@ const INDENT: usize = 2 + 5 + 2 + ABOUT + 2;
 
 /// How findings are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     /// Parts with headings, in 80 columns.
     Terminal {
         /// Whether verdicts have colours.
@@ -33,7 +34,7 @@ pub(super) enum Form {
 
 impl Form {
     /// As standard output wants it.
-    pub(super) fn of_output(json: bool) -> Self {
+    pub fn of_output(json: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         match json {
             true => Self::Json,
@@ -46,7 +47,7 @@ impl Form {
 }
 
 /// Shows findings as they come, and counts what is wrong.
-pub(super) struct Findings<'a, W> {
+pub struct Findings<'a, W> {
     out: &'a mut W,
     form: Form,
     part: String,
@@ -55,7 +56,7 @@ pub(super) struct Findings<'a, W> {
 }
 
 impl<'a, W: Write> Findings<'a, W> {
-    pub(super) fn new(out: &'a mut W, form: Form) -> Self {
+    pub fn new(out: &'a mut W, form: Form) -> Self {
         Self {
             out,
             form,
@@ -66,7 +67,7 @@ impl<'a, W: Write> Findings<'a, W> {
     }
 
     /// Begins a part; looking at it may take seconds.
-    pub(super) fn begin(&mut self, part: String) -> io::Result<()> {
+    pub fn begin(&mut self, part: String) -> io::Result<()> {
         self.part = part;
         if let Form::Terminal { .. } = self.form {
             writeln!(self.out, "{}", self.part)?;
@@ -75,7 +76,7 @@ impl<'a, W: Write> Findings<'a, W> {
     }
 
     /// Shows what was found about the part.
-    pub(super) fn show(&mut self, findings: &[Finding]) -> io::Result<()> {
+    pub fn show(&mut self, findings: &[Finding]) -> io::Result<()> {
         for finding in findings {
             match finding.verdict {
                 Verdict::Good => {}
@@ -136,7 +137,7 @@ impl<'a, W: Write> Findings<'a, W> {
     }
 
     /// Sums up; a failure if anything is wrong.
-    pub(super) fn end(self) -> Result<(), Failure> {
+    pub fn end(self) -> Result<(), Failure> {
         if self.form != Form::Json {
             let count = |count: usize, one: &str, many: &str| match count {
                 0 => None,

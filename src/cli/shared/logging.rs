@@ -54,7 +54,7 @@ impl From<Level> for LevelFilter {
 }
 
 /// Whether what goes to a terminal, or elsewhere, has colours.
-pub(super) fn colours(terminal: bool) -> bool {
+pub fn colours(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -6,7 +6,9 @@ use clap::Args;
 use jiff::{Timestamp, Zoned};
 use kstar_sink::sink::Context;
 
-use super::{ConfigArgs, Failure, run};
+use super::args::ConfigArgs;
+use super::failure::Failure;
+use super::load;
 use crate::config::{Config, ConfigFile};
 use crate::registry::SinkSections;
 use crate::run::plans;
@@ -49,7 +51,7 @@ pub fn config_or_built_in(args: &ConfigArgs) -> Result<Config, Failure> {
 fn source_or_built_in(args: &ConfigArgs) -> Result<(ConfigFile, Config), Failure> {
     Ok(args.load()?.unwrap_or_else(|| {
         let config = Config {
-            sinks: SinkSections::built_in(run::BUILT_IN_DATABASE.as_ref()),
+            sinks: SinkSections::built_in(load::BUILT_IN_DATABASE.as_ref()),
             ..Config::default()
         };
         (ConfigFile::new("built-in defaults", ""), config)

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use kstar_common::setting::Secret;
 
-use super::environment;
+use super::environment::environment;
 
 /// The broker where none is named: what the host of Home Assistant is called.
 pub const BROKER: &str = "homeassistant";

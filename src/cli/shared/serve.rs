@@ -1,12 +1,13 @@
 //! The address that arguments and environment name for HTTP, in place of the configuration's.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::config::{Config, ListenAddress};
 
 /// Serves HTTP at this address, if there is one.
 #[cfg(feature = "http")]
-pub(super) fn at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
-    use super::{HTTP_TOKEN, http_token_of_environment};
+pub fn at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
+    use super::environment::HTTP_TOKEN;
+    use super::environment::http_token_of_environment;
     use crate::config::HttpSection;
 
     let Some(listen) = listen else {
@@ -26,7 +27,7 @@ pub(super) fn at(config: &mut Config, listen: Option<ListenAddress>) -> Result<(
 
 /// Says that this build has no HTTP, if it is asked for.
 #[cfg(not(feature = "http"))]
-pub(super) fn at(_config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
+pub fn at(_config: &mut Config, listen: Option<ListenAddress>) -> Result<(), Failure> {
     match listen {
         None => Ok(()),
         Some(_) => Err(Failure::Usage(format!(
