@@ -50,13 +50,8 @@
 //! | [`cli`] | one file per command | how anything is done |
 //! | [`wrapping`] | text for people: lines of a width, nothing that does not show | where it is shown |
 //!
-//! The crates beside it: `kstar-model` (`crates/model`) holds what is measured, from the catalogue of quantities to the
-//! reading; `kstar-common` (`crates/common`) what sources and sinks both need and that knows no reading; `kstar-sink`
-//! (`sinks/contract`) the `Sink` trait, the driver, and the spool for what waits on disk. Sinks are crates of their own and
-//! know nothing but these three.
-//!
-//! A new quantity is a line in the catalogue and one in [`wire::running`]; a new sink a folder under `sinks/`, a
-//! feature and a line in [`sinks`]; a new command a file under [`cli`].
+//! The crates and what builds on what: `docs/architecture.md`. How to add a source, a sink, a quantity or a command:
+//! `CONTRIBUTING.md`.
 
 #[cfg(feature = "history")]
 pub mod backfill;
