@@ -19,10 +19,6 @@ use kstar_source::explain::Explanation;
 use kstar_source::source::{AnySource, Discover, Search};
 use serde::{Deserialize, Deserializer, de};
 
-/// Asking the history that the sink `sqlite` writes.
-#[cfg(feature = "history")]
-pub use kstar_sink_sqlite::history;
-
 macro_rules! families {
     ($($name:literal, $feature:literal: $config:path;)+) => {
         #[cfg(not(any($(feature = $feature),+)))]
@@ -269,9 +265,8 @@ impl SinkSections {
         &self,
         context: &Context,
         longest_gap: Option<std::time::Duration>,
-    ) -> Option<Result<history::Importer, history::HistoryError>> {
-        let sqlite = self.sqlite.as_ref()?;
-        Some(history::Importer::open(sqlite, context, longest_gap))
+    ) -> Option<Result<kstar_history::Importer, kstar_history::HistoryError>> {
+        Some(self.sqlite.as_ref()?.importer(context, longest_gap))
     }
 
     /// Publishes to an MQTT broker: in place of the configuration's, or as a sink of its own. The error never shows the

@@ -31,9 +31,9 @@ use super::Failure;
 use super::output::NewFile;
 use super::progress::Progress;
 use super::stored::StoredArgs;
-use crate::backfill::{Entry, Record};
-use crate::period::range;
-use crate::registry::history::{History, HistoryError};
+use kstar_history::{History, HistoryError};
+use kstar_reports::period::range;
+use kstar_reports::pushed::{Entry, Record};
 
 /// The sink that is pushed to.
 const SINK: &str = "influxdb";

@@ -11,7 +11,7 @@ use clap::Args;
 use super::progress::Progress;
 use super::stored::HistoryArgs;
 use super::{Failure, in_background};
-use crate::registry::history::{Backup, History};
+use kstar_history::{Backup, History};
 
 /// What `kstar backup` can be told.
 #[derive(Args, Clone, Debug)]

@@ -11,7 +11,7 @@ use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use crate::wrapping::wrapped;
+use kstar_common::wrapping::wrapped;
 
 /// Terminals are at least that wide.
 const WIDTH: usize = 100;

@@ -6,7 +6,7 @@ use kstar_common::finding::{Finding, Verdict};
 use serde_json::json;
 
 use super::{Failure, logging};
-use crate::wrapping::wrapped;
+use kstar_common::wrapping::wrapped;
 
 /// As many columns as every terminal has.
 const WIDTH: usize = 80;

@@ -13,8 +13,8 @@ use kstar_model::time::UnixMillis;
 use super::progress::Progress;
 use super::stored::HistoryArgs;
 use super::{Failure, in_background};
-use crate::period::local;
-use crate::registry::history::{History, Misplaced, Repair};
+use kstar_history::{History, Misplaced, Repair};
+use kstar_reports::period::local;
 
 /// What `kstar history` can be told.
 #[derive(Args, Clone, Debug)]

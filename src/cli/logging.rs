@@ -78,8 +78,8 @@ pub fn start(level: Level, format: Format) {
 
 /// Where logs go: standard error, or the live page while that is up.
 #[cfg(feature = "watch")]
-fn writer() -> crate::watch::log::Writer {
-    crate::watch::log::Writer
+fn writer() -> kstar_watch::log::Writer {
+    kstar_watch::log::Writer
 }
 
 #[cfg(not(feature = "watch"))]

@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::{ConfigArgs, Failure, write_columns};
 use crate::config::Config;
-use crate::ledger::Machine;
-use crate::ledger::file::LedgerFile;
-use crate::ledger::lock::StateLock;
-use crate::meter::counters::{Flow, Source};
-use crate::meter::energy::Energy;
+use kstar_engine::pipeline::ledger::Machine;
+use kstar_engine::pipeline::ledger::file::LedgerFile;
+use kstar_engine::pipeline::ledger::lock::StateLock;
+use kstar_engine::pipeline::meter::counters::{Flow, Source};
+use kstar_engine::pipeline::meter::energy::Energy;
 
 /// What `kstar meter` can be told.
 #[derive(Args, Clone, Debug)]

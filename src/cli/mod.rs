@@ -19,8 +19,8 @@ use crate::config::{
     Blame, Config, ConfigError, ConfigFile, Host, InverterSection, ListenAddress, SYSTEM_PLACE,
     usual_places,
 };
-use crate::supervisor::Reloads;
-use crate::wrapping::visible;
+use crate::run::supervisor::Reloads;
+use kstar_common::wrapping::visible;
 
 #[cfg(feature = "history")]
 pub mod backfill;
@@ -28,6 +28,7 @@ pub mod backfill;
 pub mod backup;
 pub mod check;
 pub mod completions;
+mod demo;
 pub mod discover;
 pub mod explain;
 #[cfg(feature = "history")]
@@ -59,6 +60,7 @@ pub mod report;
 pub mod run;
 mod serve;
 pub mod signals;
+#[cfg(feature = "demo")]
 pub mod simulate;
 #[cfg(feature = "history")]
 pub mod stored;
@@ -123,6 +125,7 @@ enum Command {
     /// Show the energy counters, or let them go on from other readings
     Meter(meter::MeterArgs),
     /// Simulate inverters, to try things out
+    #[cfg(feature = "demo")]
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
     Fields(fields::FieldsArgs),
@@ -230,6 +233,7 @@ impl Cli {
                 drop(out);
                 history::run(args, shutdown).await
             }
+            #[cfg(feature = "demo")]
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await
                 .map_err(Failure::from),
@@ -300,6 +304,7 @@ impl From<ConfigError> for Failure {
     }
 }
 
+#[cfg(feature = "demo")]
 impl From<simulate::SimulateError> for Failure {
     fn from(error: simulate::SimulateError) -> Self {
         match error {

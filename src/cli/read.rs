@@ -86,7 +86,7 @@ pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
 /// Shows the newest reading of each inverter of a running collector, or of the one that is named.
 #[cfg(any(feature = "http", feature = "watch"))]
 async fn show_latest(
-    client: &crate::client::Client,
+    client: &kstar_client::Client,
     args: &ReadArgs,
     out: &mut impl Write,
 ) -> Result<(), Failure> {

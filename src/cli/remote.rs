@@ -6,7 +6,7 @@ use clap::Args;
 use kstar_common::setting::Secret;
 
 use super::{Failure, http_token_of_environment};
-use crate::client::{Client, ClientError, Url};
+use kstar_client::{Client, ClientError, Url};
 
 /// Where the token of a collector's API comes from.
 const TOKEN_HELP: &str =

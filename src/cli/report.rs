@@ -7,10 +7,10 @@ use kstar_model::time::UnixMillis;
 
 use super::Failure;
 use super::stored::StoredArgs;
-use crate::period::Calendar;
-use crate::report::Subject;
-use crate::report::gather::{self, Question};
-use crate::report::show;
+use kstar_reports::energy::Subject;
+use kstar_reports::energy::gather::{self, Question};
+use kstar_reports::energy::show;
+use kstar_reports::period::Calendar;
 
 /// What `kstar report` can be told.
 #[derive(Args, Clone, Debug)]

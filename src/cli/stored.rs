@@ -8,11 +8,11 @@ use kstar_sink::sink::Context;
 
 use super::{ConfigArgs, Failure, run};
 use crate::config::{Config, ConfigFile};
-use crate::period::timestamp;
 use crate::registry::SinkSections;
-use crate::registry::history::{History, HistoryError, StoredInverter};
-use crate::setup;
-use crate::tariff::Tariff;
+use crate::run::plans;
+use kstar_history::{History, HistoryError, StoredInverter};
+use kstar_reports::period::timestamp;
+use kstar_reports::tariff::Tariff;
 
 /// Which history file a command reads.
 #[derive(Args, Clone, Debug)]
@@ -33,7 +33,7 @@ impl HistoryArgs {
     /// The configuration, where it comes from, and the file.
     fn load(&self) -> Result<(ConfigFile, Config, PathBuf), Failure> {
         let (source, config) = source_or_built_in(&self.config)?;
-        let of_config = || config.sinks.history_file(&setup::context(&config));
+        let of_config = || config.sinks.history_file(&plans::context(&config));
         let Some(file) = self.history.clone().or_else(of_config) else {
             return Err(no_history("or name a file with --history"));
         };
@@ -117,7 +117,7 @@ impl StoredArgs {
         Ok(Stored {
             history,
             inverters,
-            context: setup::context(&config),
+            context: plans::context(&config),
             tariffs: config.tariffs,
             now,
             file,

@@ -9,6 +9,7 @@
 //! - [`due`]: waiting for what may never be due;
 //! - [`lock_file`]: a file that one process at a time holds;
 //! - `tls`: whom TLS trusts;
+//! - [`wrapping`]: text for people: lines of a width, nothing that does not show;
 //! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
 
 pub mod back_off;
@@ -26,3 +27,4 @@ pub mod sqlite_file;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod worker;
+pub mod wrapping;
