@@ -22,8 +22,8 @@
 //! | [`run`] | a configuration as what is to run; starts it, changes it, stops it | the command line |
 //! | [`cli`] | one file per command | how anything is done |
 //!
-//! A new quantity is a line in the catalogue (`crates/model`) and one in a source; a new source a folder under `sources/`, a
-//! new sink one under `sinks/`, each with a feature and a line in [`registry`]; a new command a file under [`cli`].
+//! The crates and what builds on what: `docs/architecture.md`. How to add a source, a sink, a quantity or a command:
+//! `CONTRIBUTING.md`.
 
 pub mod cli;
 pub mod config;

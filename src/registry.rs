@@ -19,23 +19,11 @@ use kstar_source::explain::Explanation;
 use kstar_source::source::{AnySource, Discover, Search};
 use serde::{Deserialize, Deserializer, de};
 
-#[cfg(not(any(
-    feature = "stdout",
-    feature = "sqlite",
-    feature = "mqtt",
-    feature = "influxdb"
-)))]
-compile_error!(
-    "a collector without a sink collects for nobody: enable the feature of at least one sink"
-);
-
-#[cfg(not(feature = "aa55"))]
-compile_error!(
-    "a collector without a source has nothing to collect: enable the feature of at least one source"
-);
-
 macro_rules! families {
     ($($name:literal, $feature:literal: $config:path;)+) => {
+        #[cfg(not(any($(feature = $feature),+)))]
+        compile_error!("a collector without a source has nothing to collect: enable the feature of at least one source");
+
         /// The families of inverters that this build can read, with what reads a family's own keys.
         const FAMILIES: &[Known] = &[$(
             #[cfg(feature = $feature)]
@@ -164,6 +152,9 @@ pub fn explain(datagram: &[u8]) -> Explanation {
 
 macro_rules! registry {
     ($($name:ident, $feature:literal: $config:path;)+) => {
+        #[cfg(not(any($(feature = $feature),+)))]
+        compile_error!("a collector without a sink collects for nobody: enable the feature of at least one sink");
+
         /// The table `[sinks]` of the configuration: each section that is present enables its sink.
         #[derive(Debug, Default, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields, default)]

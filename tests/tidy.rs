@@ -122,33 +122,24 @@ fn only_the_registry_names_sinks() {
     }
 }
 
-/// Each crate of the workspace with those that it may build on; what is not listed builds on nothing of ours but `model` and
-/// `common`, which are open to all.
-const ARROWS: &[(&str, &[&str])] = &[
-    ("crates/engine", &["sinks/contract", "sources/contract"]),
-    (
-        "crates/http",
-        &[
-            "crates/engine",
-            "crates/history",
-            "crates/reports",
-            "sinks/contract",
-        ],
-    ),
-    ("crates/reports", &["crates/history"]),
-    (
-        "crates/watch",
-        &[
-            "crates/client",
-            "crates/engine",
-            "crates/history",
-            "crates/reports",
-        ],
-    ),
-    ("sinks/sqlite", &["sinks/contract", "crates/history"]),
-    ("sinks/*", &["sinks/contract"]),
-    ("sources/aa55", &["sources/contract"]),
-];
+/// What may build on what: the list of `docs/architecture.md`, each crate with those that it may build on.
+fn arrows(page: &str) -> Vec<(&str, Vec<&str>)> {
+    let (_, list) = page.split_once("\n```arrows\n").expect("the list");
+    let (list, _) = list.split_once("```").expect("its end");
+    let arrows = list.lines().map(|line| {
+        let (from, to) = line.split_once("->").expect("an arrow");
+        (from.trim(), to.split_whitespace().collect())
+    });
+    arrows.collect()
+}
+
+/// Whether this is the folder or, with `*`, stands for it.
+fn stands_for(pattern: &str, place: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => place.starts_with(beginning),
+        None => place == pattern,
+    }
+}
 
 #[test]
 fn crates_build_on_each_other_as_they_may() {
@@ -172,30 +163,32 @@ fn crates_build_on_each_other_as_they_may() {
             .expect("below the root");
         place.display().to_string()
     };
+    let page = read("docs/architecture.md");
+    let arrows = arrows(&page);
     for package in packages {
         let manifest = package["manifest_path"].as_str().expect("a path");
-        let crate_place = place(manifest.trim_end_matches("/Cargo.toml"));
-        if crate_place.is_empty() {
-            continue;
-        }
-        let may = ARROWS
-            .iter()
-            .find(|(from, _)| match from.strip_suffix('*') {
-                Some(folder) => {
-                    crate_place.starts_with(folder) && !crate_place.ends_with("/contract")
-                }
-                None => crate_place == *from,
-            });
+        let crate_place = match place(manifest.trim_end_matches("Cargo.toml")) {
+            root if root.is_empty() => "src".to_owned(),
+            place => place,
+        };
+        // Its own line, or else the one for all of its folder.
+        let own = arrows.iter().find(|(from, _)| *from == crate_place);
+        let (_, may) = own
+            .or_else(|| {
+                let mut arrows = arrows.iter();
+                arrows.find(|(from, _)| stands_for(from, &crate_place))
+            })
+            .unwrap_or_else(|| panic!("docs/architecture.md has no arrows of {crate_place}"));
         let dependencies = package["dependencies"].as_array().expect("dependencies");
         for dependency in dependencies.iter().filter(|one| one["kind"].is_null()) {
             let Some(path) = dependency["path"].as_str() else {
                 continue;
             };
             let on = place(path);
+            let open = ["crates/model", "crates/common"];
             assert!(
-                ["crates/model", "crates/common"].contains(&on.as_str())
-                    || may.is_some_and(|(_, allowed)| allowed.contains(&on.as_str())),
-                "{crate_place} builds on {on}"
+                open.contains(&on.as_str()) || may.iter().any(|to| stands_for(to, &on)),
+                "{crate_place} builds on {on}, which docs/architecture.md does not allow"
             );
         }
     }
