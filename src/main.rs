@@ -6,7 +6,7 @@ use clap::Parser;
 use kstar_collector::cli::Cli;
 use kstar_collector::cli::shared::failure::Failure;
 use kstar_collector::cli::shared::{kstar_sharp, logging, signals};
-use kstar_collector::run::supervisor::Reloads;
+use kstar_collector::run::Reloads;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(kstar_sharp::translate(std::env::args_os()));

@@ -5,7 +5,7 @@ use std::io::{self};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::run::supervisor::Reloads;
+use crate::run::Reloads;
 use shared::failure::Failure;
 use shared::{logging, signals};
 

@@ -20,8 +20,8 @@ use super::shared::serve;
 #[cfg(feature = "watch")]
 use super::watch;
 use crate::config::{Config, ConfigFile, Host, ListenAddress};
-use crate::run::supervisor::{Read, Reloads};
 use crate::run::{self, Order, Shown};
+use crate::run::{Read, Reloads};
 
 /// Who wants few words still wants to see that it works: a line every eight minutes at the usual interval.
 const SUMMARY_EVERY: u64 = 100;

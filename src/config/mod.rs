@@ -3,7 +3,6 @@
 //! No part goes through an untyped value on its way, so each error knows its line and column. What one key says about
 //! another is checked afterwards; such a mistake names its key by path, and the place is looked up in the text.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,15 +20,17 @@ use kstar_engine::pipeline::meter::MeterSettings;
 use kstar_reports::tariff::Tariff;
 
 mod check;
+mod collector;
 mod http;
 mod inverter;
 mod places;
 mod text;
 
+pub use collector::{CollectorSection, DiscoveryAddress};
 #[cfg(not(feature = "http"))]
 pub use http::NOT_BUILT as HTTP_NOT_BUILT;
 pub use http::{HttpSection, ListenAddress};
-pub use inverter::{DiscoveryAddress, Host, InverterName, InverterSection};
+pub use inverter::{Host, InverterName, InverterSection};
 pub use places::{SYSTEM_PLACE, usual_places};
 pub use text::{Blame, ConfigError, ConfigFile};
 
@@ -63,39 +64,6 @@ pub struct Config {
     #[cfg(not(feature = "history"))]
     #[serde(rename = "tariff")]
     pub tariffs: Vec<de::IgnoredAny>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CollectorSection {
-    /// The time from one poll to the next.
-    #[serde(with = "duration")]
-    pub poll_interval: Duration,
-    /// How long a reply may take.
-    #[serde(with = "duration")]
-    pub timeout: Duration,
-    /// How often a poll asks before it gives up.
-    pub tries: NonZeroU32,
-    /// How long sinks may take to deliver what waits when the program is stopped.
-    #[serde(with = "duration")]
-    pub grace: Duration,
-    /// Whether polls may follow each other faster than inverters can take.
-    pub allow_fast_polling: bool,
-    /// Where an inverter without a host is looked for; everywhere if empty.
-    pub discovery_addresses: Vec<DiscoveryAddress>,
-}
-
-impl Default for CollectorSection {
-    fn default() -> Self {
-        Self {
-            poll_interval: Duration::from_secs(5),
-            timeout: Duration::from_secs(2),
-            tries: NonZeroU32::MIN.saturating_add(2),
-            grace: Duration::from_secs(10),
-            allow_fast_polling: false,
-            discovery_addresses: Vec::new(),
-        }
-    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -3,24 +3,22 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use kstar_engine::board::Board;
 use kstar_engine::collector::Collector;
 use kstar_engine::pipeline::stamp::WallClock;
 use kstar_engine::pipeline::untold::Untold;
 use kstar_engine::systemd::Manager;
 use kstar_engine::unit::Metering;
-use kstar_sink::event::Event;
-use tokio::sync::broadcast;
 
 use crate::config::{Config, ConfigFile};
 use plans::Plans;
 use state::State;
-use supervisor::{Read, Reloads, Supervisor};
+use supervisor::Supervisor;
+pub use supervisor::{Read, Reloads, Shown};
 
 pub mod plans;
 mod serving;
 mod state;
-pub mod supervisor;
+mod supervisor;
 
 /// What is to run.
 pub struct Order {
@@ -32,14 +30,6 @@ pub struct Order {
     pub read: Option<Read>,
     /// Whether energies are remembered in the state folder; a demonstration keeps nothing.
     pub remembers: bool,
-}
-
-/// What anyone who looks on is shown.
-pub struct Shown {
-    /// How every inverter and sink is.
-    pub board: Arc<Board>,
-    /// Everything that is told to sinks.
-    pub events: broadcast::Receiver<Event>,
 }
 
 /// Collects until what `watch` makes of it is ready, and reads the configuration again with each of `reloads`. Says whether

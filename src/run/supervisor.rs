@@ -15,11 +15,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use kstar_common::key::KeyError;
+use kstar_engine::board::Board;
 use kstar_sink::driver::Parting;
-use tokio::sync::Notify;
+use kstar_sink::event::Event;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
-use super::Shown;
 use super::plans::{Change, Changes, Plans};
 use super::serving::Serving;
 use crate::config::{Config, ConfigFile};
@@ -47,8 +48,16 @@ impl Reloads {
 /// the error is for people.
 pub type Read = Arc<dyn Fn() -> Result<(ConfigFile, Config), String> + Send + Sync>;
 
-/// What runs a plans.
-pub struct Supervisor {
+/// What runs plans.
+/// What anyone who looks on is shown.
+pub struct Shown {
+    /// How every inverter and sink is.
+    pub board: Arc<Board>,
+    /// Everything that is told to sinks.
+    pub events: broadcast::Receiver<Event>,
+}
+
+pub(super) struct Supervisor {
     collector: Collector,
     plans: Arc<Plans>,
     service: Service,
@@ -71,7 +80,7 @@ enum Reloaded {
 
 impl Supervisor {
     /// A supervisor of a collector that nothing runs in yet.
-    pub fn new(collector: Collector, plans: Arc<Plans>, manager: Manager) -> Self {
+    pub(super) fn new(collector: Collector, plans: Arc<Plans>, manager: Manager) -> Self {
         let service = Service::new(manager, collector.board().clone());
         Self {
             collector,
@@ -82,7 +91,7 @@ impl Supervisor {
     }
 
     /// How every inverter and sink is, also while they are started and stopped, and what is told to sinks from now on.
-    pub fn shown(&self) -> Shown {
+    pub(super) fn shown(&self) -> Shown {
         Shown {
             board: self.collector.board().clone(),
             events: self.collector.subscribe(),
@@ -90,7 +99,7 @@ impl Supervisor {
     }
 
     /// Starts the plans. What cannot be opened now is down, and is opened as soon as that is possible.
-    pub async fn start(&mut self) {
+    pub(super) async fn start(&mut self) {
         let Self {
             collector,
             plans,
@@ -108,7 +117,7 @@ impl Supervisor {
     /// Runs until the end: the order to stop, a far side that has ended in order, or no sink left. Reads the
     /// configuration again with each order to reload, if there is any to read. Then stops everything; says whether no sink
     /// has broken and every one has delivered what it had.
-    pub async fn run(
+    pub(super) async fn run(
         mut self,
         shutdown: impl Future<Output = ()>,
         reloads: &Reloads,

@@ -47,6 +47,7 @@ impl Overrides {
     }
 
     /// Serves HTTP at this address.
+    #[must_use]
     pub fn with_http(self, listen: Option<ListenAddress>) -> Self {
         Self {
             http: listen.or(self.http),
@@ -55,6 +56,7 @@ impl Overrides {
     }
 
     /// The same where a page may be shown.
+    #[must_use]
     pub fn with_page(self, page: bool) -> Self {
         Self { page, ..self }
     }

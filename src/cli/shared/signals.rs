@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::run::supervisor::Reloads;
+use crate::run::Reloads;
 
 /// Wrappers like `timeout` pass on a signal that the process has got already; within this time it is the same one.
 const SAME_SIGNAL: Duration = Duration::from_millis(200);

@@ -1,6 +1,6 @@
 //! Shapes and text; what every chart is drawn with, whatever becomes of it.
 
-use super::{Ink, Look};
+use super::look::{Ink, Look};
 
 /// A drawing in the making. Lengths are in pixels, from the upper left corner.
 #[derive(Clone, Debug)]
