@@ -4,7 +4,7 @@
 //! - [`finding`]: what a look at something outside the program has found;
 //! - [`host`]: which hosts are in the user's own network;
 //! - [`back_off`]: pauses between tries;
-//! - [`file`]: files that are replaced as a whole; `sqlite_file`: what every SQLite file has;
+//! - [`mod@file`]: files that are replaced as a whole; `sqlite_file`: what every SQLite file has;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
 //! - [`due`]: waiting for what may never be due;
 //! - [`lock_file`]: a file that one process at a time holds;

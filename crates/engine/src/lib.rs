@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - [`pipeline`]: one inverter's way from a poll to an event, with what it must not forget in the `ledger`;
-//! - [`collector`]: inverters and sinks as units that start and stop by name, made from the plans of [`unit`];
+//! - [`collector`]: inverters and sinks as units that start and stop by name, made from the plans of [`mod@unit`];
 //! - [`board`]: how each of them is at this moment; [`overview`]: the same as data;
 //! - [`systemd`]: what the service manager is told;
 //! - [`probe`]: a look at the machine for a person who waits.
