@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use kstar_collector::cli::{Cli, Failure, kstar_sharp, logging, signals};
-use kstar_collector::supervisor::Reloads;
+use kstar_collector::cli::Cli;
+use kstar_collector::cli::shared::failure::Failure;
+use kstar_collector::cli::shared::{kstar_sharp, logging, signals};
+use kstar_collector::run::Reloads;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(kstar_sharp::translate(std::env::args_os()));

@@ -19,27 +19,11 @@ use kstar_source::explain::Explanation;
 use kstar_source::source::{AnySource, Discover, Search};
 use serde::{Deserialize, Deserializer, de};
 
-/// Asking the history that the sink `sqlite` writes.
-#[cfg(feature = "history")]
-pub use kstar_sink_sqlite::history;
-
-#[cfg(not(any(
-    feature = "stdout",
-    feature = "sqlite",
-    feature = "mqtt",
-    feature = "influxdb"
-)))]
-compile_error!(
-    "a collector without a sink collects for nobody: enable the feature of at least one sink"
-);
-
-#[cfg(not(feature = "aa55"))]
-compile_error!(
-    "a collector without a source has nothing to collect: enable the feature of at least one source"
-);
-
 macro_rules! families {
     ($($name:literal, $feature:literal: $config:path;)+) => {
+        #[cfg(not(any($(feature = $feature),+)))]
+        compile_error!("a collector without a source has nothing to collect: enable the feature of at least one source");
+
         /// The families of inverters that this build can read, with what reads a family's own keys.
         const FAMILIES: &[Known] = &[$(
             #[cfg(feature = $feature)]
@@ -168,6 +152,9 @@ pub fn explain(datagram: &[u8]) -> Explanation {
 
 macro_rules! registry {
     ($($name:ident, $feature:literal: $config:path;)+) => {
+        #[cfg(not(any($(feature = $feature),+)))]
+        compile_error!("a collector without a sink collects for nobody: enable the feature of at least one sink");
+
         /// The table `[sinks]` of the configuration: each section that is present enables its sink.
         #[derive(Debug, Default, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields, default)]
@@ -278,9 +265,8 @@ impl SinkSections {
         &self,
         context: &Context,
         longest_gap: Option<std::time::Duration>,
-    ) -> Option<Result<history::Importer, history::HistoryError>> {
-        let sqlite = self.sqlite.as_ref()?;
-        Some(history::Importer::open(sqlite, context, longest_gap))
+    ) -> Option<Result<kstar_history::Importer, kstar_history::HistoryError>> {
+        Some(self.sqlite.as_ref()?.importer(context, longest_gap))
     }
 
     /// Publishes to an MQTT broker: in place of the configuration's, or as a sink of its own. The error never shows the

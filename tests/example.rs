@@ -142,7 +142,7 @@ fn the_example_shows_the_defaults() {
         inverters: Vec::new(),
         poll_interval: full.collector.poll_interval,
         state_dir: full.state_dir(),
-        zone: kstar_sink::TimeZone::UTC,
+        zone: kstar_model::TimeZone::UTC,
         version: "",
     };
     let destinations = |config: &Config| -> Vec<String> {

@@ -27,11 +27,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kstar_collector::clock::WallClock;
-use kstar_collector::collector::Collector;
-use kstar_collector::gate::GateSettings;
-use kstar_collector::gate::rules::Rule;
-use kstar_collector::unit::{InverterPlan, SinkPlan};
+use kstar_engine::collector::Collector;
+use kstar_engine::pipeline::gate::GateSettings;
+use kstar_engine::pipeline::gate::rules::Rule;
+use kstar_engine::pipeline::stamp::WallClock;
+use kstar_engine::unit::{InverterPlan, SinkPlan};
 use kstar_model::catalogue::{Group, Quantity, Values};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
@@ -517,7 +517,7 @@ fn sinks(database: &Path, page: &Page) -> [SinkPlan; 2] {
         inverters: Vec::new(),
         poll_interval: Duration::from_millis(20),
         state_dir: "/nonexistent".into(),
-        zone: kstar_sink::TimeZone::UTC,
+        zone: kstar_model::TimeZone::UTC,
         version: "0",
     };
     let page = page.clone();

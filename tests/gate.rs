@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kstar_collector::clock::WallClock;
-use kstar_collector::collector::Collector;
-use kstar_collector::gate::rules::{MAX_POWER, Rule};
-use kstar_collector::gate::{Baseline, Gate, GateSettings, Judgement};
-use kstar_collector::ledger::file::LedgerFile;
-use kstar_collector::ledger::keeper::Keeper;
-use kstar_collector::ledger::quarantine;
-use kstar_collector::unit::{InverterPlan, Metering};
+use kstar_engine::collector::Collector;
+use kstar_engine::pipeline::gate::rules::{MAX_POWER, Rule};
+use kstar_engine::pipeline::gate::{Baseline, Gate, GateSettings, Judgement};
+use kstar_engine::pipeline::ledger::file::LedgerFile;
+use kstar_engine::pipeline::ledger::keeper::Keeper;
+use kstar_engine::pipeline::ledger::quarantine;
+use kstar_engine::pipeline::stamp::WallClock;
+use kstar_engine::unit::{InverterPlan, Metering};
 use kstar_model::catalogue::{Group, Quantity, Values};
 use kstar_model::reading::Reading;
 use kstar_model::scalar::Scalar;
@@ -418,7 +418,7 @@ async fn refused_readings_are_kept_with_their_bytes_and_counters_go_on_after_a_r
         let mut shown = Values::default();
         machine.meter.show(true, &mut shown);
         let last = played.readings.last().expect("a reading");
-        for flow in kstar_collector::meter::counters::Flow::ALL {
+        for flow in kstar_engine::pipeline::meter::counters::Flow::ALL {
             assert!(shown.raw(flow.total()) >= last.values.raw(flow.total()));
         }
         assert!(machine.baseline.level(Quantity::energy_total).is_some());
@@ -442,7 +442,7 @@ async fn another_inverter_under_the_name_has_counters_of_its_own() {
     let mut ledger = LedgerFile::open(folder.path()).expect("a ledger");
     let account = ledger.account_mut("roof");
     account.identify("SOMEBODY ELSE");
-    let flow = kstar_collector::meter::counters::Flow::GridImport;
+    let flow = kstar_engine::pipeline::meter::counters::Flow::GridImport;
     account.current.meter.set(flow, 5000);
     ledger.write();
     drop(ledger);
@@ -484,7 +484,7 @@ async fn another_inverter_under_the_name_has_counters_of_its_own() {
 #[tokio::test]
 async fn a_serial_number_with_two_swapped_bytes_makes_no_other_account() {
     let folder = tempfile::tempdir().expect("a folder");
-    let flow = kstar_collector::meter::counters::Flow::GridImport;
+    let flow = kstar_engine::pipeline::meter::counters::Flow::GridImport;
     let mut ledger = LedgerFile::open(folder.path()).expect("a ledger");
     ledger.account_mut("roof").current.meter.set(flow, 5000);
     ledger.write();

@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kstar_collector::clock::WallClock;
-use kstar_collector::collector::{Collector, Happening, SinkEnding};
-use kstar_collector::gate::GateSettings;
-use kstar_collector::unit::{InverterPlan, SinkPlan};
 use kstar_common::hold::Hold;
+use kstar_engine::collector::{Collector, Happening, SinkEnding};
+use kstar_engine::pipeline::gate::GateSettings;
+use kstar_engine::pipeline::stamp::WallClock;
+use kstar_engine::unit::{InverterPlan, SinkPlan};
 use kstar_model::scalar::Scalar;
 use kstar_simulator::encode::{DeviceInfo, Request, device_info};
 use kstar_simulator::record::Withheld;

@@ -27,13 +27,13 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Failure;
-use super::output::NewFile;
-use super::progress::Progress;
-use super::stored::StoredArgs;
-use crate::backfill::{Entry, Record};
-use crate::period::range;
-use crate::registry::history::{History, HistoryError};
+use super::shared::failure::Failure;
+use super::shared::output::NewFile;
+use super::shared::progress::Progress;
+use super::shared::stored::StoredArgs;
+use kstar_history::{History, HistoryError};
+use kstar_reports::period::range;
+use kstar_reports::pushed::{Entry, Record};
 
 /// The sink that is pushed to.
 const SINK: &str = "influxdb";

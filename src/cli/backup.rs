@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 
-use super::progress::Progress;
-use super::stored::HistoryArgs;
-use super::{Failure, in_background};
-use crate::registry::history::{Backup, History};
+use super::shared::background::in_background;
+use super::shared::failure::Failure;
+use super::shared::progress::Progress;
+use super::shared::stored::HistoryArgs;
+use kstar_history::{Backup, History};
 
 /// What `kstar backup` can be told.
 #[derive(Args, Clone, Debug)]

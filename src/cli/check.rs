@@ -10,12 +10,17 @@ use kstar_common::setting::{duration, size};
 use kstar_sink::delivery::Keep;
 use kstar_sink::sink::Context;
 
-use super::findings::{Findings, Form};
-use super::{ConfigArgs, Failure, run};
-use crate::check::machine;
-use crate::clock::WallClock;
+use super::shared::args::ConfigArgs;
+use super::shared::failure::Failure;
+use super::shared::findings::{Findings, Form};
+use super::shared::load::{self, Overrides};
 use crate::config::{Config, ConfigFile};
-use crate::setup;
+use crate::run::plans;
+use kstar_engine::pipeline::stamp::WallClock;
+use kstar_engine::probe;
+
+#[cfg(feature = "http")]
+mod listener;
 
 /// What `kstar check` can be told.
 #[derive(Args, Clone, Debug)]
@@ -38,8 +43,8 @@ pub struct CheckArgs {
 
 /// Checks and shows.
 pub async fn run(args: CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let (source, config) = run::load(&args.config, run::Overrides::new(None, None, false)?)?;
-    let context = setup::context(&config);
+    let (source, config) = load::load(&args.config, Overrides::new(None, None, false)?)?;
+    let context = plans::context(&config);
     if args.connect {
         connect(&args, &source, &config, &context, out).await
     } else {
@@ -64,7 +69,7 @@ fn plan(
     writeln!(out, "state folder:  {}", context.state_dir.display())?;
     let zone = context.zone.iana_name().unwrap_or("the system's own");
     writeln!(out, "time zone:     {zone}")?;
-    for plan in setup::inverter_plans(config) {
+    for plan in plans::inverter_plans(config) {
         writeln!(
             out,
             "inverter {}: {}, {} every {}, {} tries of {} each",
@@ -123,7 +128,7 @@ async fn connect(
     let mut shown = Findings::new(out, Form::of_output(args.json));
     shown.begin("this machine".to_owned())?;
     let (folder, zone) = (context.state_dir.clone(), config.timezone.clone());
-    let look = move || machine::look(&folder, zone.as_ref(), WallClock::default());
+    let look = move || probe::look(&folder, zone.as_ref(), WallClock::default());
     let looked = tokio::task::spawn_blocking(look).await;
     let looked = looked
         .map_err(|error| Failure::Runtime(format!("cannot look at this machine: {error}")))?;
@@ -135,7 +140,7 @@ async fn connect(
         Err(error) => Finding::failed("configuration", &error.summary()),
     }])?;
     shown.show(&looked)?;
-    for plan in setup::inverter_plans(config) {
+    for plan in plans::inverter_plans(config) {
         shown.begin(format!("inverter {}", plan.name))?;
         let probe = plan.source.probe(&plan.context, args.polls, args.force);
         shown.show(&probe.await)?;
@@ -151,7 +156,7 @@ async fn connect(
     #[cfg(feature = "http")]
     if let Some(http) = &config.http {
         shown.begin("http".to_owned())?;
-        shown.show(&crate::check::http::look(http.listen.0, http.token.clone()).await)?;
+        shown.show(&listener::look(http.listen.0, http.token.clone()).await)?;
     }
     shown.end()
 }

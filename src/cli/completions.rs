@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::shared::failure::Failure;
 
 /// Write completions for a shell
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -15,15 +15,10 @@ pub struct CompletionsArgs {
 }
 
 /// Runs the command.
-pub fn run(args: CompletionsArgs, out: &mut impl Write) -> Result<(), Failure> {
+pub fn run(args: CompletionsArgs, command: &Command, out: &mut impl Write) -> Result<(), Failure> {
     // In memory first: the generator panics where it cannot write, as into a closed pipe.
     let mut script = Vec::new();
-    clap_complete::generate(
-        args.shell,
-        &mut visible(&Cli::command()),
-        "kstar",
-        &mut script,
-    );
+    clap_complete::generate(args.shell, &mut visible(command), "kstar", &mut script);
     out.write_all(&script)?;
     out.flush()?;
     Ok(())

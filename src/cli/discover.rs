@@ -9,7 +9,8 @@ use kstar_common::setting::duration;
 use kstar_source::source::Found;
 use serde_json::json;
 
-use super::{Failure, write_columns};
+use super::shared::columns::write_columns;
+use super::shared::failure::Failure;
 use crate::config::DiscoveryAddress;
 use crate::registry::discover;
 

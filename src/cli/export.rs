@@ -9,19 +9,21 @@ use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Reading;
 use kstar_model::scalar::Kind;
 use kstar_model::time::UnixMillis;
 
-use super::output::NewFile;
-use super::progress::Progress;
-use super::stored::{Stored, StoredArgs};
-use super::{Failure, in_background};
-use crate::period::{range, timestamp};
-use crate::registry::history::{Aggregate, Bucket, HistoryError};
-use crate::series::{BucketAsJson, Resolution, narrow};
+use super::shared::background::in_background;
+use super::shared::failure::Failure;
+use super::shared::output::NewFile;
+use super::shared::progress::Progress;
+use super::shared::stored::{Stored, StoredArgs};
+use kstar_history::{Aggregate, Bucket, HistoryError};
+use kstar_reports::period::{range, timestamp};
+use kstar_reports::rows::{BucketAsJson, Resolution, narrow};
 
 /// How many rows pass between two looks at the bar and at the order to stop.
 const ROWS_AT_ONCE: u64 = 512;
@@ -37,7 +39,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
     /// Every reading, or means, extremes and growths of longer stretches
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, default_value = Resolution::default().name(), value_parser = resolutions())]
     resolution: Resolution,
     /// Some quantities by their names, with commas between; `kstar fields` lists them [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -53,6 +55,15 @@ pub struct ExportArgs {
     output: Option<PathBuf>,
     #[command(flatten)]
     stored: StoredArgs,
+}
+
+fn resolutions() -> impl TypedValueParser<Value = Resolution> {
+    let shown =
+        |resolution: Resolution| PossibleValue::new(resolution.name()).help(resolution.label());
+    PossibleValuesParser::new(Resolution::ALL.map(shown)).try_map(|name| {
+        let named = Resolution::ALL.into_iter().find(|one| one.name() == name);
+        named.ok_or("no resolution")
+    })
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

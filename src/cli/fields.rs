@@ -10,8 +10,8 @@ use kstar_model::scalar::Labels;
 use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
-use super::Failure;
-use crate::wrapping::wrapped;
+use super::shared::failure::Failure;
+use kstar_common::wrapping::wrapped;
 
 /// Terminals are at least that wide.
 const WIDTH: usize = 100;

@@ -10,11 +10,12 @@ use clap::{Args, Subcommand};
 use kstar_model::reading::Reading;
 use kstar_model::time::UnixMillis;
 
-use super::progress::Progress;
-use super::stored::HistoryArgs;
-use super::{Failure, in_background};
-use crate::period::local;
-use crate::registry::history::{History, Misplaced, Repair};
+use super::shared::background::in_background;
+use super::shared::failure::Failure;
+use super::shared::progress::Progress;
+use super::shared::stored::HistoryArgs;
+use kstar_history::{History, Misplaced, Repair};
+use kstar_reports::period::local;
 
 /// What `kstar history` can be told.
 #[derive(Args, Clone, Debug)]

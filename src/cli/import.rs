@@ -10,23 +10,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use kstar_model::TimeZone;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{AccountId, Counted, MAX_GAP, longest_gap};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
-use kstar_sink::TimeZone;
 
-use super::progress::Progress;
-use super::stored::{config_or_built_in, no_history};
-use super::{ConfigArgs, Failure, in_background};
+use super::shared::args::ConfigArgs;
+use super::shared::background::in_background;
+use super::shared::failure::Failure;
+use super::shared::progress::Progress;
+use super::shared::stored::{config_or_built_in, no_history};
 use crate::config::Config;
-use crate::gate::rules::{MAX_POWER, counters};
-use crate::ledger::Account;
-use crate::meter::counters::Counters;
-use crate::meter::{Meter, MeterSettings, Metered};
-use crate::old_history::{LeftOut, OldHistory, OldHistoryError, OldReading};
-use crate::registry::history::{History, Imported, Importer};
-use crate::setup;
+use crate::run::plans;
+use kstar_engine::pipeline::gate::rules::{MAX_POWER, counters};
+use kstar_engine::pipeline::ledger::Account;
+use kstar_engine::pipeline::meter::counters::Counters;
+use kstar_engine::pipeline::meter::{Meter, MeterSettings, Metered};
+use kstar_history::{History, Imported, Importer};
+use kstar_reports::kstar_sharp::{LeftOut, OldHistory, OldHistoryError, OldReading};
 
 /// How many readings one transaction holds: some ten milliseconds. It ends where five minutes do, so that nobody sums up
 /// a half of them.
@@ -86,7 +88,7 @@ pub async fn run(args: ImportArgs, shutdown: impl Future<Output = ()>) -> Result
 
 fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let config = config_or_built_in(&args.config)?;
-    let context = setup::context(&config);
+    let context = plans::context(&config);
     let inverter = inverter(args, &config)?;
     let zone = args.zone.clone().unwrap_or_else(|| context.zone.clone());
     let old = OldHistory::open(&args.old, zone)?;

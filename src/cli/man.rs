@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use super::{Cli, Failure};
+use super::shared::failure::Failure;
 
 /// When the words below last changed; a date of the build would make every build another one.
 const DATE: &str = "2026-11-28";
@@ -24,8 +24,8 @@ pub struct ManArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &ManArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let mut root = Cli::command()
+pub fn run(args: &ManArgs, command: Command, out: &mut impl Write) -> Result<(), Failure> {
+    let mut root = command
         .disable_help_subcommand(true)
         .subcommand_value_name("COMMAND")
         .subcommand_help_heading("COMMANDS");

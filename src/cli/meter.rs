@@ -7,13 +7,15 @@ use kstar_model::catalogue::Quantity;
 use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
-use super::{ConfigArgs, Failure, write_columns};
+use super::shared::args::ConfigArgs;
+use super::shared::columns::write_columns;
+use super::shared::failure::Failure;
 use crate::config::Config;
-use crate::ledger::Machine;
-use crate::ledger::file::LedgerFile;
-use crate::ledger::lock::StateLock;
-use crate::meter::counters::{Flow, Source};
-use crate::meter::energy::Energy;
+use kstar_engine::pipeline::ledger::Machine;
+use kstar_engine::pipeline::ledger::file::LedgerFile;
+use kstar_engine::pipeline::ledger::lock::StateLock;
+use kstar_engine::pipeline::meter::counters::{Flow, Source};
+use kstar_engine::pipeline::meter::energy::Energy;
 
 /// What `kstar meter` can be told.
 #[derive(Args, Clone, Debug)]

@@ -1,26 +1,13 @@
 //! The command line: one file per command, and what they share.
 
-use std::ffi::OsString;
 use std::future::Future;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::Arc;
-#[cfg(feature = "history")]
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self};
 
-use clap::{Args, Parser, Subcommand};
-#[cfg(any(feature = "http", feature = "watch"))]
-use kstar_common::setting::Secret;
-use kstar_source::exchange::Patience;
-use kstar_source::source::Source;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{
-    Blame, Config, ConfigError, ConfigFile, Host, InverterSection, ListenAddress, SYSTEM_PLACE,
-    usual_places,
-};
-use crate::supervisor::Reloads;
-use crate::wrapping::visible;
+use crate::run::Reloads;
+use shared::failure::Failure;
+use shared::{logging, signals};
 
 #[cfg(feature = "history")]
 pub mod backfill;
@@ -28,12 +15,12 @@ pub mod backfill;
 pub mod backup;
 pub mod check;
 pub mod completions;
+mod demo;
 pub mod discover;
 pub mod explain;
 #[cfg(feature = "history")]
 pub mod export;
 pub mod fields;
-mod findings;
 #[cfg(feature = "http")]
 pub mod health;
 #[cfg(feature = "history")]
@@ -41,27 +28,17 @@ pub mod history;
 #[cfg(feature = "history")]
 pub mod import;
 pub mod init;
-pub mod kstar_sharp;
-pub mod logging;
 pub mod man;
 pub mod meter;
 #[cfg(feature = "history")]
-pub mod output;
-#[cfg(feature = "history")]
 pub mod plot;
-#[cfg(feature = "history")]
-pub mod progress;
 pub mod read;
-#[cfg(any(feature = "http", feature = "watch"))]
-pub mod remote;
 #[cfg(feature = "history")]
 pub mod report;
 pub mod run;
-mod serve;
-pub mod signals;
+pub mod shared;
+#[cfg(feature = "demo")]
 pub mod simulate;
-#[cfg(feature = "history")]
-pub mod stored;
 #[cfg(feature = "watch")]
 pub mod watch;
 
@@ -123,6 +100,7 @@ enum Command {
     /// Show the energy counters, or let them go on from other readings
     Meter(meter::MeterArgs),
     /// Simulate inverters, to try things out
+    #[cfg(feature = "demo")]
     Simulate(simulate::SimulateArgs),
     /// List every quantity that a reading may hold
     Fields(fields::FieldsArgs),
@@ -201,8 +179,8 @@ impl Cli {
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Meter(args) => meter::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
-            Command::Completions(args) => completions::run(args, &mut out),
-            Command::Man(args) => man::run(&args, &mut out),
+            Command::Completions(args) => completions::run(args, &Self::command(), &mut out),
+            Command::Man(args) => man::run(&args, Self::command(), &mut out),
             #[cfg(feature = "history")]
             Command::Report(args) => report::run(&args, &mut out),
             #[cfg(feature = "history")]
@@ -230,271 +208,10 @@ impl Cli {
                 drop(out);
                 history::run(args, shutdown).await
             }
+            #[cfg(feature = "demo")]
             Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
                 .await
                 .map_err(Failure::from),
         }
     }
-}
-
-/// Does something that blocks for long on a thread of its own; `stop` is set when `shutdown` is ready, and the work is
-/// then to end soon and in order.
-#[cfg(feature = "history")]
-async fn in_background(
-    shutdown: impl Future<Output = ()>,
-    work: impl FnOnce(&AtomicBool) -> Result<(), Failure> + Send + 'static,
-) -> Result<(), Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let mut work = tokio::task::spawn_blocking(move || work(&stopped));
-    let ended = tokio::select! {
-        ended = &mut work => ended,
-        () = shutdown => {
-            stop.store(true, Ordering::Relaxed);
-            work.await
-        }
-    };
-    ended.unwrap_or_else(|error| Err(Failure::Runtime(format!("the work has failed: {error}"))))
-}
-
-/// Why a command has failed, by what its exit code says.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// It was used or configured wrongly: code 2.
-    #[error("{0}")]
-    Usage(String),
-    /// Something went wrong while it ran: code 1.
-    #[error("{0}")]
-    Runtime(String),
-    /// It went wrong, and the log says what: code 1.
-    #[error("see the log")]
-    Logged,
-    /// Something is wrong, and the output says what: code 1.
-    #[error("see the output")]
-    Shown,
-    /// Whoever read the output has heard enough: code 0.
-    #[error("nobody reads the output")]
-    OutputClosed,
-}
-
-impl Failure {
-    /// Says it on standard error, in the form of the log where that is for machines, and gives the exit code.
-    pub fn report(self, format: logging::Format) -> ExitCode {
-        if let Self::Usage(message) | Self::Runtime(message) = &self {
-            logging::say(format, "ERROR", &visible(message));
-        }
-        match self {
-            Self::Usage(_) => ExitCode::from(2),
-            Self::Runtime(_) | Self::Logged | Self::Shown => ExitCode::FAILURE,
-            Self::OutputClosed => ExitCode::SUCCESS,
-        }
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        match error.blame {
-            Blame::Text => Self::Usage(error.to_string()),
-            Blame::Named => Self::Runtime(error.to_string()),
-        }
-    }
-}
-
-impl From<simulate::SimulateError> for Failure {
-    fn from(error: simulate::SimulateError) -> Self {
-        match error {
-            simulate::SimulateError::Output(error) => error.into(),
-            error => Self::Runtime(error.to_string()),
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::OutputClosed,
-            _ => Self::Runtime(format!("cannot write to standard output: {error}")),
-        }
-    }
-}
-
-impl From<serde_json::Error> for Failure {
-    fn from(error: serde_json::Error) -> Self {
-        io::Error::from(error).into()
-    }
-}
-
-/// Where the configuration comes from; the same for every command that reads it.
-#[derive(Args, Clone, Debug, Default)]
-pub struct ConfigArgs {
-    /// The file that is named.
-    #[arg(
-        long,
-        value_name = "FILE",
-        help = "The configuration [env: KSTAR_CONFIG] [default: ./kstar.toml, ~/.config/kstar/config.toml, /etc/kstar/config.toml]"
-    )]
-    pub config: Option<PathBuf>,
-}
-
-impl ConfigArgs {
-    /// The file that is named, or the first that is found.
-    fn find(&self) -> Option<PathBuf> {
-        let named = self
-            .config
-            .clone()
-            .or_else(|| environment("KSTAR_CONFIG").map(PathBuf::from));
-        named.or_else(|| usual_places().into_iter().find(|place| is_there(place)))
-    }
-
-    /// The configuration that is named, or the first that is found.
-    fn load(&self) -> Result<Option<(ConfigFile, Config)>, Failure> {
-        let Some(path) = self.find() else {
-            return Ok(None);
-        };
-        let source = ConfigFile::read(&path)?;
-        let config = Config::parse(&source)?;
-        Ok(Some((source, config)))
-    }
-}
-
-/// Whether there is a configuration. The service's may be in a folder that is not for everybody: then there is one, and
-/// that it cannot be read is to be said rather than to go on as if there were none.
-fn is_there(place: &Path) -> bool {
-    place
-        .try_exists()
-        .unwrap_or_else(|_| place == Path::new(SYSTEM_PLACE))
-}
-
-/// What a host on the command line is for.
-const HOST_HELP: &str =
-    "The inverter's name or address, in place of the configuration's [env: KSTAR_HOST]";
-
-/// What stands in an environment variable; one that is empty counts as none, as containers often have it.
-///
-/// Read here and not by clap, for which a variable is as good as an argument: it would then be in conflict with
-/// arguments that rule it out.
-fn environment(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
-}
-
-/// The host that the environment names.
-fn host_of_environment() -> Result<Option<Host>, Failure> {
-    environment("KSTAR_HOST")
-        .map(|value| value.to_string_lossy().parse())
-        .transpose()
-        .map_err(|error: String| Failure::Usage(format!("KSTAR_HOST: {error}")))
-}
-
-/// The address that the environment names for HTTP.
-fn http_of_environment() -> Result<Option<ListenAddress>, Failure> {
-    environment("KSTAR_HTTP")
-        .map(|value| value.to_string_lossy().parse())
-        .transpose()
-        .map_err(|error: String| Failure::Usage(format!("KSTAR_HTTP: {error}")))
-}
-
-/// The variable that may hold the token of HTTP.
-#[cfg(any(feature = "http", feature = "watch"))]
-const HTTP_TOKEN: &str = "KSTAR_HTTP_TOKEN";
-
-/// The token of HTTP that the environment holds.
-#[cfg(any(feature = "http", feature = "watch"))]
-fn http_token_of_environment() -> Option<Secret> {
-    environment(HTTP_TOKEN).map(|_| Secret::Env(HTTP_TOKEN.to_owned()))
-}
-
-/// Which inverter a command asks, for commands that ask just one.
-#[derive(Args, Clone, Debug)]
-pub struct InverterArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
-    host: Option<Host>,
-    /// The inverter's name in the configuration, if there are several
-    #[arg(long, value_name = "NAME", conflicts_with = "host")]
-    inverter: Option<String>,
-}
-
-/// An inverter that a command asks.
-struct Opened {
-    name: Arc<str>,
-    source: Box<dyn Source>,
-    patience: Patience,
-}
-
-impl InverterArgs {
-    /// What asks it.
-    fn open(&self) -> Result<Opened, Failure> {
-        let config = self
-            .config
-            .load()?
-            .map(|(_, config)| config)
-            .unwrap_or_default();
-        let inverters = config.inverters();
-        let names = || {
-            inverters
-                .iter()
-                .map(|inverter| inverter.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let host = match (&self.host, &self.inverter) {
-            (None, None) => host_of_environment()?,
-            (host, _) => host.clone(),
-        };
-        let chosen = match (host, &self.inverter) {
-            (Some(host), _) => InverterSection {
-                host: Some(host),
-                ..match &inverters[..] {
-                    [only] => only.clone(),
-                    _ => InverterSection::default(),
-                }
-            },
-            (None, Some(name)) => inverters
-                .iter()
-                .find(|inverter| inverter.name.as_str() == name)
-                .cloned()
-                .ok_or_else(|| {
-                    Failure::Usage(format!(
-                        "no inverter is named `{name}`; there are: {}",
-                        names()
-                    ))
-                })?,
-            (None, None) => match &inverters[..] {
-                [only] => only.clone(),
-                _ => {
-                    return Err(Failure::Usage(format!(
-                        "there are several inverters; choose one with --inverter: {}",
-                        names()
-                    )));
-                }
-            },
-        };
-        let context = chosen.context(&config.collector);
-        let counts = Arc::new(chosen.source.counts());
-        Ok(Opened {
-            name: chosen.name.as_str().into(),
-            source: chosen.source.open(&context, counts),
-            patience: context.patience,
-        })
-    }
-}
-
-/// Writes rows of cells as columns, with two spaces between.
-fn write_columns<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    for row in rows {
-        let line: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        writeln!(out, "{}", line.join("  ").trim_end())?;
-    }
-    Ok(())
 }

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use kstar_model::time::UnixMillis;
 
-use super::Failure;
-use super::output::NewFile;
-use super::stored::{Stored, StoredArgs};
-use crate::period::Calendar;
-use crate::plot::day::{self, Day};
-use crate::plot::{Look, Size, Theme, bars, gather as samples, png, svg};
-use crate::report::gather::{self, Question};
-use crate::report::{Report, Subject, show};
+use super::shared::failure::Failure;
+use super::shared::output::NewFile;
+use super::shared::stored::{Stored, StoredArgs};
+use kstar_reports::chart::day::{self, Day};
+use kstar_reports::chart::{Look, Size, Theme, bars, gather as samples, png, svg};
+use kstar_reports::energy::gather::{self, Question};
+use kstar_reports::energy::{Report, Subject, show};
+use kstar_reports::period::Calendar;
 
 /// What `kstar plot` can be told.
 #[derive(Args, Clone, Debug)]

@@ -15,7 +15,10 @@ use kstar_source::record::Record;
 use kstar_source::source::Source;
 use serde::Serialize;
 
-use super::{Failure, InverterArgs, Opened, write_columns};
+use super::shared::args::InverterArgs;
+use super::shared::args::Opened;
+use super::shared::columns::write_columns;
+use super::shared::failure::Failure;
 
 /// What `kstar read` can be told.
 #[derive(Args, Clone, Debug)]
@@ -42,7 +45,7 @@ pub struct ReadArgs {
     force: bool,
     #[cfg(any(feature = "http", feature = "watch"))]
     #[command(flatten)]
-    remote: super::remote::RemoteArgs,
+    remote: super::shared::remote::RemoteArgs,
 }
 
 /// Asks and shows.
@@ -86,7 +89,7 @@ pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
 /// Shows the newest reading of each inverter of a running collector, or of the one that is named.
 #[cfg(any(feature = "http", feature = "watch"))]
 async fn show_latest(
-    client: &crate::client::Client,
+    client: &kstar_client::Client,
     args: &ReadArgs,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
@@ -96,7 +99,7 @@ async fn show_latest(
     let latest: Vec<Map<String, Value>> = client
         .fetch("/api/v1/readings/latest")
         .await
-        .map_err(super::remote::failed)?;
+        .map_err(super::shared::remote::failed)?;
     let wanted = args.inverter.inverter.as_deref();
     let readings: Vec<Shown> = latest
         .iter()

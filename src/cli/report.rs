@@ -5,12 +5,12 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 use kstar_model::time::UnixMillis;
 
-use super::Failure;
-use super::stored::StoredArgs;
-use crate::period::Calendar;
-use crate::report::Subject;
-use crate::report::gather::{self, Question};
-use crate::report::show;
+use super::shared::failure::Failure;
+use super::shared::stored::StoredArgs;
+use kstar_reports::energy::Subject;
+use kstar_reports::energy::gather::{self, Question};
+use kstar_reports::energy::show;
+use kstar_reports::period::Calendar;
 
 /// What `kstar report` can be told.
 #[derive(Args, Clone, Debug)]

@@ -1,51 +1,30 @@
 //! `kstar run`: the program's main job, until it is stopped.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use kstar_common::setting::Secret;
 use kstar_sink::event::Event;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
+use super::demo::Demonstration;
+use super::shared::args::ConfigArgs;
+use super::shared::args::HOST_HELP;
+use super::shared::environment::environment;
+use super::shared::environment::http_of_environment;
+use super::shared::failure::Failure;
+use super::shared::kstar_sharp;
+use super::shared::load::{Overrides, load};
+use super::shared::serve;
 #[cfg(feature = "watch")]
 use super::watch;
-use super::{
-    ConfigArgs, Failure, HOST_HELP, environment, host_of_environment, http_of_environment,
-    kstar_sharp, serve,
-};
-use crate::clock::WallClock;
-use crate::collector::Collector;
-use crate::config::{Config, ConfigFile, Host, InverterSection, ListenAddress};
-use crate::gate::rules::Rule;
-use crate::ledger::file::LedgerFile;
-use crate::ledger::keeper::{Closing, Keeper};
-use crate::ledger::lock::StateLock;
-use crate::registry::{Publish, SinkSections};
-use crate::service::Manager;
-use crate::setup::Setup;
-use crate::station::untold::Untold;
-use crate::supervisor::{Read, Reloads, Supervisor};
-use crate::unit::Metering;
-
-/// Where the history goes without a configuration.
-pub(super) const BUILT_IN_DATABASE: &str = "kstar.db";
-
-/// Where a demonstration's history goes.
-const DEMO_DATABASE: &str = "kstar-demo.db";
-
-/// A demonstration's day takes two and a half minutes.
-const DEMO_SPEED: f64 = 600.0;
+use crate::config::{Config, ConfigFile, Host, ListenAddress};
+use crate::run::{self, Order, Shown};
+use crate::run::{Read, Reloads};
 
 /// Who wants few words still wants to see that it works: a line every eight minutes at the usual interval.
 const SUMMARY_EVERY: u64 = 100;
-
-/// How long the state folder may take to be locked and read; a network drive that is gone never answers.
-const OPENING: Duration = Duration::from_secs(30);
 
 /// What a broker on the command line is for.
 const MQTT_HELP: &str = "Publish to this MQTT broker, in place of the configuration's [env: KSTAR_MQTT, and for its user KSTAR_MQTT_USERNAME and KSTAR_MQTT_PASSWORD]";
@@ -74,7 +53,11 @@ pub struct RunArgs {
     #[arg(long, visible_alias = "quiet", help = SILENT_HELP)]
     silent: bool,
     /// Read a simulated inverter, whose day takes minutes: JSON lines, and a history in ./kstar-demo.db
-    #[arg(long, conflicts_with_all = ["config", "host", "mqtt"])]
+    #[cfg_attr(
+        feature = "demo",
+        arg(long, conflicts_with_all = ["config", "host", "mqtt"])
+    )]
+    #[cfg_attr(not(feature = "demo"), arg(skip))]
     demo: bool,
 }
 
@@ -116,74 +99,6 @@ impl RunArgs {
     }
 }
 
-/// What arguments and environment say in place of the configuration, in the order of their weight.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Overrides {
-    host: Option<Host>,
-    broker: Option<String>,
-    kstar_sharp: bool,
-    http: Option<ListenAddress>,
-    /// Where nothing is configured, no lines are written: a page is shown in their place.
-    page: bool,
-}
-
-impl Overrides {
-    /// What the arguments say, and `KSTAR_*` where they say nothing.
-    pub(super) fn new(
-        host: Option<Host>,
-        broker: Option<String>,
-        kstar_sharp: bool,
-    ) -> Result<Self, Failure> {
-        let broker_of_environment =
-            || environment("KSTAR_MQTT").map(|value| value.to_string_lossy().into_owned());
-        Ok(Self {
-            host: match host {
-                Some(host) => Some(host),
-                None => host_of_environment()?,
-            },
-            broker: broker.or_else(broker_of_environment),
-            kstar_sharp,
-            http: http_of_environment()?,
-            page: false,
-        })
-    }
-
-    /// Serves HTTP at this address.
-    fn with_http(self, listen: Option<ListenAddress>) -> Self {
-        Self {
-            http: listen.or(self.http),
-            ..self
-        }
-    }
-
-    /// The same where a page may be shown.
-    fn with_page(self, page: bool) -> Self {
-        Self { page, ..self }
-    }
-
-    /// What the environment says as it did for kstar.sharp, which weighs least: only where there is no file.
-    fn or_kstar_sharp(
-        mut self,
-        environment: Option<kstar_sharp::Environment>,
-    ) -> Result<Self, Failure> {
-        if let Some(environment) = environment {
-            self.kstar_sharp = true;
-            self.broker = self.broker.or(environment.broker);
-            if let (None, Some(host)) = (&self.host, environment.host) {
-                self.host = Some(
-                    host.parse()
-                        .map_err(|error| Failure::Usage(format!("IP: {error}")))?,
-                );
-            }
-        }
-        if self.kstar_sharp {
-            self.broker
-                .get_or_insert_with(|| kstar_sharp::BROKER.to_owned());
-        }
-        Ok(self)
-    }
-}
-
 /// Collects until `shutdown` is ready, and reads the configuration again with each of `reloads`. Where few words are
 /// wanted, each hundredth reading is told to `summary`.
 pub async fn run(
@@ -193,7 +108,7 @@ pub async fn run(
     reloads: &Reloads,
 ) -> Result<(), Failure> {
     let demo = if args.demo {
-        Some(start_demo().await?)
+        Some(Demonstration::start().await?)
     } else {
         None
     };
@@ -201,7 +116,7 @@ pub async fn run(
     let page = !args.demo && !silent && page_is_possible();
     let (source, config) = match &demo {
         Some(inverter) => {
-            let mut config = demo_config(inverter);
+            let mut config = inverter.config();
             serve::at(&mut config, args.http.or(http_of_environment()?))?;
             (ConfigFile::new("demonstration", ""), config)
         }
@@ -211,47 +126,28 @@ pub async fn run(
     #[cfg(feature = "watch")]
     let page = page.then(|| watch::Plan::of_run(&config)).flatten();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
-    let read = args.read_again(&source);
-    let setup = Arc::new(Setup::new(source, config));
-    let state_dir = setup.context.state_dir.clone();
-    // Held to the end. A demonstration keeps nothing.
-    let _lock = if demo.is_none() {
-        lock(state_dir.clone()).await?
-    } else {
-        None
+    let order = Order {
+        read: args.read_again(&source),
+        remembers: demo.is_none(),
+        file: source,
+        config,
     };
-    let (keeper, closing) = if demo.is_none() {
-        open_ledger(state_dir).await?
-    } else {
-        (Keeper::default(), Closing::default())
-    };
-    let metering = Metering {
-        settings: setup.metering.clone(),
-        keeper,
-        closing,
-        untold: Untold::default(),
-    };
-    let collector = Collector::new(WallClock::default(), metering);
-    let mut supervisor = Supervisor::new(collector, setup, Manager::of_environment());
-    if silent {
-        tokio::spawn(summarize(supervisor.subscribe(), summary));
-    }
-    supervisor.start().await;
-    #[cfg(feature = "watch")]
-    let shutdown = std::pin::pin!(watch::beside(
-        page,
-        supervisor.board().clone(),
-        supervisor.subscribe(),
+    let watch = |shown: Shown| {
+        if silent {
+            tokio::spawn(summarize(shown.events.resubscribe(), summary));
+        }
+        #[cfg(feature = "watch")]
+        let shutdown = watch::beside(page, shown.board, shown.events, shutdown);
         shutdown
-    ));
-    let all_well = supervisor.run(shutdown, reloads, read).await;
+    };
+    let ended = run::run(order, watch, reloads).await;
     if let Some(inverter) = demo {
         inverter.stop().await;
     }
-    if all_well {
-        Ok(())
-    } else {
-        Err(Failure::Logged)
+    match ended {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Logged),
+        Err(reason) => Err(Failure::Runtime(reason)),
     }
 }
 
@@ -293,159 +189,6 @@ async fn summarize(mut events: broadcast::Receiver<Event>, say: impl Fn(&str)) {
     }
 }
 
-/// The configuration to run with, and what is said in place of it.
-pub(super) fn load(
-    args: &ConfigArgs,
-    overrides: Overrides,
-) -> Result<(ConfigFile, Config), Failure> {
-    let loaded = args.load()?;
-    let environment = if loaded.is_none() {
-        kstar_sharp::Environment::read()
-    } else {
-        None
-    };
-    let Overrides {
-        host,
-        broker,
-        kstar_sharp,
-        http,
-        page,
-    } = overrides.or_kstar_sharp(environment)?;
-    let (source, mut config) = loaded.unwrap_or_else(|| {
-        // kstar.sharp stored nothing, and its containers may have no place to.
-        let sinks = if kstar_sharp {
-            SinkSections::default()
-        } else {
-            let built_in = SinkSections::built_in(Path::new(BUILT_IN_DATABASE));
-            if page {
-                built_in.without_lines()
-            } else {
-                built_in
-            }
-        };
-        (
-            ConfigFile::new("built-in defaults", ""),
-            Config {
-                sinks,
-                ..Config::default()
-            },
-        )
-    });
-    if let Some(broker) = broker {
-        let publish = Publish {
-            broker,
-            user: user_of_environment(),
-            usual_user: kstar_sharp.then(kstar_sharp::user),
-            kstar_sharp_topics: kstar_sharp,
-        };
-        config.sinks.publish(publish).map_err(|error| {
-            Failure::Usage(format!(
-                "the broker that --mqtt, KSTAR_MQTT or MQTT names is wrong: {error}"
-            ))
-        })?;
-    }
-    serve::at(&mut config, http)?;
-    if config.sinks.enabled().next().is_none() {
-        let message = "no sink is enabled, so readings would go nowhere; add a section like [sinks.sqlite] or [sinks.stdout]";
-        return Err(Failure::Usage(format!(
-            "{}: {message}",
-            source.path().display()
-        )));
-    }
-    if let Some(host) = host {
-        match &mut config.inverters[..] {
-            [] => config.inverters.push(InverterSection {
-                host: Some(host),
-                ..InverterSection::default()
-            }),
-            [only] => only.host = Some(host),
-            several => {
-                let message = format!(
-                    "--host (or KSTAR_HOST) is for one inverter, and {} has {}; leave it away, or change the host there",
-                    source.path().display(),
-                    several.len()
-                );
-                return Err(Failure::Usage(message));
-            }
-        }
-    }
-    // What is said in its place must go with the rest.
-    config.validate(&source)?;
-    Ok((source, config))
-}
-
-/// The user at the broker that the environment names.
-fn user_of_environment() -> Option<(String, Option<Secret>)> {
-    const PASSWORD: &str = "KSTAR_MQTT_PASSWORD";
-    let name = environment("KSTAR_MQTT_USERNAME")?;
-    let password = environment(PASSWORD).map(|_| Secret::Env(PASSWORD.to_owned()));
-    Some((name.to_string_lossy().into_owned(), password))
-}
-
-async fn start_demo() -> Result<kstar_simulator::Running, Failure> {
-    let config = kstar_simulator::Config {
-        speed: DEMO_SPEED,
-        discovery: None,
-        ..kstar_simulator::Config::new(1)
-    };
-    kstar_simulator::start(config)
-        .await
-        .map_err(|error| Failure::Runtime(error.to_string()))
-}
-
-fn demo_config(inverter: &kstar_simulator::Running) -> Config {
-    let address = inverter.data_address();
-    let host = Host::At {
-        host: address.ip().to_string(),
-        port: Some(address.port()),
-    };
-    let mut config = Config {
-        inverters: vec![InverterSection {
-            host: Some(host),
-            ..InverterSection::default()
-        }],
-        sinks: SinkSections::built_in(Path::new(DEMO_DATABASE)),
-        ..Config::default()
-    };
-    config.collector.poll_interval = Duration::from_secs(1);
-    // Its day takes minutes, so its counters do run faster than any inverter's.
-    config.gate.off = vec![Rule::CounterJump];
-    config
-}
-
-/// Takes the lock of the state folder.
-async fn lock(state_dir: PathBuf) -> Result<Option<StateLock>, Failure> {
-    let lock = in_state_folder(&state_dir.clone(), move || StateLock::take(&state_dir)).await?;
-    lock.map_err(|held| Failure::Runtime(held.to_string()))
-}
-
-/// Opens the energy counters of the state folder, and starts to keep them.
-async fn open_ledger(state_dir: PathBuf) -> Result<(Keeper, Closing), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
-    let opened = in_state_folder(&state_dir.clone(), move || LedgerFile::open(&state_dir)).await?;
-    let ledger = opened.map_err(|error| failed(&error))?;
-    Keeper::start(ledger).map_err(|error| failed(&error))
-}
-
-/// Does something in the state folder on a thread that may block, and does not wait indefinitely.
-async fn in_state_folder<T: Send + 'static>(
-    state_dir: &Path,
-    task: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    match timeout(OPENING, spawn_blocking(task)).await {
-        Ok(done) => done.map_err(|error| {
-            Failure::Runtime(format!(
-                "opening the state folder has failed: {error}; please report this"
-            ))
-        }),
-        Err(_) => Err(Failure::Runtime(format!(
-            "the state folder {} has not answered for {} s; check the disk or the network drive that it is on",
-            state_dir.display(),
-            OPENING.as_secs()
-        ))),
-    }
-}
-
 /// The same, where the secrets and certificates that are named are there: looked for on a thread that may block.
 async fn resolved(source: ConfigFile, config: Config) -> Result<(ConfigFile, Config), Failure> {
     let resolving = spawn_blocking(move || config.resolve(&source).map(|()| (source, config)));
@@ -454,30 +197,5 @@ async fn resolved(source: ConfigFile, config: Config) -> Result<(ConfigFile, Con
         Err(error) => Err(Failure::Runtime(format!(
             "reading the secrets has failed: {error}; please report this"
         ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_state_folder_that_does_not_answer_ends_the_start() {
-        let (answer, answered) = std::sync::mpsc::channel::<()>();
-        let opening = in_state_folder(Path::new("/gone"), move || answered.recv());
-        let mut opening = std::pin::pin!(opening);
-        tokio::select! {
-            biased;
-            _ = &mut opening => panic!("nothing answers"),
-            () = std::future::ready(()) => {}
-        }
-        advance(OPENING).await;
-        let Err(Failure::Runtime(said)) = opening.await else {
-            panic!("nothing answers");
-        };
-        assert!(said.contains("/gone has not answered for 30 s"), "{said}");
-        drop(answer);
     }
 }

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use jiff::civil::Time;
 use kstar_common::setting::duration;
 
+use super::shared::failure::Failure;
 use kstar_simulator::encode::{DeviceInfo, Request, Variant};
 use kstar_simulator::faults::{Faults, FaultsError};
 use kstar_simulator::quirks::Quirks;
@@ -136,6 +137,15 @@ pub enum SimulateError {
     /// Nobody reads what is written.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
+}
+
+impl From<SimulateError> for Failure {
+    fn from(error: SimulateError) -> Self {
+        match error {
+            SimulateError::Output(error) => error.into(),
+            error => Self::Runtime(error.to_string()),
+        }
+    }
 }
 
 /// Simulates until `shutdown` ends. The first lines written say where, as a piece of a configuration; the last

@@ -15,26 +15,29 @@ use kstar_sink::event::Event;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::remote::{RemoteArgs, failed};
-use super::signals::HangUp;
-use super::{ConfigArgs, Failure, HOST_HELP, host_of_environment};
-use crate::board::Board;
-use crate::client::Client;
-#[cfg(feature = "http")]
-use crate::client::Url;
-use crate::clock::WallClock;
-use crate::collector::Collector;
+use super::shared::args::ConfigArgs;
+use super::shared::args::HOST_HELP;
+use super::shared::environment::host_of_environment;
+use super::shared::failure::Failure;
+use super::shared::remote::{RemoteArgs, failed};
+use super::shared::signals::HangUp;
 use crate::config::{Config, Host, InverterSection};
-use crate::ledger::keeper::{Closing, Keeper};
-use crate::setup;
-use crate::station::untold::Untold;
-use crate::unit::{InverterPlan, Metering};
-use crate::watch::board;
-use crate::watch::log;
-use crate::watch::look::Look;
-use crate::watch::remote::{self, Remote};
-use crate::watch::screen::{Left, NoScreen, Screen, Shared, look};
+use crate::run::plans;
+use kstar_client::Client;
+#[cfg(feature = "http")]
+use kstar_client::Url;
+use kstar_engine::board::Board;
+use kstar_engine::collector::Collector;
+use kstar_engine::pipeline::ledger::keeper::{Closing, Keeper};
+use kstar_engine::pipeline::stamp::WallClock;
+use kstar_engine::pipeline::untold::Untold;
+use kstar_engine::unit::{InverterPlan, Metering};
 use kstar_source::lock::InverterLock;
+use kstar_watch::board;
+use kstar_watch::log;
+use kstar_watch::look::Look;
+use kstar_watch::remote::{self, Remote};
+use kstar_watch::screen::{Left, NoScreen, Screen, Shared, look};
 
 /// What `kstar watch` can be told.
 #[derive(Args, Clone, Debug)]
@@ -105,7 +108,7 @@ async fn poll_and_show(
             }
         }];
     }
-    let plans = setup::inverter_plans(&config);
+    let plans = plans::inverter_plans(&config);
     if !args.force {
         let argument = ready_argument(&config);
         tokio::select! {
@@ -204,7 +207,7 @@ fn now() -> UnixMillis {
 
 #[cfg(feature = "history")]
 fn history_file(config: &Config) -> Option<PathBuf> {
-    config.sinks.history_file(&setup::context(config))
+    config.sinks.history_file(&plans::context(config))
 }
 
 #[cfg(not(feature = "history"))]
@@ -354,7 +357,7 @@ impl Shown {
 /// Puts the last hours of a history on the page.
 #[cfg(feature = "history")]
 async fn fill(shared: Arc<Shared>, file: PathBuf) {
-    let loaded = tokio::task::spawn_blocking(move || crate::watch::past::load(&file, now())).await;
+    let loaded = tokio::task::spawn_blocking(move || kstar_watch::past::load(&file, now())).await;
     match loaded {
         Ok(Ok(inverters)) => shared.change(|page| {
             for (name, pieces) in inverters {

@@ -10,7 +10,8 @@ use kstar_sink::delivery::{self, Keep, Policy};
 use kstar_sink::spool;
 
 use super::Config;
-use crate::tariff::Tariff;
+#[cfg(feature = "history")]
+use kstar_reports::tariff::Tariff;
 
 /// The shortest interval between polls of a real inverter.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,6 +51,7 @@ impl Config {
         if let Some(http) = &self.http {
             http.validate().map_err(|error| error.within("http"))?;
         }
+        #[cfg(feature = "history")]
         Tariff::check(&self.tariffs).map_err(|error| error.within("tariff"))?;
         self.check_inverters()
             .map_err(|error| error.within("inverter"))

@@ -11,7 +11,7 @@ use kstar_common::setting::Secret;
 use serde::Deserialize;
 
 #[cfg(feature = "http")]
-use crate::http::{check_token, token_in};
+use kstar_http::{check_token, token_in};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

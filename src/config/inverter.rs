@@ -3,12 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use kstar_common::host::{is_name, split_port};
-use kstar_source::datagram::GREETING_PORT;
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Target};
 use serde::Deserialize;
 
-use super::CollectorSection;
+use super::collector::CollectorSection;
 use crate::registry::Family;
 
 /// A section `[[inverter]]`: what every inverter has, and what its source makes of the other keys.
@@ -167,32 +166,5 @@ impl std::str::FromStr for Host {
             return Err(wrong("it holds something that no name has"));
         }
         Ok(at(host, port))
-    }
-}
-
-/// An address to greet, with the discovery port if it names no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct DiscoveryAddress(pub SocketAddr);
-
-impl TryFrom<String> for DiscoveryAddress {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl std::str::FromStr for DiscoveryAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let address = text
-            .parse()
-            .ok()
-            .or_else(|| Some(SocketAddr::new(text.parse().ok()?, GREETING_PORT)));
-        address.filter(SocketAddr::is_ipv4).map(Self).ok_or_else(|| {
-            format!("`{text}` is no address to greet; write an IPv4 address, like \"192.168.1.255\" or \"192.168.1.50:48899\"")
-        })
     }
 }

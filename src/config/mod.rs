@@ -3,32 +3,34 @@
 //! No part goes through an untyped value on its way, so each error knows its line and column. What one key says about
 //! another is checked afterwards; such a mistake names its key by path, and the place is looked up in the text.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use kstar_common::key::KeyError;
 use kstar_common::setting::duration;
+use kstar_model::TimeZone;
 use kstar_model::counted::longest_gap;
-use kstar_sink::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::gate::GateSettings;
-use crate::gate::rules::Rule;
-use crate::meter::MeterSettings;
 use crate::registry::SinkSections;
-use crate::tariff::Tariff;
+use kstar_engine::pipeline::gate::GateSettings;
+use kstar_engine::pipeline::gate::rules::Rule;
+use kstar_engine::pipeline::meter::MeterSettings;
+#[cfg(feature = "history")]
+use kstar_reports::tariff::Tariff;
 
 mod check;
+mod collector;
 mod http;
 mod inverter;
 mod places;
 mod text;
 
+pub use collector::{CollectorSection, DiscoveryAddress};
 #[cfg(not(feature = "http"))]
 pub use http::NOT_BUILT as HTTP_NOT_BUILT;
 pub use http::{HttpSection, ListenAddress};
-pub use inverter::{DiscoveryAddress, Host, InverterName, InverterSection};
+pub use inverter::{Host, InverterName, InverterSection};
 pub use places::{SYSTEM_PLACE, usual_places};
 pub use text::{Blame, ConfigError, ConfigFile};
 
@@ -55,41 +57,13 @@ pub struct Config {
     /// Metrics, health and the API; nobody listens without it.
     pub http: Option<HttpSection>,
     /// What electricity costs, the oldest prices first; nothing if reports need not tell.
+    #[cfg(feature = "history")]
     #[serde(rename = "tariff")]
     pub tariffs: Vec<Tariff>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CollectorSection {
-    /// The time from one poll to the next.
-    #[serde(with = "duration")]
-    pub poll_interval: Duration,
-    /// How long a reply may take.
-    #[serde(with = "duration")]
-    pub timeout: Duration,
-    /// How often a poll asks before it gives up.
-    pub tries: NonZeroU32,
-    /// How long sinks may take to deliver what waits when the program is stopped.
-    #[serde(with = "duration")]
-    pub grace: Duration,
-    /// Whether polls may follow each other faster than inverters can take.
-    pub allow_fast_polling: bool,
-    /// Where an inverter without a host is looked for; everywhere if empty.
-    pub discovery_addresses: Vec<DiscoveryAddress>,
-}
-
-impl Default for CollectorSection {
-    fn default() -> Self {
-        Self {
-            poll_interval: Duration::from_secs(5),
-            timeout: Duration::from_secs(2),
-            tries: NonZeroU32::MIN.saturating_add(2),
-            grace: Duration::from_secs(10),
-            allow_fast_polling: false,
-            discovery_addresses: Vec::new(),
-        }
-    }
+    /// Who has no reports has no use for prices.
+    #[cfg(not(feature = "history"))]
+    #[serde(rename = "tariff")]
+    pub tariffs: Vec<de::IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

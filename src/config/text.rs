@@ -8,7 +8,7 @@ use kstar_common::key::{KeyError, Step};
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use crate::wrapping::visible;
+use kstar_common::wrapping::visible;
 
 /// Something wrong with a configuration, and where.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kstar_collector::ledger::keeper::{Closing, Keeper};
-use kstar_collector::meter::MeterSettings;
-use kstar_collector::station::untold::Untold;
-use kstar_collector::unit::{Metering, SinkPlan};
+use kstar_engine::pipeline::ledger::keeper::{Closing, Keeper};
+use kstar_engine::pipeline::meter::MeterSettings;
+use kstar_engine::pipeline::untold::Untold;
+use kstar_engine::unit::{Metering, SinkPlan};
 use kstar_model::counted::MAX_GAP;
 use kstar_model::reading::Reading;
 use kstar_simulator::{Config, Running};
@@ -212,7 +212,7 @@ impl Memory {
 pub(crate) fn metering() -> Metering {
     Metering {
         settings: MeterSettings {
-            zone: kstar_sink::TimeZone::UTC,
+            zone: kstar_model::TimeZone::UTC,
             max_gap: MAX_GAP,
         },
         keeper: Keeper::default(),

@@ -168,7 +168,8 @@ fn where_all_is_well_everything_is_good_and_nothing_is_left_behind() {
 }
 
 /// What GoodWe's second generation answers to 0102, as one who asks as C0 hears it.
-const SECOND_GENERATION: &str = include_str!("../packets/second-generation-device-info.hex");
+const SECOND_GENERATION: &str =
+    include_str!("../../sources/aa55/tests/packets/second-generation-device-info.hex");
 
 /// An inverter that answers 0102 alone.
 fn only_device_info(reply: Vec<u8>) -> Peer {

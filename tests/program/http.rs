@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kstar_collector::http::{LISTENERS, QUESTIONS, ROUTES};
+use kstar_http::{LISTENERS, QUESTIONS, ROUTES};
 use serde_json::Value;
 
 use crate::past::Past;

@@ -198,7 +198,7 @@ async fn a_subscriber_sees_each_capture_as_it_is_and_as_kstar_sharp_says_it() {
             inverters: vec!["roof".into()],
             poll_interval: Duration::from_secs(5),
             state_dir: broker.folder.join("state"),
-            zone: kstar_sink::TimeZone::UTC,
+            zone: kstar_model::TimeZone::UTC,
             version: "0.0.0",
         };
         let mut sink = config.open(&context).expect("a sink");

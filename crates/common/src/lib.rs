@@ -4,11 +4,12 @@
 //! - [`finding`]: what a look at something outside the program has found;
 //! - [`host`]: which hosts are in the user's own network;
 //! - [`back_off`]: pauses between tries;
-//! - [`file`]: files that are replaced as a whole; `sqlite_file`: what every SQLite file has;
+//! - [`mod@file`]: files that are replaced as a whole; `sqlite_file`: what every SQLite file has;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
 //! - [`due`]: waiting for what may never be due;
 //! - [`lock_file`]: a file that one process at a time holds;
 //! - `tls`: whom TLS trusts;
+//! - [`wrapping`]: text for people: lines of a width, nothing that does not show;
 //! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
 
 pub mod back_off;
@@ -26,3 +27,4 @@ pub mod sqlite_file;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod worker;
+pub mod wrapping;

@@ -19,3 +19,5 @@ pub mod reading;
 pub mod scalar;
 pub mod time;
 pub mod units;
+
+pub use jiff::tz::TimeZone;

@@ -18,4 +18,3 @@ pub mod spool;
 pub mod testing;
 
 pub use async_trait::async_trait;
-pub use jiff::tz::TimeZone;

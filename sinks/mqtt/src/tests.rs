@@ -7,7 +7,7 @@ fn context(inverters: &[&str]) -> Context {
         inverters: inverters.iter().map(|name| (*name).into()).collect(),
         poll_interval: Duration::from_secs(5),
         state_dir: "/nonexistent".into(),
-        zone: kstar_sink::TimeZone::UTC,
+        zone: kstar_model::TimeZone::UTC,
         version: "0",
     }
 }

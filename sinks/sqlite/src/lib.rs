@@ -1,50 +1,5 @@
-//! A history of all readings in one SQLite file, readable with any SQLite tool while it is written.
-//!
-//! - `accounts`, `spread`: who has counted what, and for which time; `rivals`: another collector that counts it too;
-//! - `moments`: what time it is, as readings tell; `apart`: samples from when the clock was wrong;
-//! - `recount`, `repair`: what earlier versions and wrong clocks have left is put right;
-//! - `schema`: tables and columns, all made from the catalogue; it runs nothing;
-//! - `views`: the same for people, in physical units;
-//! - `level`, `rollup`: spans of time, and what the samples in them come to; both know no file;
-//! - `settings`, `columns`, `sums`: what the file says of the program that writes it, of samples, and of their sums;
-//! - `stale`, `settle`: which sums are to be computed, and that it is done bit by bit;
-//! - `widen`, `database` with `known`, `retention`: a file is brought up to date, written, and relieved of what is old;
-//! - `store`: the file as the sink has it, with its outages; it knows no async code;
-//! - [`history`]: the file for those who ask it; `importer`: for those who bring readings of the past;
-//! - `failure`, `place`: why a file cannot be used, in words, and whether it is still where it was;
-//! - `probe`: a look at the file for `kstar check --connect`.
-//!
-//! The sink itself only puts the store on a thread of its own, since a disk may take its time. No quantity is named
-//! anywhere in this crate.
-
-mod accounts;
-mod apart;
-mod columns;
-mod database;
-mod failure;
-pub mod history;
-mod importer;
-mod known;
-mod level;
-mod moments;
-mod place;
-mod probe;
-#[cfg(test)]
-mod properties;
-mod recount;
-mod repair;
-mod retention;
-mod rivals;
-mod rollup;
-mod schema;
-mod settings;
-mod settle;
-mod spread;
-mod stale;
-mod store;
-mod sums;
-mod views;
-mod widen;
+//! The sink of the history: puts it on a thread of its own, since a disk may take its time. What is in the file and how it
+//! is written is `kstar-history`'s.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -54,15 +9,13 @@ use kstar_common::finding::Finding;
 use kstar_common::hold::Hold;
 use kstar_common::key::KeyError;
 use kstar_common::worker::{NoAnswer, Upkeep, Worker};
+use kstar_history::{
+    HistoryError, Importer, KeepFor, Note, Retention, Settings, Store, may_be_file, probe,
+};
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
 use serde::Deserialize;
-
-pub use crate::retention::KeepFor;
-use crate::retention::Retention;
-use crate::settings::Settings;
-use crate::store::{Note, Store};
 
 /// A transaction of this size takes some ten milliseconds, so that catching up keeps no reader waiting.
 const BATCH: NonZeroUsize = NonZeroUsize::new(500).unwrap();
@@ -89,17 +42,15 @@ pub struct SqliteConfig {
     pub delivery: DeliverySettings,
 }
 
-/// So that a file of many years stays at a few gigabytes.
-const KEEP_RAW: KeepFor = KeepFor::Span(Duration::from_secs(400 * 24 * 60 * 60));
-
 impl Default for SqliteConfig {
     fn default() -> Self {
+        let usual = Retention::default();
         Self {
             path: None,
-            keep_raw: KEEP_RAW,
-            keep_5min: KeepFor::Forever,
-            keep_hours: KeepFor::Forever,
-            keep_days: KeepFor::Forever,
+            keep_raw: usual.samples,
+            keep_5min: usual.five_minutes,
+            keep_hours: usual.hours,
+            keep_days: usual.days,
             delivery: DeliverySettings::default(),
         }
     }
@@ -122,6 +73,21 @@ impl SqliteConfig {
             None => context.state_dir.join("history.db"),
         }
     }
+
+    /// What writes readings of the past. Those that are further apart than the collector's own may cover the time between
+    /// them if that is told.
+    pub fn importer(
+        &self,
+        context: &Context,
+        longest_gap: Option<Duration>,
+    ) -> Result<Importer, HistoryError> {
+        Importer::open(
+            self.file(context),
+            &settings(context),
+            self.retention(),
+            longest_gap,
+        )
+    }
 }
 
 #[async_trait]
@@ -138,7 +104,7 @@ impl SinkConfig for SqliteConfig {
 
     fn validate(&self, _inverters: usize) -> Result<(), KeyError> {
         match &self.path {
-            Some(path) if !place::may_be_file(path) => {
+            Some(path) if !may_be_file(path) => {
                 let message = format!(
                     "`{}` is no path of a file; write one, like \"/var/lib/kstar/history.db\"",
                     path.display()
@@ -152,8 +118,13 @@ impl SinkConfig for SqliteConfig {
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
         // A lock is waited for inside the delivery, so that its end has a reason and not just a time-out.
         let patience = self.policy().timeout.mul_f64(0.8);
-        let settings = Settings::new(context.zone.clone(), context.poll_interval);
-        let store = Store::open(&self.file(context), patience, settings, self.retention())?;
+        let store = Store::open(
+            &self.file(context),
+            patience,
+            settings(context),
+            self.retention(),
+        )
+        .map_err(|error| OpenError(error.to_string()))?;
         let upkeep = Upkeep {
             every: UPKEEP,
             run: Store::upkeep,
@@ -165,25 +136,28 @@ impl SinkConfig for SqliteConfig {
     }
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
-        let settings =
-            |context: &Context| Settings::new(context.zone.clone(), context.poll_interval);
         settings(before) != settings(after) || self.file(before) != self.file(after)
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {
-        let (path, kept, known) = (self.file(context), self.keep_raw, context.clone());
+        let (path, kept) = (self.file(context), self.keep_raw);
+        let (inverters, interval) = (context.inverters.len(), context.poll_interval);
         let worker = match Worker::start("sqlite", (), None) {
             Ok(worker) => worker,
             Err(error) => return vec![Finding::failed("file", &no_thread(&error))],
         };
         worker
-            .call(move |()| probe::look(&path, kept, &known))
+            .call(move |()| probe::look(&path, kept, inverters, interval))
             .await
             .unwrap_or_else(|no_answer| {
                 let reason = format!("cannot look at it: {no_answer}; please report this");
                 vec![Finding::failed("file", &reason)]
             })
     }
+}
+
+fn settings(context: &Context) -> Settings {
+    Settings::new(context.zone.clone(), context.poll_interval)
 }
 
 fn no_thread(error: &std::io::Error) -> String {
@@ -199,16 +173,17 @@ struct SqliteSink {
 impl SqliteSink {
     async fn call(
         &self,
-        job: impl FnOnce(&mut Store) -> Result<(), DeliveryError> + Send + 'static,
+        job: impl FnOnce(&mut Store) -> Result<(), HistoryError> + Send + 'static,
     ) -> Result<(), DeliveryError> {
-        self.worker.call(job).await.unwrap_or_else(|no_answer| {
-            Err(DeliveryError::unreachable(match no_answer {
+        let done = self.worker.call(job).await.map_err(|no_answer| {
+            DeliveryError::unreachable(match no_answer {
                 NoAnswer::Busy => {
                     "the disk is still busy with the readings before; if that stays so, look for a failing disk"
                 }
                 NoAnswer::Gone => "the thread that writes the history has ended; restart the program",
-            }))
-        })
+            })
+        })?;
+        done.map_err(|error| DeliveryError::unreachable(error.to_string()))
     }
 }
 
@@ -241,7 +216,7 @@ mod tests {
             inverters: Vec::new(),
             poll_interval: Duration::from_secs(5),
             state_dir: "/var/lib/kstar".into(),
-            zone: kstar_sink::TimeZone::UTC,
+            zone: kstar_model::TimeZone::UTC,
             version: "0",
         }
     }

@@ -54,7 +54,7 @@ impl FarSide for File {
             inverters: vec!["roof".into()],
             poll_interval: Duration::from_secs(5),
             state_dir: self.folder.path().to_owned(),
-            zone: kstar_sink::TimeZone::UTC,
+            zone: kstar_model::TimeZone::UTC,
             version: "0",
         };
         self.config.open(&context).unwrap()

@@ -10,9 +10,8 @@ use kstar_source::counts::Counts;
 use kstar_source::datagram::{Hex, everybody, greet};
 use kstar_source::source::{Discover, Found, Search};
 
-use crate::DATA_PORT;
-use crate::wire::GREETING;
 use crate::wire::discovery::{MacAddress, answer};
+use crate::wire::{DATA_PORT, GREETING};
 
 /// How long answers to a broadcast are waited for.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);

@@ -19,28 +19,29 @@ use kstar_source::lock::InverterLock;
 use kstar_source::poller::SILENT_AFTER;
 use kstar_source::source::{Context, Source as _, Target};
 
+use crate::discovery;
 use crate::discovery::modules;
+use crate::inverter::{GREETING_TIMEOUT, Inverter};
 use crate::wire::device_info::DeviceInfo;
 use crate::wire::discovery::answer;
-use crate::wire::{GREETING, Request};
-use crate::{Aa55Config, GREETING_TIMEOUT, Inverter, discovery};
+use crate::wire::{ApAddress, GREETING, Request};
 
 /// Looks at an inverter with so many polls; `force` asks it even while another process does.
 pub(crate) async fn look(
-    config: &Aa55Config,
+    ap: ApAddress,
     context: &Context,
     polls: NonZeroU32,
     force: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Err(wrong) = look_at(config, context, polls, force, &mut findings).await {
+    if let Err(wrong) = look_at(ap, context, polls, force, &mut findings).await {
         findings.push(wrong);
     }
     findings
 }
 
 async fn look_at(
-    config: &Aa55Config,
+    ap: ApAddress,
     context: &Context,
     polls: NonZeroU32,
     force: bool,
@@ -68,7 +69,7 @@ async fn look_at(
         patience: once,
         fast: context.fast,
     };
-    let mut inverter = Inverter::new(config, &asked, Arc::clone(&counts));
+    let mut inverter = Inverter::new(ap, &asked, Arc::clone(&counts));
     let address = inverter
         .locate()
         .await

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Config;
+use super::config::Config;
 use super::day::{Household, LOWEST_SOC};
 use super::encode::{
     DeviceInfo, Request, Variant, acknowledgement, checksum, device_info, readdressed, running,

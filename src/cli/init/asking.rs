@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::file::{Secret, Typed};
-use crate::cli::Failure;
+use crate::cli::shared::failure::Failure;
 
 /// Whoever answers.
 pub(super) struct Asking {

@@ -12,7 +12,8 @@ use clap::Args;
 
 use self::asking::{Asking, say};
 use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret, is_root};
-use super::{Failure, environment};
+use super::shared::environment::environment;
+use super::shared::failure::Failure;
 use crate::config::{
     Config, ConfigFile, DiscoveryAddress, Host, InverterName, SYSTEM_PLACE, usual_places,
 };

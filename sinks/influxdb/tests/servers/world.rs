@@ -327,7 +327,7 @@ pub(crate) fn context() -> Context {
         inverters: vec!["roof".into()],
         poll_interval: Duration::from_secs(5),
         state_dir: "/nonexistent".into(),
-        zone: kstar_sink::TimeZone::UTC,
+        zone: kstar_model::TimeZone::UTC,
         version: "0.0.0",
     }
 }

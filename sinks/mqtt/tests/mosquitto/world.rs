@@ -156,7 +156,7 @@ pub(crate) fn context(inverters: &[&str], state_dir: &Path) -> Context {
         inverters: inverters.iter().map(|name| (*name).into()).collect(),
         poll_interval: Duration::from_secs(5),
         state_dir: state_dir.to_owned(),
-        zone: kstar_sink::TimeZone::UTC,
+        zone: kstar_model::TimeZone::UTC,
         version: "0.0.0",
     }
 }

@@ -16,3 +16,6 @@ pub mod settings;
 
 pub use frame::{Frame, Refusal, reply};
 pub use request::{ApAddress, GREETING, Outgoing, Request};
+
+/// Where inverters answer requests, behind their module.
+pub const DATA_PORT: u16 = 8899;

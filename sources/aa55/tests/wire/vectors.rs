@@ -207,7 +207,7 @@ fn minus_one_is_a_value_like_its_neighbours() {
     }
 }
 
-/// The bytes of a packet in `tests/packets`.
+/// The bytes of a packet in `sources/aa55/tests/packets`.
 fn bytes(hex: &str) -> Vec<u8> {
     let hex = hex.trim();
     (0..hex.len())
@@ -218,7 +218,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 #[test]
 fn a_state_of_charge_that_cannot_be_is_read_as_it_stands_and_left_to_the_gate() {
-    let datagram = bytes(include_str!("../../../../tests/packets/soc-255.hex"));
+    let datagram = bytes(include_str!("../packets/soc-255.hex"));
     let payload = reply(&datagram, Request::RunningData, ApAddress::B0).expect("a whole frame");
     let values = running::decode(payload).expect("long enough");
     for (quantity, text) in [
@@ -233,9 +233,7 @@ fn a_state_of_charge_that_cannot_be_is_read_as_it_stands_and_left_to_the_gate() 
 
 #[test]
 fn device_info_of_the_second_generation_tells_the_serial_number_and_that_it_speaks_modbus() {
-    let datagram = bytes(include_str!(
-        "../../../../tests/packets/second-generation-device-info.hex"
-    ));
+    let datagram = bytes(include_str!("../packets/second-generation-device-info.hex"));
     let payload = reply(&datagram, Request::DeviceInfo, ApAddress::C0).expect("a whole frame");
     let info = DeviceInfo::decode(payload).expect("long enough");
     assert_eq!(

@@ -1,0 +1,178 @@
+//! The board: how every inverter and sink is at this moment, for whoever watches the collector run.
+//!
+//! Units are put up when they start and taken down when they stop; what stands there is written by the units themselves.
+//! Nobody who reads it can hold them up: locks are held for as long as it takes to copy an `Arc`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kstar_model::reading::{Inverter, Shown};
+use kstar_sink::event::InverterStatus;
+pub use kstar_sink::event::{Event, Reachability};
+use kstar_sink::health::Health;
+use kstar_source::poller::{PollCounts, longest_pause};
+use tokio::time::Instant;
+
+use crate::pipeline::gate::GateCounts;
+use crate::pipeline::ledger::keeper::Outage;
+use crate::unit::InverterPlan;
+use crate::vigil::{Polling, Vigil};
+
+/// The inverters and sinks that run.
+#[derive(Debug, Default)]
+pub struct Board {
+    inverters: Mutex<BTreeMap<Arc<str>, Arc<InverterEntry>>>,
+    sinks: Mutex<BTreeMap<&'static str, Arc<Health>>>,
+    outage: Outage,
+    vigil: Mutex<Vigil>,
+}
+
+#[derive(Debug)]
+pub struct InverterEntry {
+    pub name: Arc<str>,
+    /// Where it is looked for, for people.
+    pub host: String,
+    /// How often it is asked.
+    pub interval: Duration,
+    /// How long its polling may go without any of its counts moving before something is wrong with it.
+    pub patience: Duration,
+    /// How polls went.
+    pub polls: Arc<PollCounts>,
+    /// What its gate has done.
+    pub gate: Arc<GateCounts>,
+    present: Mutex<Present>,
+}
+
+/// How an inverter is at this moment.
+#[derive(Clone, Debug)]
+pub struct Present {
+    /// Which one it is, with what is known of it by now.
+    pub inverter: Arc<Inverter>,
+    /// Whether it answers; nothing before the first answer or the third silence.
+    pub reachability: Option<Reachability>,
+    /// Since when that is so.
+    pub since: Instant,
+    /// The newest reading, and when it came.
+    pub newest: Option<(Instant, Arc<Shown>)>,
+}
+
+impl Board {
+    /// A board with nothing on it but since when energies cannot be remembered.
+    pub fn new(outage: Outage) -> Self {
+        Self {
+            outage,
+            ..Self::default()
+        }
+    }
+
+    /// Since when energies cannot be remembered, if they cannot.
+    pub fn unremembered_since(&self) -> Option<Instant> {
+        self.outage.since()
+    }
+
+    /// Puts up an inverter, in place of one of that name.
+    pub fn put_inverter(&self, entry: Arc<InverterEntry>) {
+        lock(&self.inverters).insert(entry.name.clone(), entry);
+    }
+
+    /// Takes an inverter down.
+    pub fn take_inverter(&self, name: &str) {
+        lock(&self.inverters).remove(name);
+    }
+
+    /// Puts up a sink, in place of one of that name.
+    pub fn put_sink(&self, health: Arc<Health>) {
+        lock(&self.sinks).insert(health.name(), health);
+    }
+
+    /// Takes a sink down.
+    pub fn take_sink(&self, name: &str) {
+        lock(&self.sinks).remove(name);
+    }
+
+    /// The inverters, by name.
+    pub fn inverters(&self) -> Vec<Arc<InverterEntry>> {
+        lock(&self.inverters).values().cloned().collect()
+    }
+
+    pub fn inverter(&self, name: &str) -> Option<Arc<InverterEntry>> {
+        lock(&self.inverters).get(name).cloned()
+    }
+
+    /// The inverters whose polling hangs, and for how long nothing was asked and nothing came. To be asked now and then.
+    pub fn hanging(&self) -> BTreeMap<Arc<str>, Duration> {
+        let polling = self.inverters().into_iter().map(|entry| Polling {
+            name: entry.name.clone(),
+            pulse: entry.polls.pulse(),
+            patience: entry.patience,
+        });
+        lock(&self.vigil).hanging(&polling.collect::<Vec<_>>())
+    }
+
+    /// The health of each sink, by name.
+    pub fn sinks(&self) -> Vec<Arc<Health>> {
+        lock(&self.sinks).values().cloned().collect()
+    }
+}
+
+impl InverterEntry {
+    /// An inverter of which nothing was heard yet.
+    pub fn new(plan: &InverterPlan) -> Self {
+        let present = Present {
+            inverter: Inverter::named(&plan.name),
+            reachability: None,
+            since: Instant::now(),
+            newest: None,
+        };
+        Self {
+            name: plan.name.clone(),
+            host: plan.context.target.text(plan.source.port()),
+            interval: plan.interval,
+            patience: longest_pause(plan.interval) + plan.context.patience.timeout,
+            polls: Arc::new(PollCounts::new(plan.source.counts())),
+            gate: Arc::default(),
+            present: Mutex::new(present),
+        }
+    }
+
+    /// The same, of which this is known already.
+    #[must_use]
+    pub fn known_as(self, inverter: Arc<Inverter>) -> Self {
+        lock(&self.present).inverter = inverter;
+        self
+    }
+
+    /// Whether it answers, in the form in which sinks are told; nothing before that is known.
+    pub fn status(&self) -> Option<Arc<InverterStatus>> {
+        let present = self.present();
+        Some(Arc::new(InverterStatus {
+            inverter: present.inverter,
+            reachability: present.reachability?,
+        }))
+    }
+
+    pub fn present(&self) -> Present {
+        lock(&self.present).clone()
+    }
+
+    /// A reading has come.
+    pub fn read(&self, reading: Arc<Shown>) {
+        lock(&self.present).newest = Some((Instant::now(), reading));
+    }
+
+    /// It answers now, or does not, or something became known of it.
+    pub fn change(&self, inverter: Arc<Inverter>, reachability: Reachability) {
+        let mut present = lock(&self.present);
+        if present.reachability != Some(reachability) {
+            present.reachability = Some(reachability);
+            present.since = Instant::now();
+        }
+        present.inverter = inverter;
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds the lock.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,268 @@
+//! What is counted is told once, whatever the disk, a reload, another inverter or a restart does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kstar_model::TimeZone;
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::Amounts;
+use kstar_model::units::{Amperes, KilowattHours, Volts, Watts};
+
+use super::*;
+use crate::pipeline::ledger::file::LedgerFile;
+use crate::pipeline::meter::counters::Flow;
+use kstar_model::counted::MAX_GAP;
+
+/// An inverter whose polls the test answers, and a state folder that it can take away.
+struct House {
+    state: PathBuf,
+    metering: Metering,
+    name: Arc<str>,
+    watch: Watch,
+    at: Instant,
+    time: i64,
+    /// What was told, and what the totals have grown by as far as anybody remembers.
+    told: Amounts,
+    grown: Amounts,
+}
+
+fn metering(state: &Path) -> Metering {
+    let ledger = LedgerFile::open(state).expect("a ledger");
+    let (keeper, closing) = Keeper::start(ledger).expect("a thread");
+    Metering {
+        settings: MeterSettings {
+            zone: TimeZone::get("Europe/London").expect("it is built in"),
+            max_gap: MAX_GAP,
+        },
+        keeper,
+        closing,
+        untold: Untold::default(),
+    }
+}
+
+async fn watch(name: &Arc<str>, metering: &Metering) -> Watch {
+    let account = metering.keeper.recall(name).await;
+    Watch::new(account, GateSettings::default(), metering, Arc::default())
+}
+
+fn totals(watch: &Watch) -> Amounts {
+    let mut totals = Amounts::default();
+    for flow in Flow::ALL {
+        let total = watch.meter.counters().totals.of(flow).published();
+        totals.set(flow.total(), Some(total));
+    }
+    totals
+}
+
+impl House {
+    async fn new(folder: &Path) -> Self {
+        let state = folder.join("state");
+        fs::create_dir_all(&state).expect("made");
+        let metering = metering(&state);
+        let name: Arc<str> = "roof".into();
+        let watch = watch(&name, &metering).await;
+        Self {
+            state,
+            metering,
+            name,
+            watch,
+            at: Instant::now(),
+            time: 1_793_836_800_000,
+            told: Amounts::default(),
+            grown: Amounts::default(),
+        }
+    }
+
+    /// A poll is answered.
+    async fn poll(&mut self, seconds: u64, content: Values) -> Option<(Values, Option<Counted>)> {
+        self.at += Duration::from_secs(seconds);
+        self.time += i64::try_from(seconds * 1000).expect("small");
+        let before = totals(&self.watch);
+        let sample = Sample {
+            values: content,
+            at: self.at,
+            took: Duration::ZERO,
+            raw: Vec::new(),
+        };
+        let admitted = self
+            .watch
+            .admit(&self.name, Some(UnixMillis(self.time)), sample)
+            .await;
+        let mut grown = totals(&self.watch);
+        for (counter, amount) in before.iter() {
+            let now = grown.of(counter).zip(amount);
+            grown.set(counter, now.map(|(now, before)| now - before));
+        }
+        self.grown.add(&grown);
+        if let Some((values, counted)) = &admitted {
+            let shown = values.raw(Quantity::pv_energy_total).is_some();
+            assert_eq!(shown, counted.is_some(), "both, or neither");
+            if let Some(counted) = counted {
+                self.told.add(&counted.all());
+                assert_eq!(counted.account, self.watch.account.id);
+            }
+        }
+        admitted
+    }
+
+    /// A reload, or a panic.
+    async fn restart(&mut self) {
+        self.watch = watch(&self.name, &self.metering).await;
+    }
+
+    /// The program ends in order and begins again.
+    async fn restart_program(&mut self) {
+        let (keeper, closing) = (&mut self.metering.keeper, &mut self.metering.closing);
+        let (old, closing) = (std::mem::take(keeper), std::mem::take(closing));
+        // The watch has a handle as well.
+        self.watch.keeper = Keeper::default();
+        drop(old);
+        closing.closed().await;
+        self.metering = metering(&self.state);
+        self.restart().await;
+    }
+
+    fn break_disk(&self) {
+        fs::rename(&self.state, self.state.with_extension("away")).expect("moved");
+        fs::write(&self.state, "a file in its place").expect("written");
+    }
+
+    fn mend_disk(&self) {
+        fs::remove_file(&self.state).expect("removed");
+        fs::rename(self.state.with_extension("away"), &self.state).expect("moved");
+    }
+
+    fn assert_all_told(&self) {
+        for flow in Flow::ALL {
+            let of = |amounts: &Amounts| amounts.of(flow.total()).unwrap_or(0);
+            assert_eq!(of(&self.told), of(&self.grown), "{flow:?}");
+        }
+    }
+}
+
+fn values(pv: i64) -> Values {
+    Values {
+        pv1_voltage: Some(Volts::new(6000)),
+        pv2_voltage: Some(Volts::new(0)),
+        pv2_current: Some(Amperes::new(0)),
+        pv1_current: Some(Amperes::new(i32::try_from(pv / 60).expect("small"))),
+        grid_power: Some(Watts::new(-pv / 2)),
+        load_power: Some(Watts::new(700)),
+        energy_total: Some(KilowattHours::new(1000)),
+        ..Values::default()
+    }
+}
+
+/// More than two values that cannot be.
+fn nonsense() -> Values {
+    let mut values = values(100);
+    for quantity in [
+        Quantity::battery_soc,
+        Quantity::battery_soh,
+        Quantity::inverter_temperature,
+    ] {
+        values.set_raw(quantity, Some(25_000));
+    }
+    values
+}
+
+#[tokio::test]
+async fn what_cannot_be_remembered_is_told_with_the_first_reading_that_can_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut house = House::new(folder.path()).await;
+    let pv = |counted: &Counted| counted.amounts.of(Quantity::pv_energy_total);
+    house.poll(5, values(3600)).await;
+    let (_, counted) = house.poll(5, values(3600)).await.expect("believed");
+    let counted = counted.expect("remembered");
+    assert_eq!((counted.covers.as_secs(), pv(&counted)), (5, Some(5)));
+    house.break_disk();
+    for _ in 0..3 {
+        let (_, counted) = house.poll(5, values(3600)).await.expect("believed");
+        assert_eq!(counted, None);
+        assert!(house.poll(5, nonsense()).await.is_none());
+        // Polling may end meanwhile, and begin again.
+        house.restart().await;
+    }
+    house.mend_disk();
+    assert!(house.poll(5, nonsense()).await.is_none());
+    house.poll(5, values(3600)).await;
+    let (_, after) = house.poll(5, values(3600)).await.expect("believed");
+    assert_eq!(after.map(|after| after.covers.as_secs()), Some(5));
+    house.assert_all_told();
+}
+
+#[tokio::test]
+async fn counters_of_the_inverter_are_told_by_what_they_have_grown_within_one_serial_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut house = House::new(folder.path()).await;
+    let mut told = Vec::new();
+    let shows = |total| Values {
+        energy_total: Some(KilowattHours::new(total)),
+        ..values(0)
+    };
+    let name = house.name.clone();
+    let steps = [
+        ("A", 5000, 0),
+        ("A", 5001, 1),
+        // Another one, and the old one back: what either shows is nothing that the other one has counted.
+        ("B", 70_000, 0),
+        ("B", 70_001, 1),
+        ("A", 5002, 1),
+        ("B", 70_003, 2),
+    ];
+    for (serial, total, _) in steps {
+        house.restart_program().await;
+        house.watch.identify(&name, serial);
+        let (_, counted) = house.poll(60, shows(total)).await.expect("believed");
+        let counted = counted.expect("remembered");
+        told.push(counted.amounts.of(Quantity::energy_total));
+    }
+    assert_eq!(told, steps.map(|(.., grown)| Some(grown)));
+}
+
+/// Random stories: whatever happens, what is told is what the totals have grown by.
+#[tokio::test]
+async fn whatever_happens_everything_that_is_counted_is_told_once() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut house = House::new(folder.path()).await;
+        let (name, mut broken) = (house.name.clone(), false);
+        let mut sequences = std::collections::BTreeMap::new();
+        for _ in 0..60 {
+            match random.u8(0..20) {
+                0 if broken => house.mend_disk(),
+                0 => house.break_disk(),
+                1 => house.restart().await,
+                2 if !broken => {
+                    // What waits to be told does not outlive the process, so nothing may.
+                    house.poll(5, values(900)).await;
+                    house.restart_program().await;
+                }
+                3 => house
+                    .watch
+                    .identify(&name, if random.bool() { "A" } else { "B" }),
+                4 => house.time += random.i64(-90_000_000..90_000_000),
+                5 => assert!(house.poll(5, nonsense()).await.is_none()),
+                _ => {}
+            }
+            broken = house.state.is_file();
+            let polled = house
+                .poll(random.u64(1..90), values(random.i64(0..6000)))
+                .await;
+            if let Some((_, Some(counted))) = polled {
+                let before = sequences.insert(counted.account, counted.sequence);
+                assert!(before < Some(counted.sequence), "seed {seed}: {counted:?}");
+            }
+        }
+        if broken {
+            house.mend_disk();
+        }
+        let polled = house.poll(5, values(900)).await;
+        assert!(
+            polled.is_some_and(|(_, counted)| counted.is_some()),
+            "seed {seed}"
+        );
+        house.assert_all_told();
+    }
+}

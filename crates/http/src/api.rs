@@ -1,0 +1,243 @@
+//! The paths, and the answers that need nothing but the board.
+//!
+//! `openapi.json` beside this file describes them; a test holds the two against each other.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Extension, State as Shared};
+use axum::http::{Response, StatusCode, Uri};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get};
+use kstar_model::catalogue::Quantity;
+use kstar_model::reading::{SCHEMA, Shown};
+use kstar_model::scalar::Kind;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::answer::{self, Problem};
+use super::exposition::CONTENT_TYPE;
+use super::guard::Access;
+use super::state::State;
+use super::{metrics, stream};
+use kstar_engine::overview::{InverterOverview, SinkOverview};
+
+/// What there is, with what it is for.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("/", "this list"),
+    ("/metrics", "metrics for Prometheus"),
+    (
+        "/health",
+        "whether all is well: 200 or 503, with the reasons",
+    ),
+    (
+        "/api/v1/readings/latest",
+        "the newest reading of each inverter",
+    ),
+    (
+        "/api/v1/readings",
+        "readings of the history, or their means: ?from&to&resolution&inverter&fields",
+    ),
+    (
+        "/api/v1/report",
+        "what a day, a month, a year or all come to: ?period&date&inverter",
+    ),
+    ("/api/v1/inverters", "how each inverter is"),
+    ("/api/v1/sinks", "how each sink is"),
+    (
+        "/api/v1/stream",
+        "readings and changes as they happen, as server-sent events",
+    ),
+    ("/api/v1/openapi.json", "the description of all this"),
+];
+
+/// The description without what is made of the catalogue.
+const DESCRIPTION: &str = include_str!("openapi.json");
+
+/// The paths with what answers them.
+pub(super) fn router(state: State) -> Router {
+    let mut router = Router::new();
+    for (path, _) in ROUTES {
+        router = router.route(path, route(path));
+    }
+    router.fallback(nowhere).with_state(state)
+}
+
+fn route(path: &str) -> MethodRouter<State> {
+    match path {
+        "/" => get(index),
+        "/metrics" => get(exposition),
+        "/health" => get(health),
+        "/api/v1/readings/latest" => get(latest),
+        "/api/v1/inverters" => get(inverters),
+        "/api/v1/sinks" => get(sinks),
+        "/api/v1/stream" => get(listen),
+        "/api/v1/openapi.json" => get(openapi),
+        "/api/v1/readings" => get(super::questions::readings),
+        "/api/v1/report" => get(super::questions::report),
+        // A test asks for every path.
+        _ => get(nowhere),
+    }
+}
+
+/// Of a path that has no parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn nothing_else(uri: &Uri) -> Result<(), Problem> {
+    let Nothing {} = answer::parameters(uri)?;
+    Ok(())
+}
+
+async fn nowhere(uri: Uri) -> Problem {
+    Problem::nothing(format!(
+        "there is nothing at {}; / lists what there is",
+        uri.path()
+    ))
+}
+
+async fn index() -> Response<Body> {
+    let mut text = concat!("kstar-collector ", env!("CARGO_PKG_VERSION"), "\n\n").to_owned();
+    for (path, what) in ROUTES {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{path:24} {what}");
+    }
+    answer::of("text/plain; charset=utf-8", text)
+}
+
+async fn exposition(Shared(state): Shared<State>) -> Response<Body> {
+    answer::of(CONTENT_TYPE, metrics::all(&state))
+}
+
+async fn health(
+    Shared(state): Shared<State>,
+    Extension(access): Extension<Access>,
+) -> Response<Body> {
+    let verdict = state.0.watcher.verdict();
+    let status = if verdict.healthy {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let mut response = answer::json(&match access {
+        Access::Full => verdict,
+        Access::Verdict => verdict.bare(),
+    });
+    *response.status_mut() = status;
+    response
+}
+
+async fn latest(Shared(state): Shared<State>, uri: Uri) -> Result<Response<Body>, Problem> {
+    nothing_else(&uri)?;
+    let entries = state.0.sources.board.inverters();
+    let readings: Vec<Arc<Shown>> = entries
+        .iter()
+        .filter_map(|entry| Some(entry.present().newest?.1))
+        .collect();
+    let readings: Vec<&Shown> = readings.iter().map(|reading| &**reading).collect();
+    Ok(answer::json(&readings))
+}
+
+async fn inverters(Shared(state): Shared<State>, uri: Uri) -> Result<Response<Body>, Problem> {
+    nothing_else(&uri)?;
+    let entries = state.0.sources.board.inverters();
+    let overviews: Vec<InverterOverview> = entries.iter().map(|entry| (&**entry).into()).collect();
+    Ok(answer::json(&overviews))
+}
+
+async fn sinks(Shared(state): Shared<State>, uri: Uri) -> Result<Response<Body>, Problem> {
+    nothing_else(&uri)?;
+    let healths = state.0.sources.board.sinks();
+    let overviews: Vec<SinkOverview> = healths.iter().map(|health| (&**health).into()).collect();
+    Ok(answer::json(&overviews))
+}
+
+async fn listen(Shared(state): Shared<State>, uri: Uri) -> Result<Response<Body>, Problem> {
+    nothing_else(&uri)?;
+    stream::begin(&state)
+}
+
+async fn openapi() -> Response<Body> {
+    match description() {
+        Ok(description) => answer::json(&description),
+        Err(error) => {
+            tracing::error!(%error, "the API's description cannot be read; please report this");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+/// The description, with the schemas that follow from the catalogue.
+fn description() -> serde_json::Result<Value> {
+    let mut description: Value = serde_json::from_str(DESCRIPTION)?;
+    let mut reading = kstar_model::json::schema();
+    if let Some(reading) = reading.as_object_mut() {
+        // The document says which one it is for all of its schemas.
+        reading.remove("$schema");
+    }
+    let catalogued = [("Reading", reading), ("Bucket", bucket_schema())];
+    if let Some(schemas) = description
+        .pointer_mut("/components/schemas")
+        .and_then(Value::as_object_mut)
+    {
+        schemas.extend(catalogued.map(|(name, schema)| (name.to_owned(), schema)));
+    }
+    if let Some(version) = description.pointer_mut("/info/version") {
+        *version = json!(env!("CARGO_PKG_VERSION"));
+    }
+    Ok(description)
+}
+
+/// The schema of what readings come to in a stretch of time.
+fn bucket_schema() -> Value {
+    let number = json!({ "type": "number" });
+    let mut properties = Map::new();
+    let mut insert = |key: &str, value: Value| properties.insert(key.to_owned(), value);
+    let time = |description: &str| json!({ "type": "string", "format": "date-time", "description": description });
+    insert("schema", json!({ "const": SCHEMA }));
+    insert("begin", time("When it begins, in UTC."));
+    insert("end", time("When the next one begins, in UTC."));
+    insert(
+        "inverter",
+        json!({ "type": "string", "description": "The inverter's name in the configuration." }),
+    );
+    insert(
+        "samples",
+        json!({ "type": "integer", "minimum": 0, "description": "How many readings there were." }),
+    );
+    insert(
+        "covered",
+        json!({ "type": "number", "minimum": 0, "description": "The time in which readings followed one another closely, in seconds." }),
+    );
+    for quantity in Quantity::ALL {
+        let description = quantity.description();
+        let keys = match description.kind {
+            Kind::Measurement => &["mean", "min", "max"][..],
+            Kind::Counter => &["grown"],
+            Kind::Mode(_) | Kind::Flags(_) | Kind::Bits | Kind::Clock => continue,
+        };
+        let values: Map<String, Value> = keys
+            .iter()
+            .map(|key| ((*key).to_owned(), number.clone()))
+            .collect();
+        insert(
+            quantity.name(),
+            json!({
+                "type": "object",
+                "title": description.label,
+                "required": keys,
+                "properties": values,
+                "unit": description.unit,
+            }),
+        );
+    }
+    json!({
+        "title": "What readings of an inverter come to",
+        "type": "object",
+        "required": ["schema", "begin", "end", "inverter", "samples", "covered"],
+        "properties": properties,
+    })
+}

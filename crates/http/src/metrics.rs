@@ -1,0 +1,567 @@
+//! `/metrics`: every quantity by the catalogue, and how inverters, sinks and the program are.
+//!
+//! Names follow from the catalogue: `kstar_`, the quantity's name, its unit as Prometheus wants it (base units: a share
+//! and not per cent, joules and not kWh), and `_total` for what counts for life. A mode is a series of 0 or 1 for each of
+//! its labels, and so is a set of flags, so that a query finds also what is not so.
+//!
+//! What an inverter measured goes away when it falls silent: a value that stands still for hours would be taken for a
+//! fresh one. Its lifetime counters stay, since they are still right.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use kstar_model::catalogue::{Description, Quantity, Role};
+use kstar_model::reading::fresh_for;
+use kstar_model::scalar::Kind;
+use kstar_model::scalar::{FlagLabel, ModeLabel};
+use kstar_model::time::UnixMillis;
+use kstar_model::units::Decimal;
+use kstar_sink::event::Reachability;
+use kstar_sink::health::State as SinkState;
+
+use super::exposition::{Exposition, Family, Type};
+use super::state::State;
+use kstar_engine::board::{InverterEntry, Present};
+use kstar_engine::overview::{InverterOverview, SinkOverview};
+use kstar_engine::pipeline::gate::rules::Rule;
+
+/// When the program began to listen.
+static START: OnceLock<UnixMillis> = OnceLock::new();
+
+/// Remembers when the program started; what is started again later changes nothing.
+pub(super) fn remember_start() {
+    START.get_or_init(|| SystemTime::now().into());
+}
+
+/// How a quantity is told: its name, unit and scale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Metric {
+    name: String,
+    kind: Type,
+    /// What a raw value is multiplied with.
+    factor: i64,
+    /// How many decimals a raw value has more than in its own unit.
+    decimals: u8,
+}
+
+/// A unit of the catalogue as Prometheus has it: its word there, the factor and the further decimals, and the word that a
+/// quantity's name may have for its own unit.
+fn unit(symbol: &str) -> Option<(&'static str, i64, u8, &'static str)> {
+    Some(match symbol {
+        "" => ("", 1, 0, ""),
+        "V" => ("volts", 1, 0, "volts"),
+        "A" => ("amperes", 1, 0, "amperes"),
+        "W" => ("watts", 1, 0, "watts"),
+        "Hz" => ("hertz", 1, 0, "hertz"),
+        "°C" => ("celsius", 1, 0, "celsius"),
+        "%" => ("ratio", 1, 2, "percent"),
+        "kWh" => ("joules", 3_600_000, 0, "kwh"),
+        "h" => ("seconds", 3600, 0, "hours"),
+        "ms" => ("seconds", 1, 3, "ms"),
+        _ => return None,
+    })
+}
+
+impl Metric {
+    fn of(quantity: Quantity) -> Self {
+        let Description {
+            name,
+            unit: symbol,
+            kind,
+            role,
+            ..
+        } = *quantity.description();
+        // A test knows of every unit that the catalogue has.
+        let (word, factor, decimals, own) = unit(symbol).unwrap_or_default();
+        let lifetime = kind == Kind::Counter && !matches!(role, Role::Today { .. });
+        let stem = if lifetime {
+            name.strip_suffix("_total").unwrap_or(name)
+        } else {
+            name
+        };
+        let ending = |word: &str| !word.is_empty() && stem.ends_with(&format!("_{word}"));
+        let stem = if ending(own) {
+            stem.get(..stem.len() - own.len() - 1).unwrap_or(stem)
+        } else {
+            stem
+        };
+        let (stem, word) = match kind {
+            // Seconds since 1970 of the inverter's own clock.
+            Kind::Clock => (stem, "seconds"),
+            // Bits are a unit of other things.
+            Kind::Bits => (stem.strip_suffix("_bits").unwrap_or(stem), "mask"),
+            _ => (stem, word),
+        };
+        let separator = if word.is_empty() { "" } else { "_" };
+        Self {
+            name: format!("kstar_{stem}{separator}{word}"),
+            kind: if lifetime { Type::Counter } else { Type::Gauge },
+            factor,
+            decimals,
+        }
+    }
+
+    fn value(&self, raw: i64, decimals: u8) -> Decimal {
+        Decimal {
+            raw: raw.saturating_mul(self.factor),
+            decimals: decimals.saturating_add(self.decimals),
+        }
+    }
+}
+
+/// An inverter with what is known of it at this moment.
+struct Seen {
+    overview: InverterOverview,
+    present: Present,
+    /// What was rejected, by reason.
+    rejected: BTreeMap<&'static str, u64>,
+    /// Whether what it measured last is still so.
+    fresh: bool,
+}
+
+impl Seen {
+    fn of(entry: &InverterEntry) -> Self {
+        let present = entry.present();
+        let patience = fresh_for(entry.interval);
+        let fresh = present.reachability != Some(Reachability::Silent)
+            && present
+                .newest
+                .as_ref()
+                .is_some_and(|(at, _)| at.elapsed() < patience);
+        Self {
+            overview: entry.into(),
+            present,
+            rejected: entry.polls.exchanges.rejected(),
+            fresh,
+        }
+    }
+
+    /// The raw value of a quantity, if it can be told.
+    fn raw(&self, quantity: Quantity, kind: Type) -> Option<i64> {
+        let (_, reading) = self.present.newest.as_ref()?;
+        if self.fresh || kind == Type::Counter {
+            reading.values.raw(quantity)
+        } else {
+            None
+        }
+    }
+}
+
+pub(super) fn all(state: &State) -> String {
+    let board = &state.0.sources.board;
+    let seen: Vec<Seen> = board
+        .inverters()
+        .iter()
+        .map(|entry| Seen::of(entry))
+        .collect();
+    let sinks: Vec<SinkOverview> = board
+        .sinks()
+        .iter()
+        .map(|health| SinkOverview::from(&**health))
+        .collect();
+    let mut out = Exposition::new();
+    for quantity in Quantity::ALL {
+        tell(*quantity, &seen, &mut out);
+    }
+    inverters(&seen, &mut out);
+    polls(&seen, &mut out);
+    sink_states(&sinks, &mut out);
+    program(state, &mut out);
+    out.end()
+}
+
+fn tell(quantity: Quantity, seen: &[Seen], out: &mut Exposition) {
+    let description = quantity.description();
+    let metric = Metric::of(quantity);
+    let family = Family {
+        name: &metric.name,
+        kind: metric.kind,
+        help: description.meaning,
+    };
+    let present = seen.iter().filter_map(|seen| {
+        let raw = seen.raw(quantity, metric.kind)?;
+        Some((seen.overview.name.as_str(), raw))
+    });
+    let series: Vec<(&str, String, i64)> = match description.kind {
+        Kind::Measurement | Kind::Counter | Kind::Bits | Kind::Clock => {
+            let samples = present.map(|(name, raw)| {
+                let value = metric.value(raw, description.decimals);
+                (vec![("inverter", name)], value)
+            });
+            out.family(&family, samples);
+            return;
+        }
+        Kind::Mode(labels) => present
+            .flat_map(|(name, raw)| {
+                let known = labels.0.iter().map(|(code, _)| i64::from(*code));
+                let unknown = labels.find(raw).is_none().then_some(raw);
+                known.chain(unknown).map(move |code| {
+                    let label = ModeLabel { labels, code }.to_string();
+                    (name, label, i64::from(code == raw))
+                })
+            })
+            .collect(),
+        Kind::Flags(labels) => present
+            .flat_map(|(name, raw)| {
+                (0..32).filter_map(move |bit| {
+                    let set = raw >> bit & 1;
+                    (set == 1 || labels.find(i64::from(bit)).is_some())
+                        .then(|| (name, FlagLabel { labels, bit }.to_string(), set))
+                })
+            })
+            .collect(),
+    };
+    let key = match description.kind {
+        Kind::Mode(_) => "state",
+        _ => "flag",
+    };
+    let samples = series
+        .iter()
+        .map(|(name, label, value)| (vec![("inverter", *name), (key, label.as_str())], value));
+    out.family(&family, samples);
+}
+
+fn gauge<'a>(name: &'a str, help: &'a str) -> Family<'a> {
+    Family {
+        name,
+        kind: Type::Gauge,
+        help,
+    }
+}
+
+fn counter<'a>(name: &'a str, help: &'a str) -> Family<'a> {
+    Family {
+        name,
+        kind: Type::Counter,
+        help,
+    }
+}
+
+fn seconds(millis: u64) -> Decimal {
+    Decimal {
+        raw: i64::try_from(millis).unwrap_or(i64::MAX),
+        decimals: 3,
+    }
+}
+
+fn inverters(seen: &[Seen], out: &mut Exposition) {
+    let info = Family {
+        name: "kstar_inverter",
+        kind: Type::Info,
+        help: "Which inverter it is, and where.",
+    };
+    let each = || {
+        seen.iter()
+            .map(|seen| (&*seen.overview.name, &seen.overview))
+    };
+    let known = each().map(|(name, overview)| {
+        let text = |text: &'_ Option<String>| text.as_deref().unwrap_or_default().to_owned();
+        let texts = [
+            overview.host.clone(),
+            text(&overview.serial),
+            text(&overview.model),
+        ];
+        (name, texts)
+    });
+    let known: Vec<_> = known.collect();
+    let samples = known.iter().map(|(name, [host, serial, model])| {
+        let labels = vec![
+            ("inverter", *name),
+            ("host", host.as_str()),
+            ("serial", serial.as_str()),
+            ("model", model.as_str()),
+        ];
+        (labels, 1)
+    });
+    out.family(&info, samples);
+    out.family(
+        &gauge("kstar_inverter_up", "Whether the inverter answers."),
+        seen.iter().map(|seen| {
+            let online = seen.present.reachability == Some(Reachability::Online);
+            (vec![("inverter", &*seen.overview.name)], u8::from(online))
+        }),
+    );
+    let age = "How old the newest reading is.";
+    out.family(
+        &gauge("kstar_reading_age_seconds", age),
+        each().filter_map(|(name, overview)| {
+            Some((vec![("inverter", name)], seconds(overview.reading_age_ms?)))
+        }),
+    );
+    let time =
+        "When the newest reading was taken, by the collector's clock, in seconds since 1970.";
+    out.family(
+        &gauge("kstar_reading_timestamp_seconds", time),
+        seen.iter().filter_map(|seen| {
+            let (_, reading) = seen.present.newest.as_ref()?;
+            let time = Decimal {
+                raw: reading.time?.0,
+                decimals: 3,
+            };
+            Some((vec![("inverter", &*seen.overview.name)], time))
+        }),
+    );
+    let interval = "How often the inverter is asked.";
+    out.family(
+        &gauge("kstar_poll_interval_seconds", interval),
+        each().map(|(name, overview)| {
+            let interval = seconds(overview.poll_interval_ms);
+            (vec![("inverter", name)], interval)
+        }),
+    );
+}
+
+type Count = fn(&InverterOverview) -> u64;
+
+fn polls(seen: &[Seen], out: &mut Exposition) {
+    let each = || {
+        seen.iter()
+            .map(|seen| (&*seen.overview.name, &seen.overview))
+    };
+    out.family(
+        &counter("kstar_polls", "Polls, by what became of them."),
+        each().flat_map(|(name, overview)| {
+            let polls = &overview.polls;
+            [
+                ("answered", polls.answered),
+                ("silent", polls.silent),
+                ("skipped", polls.skipped),
+            ]
+            .map(|(outcome, count)| (vec![("inverter", name), ("outcome", outcome)], count))
+        }),
+    );
+    let counts: [(&str, &str, Count); 3] = [
+        ("kstar_requests", "Requests sent.", |of| of.polls.requests),
+        (
+            "kstar_requests_unanswered",
+            "Requests that nobody answered in time.",
+            |of| of.polls.unanswered,
+        ),
+        (
+            "kstar_greetings",
+            "Greetings sent to find the inverter.",
+            |of| of.polls.greetings,
+        ),
+    ];
+    for (name, help, count) in counts {
+        out.family(
+            &counter(name, help),
+            each().map(|(name, overview)| (vec![("inverter", name)], count(overview))),
+        );
+    }
+    // Those that never occurred are 0, so that the first one is seen as a change.
+    out.family(
+        &counter(
+            "kstar_datagrams_refused",
+            "Datagrams that were no reply to what was asked, by the reason.",
+        ),
+        seen.iter().flat_map(|seen| {
+            seen.rejected.iter().map(|(reason, count)| {
+                let labels = vec![("inverter", &*seen.overview.name), ("reason", *reason)];
+                (labels, *count)
+            })
+        }),
+    );
+    out.family(
+        &counter("kstar_readings", "Readings, by what the gate made of them."),
+        each().flat_map(|(name, overview)| {
+            [
+                ("accepted", overview.accepted),
+                ("refused", overview.quarantined),
+            ]
+            .map(|(verdict, count)| (vec![("inverter", name), ("verdict", verdict)], count))
+        }),
+    );
+    out.family(
+        &counter(
+            "kstar_gate_strikes",
+            "How often each rule of the gate has struck.",
+        ),
+        each().flat_map(|(name, overview)| {
+            Rule::ALL.into_iter().map(move |rule| {
+                let count = overview.gate.get(rule.name()).copied();
+                let labels = vec![("inverter", name), ("rule", rule.name())];
+                (labels, count.unwrap_or_default())
+            })
+        }),
+    );
+}
+
+fn sink_states(sinks: &[SinkOverview], out: &mut Exposition) {
+    let named = |state: &SinkState| match state {
+        SinkState::Opening => "opening",
+        SinkState::Up => "up",
+        SinkState::Down { .. } => "down",
+        SinkState::Ended => "ended",
+    };
+    out.family(
+        &gauge("kstar_sink_up", "Whether the last delivery arrived."),
+        sinks.iter().map(|sink| {
+            let up = sink.state == SinkState::Up;
+            (vec![("sink", &*sink.name)], u8::from(up))
+        }),
+    );
+    out.family(
+        &gauge("kstar_sink_state", "How the sink is."),
+        sinks.iter().flat_map(|sink| {
+            ["opening", "up", "down", "ended"].map(|state| {
+                let so = named(&sink.state) == state;
+                (vec![("sink", &*sink.name), ("state", state)], u8::from(so))
+            })
+        }),
+    );
+    out.family(
+        &counter(
+            "kstar_sink_readings",
+            "Readings, by what the sink made of them.",
+        ),
+        sinks.iter().flat_map(|sink| {
+            let counts = &sink.counts;
+            [
+                ("taken", counts.taken),
+                ("delivered", counts.delivered),
+                ("replaced", counts.replaced),
+                ("dropped", counts.dropped),
+                ("rejected", counts.rejected),
+                ("missed", counts.missed),
+            ]
+            .map(|(outcome, count)| (vec![("sink", &*sink.name), ("outcome", outcome)], count))
+        }),
+    );
+    out.family(
+        &gauge(
+            "kstar_sink_queued_readings",
+            "Readings that wait, in memory and in the spool.",
+        ),
+        sinks
+            .iter()
+            .map(|sink| (vec![("sink", &*sink.name)], sink.counts.queued)),
+    );
+    out.family(
+        &gauge(
+            "kstar_sink_spooled_readings",
+            "How many of the readings that wait are in the spool.",
+        ),
+        sinks
+            .iter()
+            .map(|sink| (vec![("sink", &*sink.name)], sink.counts.spooled)),
+    );
+}
+
+fn program(state: &State, out: &mut Exposition) {
+    let healthy = state.0.watcher.verdict().healthy;
+    out.family(
+        &gauge("kstar_healthy", "Whether /health says that all is well."),
+        [(vec![], u8::from(healthy))],
+    );
+    let build = Family {
+        name: "kstar_build",
+        kind: Type::Info,
+        help: "Which program it is.",
+    };
+    out.family(&build, [(vec![("version", env!("CARGO_PKG_VERSION"))], 1)]);
+    let start = START.get().map(|start| Decimal {
+        raw: start.0,
+        decimals: 3,
+    });
+    out.family(
+        &gauge(
+            "process_start_time_seconds",
+            "When the program began to listen, in seconds since 1970.",
+        ),
+        start.map(|start| (vec![], start)),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_scales_follow_from_unit_and_kind() {
+        for (quantity, name, kind, raw, value) in [
+            (
+                Quantity::pv_power,
+                "kstar_pv_power_watts",
+                Type::Gauge,
+                171_054,
+                "1710.54",
+            ),
+            (
+                Quantity::grid_voltage,
+                "kstar_grid_voltage_volts",
+                Type::Gauge,
+                2317,
+                "231.7",
+            ),
+            (
+                Quantity::battery_soc,
+                "kstar_battery_soc_ratio",
+                Type::Gauge,
+                87,
+                "0.87",
+            ),
+            (
+                Quantity::pv_energy_total,
+                "kstar_pv_energy_joules",
+                Type::Counter,
+                1234,
+                "4442400",
+            ),
+            (
+                Quantity::pv_energy_today,
+                "kstar_pv_energy_today_joules",
+                Type::Gauge,
+                1234,
+                "4442400",
+            ),
+            (
+                Quantity::operating_hours,
+                "kstar_operating_seconds",
+                Type::Counter,
+                2,
+                "7200",
+            ),
+            (
+                Quantity::reply_time,
+                "kstar_reply_time_seconds",
+                Type::Gauge,
+                123,
+                "0.123",
+            ),
+            (
+                Quantity::battery_mode,
+                "kstar_battery_mode",
+                Type::Gauge,
+                2,
+                "2",
+            ),
+            (
+                Quantity::inverter_clock,
+                "kstar_inverter_clock_seconds",
+                Type::Gauge,
+                7,
+                "7",
+            ),
+        ] {
+            let metric = Metric::of(quantity);
+            assert_eq!((metric.name.as_str(), metric.kind), (name, kind));
+            let decimals = quantity.description().decimals;
+            assert_eq!(metric.value(raw, decimals).to_string(), value, "{quantity}");
+        }
+    }
+
+    #[test]
+    fn every_quantity_has_a_name_of_its_own_and_a_unit_that_is_known() {
+        let mut names = BTreeSet::new();
+        for quantity in Quantity::ALL {
+            let (word, ..) = unit(quantity.description().unit).expect("a unit");
+            let metric = Metric::of(*quantity);
+            assert!(metric.name.ends_with(word), "{metric:?}");
+            assert!(names.insert(metric.name.clone()), "{metric:?}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What all answers are made from.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kstar_sink::event::Event;
+use tokio::sync::{Semaphore, broadcast, watch};
+
+use super::health;
+use kstar_engine::board::Board;
+use kstar_reports::tariff::Tariff;
+
+/// How many listeners of the stream there may be.
+pub const LISTENERS: usize = 8;
+
+/// How many questions the history is asked at once. Each takes a thread and up to 2 MiB.
+pub const QUESTIONS: usize = 2;
+
+/// Where answers come from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// How every inverter and sink is.
+    pub board: Arc<Board>,
+    pub events: broadcast::WeakSender<Event>,
+    /// The file with the history, if one is written.
+    pub history: Option<PathBuf>,
+    /// What electricity costs.
+    pub tariffs: Vec<Tariff>,
+}
+
+/// What all answers are made from.
+#[derive(Clone)]
+pub(super) struct State(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) sources: Sources,
+    pub(super) watcher: health::Watcher,
+    pub(super) listeners: Arc<Semaphore>,
+    pub(super) questions: Arc<Semaphore>,
+    /// Changes when it is time to end.
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+impl State {
+    pub(super) fn new(sources: Sources, stopping: watch::Receiver<bool>) -> Self {
+        Self(Arc::new(Shared {
+            watcher: health::Watcher::new(sources.board.clone()),
+            sources,
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
+            stopping,
+        }))
+    }
+}

@@ -1,0 +1,22 @@
+//! What commands share.
+
+pub mod args;
+#[cfg(feature = "history")]
+pub mod background;
+pub mod columns;
+pub mod environment;
+pub mod failure;
+pub mod findings;
+pub mod kstar_sharp;
+pub mod load;
+pub mod logging;
+#[cfg(feature = "history")]
+pub mod output;
+#[cfg(feature = "history")]
+pub mod progress;
+#[cfg(any(feature = "http", feature = "watch"))]
+pub mod remote;
+pub mod serve;
+pub mod signals;
+#[cfg(feature = "history")]
+pub mod stored;
