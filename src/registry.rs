@@ -14,7 +14,7 @@ use kstar_common::key::KeyError;
 use kstar_common::setting::Secret;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
-use kstar_sink::sink::{Context, OpenError, Sink, SinkConfig};
+use kstar_sink::sink::{Context, Sink, SinkConfig, Unavailable};
 use kstar_source::explain::Explanation;
 use kstar_source::source::{AnySource, Discover, Search};
 use serde::{Deserialize, Deserializer, de};
@@ -334,7 +334,7 @@ pub trait Section {
     fn validate(&self, inverters: usize) -> Result<(), KeyError>;
     /// Reads the secrets and certificates that the section names.
     fn resolve(&self) -> Result<(), KeyError>;
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError>;
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Unavailable>;
     /// Whether an open sink must be opened anew because of what is around it.
     fn heeds(&self, before: &Context, after: &Context) -> bool;
     /// The files that are read when it is opened.
@@ -365,7 +365,7 @@ impl<T: SinkConfig> Section for T {
         SinkConfig::resolve(self)
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Unavailable> {
         SinkConfig::open(self, context)
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::sink::{Context, OpenError};
+use kstar_sink::sink::{Context, Unavailable};
 use kstar_sink::spool::Spool;
 
 use crate::config::{Config, ConfigFile, InverterSection};
@@ -118,7 +118,7 @@ impl Plans {
     pub fn sink_plan(self: &Arc<Self>, section: &dyn Section) -> SinkPlan {
         let (name, policy) = (section.name(), section.policy());
         let plans = Arc::clone(self);
-        let gone = move || OpenError(format!("there is no section for {name}"));
+        let gone = move || Unavailable(format!("there is no section for {name}"));
         SinkPlan {
             name,
             policy,

@@ -48,7 +48,7 @@ pub trait SinkConfig: DeserializeOwned + PartialEq + Send + Sync {
     /// Makes the sink of a section that is [valid](Self::validate). It may read and write files; it does not touch the
     /// network, so that a server which is away at the start is an ordinary outage. It is called outside the async
     /// runtime's own threads, and again after a failure.
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError>;
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Unavailable>;
 
     /// Whether a sink that is open must be opened anew because the program around it has changed from one to the other.
     /// A sink that heeds nothing of the context stays open.
@@ -90,7 +90,7 @@ pub struct Context {
 /// with a growing delay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct OpenError(pub String);
+pub struct Unavailable(pub String);
 
 /// Where readings go.
 ///

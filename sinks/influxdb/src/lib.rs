@@ -27,7 +27,7 @@ use kstar_common::key::KeyError;
 use kstar_common::setting::Secret;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{Keep, Policy};
-use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
+use kstar_sink::sink::{Batch, Context, DeliveryError, Sink, SinkConfig, Unavailable};
 use tokio::task::JoinError;
 
 pub use crate::config::InfluxdbConfig;
@@ -71,10 +71,10 @@ impl SinkConfig for InfluxdbConfig {
         plan.tls().map(drop)
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Unavailable> {
         let settings = self
             .settings(context)
-            .map_err(|error| OpenError(error.message))?;
+            .map_err(|error| Unavailable(error.message))?;
         if self.is_exposed() {
             tracing::warn!(server = %self.url, "{EXPOSED}; use https://");
         }

@@ -39,7 +39,7 @@ use kstar_model::reading::Undated;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::event::InverterStatus;
-use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
+use kstar_sink::sink::{Batch, Context, DeliveryError, Sink, SinkConfig, Unavailable};
 use rumqttc::QoS;
 use serde::{Deserialize, Deserializer, de};
 use tokio::task::{JoinError, JoinHandle};
@@ -319,8 +319,10 @@ impl SinkConfig for MqttConfig {
         self.tls().map(drop)
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
-        let settings = self.settings().map_err(|error| OpenError(error.message))?;
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Unavailable> {
+        let settings = self
+            .settings()
+            .map_err(|error| Unavailable(error.message))?;
         if self.is_exposed() {
             tracing::warn!(broker = %self.url, "{EXPOSED}; use mqtts://");
         }

@@ -14,7 +14,7 @@ use kstar_history::{
 };
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
-use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
+use kstar_sink::sink::{Batch, Context, DeliveryError, Sink, SinkConfig, Unavailable};
 use serde::Deserialize;
 
 /// A transaction of this size takes some ten milliseconds, so that catching up keeps no reader waiting.
@@ -115,7 +115,7 @@ impl SinkConfig for SqliteConfig {
         }
     }
 
-    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, OpenError> {
+    fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Unavailable> {
         // A lock is waited for inside the delivery, so that its end has a reason and not just a time-out.
         let patience = self.policy().timeout.mul_f64(0.8);
         let store = Store::open(
@@ -124,14 +124,14 @@ impl SinkConfig for SqliteConfig {
             settings(context),
             self.retention(),
         )
-        .map_err(|error| OpenError(error.to_string()))?;
+        .map_err(|error| Unavailable(error.to_string()))?;
         let upkeep = Upkeep {
             every: UPKEEP,
             run: Store::upkeep,
         };
         let note = store.note();
         let worker = Worker::start("sqlite", store, Some(upkeep))
-            .map_err(|error| OpenError(no_thread(&error)))?;
+            .map_err(|error| Unavailable(no_thread(&error)))?;
         Ok(Box::new(SqliteSink { worker, note }))
     }
 

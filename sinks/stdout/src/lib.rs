@@ -15,7 +15,7 @@ use kstar_model::reading::Reading;
 use kstar_model::time::UnixMillis;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
-use kstar_sink::sink::{Batch, Context, DeliveryError, OpenError, Sink, SinkConfig};
+use kstar_sink::sink::{Batch, Context, DeliveryError, Sink, SinkConfig, Unavailable};
 use serde::Deserialize;
 
 /// A line is some 1500 bytes at the most, so that one batch stays below 100 KiB of memory.
@@ -44,10 +44,10 @@ impl SinkConfig for StdoutConfig {
         false
     }
 
-    fn open(&self, _context: &Context) -> Result<Box<dyn Sink>, OpenError> {
+    fn open(&self, _context: &Context) -> Result<Box<dyn Sink>, Unavailable> {
         match StdoutSink::to(io::stdout()) {
             Ok(sink) => Ok(Box::new(sink)),
-            Err(error) => Err(OpenError(format!(
+            Err(error) => Err(Unavailable(format!(
                 "cannot start a thread for standard output: {error}; raise the limit of processes (ulimit -u)"
             ))),
         }

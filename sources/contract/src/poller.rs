@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kstar_common::back_off::BackOff;
 use tokio::time::{Instant, sleep_until};
 
 use crate::counts::{Counts, increment};
@@ -223,12 +224,13 @@ impl Poller {
 
 /// The wait beyond the ordinary interval after so many silent polls.
 fn back_off(silent_polls: u32, interval: Duration) -> Duration {
-    match silent_polls.checked_sub(SILENT_AFTER) {
-        None => Duration::ZERO,
-        Some(beyond) => interval
-            .saturating_mul(1 << beyond.min(16))
-            .min(LONGEST_BACK_OFF),
-    }
+    let growing = BackOff {
+        first: interval,
+        longest: LONGEST_BACK_OFF,
+    };
+    silent_polls
+        .checked_sub(SILENT_AFTER)
+        .map_or(Duration::ZERO, |beyond| growing.pause(beyond))
 }
 
 /// The fixed schedule of polls: always a whole number of intervals after the first.

@@ -8,6 +8,8 @@
 //! The figures fit together as a real inverter's should: voltages and currents are rounded first and every power
 //! follows from them. Losses are [`STANDING_LOSS_WATTS`] and the share of [`CONVERSION`] that is missing to one;
 //! on the AC side the balance holds to the watt: `total_power` + import - export = `pload` + `pback_up`.
+//!
+//! It is longer than other files since every figure follows from the ones before it.
 
 use std::f64::consts::PI;
 

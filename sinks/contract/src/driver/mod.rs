@@ -39,7 +39,7 @@ use crate::event::{Event, InverterStatus};
 use crate::health::Health;
 use crate::queue::Queue;
 pub use crate::queue::Remainder;
-use crate::sink::{DeliveryError, OpenError, Sink};
+use crate::sink::{DeliveryError, Sink, Unavailable};
 use crate::spool::Spool;
 use kstar_common::hold::Holds;
 use kstar_model::time::ClockSet;
@@ -119,7 +119,7 @@ impl Driver {
         let sink = Mutex::new(Some(sink));
         let opener = move || {
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_gone = || OpenError("it was open before".to_owned());
+            let is_gone = || Unavailable("it was open before".to_owned());
             sink.take().ok_or_else(is_gone)
         };
         Self::opening(Arc::new(opener), policy, health)

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::sink::{OpenError, Sink};
+use crate::sink::{Sink, Unavailable};
 use crate::spool::Spool;
 use kstar_common::hold::{Hold, Holds};
 
 /// Makes a sink, on a thread that may block; called again after a failure.
-pub type Opener = Arc<dyn Fn() -> Result<Box<dyn Sink>, OpenError> + Send + Sync>;
+pub type Opener = Arc<dyn Fn() -> Result<Box<dyn Sink>, Unavailable> + Send + Sync>;
 
 /// A sink on its way to be open.
 pub(super) struct Opening {
     opener: Opener,
     /// Begun, and not ended when it was last waited for.
-    job: Option<JoinHandle<Result<Box<dyn Sink>, OpenError>>>,
+    job: Option<JoinHandle<Result<Box<dyn Sink>, Unavailable>>>,
     /// Not open yet.
     pub(super) spool: Option<Spool>,
     holds: Holds,
@@ -44,7 +44,7 @@ impl Opening {
     }
 
     /// Opens the sink, whose files are free. Dropped, it goes on, and is waited for the next time.
-    pub(super) async fn open(&mut self, hold: Hold) -> Result<Box<dyn Sink>, OpenError> {
+    pub(super) async fn open(&mut self, hold: Hold) -> Result<Box<dyn Sink>, Unavailable> {
         let job = self.job.get_or_insert_with(|| {
             let opener = Arc::clone(&self.opener);
             tokio::task::spawn_blocking(move || {
@@ -59,7 +59,7 @@ impl Opening {
             Ok(opened) => opened,
             // As if it had panicked here, where that is noted.
             Err(Ok(panic)) => std::panic::resume_unwind(panic),
-            Err(Err(cancelled)) => Err(OpenError(cancelled.to_string())),
+            Err(Err(cancelled)) => Err(Unavailable(cancelled.to_string())),
         }
     }
 

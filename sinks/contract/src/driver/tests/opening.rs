@@ -36,7 +36,7 @@ impl Door {
         Arc::new(move || {
             door.tries.fetch_add(1, Ordering::SeqCst);
             match door.is_locked.lock().unwrap().clone() {
-                Some(reason) => Err(OpenError(reason)),
+                Some(reason) => Err(Unavailable(reason)),
                 None => Ok(Box::new(Scripted {
                     script: |_: &[i64]| Take,
                     log: Arc::clone(&door.log),
