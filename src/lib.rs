@@ -3,8 +3,7 @@
 //! # The house
 //!
 //! Sources and sinks face each other across one model; one engine stands between them; history and views stand to the side;
-//! the program is on top. [docs/architecture.md](https://docs.rs/kstar-collector) is the page with all crates and what each
-//! may build on.
+//! the program is on top. `docs/architecture.md` is the page with all crates and what each may build on.
 //!
 //! ```text
 //! source -> poller -> stamp -> gate -> meter -> reading -> broadcast channel -> driver -> sink
@@ -22,7 +21,7 @@
 //! | [`run`] | a configuration as what is to run; starts it, changes it, stops it | the command line |
 //! | [`cli`] | one file per command | how anything is done |
 //!
-//! The crates and what builds on what: `docs/architecture.md`. How to add a source, a sink, a quantity or a command:
+//! How to add a source, a sink, a quantity or a command:
 //! `CONTRIBUTING.md`.
 
 pub mod cli;
