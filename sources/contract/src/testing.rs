@@ -7,9 +7,11 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kstar_common::finding::Verdict;
 use tokio::net::UdpSocket;
 
 use crate::counts::Counts;
@@ -145,17 +147,15 @@ pub async fn conformance<C: SourceConfig>(
     );
     let played = Played::start(reply).await;
     let counts = Arc::new(Counts::new(C::REASONS));
-    let open = |timeout, tries| {
-        let context = Context {
-            target: Target::Host {
-                host: played.address.ip().to_string(),
-                port: played.address.port(),
-            },
-            patience: Patience { tries, timeout },
-            fast: true,
-        };
-        config.open(&context, counts.clone())
+    let context = |timeout, tries| Context {
+        target: Target::Host {
+            host: played.address.ip().to_string(),
+            port: played.address.port(),
+        },
+        patience: Patience { tries, timeout },
+        fast: true,
     };
+    let open = |timeout, tries| config.open(&context(timeout, tries), counts.clone());
 
     let mut patient = open(TIMEOUT, 1);
     assert_eq!(patient.line(), None, "it is nowhere before it was located");
@@ -177,6 +177,13 @@ pub async fn conformance<C: SourceConfig>(
     identity.await.expect("it tells who it is");
     // Some families have no settings to tell.
     let _ = patient.settings().await;
+    let findings = config
+        .probe(&context(TIMEOUT, 1), NonZeroU32::MIN, true)
+        .await;
+    assert!(
+        !findings.is_empty() && findings.iter().all(|one| one.verdict != Verdict::Wrong),
+        "nothing is wrong with it: {findings:?}"
+    );
 
     let mut hasty = open(SHORT, 2);
     for behaviour in [
@@ -194,6 +201,14 @@ pub async fn conformance<C: SourceConfig>(
         );
         assert!(hasty.line().is_some(), "a silence loses no address");
     }
+    played.behave(Behaviour::Silent);
+    let findings = config
+        .probe(&context(SHORT, 1), NonZeroU32::MIN, true)
+        .await;
+    assert!(
+        findings.iter().any(|one| one.verdict == Verdict::Wrong),
+        "it does not answer: {findings:?}"
+    );
     played.behave(Behaviour::Noise);
     for _ in 0..5 {
         // It may hold a whole reply; what counts is that nothing breaks.
