@@ -47,9 +47,9 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The sinks' folders, without the contract.
-fn sink_folders() -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(root().join("sinks"))
+/// The folders below this one, without these.
+fn folders(folder: &str, without: &[&str]) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(root().join(folder))
         .expect("a folder")
         .map(|entry| {
             entry
@@ -58,11 +58,61 @@ fn sink_folders() -> Vec<String> {
                 .into_string()
                 .expect("a name")
         })
-        .filter(|name| name != "contract")
+        .filter(|name| !without.contains(&name.as_str()))
         .collect();
     names.sort();
     assert!(!names.is_empty());
     names
+}
+
+fn sink_folders() -> Vec<String> {
+    folders("sinks", &["contract"])
+}
+
+/// Without the simulator, which plays what sources read.
+fn source_folders() -> Vec<String> {
+    folders("sources", &["contract", "simulator"])
+}
+
+#[test]
+fn each_source_has_a_readme_an_example_a_feature_and_a_registry_line() {
+    let [example, registry, manifest, readme] = [
+        "config.example.toml",
+        "src/registry.rs",
+        "Cargo.toml",
+        "README.md",
+    ]
+    .map(read);
+    let (before, _) = example
+        .split_once("\n#family = ")
+        .expect("config.example.toml has the key `family`");
+    let (_, families) = before.rsplit_once("\n#name = ").expect("the key before it");
+    for name in source_folders() {
+        assert!(
+            root().join(format!("sources/{name}/README.md")).is_file(),
+            "sources/{name} has no README.md"
+        );
+        let read_by = format!("\", \"{name}\": kstar_source_{name}::");
+        let mut known = registry
+            .lines()
+            .filter_map(|line| line.split_once(&read_by)?.0.split_once('"'))
+            .peekable();
+        assert!(known.peek().is_some(), "{name} is not in the registry");
+        for (_, family) in known {
+            assert!(
+                families.contains(&format!("\"{family}\"")),
+                "the family {family} is not in config.example.toml"
+            );
+        }
+        assert!(
+            manifest.contains(&format!("\n{name} = [\"dep:kstar-source-{name}\"]")),
+            "{name} has no feature"
+        );
+        assert!(
+            readme.contains(&format!("(sources/{name}/README.md)")),
+            "{name} is not in README.md"
+        );
+    }
 }
 
 #[test]

@@ -84,11 +84,13 @@ impl Influxdb {
             .unwrap_or_default()
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     pub(crate) fn section(&self, lines: &str) -> String {
-        let port = self.port;
-        format!(
-            "[sinks.influxdb]\nurl = \"http://127.0.0.1:{port}\"\ndatabase = \"solar\"\n{lines}\n"
-        )
+        let url = self.url();
+        format!("[sinks.influxdb]\nurl = \"{url}\"\ndatabase = \"solar\"\n{lines}\n")
     }
 }
 

@@ -31,6 +31,8 @@ mod http;
 mod influxdb;
 #[cfg(all(feature = "influxdb", feature = "mqtt"))]
 mod init;
+#[cfg(all(feature = "http", feature = "influxdb", feature = "mqtt"))]
+mod kept;
 mod kstar_sharp;
 mod logs;
 mod manual;

@@ -57,9 +57,14 @@ impl Roof {
         self.runtime.block_on(inverter.stop());
     }
 
+    /// Where they answer requests.
+    pub(crate) fn hosts(&self) -> Vec<SocketAddr> {
+        self.inverters.iter().map(Running::data_address).collect()
+    }
+
     /// Where the first one answers requests.
     pub(crate) fn host(&self) -> String {
-        self.inverters[0].data_address().to_string()
+        self.hosts()[0].to_string()
     }
 
     /// Where the first one answers greetings.
@@ -82,8 +87,7 @@ impl Roof {
 
     /// A configuration that polls all of them twenty times a second; the sections of sinks follow.
     pub(crate) fn config(&self, sinks: &str) -> String {
-        let hosts: Vec<_> = self.inverters.iter().map(Running::data_address).collect();
-        config(&hosts, sinks)
+        config(&self.hosts(), sinks)
     }
 }
 

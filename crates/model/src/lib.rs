@@ -11,6 +11,8 @@
 //! - [`reading`]: one poll of one inverter;
 //! - [`json`]: how a reading is written as JSON, read and described.
 
+#![warn(missing_docs)]
+
 pub mod catalogue;
 pub mod counted;
 pub mod json;

@@ -6,6 +6,8 @@
 //!
 //! This crate knows no sink, no inverter protocol and no socket.
 
+#![warn(missing_docs)]
+
 mod carried;
 pub mod delivery;
 pub mod driver;

@@ -8,6 +8,8 @@
 //!
 //! A source has no schedule, no back-off, no wall clock and no channel. This crate knows no protocol.
 
+#![warn(missing_docs)]
+
 pub mod counts;
 pub mod datagram;
 pub mod error;
