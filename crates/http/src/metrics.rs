@@ -234,6 +234,9 @@ fn tell(quantity: Quantity, seen: &[Seen], out: &mut Exposition) {
     out.family(kind, name, help, samples);
 }
 
+/// The name and the help of a family, and what it tells of each.
+type Told<Of, Value> = (&'static str, &'static str, fn(&Of) -> Value);
+
 fn thousandths(raw: i64) -> Decimal {
     Decimal { raw, decimals: 3 }
 }
@@ -265,7 +268,7 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
         "Whether the inverter answers.",
         seen.iter().map(|seen| seen.sample(up(seen))),
     );
-    let times: [(&str, &str, fn(&Seen) -> Option<Decimal>); 3] = [
+    let times: [Told<Seen, Option<Decimal>>; 3] = [
         (
             "kstar_reading_age_seconds",
             "How old the newest reading is.",
@@ -303,7 +306,7 @@ fn polls(seen: &[Seen], out: &mut Exposition) {
             .map(|count| seen.sample_by("outcome", count))
         }),
     );
-    let counts: [(&str, &str, fn(&PollsOverview) -> u64); 3] = [
+    let counts: [Told<PollsOverview, u64>; 3] = [
         ("kstar_requests", "Requests sent.", |polls| polls.requests),
         (
             "kstar_requests_unanswered",
@@ -401,7 +404,7 @@ fn sink_states(sinks: &[SinkOverview], out: &mut Exposition) {
             .map(|count| by(&*sink.name, "outcome", count))
         }),
     );
-    let waiting: [(&str, &str, fn(&Counts) -> u64); 2] = [
+    let waiting: [Told<Counts, u64>; 2] = [
         (
             "kstar_sink_queued_readings",
             "Readings that wait, in memory and in the spool.",
