@@ -191,9 +191,7 @@ impl Cli {
             #[cfg(feature = "history")]
             Command::History(args) => history::run(args, shutdown).await,
             #[cfg(feature = "demo")]
-            Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
-                .await
-                .map_err(Failure::from),
+            Command::Simulate(args) => simulate::run(args, &mut out, shutdown).await,
         }
     }
 }
