@@ -115,7 +115,7 @@ fn unit_package_program_and_page_mean_the_same_places() {
         assert!(page.contains(words), "{INSTALL} does not name {words}");
     }
     assert!(read("deploy/debian/config.toml").contains(&example));
-    assert!(read("src/cli/man.rs").contains(&example));
+    assert!(read("src/cli/man.roff").contains(&example));
 }
 
 #[test]

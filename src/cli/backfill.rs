@@ -30,9 +30,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::shared::failure::Failure;
 use super::shared::output::NewFile;
 use super::shared::progress::Progress;
-use super::shared::stored::StoredArgs;
+use super::shared::stored::{SpanArgs, StoredArgs};
 use kstar_history::{History, HistoryError};
-use kstar_reports::period::range;
 use kstar_reports::pushed::{Entry, Record};
 
 /// The sink that is pushed to.
@@ -50,13 +49,8 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// What `kstar backfill` can be told.
 #[derive(Args, Clone, Debug)]
 pub struct BackfillArgs {
-    /// The first moment: 2026-11-22, 2026-11, 2026-11-22T10:15, today, yesterday, or 7d for seven days ago
-    /// [default: the first reading]
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// The end; all of a day, a month or a year that is named belongs to it [default: the last reading]
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    #[command(flatten)]
+    span: SpanArgs,
     /// How many readings a second at the most, so that the server has time for those that come live
     #[arg(long, value_name = "NUMBER", default_value = "1000")]
     rate: NonZeroU32,
@@ -128,8 +122,7 @@ fn prepare(args: &BackfillArgs) -> Result<Job, Failure> {
             stored.source.path().display()
         )));
     };
-    let span = range(args.from.as_deref(), args.to.as_deref(), &stored.now);
-    let span = span.map_err(Failure::Usage)?;
+    let span = args.span.range(&stored.now)?;
     let place = |error: KeyError| error.within(SINK).within("sinks");
     let resolved = section.resolve().map_err(place);
     resolved.map_err(|error| stored.source.missing(&error))?;
@@ -338,7 +331,5 @@ fn write(path: &Path, json: &[u8]) -> Result<(), Failure> {
             ))
         })?;
     }
-    let mut file = NewFile::create(path)?;
-    file.write_all(json).map_err(|error| file.failure(&error))?;
-    file.complete()
+    NewFile::whole(path, json)
 }

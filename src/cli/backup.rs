@@ -2,13 +2,12 @@
 
 use std::future::Future;
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
-use super::shared::background::in_background;
+use super::shared::background::{flow, in_background};
 use super::shared::failure::Failure;
 use super::shared::progress::Progress;
 use super::shared::stored::HistoryArgs;
@@ -57,11 +56,7 @@ fn backup(args: &BackupArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let progress = Progress::new("copying", 100);
     let copied = history.backup(&part, &mut |done, total| {
         progress.advance_to(done.saturating_mul(100) / total.max(1));
-        if stop.load(Ordering::Relaxed) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        flow(stop)
     });
     drop(progress);
     match copied {

@@ -57,8 +57,7 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 fn show_quarantine(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let config = args.config.load()?.map(|(_, config)| config);
-    let folder = config.unwrap_or_default().state_dir();
+    let folder = args.config.config()?.state_dir();
     let path = quarantine::path(&folder);
     let kept = quarantine::read(&folder)
         .map_err(|error| Failure::Runtime(format!("cannot read {}: {error}", path.display())))?;

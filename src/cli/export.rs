@@ -20,9 +20,9 @@ use super::shared::background::in_background;
 use super::shared::failure::Failure;
 use super::shared::output::NewFile;
 use super::shared::progress::Progress;
-use super::shared::stored::{Stored, StoredArgs};
+use super::shared::stored::{SpanArgs, Stored, StoredArgs};
 use kstar_history::{Aggregate, Bucket, HistoryError};
-use kstar_reports::period::{range, timestamp};
+use kstar_reports::period::timestamp;
 use kstar_reports::rows::{BucketAsJson, Resolution, narrow};
 
 /// How many rows pass between two looks at the bar and at the order to stop.
@@ -31,13 +31,8 @@ const ROWS_AT_ONCE: u64 = 512;
 /// What `kstar export` can be told.
 #[derive(Args, Clone, Debug)]
 pub struct ExportArgs {
-    /// The first moment: 2026-11-22, 2026-11, 2026-11-22T10:15, today, yesterday, or 7d for seven days ago
-    /// [default: the first reading]
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// The end; all of a day, a month or a year that is named belongs to it [default: the last reading]
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    #[command(flatten)]
+    span: SpanArgs,
     /// Every reading, or means, extremes and growths of longer stretches
     #[arg(long, default_value = Resolution::default().name(), value_parser = resolutions())]
     resolution: Resolution,
@@ -91,8 +86,7 @@ fn export(args: &ExportArgs, stop: &AtomicBool) -> Result<(), Failure> {
         .quantities(&names, "--resolution raw")
         .map_err(Failure::Usage)?;
     let stored = args.stored.open()?;
-    let span =
-        range(args.from.as_deref(), args.to.as_deref(), &stored.now).map_err(Failure::Usage)?;
+    let span = args.span.range(&stored.now)?;
     let form = Form {
         format: args.format,
         quantities,

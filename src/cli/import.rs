@@ -16,12 +16,11 @@ use kstar_model::counted::{AccountId, Counted, MAX_GAP, longest_gap};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 
-use super::shared::args::ConfigArgs;
-use super::shared::background::in_background;
+use super::shared::args::{ConfigArgs, choose};
+use super::shared::background::{flow, in_background};
 use super::shared::failure::Failure;
 use super::shared::progress::Progress;
 use super::shared::stored::{config_or_built_in, no_history};
-use crate::config::Config;
 use crate::run::plans;
 use kstar_engine::pipeline::gate::rules::{MAX_POWER, counters};
 use kstar_engine::pipeline::ledger::Account;
@@ -89,7 +88,10 @@ pub async fn run(args: ImportArgs, shutdown: impl Future<Output = ()>) -> Result
 fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let config = config_or_built_in(&args.config)?;
     let context = plans::context(&config);
-    let inverter = inverter(args, &config)?;
+    let inverters = config.inverters();
+    let advice = "name the one that the old history is of with --inverter";
+    let inverter = choose(&inverters, args.inverter.as_deref(), advice)?;
+    let inverter = Inverter::named(inverter.name.as_str());
     let zone = args.zone.clone().unwrap_or_else(|| context.zone.clone());
     let old = OldHistory::open(&args.old, zone)?;
     let rows = old.rows()?;
@@ -137,11 +139,10 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
             values,
         }));
         done += 1;
-        if written.is_err() || stop.load(Ordering::Relaxed) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
+        if written.is_err() {
+            return ControlFlow::Break(());
         }
+        flow(stop)
     })?;
     written?;
     if !batch.is_empty() {
@@ -210,11 +211,7 @@ impl Survey {
             if number.is_multiple_of(10_000) {
                 progress.advance_to(number);
             }
-            if stop.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            flow(stop)
         })?;
         spacings.sort_unstable();
         let usual = spacings.get(spacings.len() / 2).copied().unwrap_or(0);
@@ -328,27 +325,6 @@ fn refuse_what_is_there(file: &Path, inverter: &Inverter, survey: &Survey) -> Re
 impl From<OldHistoryError> for Failure {
     fn from(error: OldHistoryError) -> Self {
         Self::Runtime(error.to_string())
-    }
-}
-
-/// The inverter that the old history is of.
-fn inverter(args: &ImportArgs, config: &Config) -> Result<Arc<Inverter>, Failure> {
-    let inverters = config.inverters();
-    let names: Vec<&str> = inverters
-        .iter()
-        .map(|inverter| inverter.name.as_str())
-        .collect();
-    match (&args.inverter, &names[..]) {
-        (Some(name), names) if names.contains(&name.as_str()) => Ok(Inverter::named(name)),
-        (None, [only]) => Ok(Inverter::named(only)),
-        (Some(name), _) => Err(Failure::Usage(format!(
-            "no inverter is named `{name}`; there are: {}",
-            names.join(", ")
-        ))),
-        (None, _) => Err(Failure::Usage(format!(
-            "there are several inverters; name the one that the old history is of with --inverter: {}",
-            names.join(", ")
-        ))),
     }
 }
 

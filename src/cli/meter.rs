@@ -7,7 +7,7 @@ use kstar_model::catalogue::Quantity;
 use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
-use super::shared::args::ConfigArgs;
+use super::shared::args::{ConfigArgs, unknown_inverter};
 use super::shared::columns::write_columns;
 use super::shared::failure::Failure;
 use crate::config::Config;
@@ -60,16 +60,12 @@ pub fn run(args: &MeterArgs, out: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-fn config(args: &ConfigArgs) -> Result<Config, Failure> {
-    Ok(args.load()?.map(|(_, config)| config).unwrap_or_default())
-}
-
 fn open(config: &Config) -> Result<LedgerFile, Failure> {
     LedgerFile::open(&config.state_dir()).map_err(|error| Failure::Runtime(error.to_string()))
 }
 
 fn show(args: &MeterArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let config = config(&args.config)?;
+    let config = args.config.config()?;
     let ledger = open(&config)?;
     if args.json {
         let inverters: Map<String, Value> = ledger
@@ -182,7 +178,7 @@ fn set(args: &SetArgs, out: &mut impl Write) -> Result<(), Failure> {
             ))
         })?;
     let thousandths = thousandths(args.reading)?;
-    let config = config(&args.config)?;
+    let config = args.config.config()?;
     let folder = config.state_dir();
     let _lock = StateLock::take(&folder).map_err(|held| Failure::Runtime(held.to_string()))?;
     let mut ledger = open(&config)?;
@@ -195,11 +191,7 @@ fn set(args: &SetArgs, out: &mut impl Write) -> Result<(), Failure> {
     names.sort_unstable();
     names.dedup();
     if !names.contains(&args.inverter.as_str()) {
-        return Err(Failure::Usage(format!(
-            "no inverter is named `{}`; there are: {}",
-            args.inverter,
-            names.join(", ")
-        )));
+        return Err(unknown_inverter(&args.inverter, &names));
     }
     let account = ledger.account_mut(&args.inverter);
     let counters = &mut account.current.meter;

@@ -156,20 +156,15 @@ impl Cli {
         shutdown: impl Future<Output = ()>,
         reloads: &Reloads,
     ) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
+        // Not locked: the sink for standard output, the page and an export have threads of their own.
+        let mut out = io::stdout();
         match self.command {
             Command::Run(args) => {
-                // The sink for standard output has a thread of its own, which needs the lock.
-                drop(out);
                 let summary = move |message: &str| logging::say(self.log_format, "INFO", message);
                 run::run(args, summary, shutdown, reloads).await
             }
             #[cfg(feature = "watch")]
-            Command::Watch(args) => {
-                // The page is drawn by a thread of its own, which needs the lock.
-                drop(out);
-                watch::run(args, shutdown).await
-            }
+            Command::Watch(args) => watch::run(args, shutdown).await,
             Command::Read(args) => read::run(args, &mut out).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
             Command::Check(args) => check::run(args, &mut out).await,
@@ -186,32 +181,17 @@ impl Cli {
             #[cfg(feature = "history")]
             Command::Plot(args) => plot::run(&args, &mut out),
             #[cfg(feature = "history")]
-            Command::Export(args) => {
-                // It writes on a thread of its own, which needs the lock.
-                drop(out);
-                export::run(args, shutdown).await
-            }
+            Command::Export(args) => export::run(args, shutdown).await,
             #[cfg(feature = "history")]
             Command::Backfill(args) => backfill::run(args, &mut out, shutdown).await,
             #[cfg(feature = "history")]
-            Command::Backup(args) => {
-                drop(out);
-                backup::run(args, shutdown).await
-            }
+            Command::Backup(args) => backup::run(args, shutdown).await,
             #[cfg(feature = "history")]
-            Command::Import(args) => {
-                drop(out);
-                import::run(args, shutdown).await
-            }
+            Command::Import(args) => import::run(args, shutdown).await,
             #[cfg(feature = "history")]
-            Command::History(args) => {
-                drop(out);
-                history::run(args, shutdown).await
-            }
+            Command::History(args) => history::run(args, shutdown).await,
             #[cfg(feature = "demo")]
-            Command::Simulate(args) => simulate::run(args, &mut out, shutdown)
-                .await
-                .map_err(Failure::from),
+            Command::Simulate(args) => simulate::run(args, &mut out, shutdown).await,
         }
     }
 }

@@ -5,14 +5,12 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use kstar_model::time::UnixMillis;
 
 use super::shared::failure::Failure;
 use super::shared::output::NewFile;
 use super::shared::stored::{Stored, StoredArgs};
 use kstar_reports::chart::day::{self, Day};
 use kstar_reports::chart::{Look, Size, Theme, bars, gather as samples, png, svg};
-use kstar_reports::energy::gather::{self, Question};
 use kstar_reports::energy::{Report, Subject, show};
 use kstar_reports::period::Calendar;
 
@@ -79,16 +77,8 @@ pub fn run(args: &PlotArgs, out: &mut impl Write) -> Result<(), Failure> {
         None => calendar.first(stored.now.date()),
     };
     let subject = Subject::One(calendar);
-    let question = Question {
-        subject,
-        date,
-        inverters: &stored.inverters,
-        // A picture shows no money.
-        tariffs: &[],
-        now: UnixMillis(stored.now.timestamp().as_millisecond()),
-    };
-    let report = gather::report(&stored.history, &question)?
-        .ok_or_else(|| stored.nothing(&show::title(subject, date)))?;
+    // A picture shows no money.
+    let report = stored.report(subject, date, &[])?;
     let look = Look {
         theme: match args.theme {
             Ground::Light => Theme::Light,
@@ -111,10 +101,7 @@ pub fn run(args: &PlotArgs, out: &mut impl Write) -> Result<(), Failure> {
         Form::Png => png::render(&drawing)
             .map_err(|error| Failure::Runtime(format!("cannot draw the picture: {error}")))?,
     };
-    let mut file = NewFile::create(path)?;
-    file.write_all(&bytes)
-        .map_err(|error| file.failure(&error))?;
-    file.complete()
+    NewFile::whole(path, &bytes)
 }
 
 fn form(args: &PlotArgs) -> Result<Form, Failure> {

@@ -3,12 +3,10 @@
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
-use kstar_model::time::UnixMillis;
 
 use super::shared::failure::Failure;
 use super::shared::stored::StoredArgs;
 use kstar_reports::energy::Subject;
-use kstar_reports::energy::gather::{self, Question};
 use kstar_reports::energy::show;
 use kstar_reports::period::Calendar;
 
@@ -59,15 +57,7 @@ pub fn run(args: &ReportArgs, out: &mut impl Write) -> Result<(), Failure> {
         }
         (_, None) => stored.now.date(),
     };
-    let question = Question {
-        subject,
-        date,
-        inverters: &stored.inverters,
-        tariffs: &stored.tariffs,
-        now: UnixMillis(stored.now.timestamp().as_millisecond()),
-    };
-    let report = gather::report(&stored.history, &question)?
-        .ok_or_else(|| stored.nothing(&show::title(subject, date)))?;
+    let report = stored.report(subject, date, &stored.tariffs)?;
     if args.json {
         show::json(&report, out)?;
     } else {

@@ -18,7 +18,7 @@ use kstar_simulator::encode::{DeviceInfo, Request, Variant};
 use kstar_simulator::faults::{Faults, FaultsError};
 use kstar_simulator::quirks::Quirks;
 use kstar_simulator::record::{Counts, Sent, Withheld};
-use kstar_simulator::replay::{Replay, ReplayError};
+use kstar_simulator::replay::Replay;
 use kstar_simulator::{Config, FASTEST, Running, start};
 
 const DATA_PORT: u16 = 8899;
@@ -110,55 +110,18 @@ impl From<VariantName> for Variant {
     }
 }
 
-/// Why there is no simulation.
-#[derive(Debug, thiserror::Error)]
-pub enum SimulateError {
-    /// A recording that cannot be replayed.
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
-    /// The ports do not suffice.
-    #[error(
-        "{inverters} inverters from port {first} on go past 65535; begin at a lower port or at 0, for any free ones"
-    )]
-    Ports {
-        /// How many inverters there should be.
-        inverters: u16,
-        /// The first one's port.
-        first: u16,
-    },
-    /// An address that cannot be used, or settings that do not go together.
-    #[error("cannot simulate inverter {number}: {error}")]
-    Start {
-        /// Which one, from 1.
-        number: u16,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// Nobody reads what is written.
-    #[error("cannot write: {0}")]
-    Output(#[from] io::Error),
-}
-
-impl From<SimulateError> for Failure {
-    fn from(error: SimulateError) -> Self {
-        match error {
-            SimulateError::Output(error) => error.into(),
-            error => Self::Runtime(error.to_string()),
-        }
-    }
-}
-
 /// Simulates until `shutdown` ends. The first lines written say where, as a piece of a configuration; the last
 /// ones, what was asked and answered.
 pub async fn run(
     args: SimulateArgs,
     out: &mut impl Write,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), SimulateError> {
+) -> Result<(), Failure> {
     let replay = if args.replay.is_empty() {
         None
     } else {
-        let replay = Replay::read(&args.replay)?;
+        let read = Replay::read(&args.replay);
+        let replay = read.map_err(|error| Failure::Runtime(error.to_string()))?;
         Some(if args.readdress {
             replay.readdressed()
         } else {
@@ -169,9 +132,9 @@ pub async fn run(
     for index in 0..args.inverters {
         let config = config(&args, index, replay.clone())?;
         let description = format!("{}, seed {}", config.serial, config.seed);
-        let inverter = start(config).await.map_err(|error| SimulateError::Start {
-            number: index + 1,
-            error,
+        let inverter = start(config).await.map_err(|error| {
+            let number = index + 1;
+            Failure::Runtime(format!("cannot simulate inverter {number}: {error}"))
         })?;
         running.push((description, inverter));
     }
@@ -190,20 +153,19 @@ pub async fn run(
     Ok(())
 }
 
-fn config(
-    args: &SimulateArgs,
-    index: u16,
-    replay: Option<Replay>,
-) -> Result<Config, SimulateError> {
+fn config(args: &SimulateArgs, index: u16, replay: Option<Replay>) -> Result<Config, Failure> {
     let nth = |first: SocketAddr| {
         let port = match first.port() {
             0 => Some(0),
             port => port.checked_add(index),
         };
         port.map(|port| SocketAddr::new(first.ip(), port))
-            .ok_or(SimulateError::Ports {
-                inverters: args.inverters,
-                first: first.port(),
+            .ok_or_else(|| {
+                Failure::Runtime(format!(
+                    "{} inverters from port {} on go past 65535; begin at a lower port or at 0, for any free ones",
+                    args.inverters,
+                    first.port()
+                ))
             })
     };
     let discovery = match args.discovery {

@@ -15,13 +15,12 @@ use kstar_sink::event::Event;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::shared::args::ConfigArgs;
-use super::shared::args::HOST_HELP;
+use super::shared::args::{ConfigArgs, HOST_HELP, at};
 use super::shared::environment::host_of_environment;
 use super::shared::failure::Failure;
 use super::shared::remote::{RemoteArgs, failed};
 use super::shared::signals::HangUp;
-use crate::config::{Config, Host, InverterSection};
+use crate::config::{Config, Host};
 use crate::run::plans;
 use kstar_client::Client;
 #[cfg(feature = "http")]
@@ -93,20 +92,13 @@ async fn poll_and_show(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let mut shutdown = std::pin::pin!(shutdown);
-    let loaded = args.config.load()?;
-    let mut config = loaded.map(|(_, config)| config).unwrap_or_default();
+    let mut config = args.config.config()?;
     let host = match args.host {
         Some(host) => Some(host),
         None => host_of_environment()?,
     };
     if let Some(host) = host {
-        config.inverters = vec![InverterSection {
-            host: Some(host),
-            ..match &config.inverters[..] {
-                [only] => only.clone(),
-                _ => InverterSection::default(),
-            }
-        }];
+        config.inverters = vec![at(host, &config.inverters)];
     }
     let plans = plans::inverter_plans(&config);
     if !args.force {

@@ -10,11 +10,9 @@ pub mod size;
 
 /// Durations written as people write them: `"5s"`, `"500ms"`, `"1m 30s"`, `"2h"`, `"400d"`.
 pub mod duration {
-    use std::fmt;
     use std::time::Duration;
 
-    use serde::de::{self, Visitor};
-    use serde::{Deserializer, Serializer};
+    use serde::Deserializer;
 
     /// The duration that a text names; the error says how to write one.
     pub fn parse(text: &str) -> Result<Duration, String> {
@@ -46,35 +44,17 @@ pub mod duration {
         }
     }
 
-    struct DurationVisitor;
-
-    impl Visitor<'_> for DurationVisitor {
-        type Value = Duration;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a duration as text, like \"5s\", \"500ms\" or \"2m\"")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-            parse(text).map_err(E::custom)
-        }
-    }
-
     /// For `#[serde(with)]` on a `Duration`.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        deserializer.deserialize_str(DurationVisitor)
-    }
-
-    /// For `#[serde(with)]` on a `Duration`.
-    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&text(*duration))
+        let expected = "a duration as text, like \"5s\", \"500ms\" or \"2m\"";
+        super::from_text(deserializer, expected, parse)
     }
 
     /// For `#[serde(with)]` on an `Option<Duration>` that is `None` where the key is missing.
     pub mod optional {
         use std::time::Duration;
 
-        use serde::{Deserializer, Serializer};
+        use serde::Deserializer;
 
         /// The duration of a key that is there.
         pub fn deserialize<'de, D: Deserializer<'de>>(
@@ -82,18 +62,30 @@ pub mod duration {
         ) -> Result<Option<Duration>, D::Error> {
             super::deserialize(deserializer).map(Some)
         }
+    }
+}
 
-        /// As text, or as nothing.
-        pub fn serialize<S: Serializer>(
-            duration: &Option<Duration>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match duration {
-                Some(duration) => super::serialize(duration, serializer),
-                None => serializer.serialize_none(),
-            }
+/// A value that is written as a text, which is what is expected of anything else.
+pub fn from_text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    struct Text<F>(&'static str, F);
+
+    impl<T, F: FnOnce(&str) -> Result<T, String>> Visitor<'_> for Text<F> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.1)(text).map_err(E::custom)
         }
     }
+
+    deserializer.deserialize_str(Text(expected, parse))
 }
 
 /// Where systemd puts what a unit's `LoadCredential=` names.

@@ -21,7 +21,7 @@ use crate::rollup::{Cell, MEAN_DECIMALS, Rollup};
 use crate::schema;
 use crate::settings::Settings;
 use crate::spread;
-use crate::sums::Sums;
+use crate::sums::{Halt, Sums};
 
 /// How long to wait while the file is being made or recovered; ordinary writing keeps no reader waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -209,9 +209,13 @@ impl History {
             let end = span.end.0.min(extent.end);
             if begin < end {
                 let whole = begin..level.around(end - 1, zone).end;
-                let _ = sums.each(level, &whole, quantities, &mut |rollup| {
-                    Ok(each(&Bucket::of(&rollup, quantities)))
-                })?;
+                let given = sums.each(level, &whole, quantities, &mut |rollup| match each(
+                    &Bucket::of(&rollup, quantities),
+                ) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(Halt::Enough),
+                });
+                given.or_else(Halt::failure)?;
             }
             Ok(())
         })

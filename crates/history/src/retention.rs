@@ -8,11 +8,10 @@ use kstar_model::time::millis;
 use std::fmt;
 use std::time::Duration;
 
-use kstar_common::setting::duration;
+use kstar_common::setting::{duration, from_text};
 use kstar_model::TimeZone;
 use rusqlite::Connection;
-use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::level::Level;
 use crate::schema;
@@ -43,26 +42,13 @@ impl fmt::Display for KeepFor {
 
 impl<'de> Deserialize<'de> for KeepFor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeepVisitor;
-
-        impl Visitor<'_> for KeepVisitor {
-            type Value = KeepFor;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"forever\", or a duration as text, like \"400d\"")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<KeepFor, E> {
-                if text == "forever" {
-                    return Ok(KeepFor::Forever);
-                }
-                duration::parse(text)
-                    .map(KeepFor::Span)
-                    .map_err(|error| E::custom(format!("{error}, or \"forever\"")))
-            }
-        }
-
-        deserializer.deserialize_str(KeepVisitor)
+        let expected = "\"forever\", or a duration as text, like \"400d\"";
+        from_text(deserializer, expected, |text| match text {
+            "forever" => Ok(Self::Forever),
+            _ => duration::parse(text)
+                .map(Self::Span)
+                .map_err(|error| format!("{error}, or \"forever\"")),
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 //! A bucket from which retention has taken the samples is never computed again: what is left knows less.
 
 use std::collections::BTreeMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use jiff::Timestamp;
 use kstar_model::TimeZone;
@@ -25,8 +25,32 @@ use crate::settings::Settings;
 use crate::spread;
 use crate::stale::{Source, kept};
 
-/// Whether whoever asked wants to hear more.
-pub(crate) type Flow = rusqlite::Result<ControlFlow<()>>;
+/// Whether more buckets are wanted.
+pub(crate) type Flow = Result<(), Halt>;
+
+/// Why no more buckets are given.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// Whoever was given them has enough.
+    Enough,
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Halt {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Halt {
+    /// To have enough is no failure.
+    pub(crate) fn failure(self) -> rusqlite::Result<()> {
+        match self {
+            Self::Enough => Ok(()),
+            Self::Failed(error) => Err(error),
+        }
+    }
+}
 
 /// An inverter's samples and buckets.
 pub(crate) struct Sums<'a> {
@@ -143,18 +167,11 @@ impl<'a> Sums<'a> {
         for part in unsettled {
             let begin = part.start.clamp(from, span.end);
             let end = part.end.clamp(begin, span.end);
-            if self
-                .settled(level, from..begin, quantities, give)?
-                .is_break()
-                || self
-                    .unsettled(level, &(begin..end), quantities, give)?
-                    .is_break()
-            {
-                return Ok(ControlFlow::Break(()));
-            }
+            self.settled(level, from..begin, quantities, give)?;
+            self.unsettled(level, &(begin..end), quantities, give)?;
             from = end;
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     }
 
     /// Buckets that are in order.
@@ -166,16 +183,14 @@ impl<'a> Sums<'a> {
         give: &mut dyn FnMut(Rollup) -> Flow,
     ) -> Flow {
         if span.is_empty() {
-            return Ok(ControlFlow::Continue(()));
+            return Ok(());
         }
         let mut statement = self.rows(level, quantities)?;
         let mut rows = statement.query([span.start, span.end])?;
         while let Some(row) = rows.next()? {
-            if give(self.read(level, row, quantities)?)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+            give(self.read(level, row, quantities)?)?;
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     }
 
     /// Buckets that are not: those that can only be as they are, and the others computed.
@@ -187,7 +202,7 @@ impl<'a> Sums<'a> {
         give: &mut dyn FnMut(Rollup) -> Flow,
     ) -> Flow {
         if span.is_empty() {
-            return Ok(ControlFlow::Continue(()));
+            return Ok(());
         }
         let sealed = self.kept(Source::of(level))?;
         let mut statement = self.rows(level, quantities)?;
@@ -197,29 +212,22 @@ impl<'a> Sums<'a> {
             None => Ok(None),
         };
         let mut row = next()?;
-        let flow = self.computed(level, span, quantities, &mut |rollup| {
+        self.computed(level, span, quantities, &mut |rollup| {
             while let Some(old) = row.take_if(|row| row.bucket.start <= rollup.bucket.start) {
                 let same = old.bucket.start == rollup.bucket.start;
                 row = next()?;
-                if give(old)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+                give(old)?;
                 if same {
-                    return Ok(ControlFlow::Continue(()));
+                    return Ok(());
                 }
             }
             give(rollup)
         })?;
-        if flow.is_break() {
-            return Ok(flow);
-        }
         while let Some(old) = row {
-            if give(old)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+            give(old)?;
             row = next()?;
         }
-        Ok(flow)
+        Ok(())
     }
 
     fn computed(
@@ -234,15 +242,10 @@ impl<'a> Sums<'a> {
             return self.add_up(&shown, quantities, self.settings.apart, give);
         }
         let mut longer = FromFiveMinutes::new(level, self.zone().clone());
-        let flow = self.each(Level::FiveMinutes, span, quantities, &mut |part| {
-            longer
-                .add(part)
-                .map_or(Ok(ControlFlow::Continue(())), &mut *give)
+        self.each(Level::FiveMinutes, span, quantities, &mut |part| {
+            longer.add(part).map_or(Ok(()), &mut *give)
         })?;
-        match longer.finish() {
-            Some(rollup) if flow.is_continue() => give(rollup),
-            _ => Ok(flow),
-        }
+        longer.finish().map_or(Ok(()), give)
     }
 
     /// Adds up samples to buckets of five minutes, but for those that are set apart.
@@ -275,14 +278,12 @@ impl<'a> Sums<'a> {
         let mut rows = samples.query([before.unwrap_or(span.start), apart])?;
         let mut pass = |rollup: Rollup, give: &mut dyn FnMut(Rollup) -> Flow| {
             if !span.contains(&rollup.bucket.start) {
-                return Ok(ControlFlow::Continue(()));
+                return Ok(());
             }
             while let Some(first) = elsewhere.first_entry()
                 && *first.key() < rollup.bucket.start
             {
-                if give(first.remove())?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+                give(first.remove())?;
             }
             match elsewhere.remove(&rollup.bucket.start) {
                 Some(more) => give(rollup.with_counted(&more)),
@@ -302,25 +303,19 @@ impl<'a> Sums<'a> {
                 values: quantities.iter().map(value).collect(),
             };
             for rollup in sums.add(sample) {
-                if pass(rollup, give)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+                pass(rollup, give)?;
             }
             if time >= span.end {
                 break;
             }
         }
-        if let Some(last) = sums.finish()
-            && pass(last, give)?.is_break()
-        {
-            return Ok(ControlFlow::Break(()));
+        if let Some(last) = sums.finish() {
+            pass(last, give)?;
         }
         for (_, rollup) in elsewhere {
-            if give(rollup)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+            give(rollup)?;
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     }
 
     /// What belongs to the buckets of a span without being told by a sample in it.
@@ -403,7 +398,8 @@ impl<'a> Sums<'a> {
             if !span.is_empty() {
                 // One that nothing belongs to any more is not computed again.
                 self.clear(level, &span)?;
-                let _ = self.add_up(&span, &quantities, i64::MAX, &mut write)?;
+                self.add_up(&span, &quantities, i64::MAX, &mut write)
+                    .or_else(Halt::failure)?;
             }
         }
         for level in [Level::Hour, Level::Day] {
@@ -416,13 +412,12 @@ impl<'a> Sums<'a> {
             }
             let mut write = self.writer(level)?;
             let mut longer = FromFiveMinutes::new(level, self.zone().clone());
-            let _ = self.settled(Level::FiveMinutes, span, &quantities, &mut |part| {
-                longer
-                    .add(part)
-                    .map_or(Ok(ControlFlow::Continue(())), &mut write)
-            })?;
+            let settled = self.settled(Level::FiveMinutes, span, &quantities, &mut |part| {
+                longer.add(part).map_or(Ok(()), &mut write)
+            });
+            settled.or_else(Halt::failure)?;
             if let Some(rollup) = longer.finish() {
-                let _ = write(rollup)?;
+                write(rollup).or_else(Halt::failure)?;
             }
         }
         Ok(())
@@ -452,7 +447,7 @@ impl<'a> Sums<'a> {
             let begin = rollup.bucket.start;
             if rollup.bucket.contains(&self.newest) {
                 // It is open, though what is set apart comes after it.
-                return Ok(ControlFlow::Continue(()));
+                return Ok(());
             }
             let offset = Timestamp::from_millisecond(begin)
                 .map_or(0, |begin| self.zone().to_offset(begin).seconds());
@@ -477,7 +472,7 @@ impl<'a> Sums<'a> {
                 &mut replace
             };
             statement.execute(params_from_iter(row))?;
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })
     }
 }

@@ -178,12 +178,17 @@ fn description() -> serde_json::Result<Value> {
         // The document says which one it is for all of its schemas.
         reading.remove("$schema");
     }
-    let catalogued = [("Reading", reading), ("Bucket", bucket_schema())];
-    if let Some(schemas) = description
-        .pointer_mut("/components/schemas")
-        .and_then(Value::as_object_mut)
-    {
-        schemas.extend(catalogued.map(|(name, schema)| (name.to_owned(), schema)));
+    if let Some(schemas) = description.pointer_mut("/components/schemas") {
+        if let Some(properties) = schemas
+            .pointer_mut("/Bucket/properties")
+            .and_then(Value::as_object_mut)
+        {
+            properties.insert("schema".to_owned(), json!({ "const": SCHEMA }));
+            properties.extend(aggregates());
+        }
+        if let Some(schemas) = schemas.as_object_mut() {
+            schemas.insert("Reading".to_owned(), reading);
+        }
     }
     if let Some(version) = description.pointer_mut("/info/version") {
         *version = json!(env!("CARGO_PKG_VERSION"));
@@ -191,53 +196,23 @@ fn description() -> serde_json::Result<Value> {
     Ok(description)
 }
 
-/// The schema of what readings come to in a stretch of time.
-fn bucket_schema() -> Value {
-    let number = json!({ "type": "number" });
-    let mut properties = Map::new();
-    let mut insert = |key: &str, value: Value| properties.insert(key.to_owned(), value);
-    let time = |description: &str| json!({ "type": "string", "format": "date-time", "description": description });
-    insert("schema", json!({ "const": SCHEMA }));
-    insert("begin", time("When it begins, in UTC."));
-    insert("end", time("When the next one begins, in UTC."));
-    insert(
-        "inverter",
-        json!({ "type": "string", "description": "The inverter's name in the configuration." }),
-    );
-    insert(
-        "samples",
-        json!({ "type": "integer", "minimum": 0, "description": "How many readings there were." }),
-    );
-    insert(
-        "covered",
-        json!({ "type": "number", "minimum": 0, "description": "The time in which readings followed one another closely, in seconds." }),
-    );
-    for quantity in Quantity::ALL {
+/// What each quantity comes to in a bucket.
+fn aggregates() -> impl Iterator<Item = (String, Value)> {
+    Quantity::ALL.iter().filter_map(|quantity| {
         let description = quantity.description();
         let keys = match description.kind {
             Kind::Measurement => &["mean", "min", "max"][..],
             Kind::Counter => &["grown"],
-            Kind::Mode(_) | Kind::Flags(_) | Kind::Bits | Kind::Clock => continue,
+            Kind::Mode(_) | Kind::Flags(_) | Kind::Bits | Kind::Clock => return None,
         };
-        let values: Map<String, Value> = keys
-            .iter()
-            .map(|key| ((*key).to_owned(), number.clone()))
-            .collect();
-        insert(
-            quantity.name(),
-            json!({
-                "type": "object",
-                "title": description.label,
-                "required": keys,
-                "properties": values,
-                "unit": description.unit,
-            }),
-        );
-    }
-    json!({
-        "title": "What readings of an inverter come to",
-        "type": "object",
-        "required": ["schema", "begin", "end", "inverter", "samples", "covered"],
-        "properties": properties,
+        let number = |key: &&str| ((*key).to_owned(), json!({ "type": "number" }));
+        let schema = json!({
+            "type": "object",
+            "title": description.label,
+            "required": keys,
+            "properties": keys.iter().map(number).collect::<Map<String, Value>>(),
+            "unit": description.unit,
+        });
+        Some((quantity.name().to_owned(), schema))
     })
 }

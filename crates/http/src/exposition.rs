@@ -15,24 +15,19 @@ pub(super) enum Type {
     Info,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Family<'a> {
-    /// The name without the ending that its type has.
-    pub(super) name: &'a str,
-    pub(super) kind: Type,
-    pub(super) help: &'a str,
-}
-
-impl Family<'_> {
-    pub(super) fn series(&self) -> String {
-        let ending = match self.kind {
-            Type::Gauge => "",
-            Type::Counter => "_total",
-            Type::Info => "_info",
-        };
-        format!("{}{ending}", self.name)
+impl Type {
+    /// What the name of a series ends in.
+    pub(super) fn ending(self) -> &'static str {
+        match self {
+            Self::Gauge => "",
+            Self::Counter => "_total",
+            Self::Info => "_info",
+        }
     }
 }
+
+/// A value and its labels.
+pub(super) type Sample<'a, V> = (Vec<(&'static str, &'a str)>, V);
 
 /// A text that grows by families.
 pub(super) struct Exposition(String);
@@ -43,22 +38,24 @@ impl Exposition {
         Self(String::with_capacity(64 * 1024))
     }
 
-    /// Writes a family with all its series; without any it is left out.
+    /// Writes a family with all its series; without any it is left out. Its name is without the ending of its type.
     pub(super) fn family<'l, V: Display>(
         &mut self,
-        family: &Family<'_>,
-        samples: impl IntoIterator<Item = (Vec<(&'static str, &'l str)>, V)>,
+        kind: Type,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = Sample<'l, V>>,
     ) {
         let mut samples = samples.into_iter().peekable();
         if samples.peek().is_none() {
             return;
         }
-        let series = family.series();
-        let kind = match family.kind {
+        let series = format!("{name}{}", kind.ending());
+        let kind = match kind {
             Type::Counter => "counter",
             Type::Gauge | Type::Info => "gauge",
         };
-        let help = escaped(family.help, false);
+        let help = escaped(help, false);
         self.line(format_args!("# HELP {series} {help}"));
         self.line(format_args!("# TYPE {series} {kind}"));
         for (labels, value) in samples {
@@ -111,17 +108,13 @@ mod tests {
     #[test]
     fn families_are_lines_that_nothing_in_them_ends() {
         let mut exposition = Exposition::new();
-        let of = |name, kind| Family {
-            name,
-            kind,
-            help: "A \"test\"\\of\nmine.",
-        };
+        let help = "A \"test\"\\of\nmine.";
         let sample = |label| [(vec![("name", label)], 7)];
-        exposition.family(&of("a_watts", Type::Gauge), sample("x\"\\\n"));
-        exposition.family(&of("b_joules", Type::Counter), sample("x"));
-        exposition.family(&of("c", Type::Info), sample("x"));
-        exposition.family(&of("d", Type::Gauge), [(vec![], 0.5)]);
-        exposition.family(&of("e", Type::Gauge), Vec::<(_, i64)>::new());
+        exposition.family(Type::Gauge, "a_watts", help, sample("x\"\\\n"));
+        exposition.family(Type::Counter, "b_joules", help, sample("x"));
+        exposition.family(Type::Info, "c", help, sample("x"));
+        exposition.family(Type::Gauge, "d", help, [(vec![], 0.5)]);
+        exposition.family(Type::Gauge, "e", help, Vec::<(_, i64)>::new());
         assert_eq!(
             exposition.end(),
             "# HELP a_watts A \"test\"\\\\of\\nmine.\n# TYPE a_watts gauge\na_watts{name=\"x\\\"\\\\\\n\"} 7\n\

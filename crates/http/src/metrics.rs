@@ -18,12 +18,12 @@ use kstar_model::scalar::{FlagLabel, ModeLabel};
 use kstar_model::time::UnixMillis;
 use kstar_model::units::Decimal;
 use kstar_sink::event::Reachability;
-use kstar_sink::health::State as SinkState;
+use kstar_sink::health::{Counts, State as SinkState};
 
-use super::exposition::{Exposition, Family, Type};
+use super::exposition::{Exposition, Sample, Type};
 use super::state::State;
 use kstar_engine::board::{InverterEntry, Present};
-use kstar_engine::overview::{InverterOverview, SinkOverview};
+use kstar_engine::overview::{InverterOverview, PollsOverview, SinkOverview};
 use kstar_engine::pipeline::gate::rules::Rule;
 
 /// When the program began to listen.
@@ -137,6 +137,20 @@ impl Seen {
         }
     }
 
+    /// A value of this inverter.
+    fn sample<V>(&self, value: V) -> Sample<'_, V> {
+        (vec![("inverter", &self.overview.name)], value)
+    }
+
+    /// A value of it that has a further label.
+    fn sample_by<'a, V>(
+        &'a self,
+        key: &'static str,
+        (label, value): (&'a str, V),
+    ) -> Sample<'a, V> {
+        (vec![("inverter", &self.overview.name), (key, label)], value)
+    }
+
     /// The raw value of a quantity, if it can be told.
     fn raw(&self, quantity: Quantity, kind: Type) -> Option<i64> {
         let (_, reading) = self.present.newest.as_ref()?;
@@ -174,40 +188,38 @@ pub(super) fn all(state: &State) -> String {
 fn tell(quantity: Quantity, seen: &[Seen], out: &mut Exposition) {
     let description = quantity.description();
     let metric = Metric::of(quantity);
-    let family = Family {
-        name: &metric.name,
-        kind: metric.kind,
-        help: description.meaning,
-    };
+    let (kind, name, help) = (metric.kind, metric.name.as_str(), description.meaning);
     let present = seen.iter().filter_map(|seen| {
         let raw = seen.raw(quantity, metric.kind)?;
-        Some((seen.overview.name.as_str(), raw))
+        Some((seen, raw))
     });
-    let series: Vec<(&str, String, i64)> = match description.kind {
+    let series: Vec<(&Seen, String, i64)> = match description.kind {
         Kind::Measurement | Kind::Counter | Kind::Bits | Kind::Clock => {
-            let samples = present.map(|(name, raw)| {
-                let value = metric.value(raw, description.decimals);
-                (vec![("inverter", name)], value)
-            });
-            out.family(&family, samples);
+            let value = |raw| metric.value(raw, description.decimals);
+            out.family(
+                kind,
+                name,
+                help,
+                present.map(|(seen, raw)| seen.sample(value(raw))),
+            );
             return;
         }
         Kind::Mode(labels) => present
-            .flat_map(|(name, raw)| {
+            .flat_map(|(seen, raw)| {
                 let known = labels.0.iter().map(|(code, _)| i64::from(*code));
                 let unknown = labels.find(raw).is_none().then_some(raw);
                 known.chain(unknown).map(move |code| {
                     let label = ModeLabel { labels, code }.to_string();
-                    (name, label, i64::from(code == raw))
+                    (seen, label, i64::from(code == raw))
                 })
             })
             .collect(),
         Kind::Flags(labels) => present
-            .flat_map(|(name, raw)| {
+            .flat_map(|(seen, raw)| {
                 (0..32).filter_map(move |bit| {
                     let set = raw >> bit & 1;
                     (set == 1 || labels.find(i64::from(bit)).is_some())
-                        .then(|| (name, FlagLabel { labels, bit }.to_string(), set))
+                        .then(|| (seen, FlagLabel { labels, bit }.to_string(), set))
                 })
             })
             .collect(),
@@ -218,171 +230,130 @@ fn tell(quantity: Quantity, seen: &[Seen], out: &mut Exposition) {
     };
     let samples = series
         .iter()
-        .map(|(name, label, value)| (vec![("inverter", *name), (key, label.as_str())], value));
-    out.family(&family, samples);
+        .map(|(seen, label, value)| seen.sample_by(key, (label, value)));
+    out.family(kind, name, help, samples);
 }
 
-fn gauge<'a>(name: &'a str, help: &'a str) -> Family<'a> {
-    Family {
-        name,
-        kind: Type::Gauge,
-        help,
-    }
-}
+/// The name and the help of a family, and what it tells of each.
+type Told<Of, Value> = (&'static str, &'static str, fn(&Of) -> Value);
 
-fn counter<'a>(name: &'a str, help: &'a str) -> Family<'a> {
-    Family {
-        name,
-        kind: Type::Counter,
-        help,
-    }
+fn thousandths(raw: i64) -> Decimal {
+    Decimal { raw, decimals: 3 }
 }
 
 fn seconds(millis: u64) -> Decimal {
-    Decimal {
-        raw: i64::try_from(millis).unwrap_or(i64::MAX),
-        decimals: 3,
-    }
+    thousandths(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
 fn inverters(seen: &[Seen], out: &mut Exposition) {
-    let info = Family {
-        name: "kstar_inverter",
-        kind: Type::Info,
-        help: "Which inverter it is, and where.",
-    };
-    let each = || {
-        seen.iter()
-            .map(|seen| (&*seen.overview.name, &seen.overview))
-    };
-    let known = each().map(|(name, overview)| {
-        let text = |text: &'_ Option<String>| text.as_deref().unwrap_or_default().to_owned();
-        let texts = [
-            overview.host.clone(),
-            text(&overview.serial),
-            text(&overview.model),
-        ];
-        (name, texts)
-    });
-    let known: Vec<_> = known.collect();
-    let samples = known.iter().map(|(name, [host, serial, model])| {
+    let known = seen.iter().map(|Seen { overview, .. }| {
         let labels = vec![
-            ("inverter", *name),
-            ("host", host.as_str()),
-            ("serial", serial.as_str()),
-            ("model", model.as_str()),
+            ("inverter", overview.name.as_str()),
+            ("host", &overview.host),
+            ("serial", overview.serial.as_deref().unwrap_or_default()),
+            ("model", overview.model.as_deref().unwrap_or_default()),
         ];
         (labels, 1)
     });
-    out.family(&info, samples);
     out.family(
-        &gauge("kstar_inverter_up", "Whether the inverter answers."),
-        seen.iter().map(|seen| {
-            let online = seen.present.reachability == Some(Reachability::Online);
-            (vec![("inverter", &*seen.overview.name)], u8::from(online))
-        }),
+        Type::Info,
+        "kstar_inverter",
+        "Which inverter it is, and where.",
+        known,
     );
-    let age = "How old the newest reading is.";
+    let up = |seen: &Seen| u8::from(seen.present.reachability == Some(Reachability::Online));
     out.family(
-        &gauge("kstar_reading_age_seconds", age),
-        each().filter_map(|(name, overview)| {
-            Some((vec![("inverter", name)], seconds(overview.reading_age_ms?)))
-        }),
+        Type::Gauge,
+        "kstar_inverter_up",
+        "Whether the inverter answers.",
+        seen.iter().map(|seen| seen.sample(up(seen))),
     );
-    let time =
-        "When the newest reading was taken, by the collector's clock, in seconds since 1970.";
-    out.family(
-        &gauge("kstar_reading_timestamp_seconds", time),
-        seen.iter().filter_map(|seen| {
-            let (_, reading) = seen.present.newest.as_ref()?;
-            let time = Decimal {
-                raw: reading.time?.0,
-                decimals: 3,
-            };
-            Some((vec![("inverter", &*seen.overview.name)], time))
-        }),
-    );
-    let interval = "How often the inverter is asked.";
-    out.family(
-        &gauge("kstar_poll_interval_seconds", interval),
-        each().map(|(name, overview)| {
-            let interval = seconds(overview.poll_interval_ms);
-            (vec![("inverter", name)], interval)
-        }),
-    );
+    let times: [Told<Seen, Option<Decimal>>; 3] = [
+        (
+            "kstar_reading_age_seconds",
+            "How old the newest reading is.",
+            |seen| seen.overview.reading_age_ms.map(seconds),
+        ),
+        (
+            "kstar_reading_timestamp_seconds",
+            "When the newest reading was taken, by the collector's clock, in seconds since 1970.",
+            |seen| Some(thousandths(seen.present.newest.as_ref()?.1.time?.0)),
+        ),
+        (
+            "kstar_poll_interval_seconds",
+            "How often the inverter is asked.",
+            |seen| Some(seconds(seen.overview.poll_interval_ms)),
+        ),
+    ];
+    for (name, help, time) in times {
+        let known = |seen| Some(Seen::sample(seen, time(seen)?));
+        out.family(Type::Gauge, name, help, seen.iter().filter_map(known));
+    }
 }
 
-type Count = fn(&InverterOverview) -> u64;
-
 fn polls(seen: &[Seen], out: &mut Exposition) {
-    let each = || {
-        seen.iter()
-            .map(|seen| (&*seen.overview.name, &seen.overview))
-    };
     out.family(
-        &counter("kstar_polls", "Polls, by what became of them."),
-        each().flat_map(|(name, overview)| {
-            let polls = &overview.polls;
+        Type::Counter,
+        "kstar_polls",
+        "Polls, by what became of them.",
+        seen.iter().flat_map(|seen| {
+            let polls = &seen.overview.polls;
             [
                 ("answered", polls.answered),
                 ("silent", polls.silent),
                 ("skipped", polls.skipped),
             ]
-            .map(|(outcome, count)| (vec![("inverter", name), ("outcome", outcome)], count))
+            .map(|count| seen.sample_by("outcome", count))
         }),
     );
-    let counts: [(&str, &str, Count); 3] = [
-        ("kstar_requests", "Requests sent.", |of| of.polls.requests),
+    let counts: [Told<PollsOverview, u64>; 3] = [
+        ("kstar_requests", "Requests sent.", |polls| polls.requests),
         (
             "kstar_requests_unanswered",
             "Requests that nobody answered in time.",
-            |of| of.polls.unanswered,
+            |polls| polls.unanswered,
         ),
         (
             "kstar_greetings",
             "Greetings sent to find the inverter.",
-            |of| of.polls.greetings,
+            |polls| polls.greetings,
         ),
     ];
     for (name, help, count) in counts {
-        out.family(
-            &counter(name, help),
-            each().map(|(name, overview)| (vec![("inverter", name)], count(overview))),
-        );
+        let counted = |seen: &'_ Seen| count(&seen.overview.polls);
+        let samples = seen.iter().map(|seen| seen.sample(counted(seen)));
+        out.family(Type::Counter, name, help, samples);
     }
     // Those that never occurred are 0, so that the first one is seen as a change.
     out.family(
-        &counter(
-            "kstar_datagrams_refused",
-            "Datagrams that were no reply to what was asked, by the reason.",
-        ),
+        Type::Counter,
+        "kstar_datagrams_refused",
+        "Datagrams that were no reply to what was asked, by the reason.",
         seen.iter().flat_map(|seen| {
-            seen.rejected.iter().map(|(reason, count)| {
-                let labels = vec![("inverter", &*seen.overview.name), ("reason", *reason)];
-                (labels, *count)
-            })
+            let reasons = seen.rejected.iter();
+            reasons.map(|(reason, count)| seen.sample_by("reason", (*reason, *count)))
         }),
     );
     out.family(
-        &counter("kstar_readings", "Readings, by what the gate made of them."),
-        each().flat_map(|(name, overview)| {
+        Type::Counter,
+        "kstar_readings",
+        "Readings, by what the gate made of them.",
+        seen.iter().flat_map(|seen| {
             [
-                ("accepted", overview.accepted),
-                ("refused", overview.quarantined),
+                ("accepted", seen.overview.accepted),
+                ("refused", seen.overview.quarantined),
             ]
-            .map(|(verdict, count)| (vec![("inverter", name), ("verdict", verdict)], count))
+            .map(|count| seen.sample_by("verdict", count))
         }),
     );
     out.family(
-        &counter(
-            "kstar_gate_strikes",
-            "How often each rule of the gate has struck.",
-        ),
-        each().flat_map(|(name, overview)| {
-            Rule::ALL.into_iter().map(move |rule| {
-                let count = overview.gate.get(rule.name()).copied();
-                let labels = vec![("inverter", name), ("rule", rule.name())];
-                (labels, count.unwrap_or_default())
+        Type::Counter,
+        "kstar_gate_strikes",
+        "How often each rule of the gate has struck.",
+        seen.iter().flat_map(|seen| {
+            Rule::ALL.into_iter().map(|rule| {
+                let count = seen.overview.gate.get(rule.name()).copied();
+                seen.sample_by("rule", (rule.name(), count.unwrap_or_default()))
             })
         }),
     );
@@ -395,27 +366,31 @@ fn sink_states(sinks: &[SinkOverview], out: &mut Exposition) {
         SinkState::Down { .. } => "down",
         SinkState::Ended => "ended",
     };
+    let by = |sink, key, (label, value)| (vec![("sink", sink), (key, label)], value);
     out.family(
-        &gauge("kstar_sink_up", "Whether the last delivery arrived."),
+        Type::Gauge,
+        "kstar_sink_up",
+        "Whether the last delivery arrived.",
         sinks.iter().map(|sink| {
             let up = sink.state == SinkState::Up;
             (vec![("sink", &*sink.name)], u8::from(up))
         }),
     );
     out.family(
-        &gauge("kstar_sink_state", "How the sink is."),
+        Type::Gauge,
+        "kstar_sink_state",
+        "How the sink is.",
         sinks.iter().flat_map(|sink| {
             ["opening", "up", "down", "ended"].map(|state| {
                 let so = named(&sink.state) == state;
-                (vec![("sink", &*sink.name), ("state", state)], u8::from(so))
+                by(&*sink.name, "state", (state, u64::from(so)))
             })
         }),
     );
     out.family(
-        &counter(
-            "kstar_sink_readings",
-            "Readings, by what the sink made of them.",
-        ),
+        Type::Counter,
+        "kstar_sink_readings",
+        "Readings, by what the sink made of them.",
         sinks.iter().flat_map(|sink| {
             let counts = &sink.counts;
             [
@@ -426,51 +401,49 @@ fn sink_states(sinks: &[SinkOverview], out: &mut Exposition) {
                 ("rejected", counts.rejected),
                 ("missed", counts.missed),
             ]
-            .map(|(outcome, count)| (vec![("sink", &*sink.name), ("outcome", outcome)], count))
+            .map(|count| by(&*sink.name, "outcome", count))
         }),
     );
-    out.family(
-        &gauge(
+    let waiting: [Told<Counts, u64>; 2] = [
+        (
             "kstar_sink_queued_readings",
             "Readings that wait, in memory and in the spool.",
+            |counts| counts.queued,
         ),
-        sinks
-            .iter()
-            .map(|sink| (vec![("sink", &*sink.name)], sink.counts.queued)),
-    );
-    out.family(
-        &gauge(
+        (
             "kstar_sink_spooled_readings",
             "How many of the readings that wait are in the spool.",
+            |counts| counts.spooled,
         ),
-        sinks
+    ];
+    for (name, help, count) in waiting {
+        let samples = sinks
             .iter()
-            .map(|sink| (vec![("sink", &*sink.name)], sink.counts.spooled)),
-    );
+            .map(|sink| (vec![("sink", &*sink.name)], count(&sink.counts)));
+        out.family(Type::Gauge, name, help, samples);
+    }
 }
 
 fn program(state: &State, out: &mut Exposition) {
     let healthy = state.0.watcher.verdict().healthy;
     out.family(
-        &gauge("kstar_healthy", "Whether /health says that all is well."),
+        Type::Gauge,
+        "kstar_healthy",
+        "Whether /health says that all is well.",
         [(vec![], u8::from(healthy))],
     );
-    let build = Family {
-        name: "kstar_build",
-        kind: Type::Info,
-        help: "Which program it is.",
-    };
-    out.family(&build, [(vec![("version", env!("CARGO_PKG_VERSION"))], 1)]);
-    let start = START.get().map(|start| Decimal {
-        raw: start.0,
-        decimals: 3,
-    });
+    let version = vec![("version", env!("CARGO_PKG_VERSION"))];
     out.family(
-        &gauge(
-            "process_start_time_seconds",
-            "When the program began to listen, in seconds since 1970.",
-        ),
-        start.map(|start| (vec![], start)),
+        Type::Info,
+        "kstar_build",
+        "Which program it is.",
+        [(version, 1)],
+    );
+    out.family(
+        Type::Gauge,
+        "process_start_time_seconds",
+        "When the program began to listen, in seconds since 1970.",
+        START.get().map(|start| (vec![], thousandths(start.0))),
     );
 }
 

@@ -13,6 +13,9 @@ use crate::reading::{Inverter, Reading, SCHEMA, Shown};
 use crate::scalar::{BIT, Kind, Labels, UNKNOWN, set_flags};
 use crate::time::{Moment, UnixMillis};
 
+/// The schema of a line, to which the catalogue adds the quantities. It is part of the program, and a test reads it.
+const WITHOUT_QUANTITIES: &str = include_str!("reading.schema.json");
+
 const VERSION: &str = "schema";
 const TIME: &str = "time";
 const INVERTER: &str = "inverter";
@@ -120,53 +123,15 @@ fn raw(quantity: Quantity, value: &Json) -> Option<i64> {
 /// from a newer collector stays valid for whoever holds an older copy of this. For the same reason a mode may be
 /// `unknown_7` and a flag `bit_7`.
 pub fn schema() -> Json {
-    let mut properties = Map::new();
-    let mut insert = |key: &str, value: Json| properties.insert(key.to_owned(), value);
-    insert(
-        VERSION,
-        json!({
-            "const": SCHEMA,
-            "description": "Version of this form; it rises only when something must break for those who read it.",
-        }),
-    );
-    insert(
-        TIME,
-        json!({
-            "type": "string",
-            "format": "date-time",
-            "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
-            "description": "When the reply came, by the collector's clock, in UTC. Only an MQTT message, the stream and the latest readings come without it, while that clock is not set.",
-        }),
-    );
-    insert(
-        INVERTER,
-        json!({
-            "type": "string",
-            "pattern": "^[A-Za-z0-9_-]{1,32}$",
-            "description": "The inverter's name in the configuration.",
-        }),
-    );
-    insert(
-        SERIAL,
-        json!({ "type": "string", "description": "The inverter's serial number, once it is known." }),
-    );
-    insert(
-        MODEL,
-        json!({ "type": "string", "description": "The inverter's model, once it is known." }),
-    );
-    for quantity in Quantity::ALL {
-        insert(quantity.name(), property(*quantity));
+    let mut schema: Json = serde_json::from_str(WITHOUT_QUANTITIES).unwrap_or_default();
+    if let Some(version) = schema.pointer_mut("/properties/schema/const") {
+        *version = SCHEMA.into();
     }
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A reading of kstar-collector",
-        "description": "One poll of one inverter. A value that the inverter did not send is left out. \
-            Properties that are not named here may be added without a new schema number: ignore them.",
-        "type": "object",
-        "required": [VERSION, INVERTER],
-        "properties": properties,
-        "additionalProperties": true,
-    })
+    if let Some(Json::Object(properties)) = schema.get_mut("properties") {
+        let known = Quantity::ALL.iter().copied();
+        properties.extend(known.map(|quantity| (quantity.name().to_owned(), property(quantity))));
+    }
+    schema
 }
 
 /// The schema of a quantity's value.

@@ -3,7 +3,7 @@
 //! A label is the field's usual word in lower snake case. A code nobody has a word for is `unknown_7`, a bit
 //! `bit_7`: a new firmware must not make a reading fail. Sources of each list: `PROTOCOL.md` sections 4.2 to 4.5.
 
-use crate::scalar::{Kind, Labels, Scalar};
+use crate::scalar::{Kind, Labels, unsigned};
 
 macro_rules! modes {
     ($($(#[doc = $doc:literal])+ $mode:ident { $($(#[doc = $code_doc:literal])* $constant:ident = $code:literal $label:literal,)+ })+) => {$(
@@ -19,19 +19,7 @@ macro_rules! modes {
             )+
         }
 
-        impl Scalar for $mode {
-            const UNIT: &'static str = "";
-            const DECIMALS: u8 = 0;
-            const KIND: Kind = Kind::Mode(Labels(&[$(($code, $label)),+]));
-
-            fn raw(self) -> i64 {
-                self.0.into()
-            }
-
-            fn from_raw(raw: i64) -> Option<Self> {
-                u8::try_from(raw).ok().map(Self)
-            }
-        }
+        unsigned!($mode(u8), Kind::Mode(Labels(&[$(($code, $label)),+])));
     )+};
 }
 
@@ -93,19 +81,7 @@ macro_rules! flags {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $set(pub u32);
 
-        impl Scalar for $set {
-            const UNIT: &'static str = "";
-            const DECIMALS: u8 = 0;
-            const KIND: Kind = Kind::Flags($labels);
-
-            fn raw(self) -> i64 {
-                self.0.into()
-            }
-
-            fn from_raw(raw: i64) -> Option<Self> {
-                u32::try_from(raw).ok().map(Self)
-            }
-        }
+        unsigned!($set(u32), Kind::Flags($labels));
     )+};
 }
 
@@ -211,7 +187,7 @@ flags! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scalar::{ModeLabel, set_flags};
+    use crate::scalar::{ModeLabel, Scalar, set_flags};
 
     fn labels(kind: Kind) -> Labels {
         match kind {

@@ -109,23 +109,31 @@ pub fn set_flags(labels: Labels, bits: i64) -> impl Iterator<Item = FlagLabel> {
         .map(move |bit| FlagLabel { labels, bit })
 }
 
+/// A scalar that is the number it holds.
+macro_rules! unsigned {
+    ($scalar:ident($number:ty), $kind:expr) => {
+        impl $crate::scalar::Scalar for $scalar {
+            const UNIT: &'static str = "";
+            const DECIMALS: u8 = 0;
+            const KIND: $crate::scalar::Kind = $kind;
+
+            fn raw(self) -> i64 {
+                self.0.into()
+            }
+
+            fn from_raw(raw: i64) -> Option<Self> {
+                <$number>::try_from(raw).ok().map(Self)
+            }
+        }
+    };
+}
+pub(crate) use unsigned;
+
 /// The raw integer behind a set of flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bits(pub u32);
 
-impl Scalar for Bits {
-    const UNIT: &'static str = "";
-    const DECIMALS: u8 = 0;
-    const KIND: Kind = Kind::Bits;
-
-    fn raw(self) -> i64 {
-        self.0.into()
-    }
-
-    fn from_raw(raw: i64) -> Option<Self> {
-        u32::try_from(raw).ok().map(Self)
-    }
-}
+unsigned!(Bits(u32), Kind::Bits);
 
 /// A date and time of day without a zone: seconds since 1970-01-01T00:00:00 of the same clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use crate::scalar::{Kind, Scalar};
 
 /// A unit of measurement.
-pub trait Unit {
+pub trait Unit: Copy + PartialEq {
     /// The integer that values of this unit are held in.
     type Raw: Copy + fmt::Debug + Into<i64> + TryFrom<i64> + PartialEq;
     /// The unit's symbol.
@@ -21,6 +21,7 @@ pub trait Unit {
 }
 
 /// A number of unit `U` with `DECIMALS` decimals.
+#[derive(Clone, Copy, PartialEq)]
 pub struct Fixed<U: Unit, const DECIMALS: u8> {
     raw: U::Raw,
     unit: PhantomData<U>,
@@ -33,20 +34,6 @@ impl<U: Unit, const DECIMALS: u8> Fixed<U, DECIMALS> {
             raw,
             unit: PhantomData,
         }
-    }
-}
-
-impl<U: Unit, const DECIMALS: u8> Clone for Fixed<U, DECIMALS> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<U: Unit, const DECIMALS: u8> Copy for Fixed<U, DECIMALS> {}
-
-impl<U: Unit, const DECIMALS: u8> PartialEq for Fixed<U, DECIMALS> {
-    fn eq(&self, other: &Self) -> bool {
-        self.raw == other.raw
     }
 }
 
@@ -81,7 +68,7 @@ impl<U: Unit, const DECIMALS: u8> Scalar for Fixed<U, DECIMALS> {
 macro_rules! units {
     ($($(#[$doc:meta])+ $unit:ident, $alias:ident: $raw:ty, $symbol:literal, $kind:ident;)+) => {$(
         $(#[$doc])+
-        #[derive(Clone, Copy, Debug)]
+        #[derive(Clone, Copy, Debug, PartialEq)]
         pub enum $unit {}
 
         impl Unit for $unit {

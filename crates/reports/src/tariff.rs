@@ -114,16 +114,7 @@ impl DayOfWeek {
     ];
 
     fn is(self, weekday: Weekday) -> bool {
-        let ours = match self {
-            Self::Mon => Weekday::Monday,
-            Self::Tue => Weekday::Tuesday,
-            Self::Wed => Weekday::Wednesday,
-            Self::Thu => Weekday::Thursday,
-            Self::Fri => Weekday::Friday,
-            Self::Sat => Weekday::Saturday,
-            Self::Sun => Weekday::Sunday,
-        };
-        ours == weekday
+        weekday.to_monday_zero_offset() == self as i8
     }
 }
 

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use kstar_common::setting::{duration, size};
 
@@ -63,7 +63,7 @@ const QUEUE_BEFORE_A_SPOOL: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The section `[sinks.NAME.delivery]`, the same for every sink; what it leaves out is the sink's own default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeliverySettings {
     /// How many readings wait in memory while the far side is away; the oldest is dropped first.

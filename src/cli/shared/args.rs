@@ -42,6 +42,11 @@ impl ConfigArgs {
         let config = Config::parse(&source)?;
         Ok(Some((source, config)))
     }
+
+    /// The same, or the defaults.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Ok(self.load()?.map(|(_, config)| config).unwrap_or_default())
+    }
 }
 
 /// Whether there is a configuration. The service's may be in a folder that is not for everybody: then there is one, and
@@ -78,50 +83,17 @@ pub struct Opened {
 impl InverterArgs {
     /// What asks it.
     pub fn open(&self) -> Result<Opened, Failure> {
-        let config = self
-            .config
-            .load()?
-            .map(|(_, config)| config)
-            .unwrap_or_default();
+        let config = self.config.config()?;
         let inverters = config.inverters();
-        let names = || {
-            inverters
-                .iter()
-                .map(|inverter| inverter.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
         let host = match (&self.host, &self.inverter) {
             (None, None) => host_of_environment()?,
             (host, _) => host.clone(),
         };
-        let chosen = match (host, &self.inverter) {
-            (Some(host), _) => InverterSection {
-                host: Some(host),
-                ..match &inverters[..] {
-                    [only] => only.clone(),
-                    _ => InverterSection::default(),
-                }
-            },
-            (None, Some(name)) => inverters
-                .iter()
-                .find(|inverter| inverter.name.as_str() == name)
-                .cloned()
-                .ok_or_else(|| {
-                    Failure::Usage(format!(
-                        "no inverter is named `{name}`; there are: {}",
-                        names()
-                    ))
-                })?,
-            (None, None) => match &inverters[..] {
-                [only] => only.clone(),
-                _ => {
-                    return Err(Failure::Usage(format!(
-                        "there are several inverters; choose one with --inverter: {}",
-                        names()
-                    )));
-                }
-            },
+        let chosen = if let Some(host) = host {
+            at(host, &inverters)
+        } else {
+            let name = self.inverter.as_deref();
+            choose(&inverters, name, "choose one with --inverter")?.clone()
         };
         let context = chosen.context(&config.collector);
         let counts = Arc::new(chosen.source.counts());
@@ -131,4 +103,44 @@ impl InverterArgs {
             patience: context.patience,
         })
     }
+}
+
+/// What stands at a host: the inverter of the configuration at another place, if there is just one.
+pub fn at(host: Host, inverters: &[InverterSection]) -> InverterSection {
+    let known = match inverters {
+        [only] => only.clone(),
+        _ => InverterSection::default(),
+    };
+    InverterSection {
+        host: Some(host),
+        ..known
+    }
+}
+
+/// The inverter of that name, or the only one there is.
+pub fn choose<'a>(
+    inverters: &'a [InverterSection],
+    name: Option<&str>,
+    advice: &str,
+) -> Result<&'a InverterSection, Failure> {
+    let names = inverters.iter().map(|inverter| inverter.name.as_str());
+    let names: Vec<&str> = names.collect();
+    match (name, inverters) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Failure::Usage(format!(
+            "there are several inverters; {advice}: {}",
+            names.join(", ")
+        ))),
+        (Some(name), _) => {
+            let found = inverters.iter().find(|one| one.name.as_str() == name);
+            found.ok_or_else(|| unknown_inverter(name, &names))
+        }
+    }
+}
+
+pub fn unknown_inverter(name: &str, known: &[&str]) -> Failure {
+    Failure::Usage(format!(
+        "no inverter is named `{name}`; there are: {}",
+        known.join(", ")
+    ))
 }

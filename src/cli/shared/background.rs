@@ -1,6 +1,7 @@
 //! Work that blocks for long.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,4 +24,13 @@ pub async fn in_background(
         }
     };
     ended.unwrap_or_else(|error| Err(Failure::Runtime(format!("the work has failed: {error}"))))
+}
+
+/// Whether to go on, for what asks that at each step.
+pub fn flow(stop: &AtomicBool) -> ControlFlow<()> {
+    if stop.load(Ordering::Relaxed) {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
 }

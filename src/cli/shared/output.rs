@@ -40,6 +40,14 @@ impl NewFile {
         })
     }
 
+    /// Writes a file that is all there.
+    pub fn whole(path: &Path, content: &[u8]) -> Result<(), Failure> {
+        let mut file = Self::create(path)?;
+        file.write_all(content)
+            .map_err(|error| file.failure(&error))?;
+        file.complete()
+    }
+
     /// Gives the complete file its name.
     pub fn complete(mut self) -> Result<(), Failure> {
         let done = self.writer.flush().and_then(|()| match &self.temporary {

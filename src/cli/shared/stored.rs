@@ -1,9 +1,12 @@
 //! What the commands that ask a history share: which file, which inverters, and what to say where there is nothing.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::civil::Date;
 use jiff::{Timestamp, Zoned};
+use kstar_model::time::UnixMillis;
 use kstar_sink::sink::Context;
 
 use super::args::ConfigArgs;
@@ -13,7 +16,9 @@ use crate::config::{Config, ConfigFile};
 use crate::registry::SinkSections;
 use crate::run::plans;
 use kstar_history::{History, HistoryError, StoredInverter};
-use kstar_reports::period::timestamp;
+use kstar_reports::energy::gather::{self, Question};
+use kstar_reports::energy::{Report, Subject, show};
+use kstar_reports::period::{range, timestamp};
 use kstar_reports::tariff::Tariff;
 
 /// Which history file a command reads.
@@ -63,6 +68,24 @@ pub fn no_history(or: &str) -> Failure {
     Failure::Usage(format!(
         "the configuration has no section [sinks.sqlite], so no history is written; add it, {or}"
     ))
+}
+
+/// Which time a command asks about.
+#[derive(Args, Clone, Debug)]
+pub struct SpanArgs {
+    /// The first moment: 2026-11-22, 2026-11, 2026-11-22T10:15, today, yesterday, or 7d for seven days ago
+    /// [default: the first reading]
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// The end; all of a day, a month or a year that is named belongs to it [default: the last reading]
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+}
+
+impl SpanArgs {
+    pub fn range(&self, now: &Zoned) -> Result<Range<UnixMillis>, Failure> {
+        range(self.from.as_deref(), self.to.as_deref(), now).map_err(Failure::Usage)
+    }
 }
 
 /// Which history a command asks, and about what.
@@ -130,6 +153,24 @@ impl StoredArgs {
 }
 
 impl Stored {
+    /// What a stretch of the calendar comes to.
+    pub fn report(
+        &self,
+        subject: Subject,
+        date: Date,
+        tariffs: &[Tariff],
+    ) -> Result<Report, Failure> {
+        let question = Question {
+            subject,
+            date,
+            inverters: &self.inverters,
+            tariffs,
+            now: UnixMillis(self.now.timestamp().as_millisecond()),
+        };
+        let report = gather::report(&self.history, &question)?;
+        report.ok_or_else(|| self.nothing(&show::title(subject, date)))
+    }
+
     /// Says that there is no reading in the time that was asked for, and where there are some.
     pub fn nothing(&self, when: &str) -> Failure {
         let names: Vec<&str> = self

@@ -1,10 +1,5 @@
 //! Sizes in bytes written as people write them: `"256MiB"`, `"1GiB"`, `"500KiB"`.
 
-use std::fmt;
-
-use serde::de::{self, Visitor};
-use serde::{Deserializer, Serializer};
-
 /// The units that a size may have, largest first.
 const UNITS: [(&str, u64); 4] = [
     ("TiB", 1 << 40),
@@ -41,37 +36,16 @@ pub fn text(bytes: u64) -> String {
         )
 }
 
-struct SizeVisitor;
-
-impl Visitor<'_> for SizeVisitor {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a size as text, like \"256MiB\" or \"1GiB\"")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
-        parse(text).map_err(E::custom)
-    }
-}
-
 /// For `#[serde(with)]` on an `Option<u64>` that is `None` where the key is missing.
 pub mod optional {
-    use super::{Deserializer, Serializer, SizeVisitor, text};
+    use serde::Deserializer;
 
     /// The size of a key that is there.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<u64>, D::Error> {
-        deserializer.deserialize_str(SizeVisitor).map(Some)
-    }
-
-    /// As text, or as nothing.
-    pub fn serialize<S: Serializer>(size: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-        match size {
-            Some(size) => serializer.serialize_str(&text(*size)),
-            None => serializer.serialize_none(),
-        }
+        let expected = "a size as text, like \"256MiB\" or \"1GiB\"";
+        crate::setting::from_text(deserializer, expected, super::parse).map(Some)
     }
 }
 

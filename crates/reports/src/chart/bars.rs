@@ -3,7 +3,7 @@
 use super::drawing::{Anchor, Drawing, Frame, Type};
 use super::scale::{Scale, label, step, ticks};
 use super::{Ink, Legend, Look, energy, percent};
-use crate::energy::{Flows, Report, show};
+use crate::energy::{Energy, Flows, Report, show};
 use crate::period::{Calendar, day_of};
 
 /// The share of a part's place that its two bars take.
@@ -21,24 +21,22 @@ impl Split {
         self.own + self.grid
     }
 
-    /// What was made: for the house, and for the grid.
-    fn of_production(flows: &Flows) -> Option<Self> {
-        let production = flows.production?.kwh;
-        let grid = flows.export.map_or(0.0, |energy| energy.kwh);
+    fn of(whole: Option<Energy>, grid: Option<Energy>) -> Option<Self> {
+        let grid = grid.map_or(0.0, |energy| energy.kwh);
         Some(Self {
-            own: (production - grid).max(0.0),
+            own: (whole?.kwh - grid).max(0.0),
             grid,
         })
     }
 
+    /// What was made: for the house, and for the grid.
+    fn of_production(flows: &Flows) -> Option<Self> {
+        Self::of(flows.production, flows.export)
+    }
+
     /// What was used: from the panels and the battery, and from the grid.
     fn of_consumption(flows: &Flows) -> Option<Self> {
-        let consumption = flows.consumption?.kwh;
-        let grid = flows.import.map_or(0.0, |energy| energy.kwh);
-        Some(Self {
-            own: (consumption - grid).max(0.0),
-            grid,
-        })
+        Self::of(flows.consumption, flows.import)
     }
 }
 
@@ -78,17 +76,11 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
     let step = step(highest, 6.0);
     // The highest bar keeps a little distance from what stands above.
     let scale = Scale::new([highest * 1.04, 0.0], [frame.top, frame.bottom()]);
-    let font = Type {
-        size: unit * 0.85,
-        colour: colours.faint,
-        bold: false,
-        anchor: Anchor::End,
-    };
+    let font = super::small(look, Anchor::End);
     let beside = frame.left - 0.5 * unit;
     for kwh in ticks(highest, step) {
         let y = scale.at(kwh);
-        drawing.line((frame.left, y), (frame.right(), y), colours.line, 1.0);
-        drawing.text((beside, y + 0.3 * unit), font, &label(kwh, step));
+        super::draw_rule(drawing, frame, y, font, &label(kwh, step));
     }
     drawing.text((beside, frame.top - 0.9 * unit), font, "kWh");
 

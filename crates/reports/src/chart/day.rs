@@ -9,7 +9,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use kstar_model::time::UnixMillis;
 
-use super::drawing::{Anchor, Drawing, Frame, Type};
+use super::drawing::{Anchor, Drawing, Frame};
 use super::scale::{Scale, label, step, ticks};
 use super::{Ink, Look, energy, percent};
 use crate::energy::Flows;
@@ -173,21 +173,11 @@ fn draw_power(
     // The highest point keeps a little distance from what stands above.
     let scale = Scale::new([above * 1.04, -below * 1.04], [frame.top, frame.bottom()]);
 
-    let font = Type {
-        size: unit * 0.85,
-        colour: colours.faint,
-        bold: false,
-        anchor: Anchor::End,
-    };
+    let font = super::small(look, Anchor::End);
     let lines = ticks(above, step).chain(ticks(below, step).skip(1).map(|kw| -kw));
     for kw in lines {
         let y = scale.at(kw);
-        drawing.line((frame.left, y), (frame.right(), y), colours.line, 1.0);
-        drawing.text(
-            (frame.left - 0.5 * unit, y + 0.3 * unit),
-            font,
-            &label(kw.abs(), step),
-        );
+        super::draw_rule(drawing, frame, y, font, &label(kw.abs(), step));
     }
     drawing.text(
         (frame.left - 0.5 * unit, frame.top - 0.9 * unit),
@@ -252,20 +242,10 @@ fn draw_charge(
     let colours = look.theme.colours();
     let unit = super::unit(look);
     let scale = Scale::new([100.0, 0.0], [frame.top, frame.bottom()]);
-    let font = Type {
-        size: unit * 0.85,
-        colour: colours.faint,
-        bold: false,
-        anchor: Anchor::Start,
-    };
+    let font = super::small(look, Anchor::Start);
     for percent in [0.0, 50.0, 100.0] {
         let y = scale.at(percent);
-        drawing.line((frame.left, y), (frame.right(), y), colours.line, 1.0);
-        drawing.text(
-            (frame.right() + 0.5 * unit, y + 0.3 * unit),
-            font,
-            &format!("{percent:.0} %"),
-        );
+        super::draw_rule(drawing, frame, y, font, &format!("{percent:.0} %"));
     }
     for run in runs {
         let known = |sample: &Sample| sample.charge.is_some();
@@ -293,11 +273,11 @@ fn write_hours(drawing: &mut Drawing, day: &Day, time: &Scale, bottom: f64) {
     let look = drawing.look();
     let colours = look.theme.colours();
     let unit = super::unit(look);
-    let font = Type {
-        size: unit * 0.85,
-        colour: colours.faint,
-        bold: false,
-        anchor: Anchor::Middle,
+    let font = super::small(look, Anchor::Middle);
+    let mut tick = |moment, text: &str| {
+        let x = time.at(position(moment));
+        drawing.line((x, bottom), (x, bottom + 0.4 * unit), colours.faint, 1.0);
+        drawing.text((x, bottom + 1.5 * unit), font, text);
     };
     let midnight = local(day.span.start, &day.zone).date();
     for hour in (0..24).step_by(3) {
@@ -309,17 +289,10 @@ fn write_hours(drawing: &mut Drawing, day: &Day, time: &Scale, bottom: f64) {
         if moment.datetime() != shown {
             continue;
         }
-        let x = time.at(position(UnixMillis(moment.timestamp().as_millisecond())));
-        drawing.line((x, bottom), (x, bottom + 0.4 * unit), colours.faint, 1.0);
-        drawing.text(
-            (x, bottom + 1.5 * unit),
-            font,
-            &shown.strftime("%H:%M").to_string(),
-        );
+        let moment = UnixMillis(moment.timestamp().as_millisecond());
+        tick(moment, &shown.strftime("%H:%M").to_string());
     }
-    let x = time.at(position(day.span.end));
-    drawing.line((x, bottom), (x, bottom + 0.4 * unit), colours.faint, 1.0);
-    drawing.text((x, bottom + 1.5 * unit), font, "24:00");
+    tick(day.span.end, "24:00");
 }
 
 fn write_legend(drawing: &mut Drawing, sums: &Flows) {

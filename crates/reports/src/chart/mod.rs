@@ -50,6 +50,28 @@ fn write_head(drawing: &mut Drawing, title: &str, subtitle: &str) {
     drawing.text((right, 2.5 * unit), font, subtitle);
 }
 
+/// How the numbers beside a chart are written.
+fn small(look: Look, anchor: Anchor) -> Type {
+    Type {
+        size: unit(look) * 0.85,
+        colour: look.theme.colours().faint,
+        bold: false,
+        anchor,
+    }
+}
+
+/// Draws a line across, and beside it what it stands for: on the left where the text ends there, else on the right.
+fn draw_rule(drawing: &mut Drawing, frame: Frame, y: f64, font: Type, text: &str) {
+    let unit = unit(drawing.look());
+    let x = match font.anchor {
+        Anchor::End => frame.left - 0.5 * unit,
+        Anchor::Start | Anchor::Middle => frame.right() + 0.5 * unit,
+    };
+    let colour = drawing.look().theme.colours().line;
+    drawing.line((frame.left, y), (frame.right(), y), colour, 1.0);
+    drawing.text((x, y + 0.3 * unit), font, text);
+}
+
 /// A row of the legend: a name with a sum, then colours with their meaning and part, and a share at the end.
 struct Legend {
     name: &'static str,

@@ -16,7 +16,7 @@ use crate::curve::{Curve, Sample, Series};
 use crate::look::Ink;
 
 /// How much of the past is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Span {
     /// A quarter of an hour.
     Quarter,
@@ -58,35 +58,21 @@ impl Span {
             .into_iter()
             .find(|span| millis(span.length()) >= known)
             .unwrap_or(Self::SixHours)
-            .shorter_of(Self::SixHours)
-    }
-
-    fn shorter_of(self, other: Self) -> Self {
-        if self.length() < other.length() {
-            self
-        } else {
-            other
-        }
+            .min(Self::SixHours)
     }
 
     /// The next longer one.
     #[must_use]
     pub fn longer(self) -> Self {
-        match self {
-            Self::Quarter => Self::Hour,
-            Self::Hour => Self::SixHours,
-            Self::SixHours | Self::Day => Self::Day,
-        }
+        let mut longer = Self::ALL.into_iter().skip_while(|span| *span != self);
+        longer.nth(1).unwrap_or(self)
     }
 
     /// The next shorter one.
     #[must_use]
     pub fn shorter(self) -> Self {
-        match self {
-            Self::Quarter | Self::Hour => Self::Quarter,
-            Self::SixHours => Self::Hour,
-            Self::Day => Self::SixHours,
-        }
+        let shorter = Self::ALL.into_iter().take_while(|span| *span != self);
+        shorter.last().unwrap_or(self)
     }
 
     /// The distance of the hours and minutes that are written below.

@@ -27,11 +27,43 @@ struct Place {
     ink: Ink,
 }
 
-fn sign(watts: Option<f64>, more: bool) -> Option<bool> {
-    match watts?.partial_cmp(&0.0)? {
-        Ordering::Greater => Some(more),
-        Ordering::Less => Some(!more),
-        Ordering::Equal => None,
+impl Place {
+    /// One that gives where its power is positive or where it is negative, with the words for giving, taking and neither.
+    fn new(
+        title: &str,
+        watts: Option<f64>,
+        positive_gives: bool,
+        [giving, taking, idle]: [&str; 3],
+        ink: Ink,
+    ) -> Self {
+        let gives = match watts.and_then(|watts| watts.partial_cmp(&0.0)) {
+            Some(Ordering::Greater) => Some(positive_gives),
+            Some(Ordering::Less) => Some(!positive_gives),
+            Some(Ordering::Equal) | None => None,
+        };
+        let word = match gives {
+            _ if watts.is_none() => "unknown",
+            Some(true) => giving,
+            Some(false) => taking,
+            None => idle,
+        };
+        Self {
+            title: title.to_owned(),
+            watts,
+            gives,
+            word: word.to_owned(),
+            details: Vec::new(),
+            ink,
+        }
+    }
+
+    /// The same where the word says which way, so that the number need not.
+    fn with_word(self, told: Option<String>) -> Self {
+        Self {
+            watts: self.watts.map(f64::abs),
+            word: told.unwrap_or(self.word),
+            ..self
+        }
     }
 }
 
@@ -44,104 +76,58 @@ fn joined(values: &Values, quantities: &[Quantity]) -> String {
 }
 
 fn panels(values: &Values) -> Place {
-    let watts = number(values, Quantity::pv_power);
     let string = |name: &str, quantities: &[Quantity]| {
         let shown = joined(values, quantities);
         (!shown.is_empty()).then(|| format!("{name}  {shown}"))
     };
+    let strings = [
+        string("1", &[Quantity::pv1_voltage, Quantity::pv1_current]),
+        string("2", &[Quantity::pv2_voltage, Quantity::pv2_current]),
+    ];
+    let watts = number(values, Quantity::pv_power);
+    let words = ["producing", "producing", "no power"];
     Place {
-        title: "PV".to_owned(),
-        watts,
-        gives: sign(watts, true),
-        word: match sign(watts, true) {
-            _ if watts.is_none() => "unknown",
-            Some(_) => "producing",
-            None => "no power",
-        }
-        .to_owned(),
-        details: [
-            string("1", &[Quantity::pv1_voltage, Quantity::pv1_current]),
-            string("2", &[Quantity::pv2_voltage, Quantity::pv2_current]),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-        ink: Ink::Pv,
+        details: strings.into_iter().flatten().collect(),
+        ..Place::new("PV", watts, true, words, Ink::Pv)
     }
 }
 
 fn battery(values: &Values) -> Place {
-    let watts = number(values, Quantity::battery_power);
     let charge = value(values, Quantity::battery_soc);
-    let told = mode(values, Quantity::battery_mode);
+    let title = charge.map_or_else(|| "Battery".to_owned(), |soc| format!("Battery {soc}"));
+    let watts = number(values, Quantity::battery_power);
+    let words = ["discharging", "charging", "idle"];
+    let electric = [Quantity::battery_voltage, Quantity::battery_current];
+    let place = Place::new(&title, watts, false, words, Ink::Battery);
     Place {
-        title: charge.map_or_else(|| "Battery".to_owned(), |soc| format!("Battery {soc}")),
-        // The word says which way.
-        watts: watts.map(f64::abs),
-        gives: sign(watts, false),
-        word: told.unwrap_or_else(|| {
-            match sign(watts, false) {
-                _ if watts.is_none() => "unknown",
-                Some(false) => "charging",
-                Some(true) => "discharging",
-                None => "idle",
-            }
-            .to_owned()
-        }),
         details: vec![
-            joined(
-                values,
-                &[Quantity::battery_voltage, Quantity::battery_current],
-            ),
+            joined(values, &electric),
             value(values, Quantity::battery_temperature).unwrap_or_default(),
         ],
-        ink: Ink::Battery,
+        ..place.with_word(mode(values, Quantity::battery_mode))
     }
 }
 
 fn consumer(values: &Values, watts: Option<f64>) -> Place {
     let backup = value(values, Quantity::backup_power);
+    let backup = backup.map(|watts| format!("back-up {watts}"));
+    let words = ["giving", "using", "using nothing"];
     Place {
-        title: "House".to_owned(),
-        watts,
-        gives: sign(watts, false),
-        word: match sign(watts, false) {
-            _ if watts.is_none() => "unknown",
-            Some(false) => "using",
-            Some(true) => "giving",
-            None => "using nothing",
-        }
-        .to_owned(),
-        details: vec![
-            backup
-                .map(|watts| format!("back-up {watts}"))
-                .unwrap_or_default(),
-        ],
-        ink: Ink::House,
+        details: vec![backup.unwrap_or_default()],
+        ..Place::new("House", watts, false, words, Ink::House)
     }
 }
 
 fn grid(values: &Values) -> Place {
     let watts = number(values, Quantity::grid_power);
-    let told = mode(values, Quantity::grid_direction);
+    let words = ["importing", "exporting", "idle"];
+    let place = Place::new("Grid", watts, true, words, Ink::Grid);
     Place {
-        title: "Grid".to_owned(),
-        watts: watts.map(f64::abs),
-        gives: sign(watts, true),
-        word: told.unwrap_or_else(|| {
-            match sign(watts, true) {
-                _ if watts.is_none() => "unknown",
-                Some(true) => "importing",
-                Some(false) => "exporting",
-                None => "idle",
-            }
-            .to_owned()
-        }),
         details: vec![
             value(values, Quantity::grid_voltage).unwrap_or_default(),
             value(values, Quantity::grid_frequency).unwrap_or_default(),
         ],
-        ink: Ink::Grid,
+        ..place.with_word(mode(values, Quantity::grid_direction))
     }
 }
 

@@ -218,7 +218,6 @@ impl<'a> Sending<'a> {
                 self.refused = false;
                 Ok(())
             }
-            Err(DeliveryError::Closed) => Err(Stop::FarSideClosed),
             Err(DeliveryError::Rejected { reason } | DeliveryError::TooLarge { reason }) => {
                 tracing::warn!(
                     sink = self.lanes.health.name(),
@@ -228,19 +227,9 @@ impl<'a> Sending<'a> {
                 );
                 Ok(())
             }
-            Err(DeliveryError::Unreachable {
-                reason,
-                retry_after,
-            }) => {
+            Err(error) => {
                 self.keep_status(status);
-                Err(self.unreachable(&reason, retry_after))
-            }
-            Err(DeliveryError::Refused {
-                reason,
-                retry_after,
-            }) => {
-                self.keep_status(status);
-                Err(self.refused(&reason, retry_after))
+                Err(self.failed(error))
             }
         }
     }
@@ -276,23 +265,9 @@ impl<'a> Sending<'a> {
                 );
                 Ok(())
             }
-            Err(DeliveryError::Unreachable {
-                reason,
-                retry_after,
-            }) => {
+            Err(error) => {
                 self.keep_undated(reading);
-                Err(self.unreachable(&reason, retry_after))
-            }
-            Err(DeliveryError::Refused {
-                reason,
-                retry_after,
-            }) => {
-                self.keep_undated(reading);
-                Err(self.refused(&reason, retry_after))
-            }
-            Err(DeliveryError::Closed) => {
-                self.keep_undated(reading);
-                Err(Stop::FarSideClosed)
+                Err(self.failed(error))
             }
         }
     }
@@ -359,29 +334,9 @@ impl<'a> Sending<'a> {
                 self.lanes.settle(Settlement::Kept, |_| ()).await;
                 Ok(())
             }
-            (
-                Err(DeliveryError::Unreachable {
-                    reason,
-                    retry_after,
-                }),
-                _,
-            ) => {
+            (Err(error), _) => {
                 self.lanes.settle(Settlement::Kept, |_| ()).await;
-                Err(self.unreachable(&reason, retry_after))
-            }
-            (
-                Err(DeliveryError::Refused {
-                    reason,
-                    retry_after,
-                }),
-                _,
-            ) => {
-                self.lanes.settle(Settlement::Kept, |_| ()).await;
-                Err(self.refused(&reason, retry_after))
-            }
-            (Err(DeliveryError::Closed), _) => {
-                self.lanes.settle(Settlement::Kept, |_| ()).await;
-                Err(Stop::FarSideClosed)
+                Err(self.failed(error))
             }
         }
     }
@@ -390,6 +345,25 @@ impl<'a> Sending<'a> {
     fn answered(&mut self) {
         self.failures = 0;
         self.refused = false;
+    }
+
+    /// What to do after an error that is not about what was to be delivered.
+    fn failed(&mut self, error: DeliveryError) -> Stop {
+        match error {
+            DeliveryError::Closed => Stop::FarSideClosed,
+            DeliveryError::Refused {
+                reason,
+                retry_after,
+            } => self.refused(&reason, retry_after),
+            DeliveryError::Unreachable {
+                reason,
+                retry_after,
+            } => self.unreachable(&reason, retry_after),
+            // It is: whoever delivers has looked for these before.
+            DeliveryError::Rejected { reason } | DeliveryError::TooLarge { reason } => {
+                self.unreachable(&reason, None)
+            }
+        }
     }
 
     fn unreachable(&mut self, reason: &str, retry_after: Option<Duration>) -> Stop {

@@ -222,29 +222,17 @@ impl Writer {
 
 /// The message that hands a topic's entities over to the other form.
 pub(super) fn migrate(topic: &str) -> Message {
-    Message {
-        topic: topic.to_owned(),
-        payload: MIGRATE.to_owned(),
-        retain: true,
-    }
+    Message::retained(topic.to_owned(), MIGRATE.to_owned())
 }
 
 /// The message that clears a topic, and with it what it announced.
 pub(super) fn clear(topic: &str) -> Message {
-    Message {
-        topic: topic.to_owned(),
-        payload: String::new(),
-        retain: true,
-    }
+    Message::retained(topic.to_owned(), String::new())
 }
 
 fn message(topic: String, config: &impl Serialize) -> Message {
-    Message {
-        topic,
-        // A map of texts and numbers always serializes.
-        payload: serde_json::to_string(config).unwrap_or_default(),
-        retain: true,
-    }
+    // A map of texts and numbers always serializes.
+    Message::retained(topic, serde_json::to_string(config).unwrap_or_default())
 }
 
 /// Where the device form announces an inverter.

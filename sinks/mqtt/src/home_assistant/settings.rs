@@ -8,7 +8,7 @@ use kstar_model::reading::fresh_for;
 use serde::{Deserialize, Serialize};
 
 /// The section `[sinks.mqtt.home_assistant]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HomeAssistantSettings {
     /// How inverters are announced: `"device"` in one message each, `"entity"` in one message per value (for a

@@ -132,15 +132,8 @@ pub struct Energies {
 }
 
 impl Energies {
-    pub fn of(&self, flow: Flow) -> Energy {
-        match flow {
-            Flow::Pv => self.pv,
-            Flow::GridImport => self.grid_import,
-            Flow::GridExport => self.grid_export,
-            Flow::BatteryCharge => self.battery_charge,
-            Flow::BatteryDischarge => self.battery_discharge,
-            Flow::Consumption => self.consumption,
-        }
+    pub fn of(mut self, flow: Flow) -> Energy {
+        *self.of_mut(flow)
     }
 
     /// The same, to be changed.
@@ -193,13 +186,8 @@ pub struct Coverages {
 }
 
 impl Coverages {
-    pub fn of(&self, source: Source) -> Coverage {
-        match source {
-            Source::Pv => self.pv,
-            Source::Grid => self.grid,
-            Source::Battery => self.battery,
-            Source::Consumption => self.consumption,
-        }
+    pub fn of(mut self, source: Source) -> Coverage {
+        *self.of_mut(source)
     }
 
     /// The same, to be changed.
