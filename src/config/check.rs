@@ -10,8 +10,7 @@ use kstar_sink::delivery::{self, Keep, Policy};
 use kstar_sink::spool;
 
 use super::Config;
-#[cfg(feature = "history")]
-use kstar_reports::tariff::Tariff;
+use kstar_common::tariff::Tariff;
 
 /// The shortest interval between polls of a real inverter.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,7 +50,6 @@ impl Config {
         if let Some(http) = &self.http {
             http.validate().map_err(|error| error.within("http"))?;
         }
-        #[cfg(feature = "history")]
         Tariff::check(&self.tariffs).map_err(|error| error.within("tariff"))?;
         self.check_inverters()
             .map_err(|error| error.within("inverter"))

@@ -13,11 +13,10 @@ use kstar_model::counted::longest_gap;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::registry::SinkSections;
+use kstar_common::tariff::Tariff;
 use kstar_engine::pipeline::gate::GateSettings;
 use kstar_engine::pipeline::gate::rules::Rule;
 use kstar_engine::pipeline::meter::MeterSettings;
-#[cfg(feature = "history")]
-use kstar_reports::tariff::Tariff;
 
 mod check;
 mod collector;
@@ -57,13 +56,8 @@ pub struct Config {
     /// Metrics, health and the API; nobody listens without it.
     pub http: Option<HttpSection>,
     /// What electricity costs, the oldest prices first; nothing if reports need not tell.
-    #[cfg(feature = "history")]
     #[serde(rename = "tariff")]
     pub tariffs: Vec<Tariff>,
-    /// Who has no reports has no use for prices.
-    #[cfg(not(feature = "history"))]
-    #[serde(rename = "tariff")]
-    pub tariffs: Vec<de::IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -11,12 +11,12 @@ use kstar_sink::spool::Spool;
 
 use crate::config::{Config, ConfigFile, InverterSection};
 use crate::registry::{Section, SinkSections};
+#[cfg(feature = "http")]
+use kstar_common::tariff::Tariff;
 use kstar_engine::pipeline::meter::MeterSettings;
 use kstar_engine::unit::{InverterPlan, SinkPlan, SpoolPlan};
 #[cfg(feature = "http")]
 use kstar_http as http;
-#[cfg(feature = "http")]
-use kstar_reports::tariff::Tariff;
 
 /// What a configuration asks to run.
 #[derive(Debug)]

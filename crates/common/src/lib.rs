@@ -10,6 +10,7 @@
 //! - [`lock_file`]: a file that one process at a time holds;
 //! - `tls`: whom TLS trusts;
 //! - [`wrapping`]: text for people: lines of a width, nothing that does not show;
+//! - [`tariff`]: what electricity costs, and when;
 //! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
 
 pub mod back_off;
@@ -24,6 +25,7 @@ pub mod lock_file;
 pub mod setting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite_file;
+pub mod tariff;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod worker;

@@ -15,11 +15,11 @@ use super::load;
 use crate::config::{Config, ConfigFile};
 use crate::registry::SinkSections;
 use crate::run::plans;
+use kstar_common::tariff::Tariff;
 use kstar_history::{History, HistoryError, StoredInverter};
 use kstar_reports::energy::gather::{self, Question};
 use kstar_reports::energy::{Report, Subject, show};
 use kstar_reports::period::{range, timestamp};
-use kstar_reports::tariff::Tariff;
 
 /// Which history file a command reads.
 #[derive(Args, Clone, Debug)]

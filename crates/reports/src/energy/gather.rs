@@ -17,7 +17,7 @@ use kstar_model::time::UnixMillis;
 
 use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject, TimeUnknown};
 use crate::period::{Calendar, day_of, local, midnight, timestamp};
-use crate::tariff::{Step, Tariff};
+use kstar_common::tariff::{Step, Tariff};
 use kstar_history::{Aggregate, Bucket, History, HistoryError, Level, SetApart, StoredInverter};
 
 const HOUR: i64 = 3_600_000;

@@ -4,7 +4,7 @@
 //! contract changes, another section says since when: what was before keeps its prices.
 
 use jiff::civil::{Date, DateTime, Time, Weekday};
-use kstar_common::key::KeyError;
+use crate::key::KeyError;
 use serde::{Deserialize, Deserializer, de};
 
 /// A section `[[tariff]]`: prices that are in force together.
