@@ -116,11 +116,14 @@ impl Model {
             let mut since = begin;
             if let Some((ago, amount)) = told.earlier {
                 let midnight = time - ago * 1000;
-                all.push((begin.min(midnight - 1)..midnight, amount));
+                if amount != 0 {
+                    all.push((begin.min(midnight - 1)..midnight, amount));
+                }
                 since = begin.max(midnight);
             }
             if let Some(amount) = told.counted {
-                let spread = told.covers * 1000 > LONGEST_GAP && since < *time;
+                // Nothing is not spread: it says nothing of other times.
+                let spread = amount != 0 && told.covers * 1000 > LONGEST_GAP && since < *time;
                 let from = if spread { since + 1 } else { *time };
                 all.push((from..time + 1, amount));
             }
