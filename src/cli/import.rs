@@ -22,7 +22,7 @@ use super::shared::failure::Failure;
 use super::shared::progress::Progress;
 use super::shared::stored::{config_or_built_in, no_history};
 use crate::run::plans;
-use kstar_engine::pipeline::gate::rules::{MAX_POWER, counters};
+use kstar_engine::pipeline::gate::rules::{CounterLimit, counters};
 use kstar_engine::pipeline::ledger::Account;
 use kstar_engine::pipeline::meter::counters::Counters;
 use kstar_engine::pipeline::meter::{Meter, MeterSettings, Metered};
@@ -90,8 +90,8 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let context = plans::context(&config);
     let inverters = config.inverters();
     let advice = "name the one that the old history is of with --inverter";
-    let inverter = choose(&inverters, args.inverter.as_deref(), advice)?;
-    let inverter = Inverter::named(inverter.name.as_str());
+    let section = choose(&inverters, args.inverter.as_deref(), advice)?;
+    let inverter = Inverter::named(section.name.as_str());
     let zone = args.zone.clone().unwrap_or_else(|| context.zone.clone());
     let old = OldHistory::open(&args.old, zone)?;
     let rows = old.rows()?;
@@ -102,7 +102,7 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
         refuse_what_is_there(&file, &inverter, &survey)?;
     }
     let longest_gap = survey.longest_gap();
-    let mut counting = Counting::new(context.zone.clone(), longest_gap);
+    let mut counting = Counting::new(context.zone.clone(), longest_gap, section.max_power());
     let mut importer = config
         .sinks
         .importer(&context, Some(longest_gap))
@@ -236,10 +236,12 @@ struct Counting {
     times: Option<(i64, i64)>,
     /// What the inverter's own counters showed last, and when.
     shown: HashMap<Quantity, (Duration, i64)>,
+    /// What these may grow by.
+    limits: Vec<CounterLimit>,
 }
 
 impl Counting {
-    fn new(zone: TimeZone, max_gap: Duration) -> Self {
+    fn new(zone: TimeZone, max_gap: Duration, max_power: u32) -> Self {
         let mut account = Account::default();
         account.complete();
         Self {
@@ -248,6 +250,10 @@ impl Counting {
             sequence: 0,
             times: None,
             shown: HashMap::new(),
+            limits: counters(max_power)
+                .into_iter()
+                .filter(|limit| limit.lifetime)
+                .collect(),
         }
     }
 
@@ -264,7 +270,7 @@ impl Counting {
             earlier,
         } = self.meter.count(at, Some(time), values);
         // The inverter's own counters are taken at their word, as far as an inverter can be meant.
-        for limit in counters(MAX_POWER).iter().filter(|limit| limit.lifetime) {
+        for limit in &self.limits {
             if let Some(raw) = values.raw(limit.quantity) {
                 let before = self.shown.insert(limit.quantity, (at, raw));
                 let grown = before.map_or(0, |(since, before)| {

@@ -276,6 +276,8 @@ pub(super) async fn beside(
     shutdown: impl Future<Output = ()>,
 ) {
     let Some(plan) = plan else {
+        // Whatever nobody reads would be kept for this receiver.
+        drop(events);
         return shutdown.await;
     };
     let ends_with_terminal = plan.ends_with_terminal;

@@ -67,8 +67,7 @@ pub const MOST_DOUBTFUL: usize = 2;
 /// Sound packets miss the balance of the AC side by up to 300 W (PROTOCOL 6.4).
 pub const BALANCE_WATTS: i64 = 500;
 
-/// The most power of an inverter, in watts, unless the configuration says otherwise: no known machine of this protocol
-/// gives more.
+/// The most power of an inverter, in watts, where neither its source nor the configuration tells it.
 pub const MAX_POWER: u32 = 6000;
 
 /// The most that a house takes or gives on one phase, in watts (PROTOCOL 8). Captures come to 9304.
