@@ -16,8 +16,10 @@ use std::time::Duration;
 use clap::Args;
 use kstar_common::key::KeyError;
 use kstar_common::worker::Worker;
+use kstar_history::{History, HistoryError};
 use kstar_model::reading::Reading;
 use kstar_model::time::UnixMillis;
+use kstar_reports::pushed::{Entry, Record};
 use kstar_sink::delivery::Policy;
 use kstar_sink::driver::{Driver, Ended};
 use kstar_sink::event::Event;
@@ -31,8 +33,6 @@ use super::shared::failure::Failure;
 use super::shared::output::NewFile;
 use super::shared::progress::Progress;
 use super::shared::stored::{SpanArgs, StoredArgs};
-use kstar_history::{History, HistoryError};
-use kstar_reports::pushed::{Entry, Record};
 
 /// The sink that is pushed to.
 const SINK: &str = "influxdb";

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use kstar_history::{Backup, History};
 
 use super::shared::background::{flow, in_background};
 use super::shared::failure::Failure;
 use super::shared::progress::Progress;
 use super::shared::stored::HistoryArgs;
-use kstar_history::{Backup, History};
 
 /// What `kstar backup` can be told.
 #[derive(Args, Clone, Debug)]

@@ -7,6 +7,8 @@ use std::path::Path;
 use clap::Args;
 use kstar_common::finding::Finding;
 use kstar_common::setting::{duration, size};
+use kstar_engine::pipeline::stamp::WallClock;
+use kstar_engine::probe;
 use kstar_sink::delivery::Keep;
 use kstar_sink::sink::Context;
 
@@ -16,8 +18,6 @@ use super::shared::findings::{Findings, Form};
 use super::shared::load::{self, Overrides};
 use crate::config::{Config, ConfigFile};
 use crate::run::plans;
-use kstar_engine::pipeline::stamp::WallClock;
-use kstar_engine::probe;
 
 #[cfg(feature = "http")]
 mod listener;

@@ -5,14 +5,14 @@
 
 use std::io::{Read, Write};
 
+use kstar_common::wrapping::wrapped;
+use kstar_engine::pipeline::ledger::quarantine;
 use kstar_model::catalogue::{Group, Quantity, Values};
 use kstar_source::explain::{Explanation, Row, Shown};
 
 use super::shared::args::ConfigArgs;
 use super::shared::failure::Failure;
 use crate::registry::explain;
-use kstar_common::wrapping::wrapped;
-use kstar_engine::pipeline::ledger::quarantine;
 
 /// Terminals are at least that wide.
 const WIDTH: usize = 100;

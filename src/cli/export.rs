@@ -11,19 +11,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use kstar_history::{Aggregate, Bucket, HistoryError};
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Reading;
 use kstar_model::scalar::Kind;
 use kstar_model::time::UnixMillis;
+use kstar_reports::period::timestamp;
+use kstar_reports::rows::{BucketAsJson, Resolution, narrow};
 
 use super::shared::background::in_background;
 use super::shared::failure::Failure;
 use super::shared::output::NewFile;
 use super::shared::progress::Progress;
 use super::shared::stored::{SpanArgs, Stored, StoredArgs};
-use kstar_history::{Aggregate, Bucket, HistoryError};
-use kstar_reports::period::timestamp;
-use kstar_reports::rows::{BucketAsJson, Resolution, narrow};
 
 /// How many rows pass between two looks at the bar and at the order to stop.
 const ROWS_AT_ONCE: u64 = 512;

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 
+use kstar_common::wrapping::wrapped;
 use kstar_model::catalogue::{Derivation, Group, Quantity};
 use kstar_model::scalar::Kind;
 use kstar_model::scalar::Labels;
@@ -11,7 +12,6 @@ use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
 
 use super::shared::failure::Failure;
-use kstar_common::wrapping::wrapped;
 
 /// Terminals are at least that wide.
 const WIDTH: usize = 100;

@@ -3,13 +3,13 @@
 use std::io::Write;
 
 use clap::Args;
+use kstar_client::{Client, ClientError, Url};
+use kstar_http::health::Verdict;
 
 use super::shared::args::ConfigArgs;
 use super::shared::environment::http_of_environment;
 use super::shared::environment::http_token_of_environment;
 use super::shared::failure::Failure;
-use kstar_client::{Client, ClientError, Url};
-use kstar_http::health::Verdict;
 
 /// What an address on the command line is for.
 const URL_HELP: &str = "The collector, like http://127.0.0.1:8099 [env: KSTAR_HTTP, and for its token KSTAR_HTTP_TOKEN] [default: the address and token of the configuration's section http]";

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Subcommand};
+use kstar_history::{History, Misplaced, Repair};
 use kstar_model::reading::Reading;
 use kstar_model::time::UnixMillis;
+use kstar_reports::period::local;
 
 use super::shared::background::in_background;
 use super::shared::failure::Failure;
 use super::shared::progress::Progress;
 use super::shared::stored::HistoryArgs;
-use kstar_history::{History, Misplaced, Repair};
-use kstar_reports::period::local;
 
 /// What `kstar history` can be told.
 #[derive(Args, Clone, Debug)]

@@ -10,11 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use kstar_engine::pipeline::gate::rules::{CounterLimit, counters};
+use kstar_engine::pipeline::ledger::Account;
+use kstar_engine::pipeline::meter::counters::Counters;
+use kstar_engine::pipeline::meter::{Meter, MeterSettings, Metered};
+use kstar_history::{History, Imported, Importer};
 use kstar_model::TimeZone;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{AccountId, Counted, MAX_GAP, longest_gap};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
+use kstar_reports::kstar_sharp::{LeftOut, OldHistory, OldHistoryError, OldReading};
 
 use super::shared::args::{ConfigArgs, choose};
 use super::shared::background::{flow, in_background};
@@ -22,12 +28,6 @@ use super::shared::failure::Failure;
 use super::shared::progress::Progress;
 use super::shared::stored::{config_or_built_in, no_history};
 use crate::run::plans;
-use kstar_engine::pipeline::gate::rules::{CounterLimit, counters};
-use kstar_engine::pipeline::ledger::Account;
-use kstar_engine::pipeline::meter::counters::Counters;
-use kstar_engine::pipeline::meter::{Meter, MeterSettings, Metered};
-use kstar_history::{History, Imported, Importer};
-use kstar_reports::kstar_sharp::{LeftOut, OldHistory, OldHistoryError, OldReading};
 
 /// How many readings one transaction holds: some ten milliseconds. It ends where five minutes do, so that nobody sums up
 /// a half of them.

@@ -3,6 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Subcommand};
+use kstar_engine::pipeline::ledger::Machine;
+use kstar_engine::pipeline::ledger::file::LedgerFile;
+use kstar_engine::pipeline::ledger::lock::StateLock;
+use kstar_engine::pipeline::meter::counters::{Flow, Source};
+use kstar_engine::pipeline::meter::energy::Energy;
 use kstar_model::catalogue::Quantity;
 use kstar_model::units::Decimal;
 use serde_json::{Map, Value, json};
@@ -11,11 +16,6 @@ use super::shared::args::{ConfigArgs, unknown_inverter};
 use super::shared::columns::write_columns;
 use super::shared::failure::Failure;
 use crate::config::Config;
-use kstar_engine::pipeline::ledger::Machine;
-use kstar_engine::pipeline::ledger::file::LedgerFile;
-use kstar_engine::pipeline::ledger::lock::StateLock;
-use kstar_engine::pipeline::meter::counters::{Flow, Source};
-use kstar_engine::pipeline::meter::energy::Energy;
 
 /// What `kstar meter` can be told.
 #[derive(Args, Clone, Debug)]

@@ -5,14 +5,14 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-
-use super::shared::failure::Failure;
-use super::shared::output::NewFile;
-use super::shared::stored::{Stored, StoredArgs};
 use kstar_reports::chart::day::{self, Day};
 use kstar_reports::chart::{Look, Size, Theme, bars, gather as samples, png, svg};
 use kstar_reports::energy::{Report, Subject, show};
 use kstar_reports::period::Calendar;
+
+use super::shared::failure::Failure;
+use super::shared::output::NewFile;
+use super::shared::stored::{Stored, StoredArgs};
 
 /// What `kstar plot` can be told.
 #[derive(Args, Clone, Debug)]

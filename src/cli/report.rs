@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
-
-use super::shared::failure::Failure;
-use super::shared::stored::StoredArgs;
 use kstar_reports::energy::Subject;
 use kstar_reports::energy::show;
 use kstar_reports::period::Calendar;
+
+use super::shared::failure::Failure;
+use super::shared::stored::StoredArgs;
 
 /// What `kstar report` can be told.
 #[derive(Args, Clone, Debug)]

@@ -12,14 +12,14 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use jiff::civil::Time;
 use kstar_common::setting::duration;
-
-use super::shared::failure::Failure;
 use kstar_simulator::encode::{DeviceInfo, Request, Variant};
 use kstar_simulator::faults::{Faults, FaultsError};
 use kstar_simulator::quirks::Quirks;
 use kstar_simulator::record::{Counts, Sent, Withheld};
 use kstar_simulator::replay::Replay;
 use kstar_simulator::{Config, FASTEST, Running, start};
+
+use super::shared::failure::Failure;
 
 const DATA_PORT: u16 = 8899;
 const DISCOVERY_PORT: u16 = 48899;

@@ -8,10 +8,25 @@ use std::time::SystemTime;
 
 use clap::Args;
 use jiff::tz::TimeZone;
+use kstar_client::Client;
+#[cfg(feature = "http")]
+use kstar_client::Url;
 #[cfg(feature = "http")]
 use kstar_common::setting::Secret;
+use kstar_engine::board::Board;
+use kstar_engine::collector::Collector;
+use kstar_engine::pipeline::ledger::keeper::{Closing, Keeper};
+use kstar_engine::pipeline::stamp::WallClock;
+use kstar_engine::pipeline::untold::Untold;
+use kstar_engine::unit::{InverterPlan, Metering};
 use kstar_model::time::UnixMillis;
 use kstar_sink::event::Event;
+use kstar_source::lock::InverterLock;
+use kstar_watch::board;
+use kstar_watch::log;
+use kstar_watch::look::Look;
+use kstar_watch::remote::{self, Remote};
+use kstar_watch::screen::{Left, NoScreen, Screen, Shared, look};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
@@ -22,21 +37,6 @@ use super::shared::remote::{RemoteArgs, failed};
 use super::shared::signals::HangUp;
 use crate::config::{Config, Host};
 use crate::run::plans;
-use kstar_client::Client;
-#[cfg(feature = "http")]
-use kstar_client::Url;
-use kstar_engine::board::Board;
-use kstar_engine::collector::Collector;
-use kstar_engine::pipeline::ledger::keeper::{Closing, Keeper};
-use kstar_engine::pipeline::stamp::WallClock;
-use kstar_engine::pipeline::untold::Untold;
-use kstar_engine::unit::{InverterPlan, Metering};
-use kstar_source::lock::InverterLock;
-use kstar_watch::board;
-use kstar_watch::log;
-use kstar_watch::look::Look;
-use kstar_watch::remote::{self, Remote};
-use kstar_watch::screen::{Left, NoScreen, Screen, Shared, look};
 
 /// What `kstar watch` can be told.
 #[derive(Args, Clone, Debug)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use kstar_common::host::with_port;
 use kstar_common::key::KeyError;
 use kstar_common::setting::{duration, size};
+use kstar_common::tariff::Tariff;
 use kstar_sink::delivery::{self, Keep, Policy};
 use kstar_sink::spool;
 
 use super::Config;
-use kstar_common::tariff::Tariff;
 
 /// The shortest interval between polls of a real inverter.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);

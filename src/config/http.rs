@@ -8,10 +8,9 @@ use std::str::FromStr;
 use kstar_common::key::KeyError;
 #[cfg(feature = "http")]
 use kstar_common::setting::Secret;
-use serde::Deserialize;
-
 #[cfg(feature = "http")]
 use kstar_http::{check_token, token_in};
+use serde::Deserialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use kstar_common::key::KeyError;
 use kstar_common::setting::duration;
+use kstar_common::tariff::Tariff;
+use kstar_engine::pipeline::gate::GateSettings;
+use kstar_engine::pipeline::gate::rules::Rule;
+use kstar_engine::pipeline::meter::MeterSettings;
 use kstar_model::TimeZone;
 use kstar_model::counted::longest_gap;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::registry::SinkSections;
-use kstar_common::tariff::Tariff;
-use kstar_engine::pipeline::gate::GateSettings;
-use kstar_engine::pipeline::gate::rules::Rule;
-use kstar_engine::pipeline::meter::MeterSettings;
 
 mod check;
 mod collector;

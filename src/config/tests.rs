@@ -1,7 +1,8 @@
 use std::path::Path;
 
-use super::*;
 use kstar_source::source::Target;
+
+use super::*;
 
 fn error(text: &str) -> String {
     Config::parse(&ConfigFile::new("kstar.toml", text))

@@ -5,10 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use kstar_common::key::{KeyError, Step};
+use kstar_common::wrapping::visible;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
-
-use kstar_common::wrapping::visible;
 
 /// Something wrong with a configuration, and where.
 #[derive(Debug)]

@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_sink::sink::{Context, Unavailable};
-use kstar_sink::spool::Spool;
-
-use crate::config::{Config, ConfigFile, InverterSection};
-use crate::registry::{Section, SinkSections};
 #[cfg(feature = "http")]
 use kstar_common::tariff::Tariff;
 use kstar_engine::pipeline::meter::MeterSettings;
 use kstar_engine::unit::{InverterPlan, SinkPlan, SpoolPlan};
 #[cfg(feature = "http")]
 use kstar_http as http;
+use kstar_sink::sink::{Context, Unavailable};
+use kstar_sink::spool::Spool;
+
+use crate::config::{Config, ConfigFile, InverterSection};
+use crate::registry::{Section, SinkSections};
 
 /// What a configuration asks to run.
 #[derive(Debug)]

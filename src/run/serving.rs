@@ -5,6 +5,9 @@
 
 #[cfg(feature = "http")]
 use kstar_common::back_off::BackOff;
+use kstar_engine::collector::Collector;
+#[cfg(feature = "http")]
+use kstar_http as http;
 #[cfg(feature = "http")]
 use tokio::sync::oneshot;
 #[cfg(feature = "http")]
@@ -13,9 +16,6 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::plans::ServingPlan;
-use kstar_engine::collector::Collector;
-#[cfg(feature = "http")]
-use kstar_http as http;
 
 #[derive(Debug, Default)]
 pub(super) struct Serving {

@@ -14,8 +14,12 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use kstar_common::due::at;
 use kstar_common::key::KeyError;
 use kstar_engine::board::Board;
+use kstar_engine::collector::{Collector, Happening, Parted, SinkEnding};
+use kstar_engine::systemd::{Manager, Service};
+use kstar_engine::unit::SinkPlan;
 use kstar_sink::driver::Parting;
 use kstar_sink::event::Event;
 use tokio::sync::{Notify, broadcast};
@@ -25,10 +29,6 @@ use super::plans::{Change, Changes, Plans};
 use super::serving::Serving;
 use crate::config::{Config, ConfigFile};
 use crate::registry::Section;
-use kstar_common::due::at;
-use kstar_engine::collector::{Collector, Happening, Parted, SinkEnding};
-use kstar_engine::systemd::{Manager, Service};
-use kstar_engine::unit::SinkPlan;
 
 /// Orders to read the configuration again. Those that come while one is under way are one.
 #[derive(Clone, Debug, Default)]

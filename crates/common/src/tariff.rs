@@ -3,9 +3,10 @@
 //! A household has one price, or a few by the time of day and week, and gets something for what it feeds in. When the
 //! contract changes, another section says since when: what was before keeps its prices.
 
-use crate::key::KeyError;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use serde::{Deserialize, Deserializer, de};
+
+use crate::key::KeyError;
 
 /// A section `[[tariff]]`: prices that are in force together.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -4,11 +4,11 @@
 //! with a lost state folder, a second collector, or an import. Where two cover the same time they have counted the same
 //! energy twice: what was counted live counts before what was imported, else the account that began first.
 
-use kstar_model::time::millis;
 use std::ops::Range;
 
 use kstar_model::TimeZone;
 use kstar_model::counted::{AccountId, Counted};
+use kstar_model::time::millis;
 use rusqlite::{Connection, Transaction};
 
 use crate::level::{Level, add_span};

@@ -4,12 +4,12 @@
 //! must not empty a history. The room of what is deleted is used again for what comes next, so that a file of several
 //! years stays as large as it is; giving it back to the disk would mean to write the whole file anew.
 
-use kstar_model::time::millis;
 use std::fmt;
 use std::time::Duration;
 
 use kstar_common::setting::{duration, from_text};
 use kstar_model::TimeZone;
+use kstar_model::time::millis;
 use rusqlite::Connection;
 use serde::{Deserialize, Deserializer};
 

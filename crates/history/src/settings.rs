@@ -1,11 +1,11 @@
 //! What the file says of the program that writes it, so that whoever asks it draws the same buckets.
 
-use kstar_model::time::millis;
 use std::time::Duration;
 
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
 use kstar_model::TimeZone;
 use kstar_model::counted::longest_gap;
+use kstar_model::time::millis;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::moments::Moments;

@@ -1,11 +1,11 @@
 //! What a reading tells to have been counted at another time than its own: before midnight, or over a longer while.
 
-use kstar_model::time::millis;
 use std::collections::HashMap;
 use std::ops::Range;
 
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::{Amounts, Counted, Earlier};
+use kstar_model::time::millis;
 use rusqlite::Connection;
 
 use crate::rollup::Spread;

@@ -11,6 +11,7 @@ use axum::extract::{Extension, State as Shared};
 use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
+use kstar_engine::overview::{InverterOverview, SinkOverview};
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::{SCHEMA, Shown};
 use kstar_model::scalar::Kind;
@@ -22,7 +23,6 @@ use super::exposition::CONTENT_TYPE;
 use super::guard::Access;
 use super::state::State;
 use super::{metrics, stream};
-use kstar_engine::overview::{InverterOverview, SinkOverview};
 
 /// What there is, with what it is for.
 pub const ROUTES: &[(&str, &str)] = &[

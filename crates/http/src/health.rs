@@ -9,12 +9,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kstar_engine::board::{Board, InverterEntry};
 use kstar_sink::event::Reachability;
 use kstar_sink::health::{Snapshot, State as SinkState};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-
-use kstar_engine::board::{Board, InverterEntry};
 
 /// An inverter without a reading for so long: longer than the gaps that pass by themselves.
 pub const SILENT_TOO_LONG: Duration = Duration::from_secs(15 * 60);

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use kstar_engine::board::{InverterEntry, Present};
+use kstar_engine::overview::{InverterOverview, PollsOverview, SinkOverview};
+use kstar_engine::pipeline::gate::rules::Rule;
 use kstar_model::catalogue::{Description, Quantity, Role};
 use kstar_model::reading::fresh_for;
 use kstar_model::scalar::Kind;
@@ -22,9 +25,6 @@ use kstar_sink::health::{Counts, State as SinkState};
 
 use super::exposition::{Exposition, Sample, Type};
 use super::state::State;
-use kstar_engine::board::{InverterEntry, Present};
-use kstar_engine::overview::{InverterOverview, PollsOverview, SinkOverview};
-use kstar_engine::pipeline::gate::rules::Rule;
 
 /// When the program began to listen.
 static START: OnceLock<UnixMillis> = OnceLock::new();

@@ -12,20 +12,20 @@ use axum::body::{Body, Bytes};
 use axum::extract::State as Shared;
 use axum::http::{Response, StatusCode, Uri};
 use jiff::Timestamp;
+use kstar_common::tariff::Tariff;
+use kstar_history::{History, HistoryError, StoredInverter};
 use kstar_model::catalogue::Quantity;
 use kstar_model::time::UnixMillis;
+use kstar_reports::energy::gather::{self, Question};
+use kstar_reports::energy::{Subject, show};
+use kstar_reports::period::{Calendar, range};
+use kstar_reports::rows::{BucketAsJson, Resolution, narrow};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::answer::{self, BrokenOff, JSON, Parts, Problem};
 use super::state::{QUESTIONS, State};
-use kstar_common::tariff::Tariff;
-use kstar_history::{History, HistoryError, StoredInverter};
-use kstar_reports::energy::gather::{self, Question};
-use kstar_reports::energy::{Subject, show};
-use kstar_reports::period::{Calendar, range};
-use kstar_reports::rows::{BucketAsJson, Resolution, narrow};
 
 /// How long a question waits for others to end.
 const TURN: Duration = Duration::from_secs(5);

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kstar_common::tariff::Tariff;
+use kstar_engine::board::Board;
 use kstar_sink::event::Event;
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::health;
-use kstar_common::tariff::Tariff;
-use kstar_engine::board::Board;
 
 /// How many listeners of the stream there may be.
 pub const LISTENERS: usize = 8;

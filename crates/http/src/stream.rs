@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::Response;
+use kstar_engine::overview::InverterOverview;
 use kstar_model::reading::{Reading, Shown, Undated};
 use kstar_sink::event::Event;
 use serde::Serialize;
@@ -17,7 +18,6 @@ use tokio::time::{Instant, sleep_until};
 use super::answer::{self, BrokenOff, Parts, Problem};
 use super::server::until_stopped;
 use super::state::{LISTENERS, State};
-use kstar_engine::overview::InverterOverview;
 
 /// How many events wait for a listener beyond what its connection holds.
 const WAITING: usize = 16;

@@ -1,5 +1,6 @@
 //! Rows of a history as others get them, in a file or over HTTP: at which resolution, of which quantities, and as JSON.
 
+use kstar_history::{Aggregate, Bucket, Level};
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::{Reading, SCHEMA};
 use kstar_model::scalar::Kind;
@@ -7,7 +8,6 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::energy::show::Plain;
-use kstar_history::{Aggregate, Bucket, Level};
 
 /// What a row stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

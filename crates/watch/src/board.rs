@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_engine::board::Board;
 use kstar_engine::board::Event;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::MissedTickBehavior;
 
 use super::page::Page;
 use super::screen::Shared;
-use kstar_engine::board::Board;
 
 /// How often counts are looked at that no event tells of.
 const LOOK: Duration = Duration::from_secs(1);

@@ -3,13 +3,13 @@
 //! Readings are kept as means of short pieces of time: fine ones for the last hour, coarse ones for the last day. So
 //! the memory is bounded whatever the poll interval, and a history's five minutes fit in between.
 
-use kstar_model::time::millis;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::time::UnixMillis;
+use kstar_model::time::millis;
 
 /// The longest time that is kept, and shown.
 pub const LONGEST: Duration = Duration::from_secs(24 * 3600);

@@ -1,16 +1,16 @@
 //! What the page knows of inverters and sinks, wherever that comes from.
 
-use kstar_model::time::millis;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_engine::overview::{InverterOverview, InverterState, SinkOverview};
 use kstar_model::counted::Consumption;
 use kstar_model::reading::{Shown, fresh_for};
 use kstar_model::time::UnixMillis;
+use kstar_model::time::millis;
 use kstar_model::units::Decimal;
 
 use super::curve::Curve;
-use kstar_engine::overview::{InverterOverview, InverterState, SinkOverview};
 
 /// Everything that is shown.
 #[derive(Clone, Debug, Default)]

@@ -3,13 +3,13 @@
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
+use kstar_history::{Aggregate, History, HistoryError, Level};
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
+use kstar_model::time::millis;
 
 use super::curve::{LONGEST, Piece};
-use kstar_history::{Aggregate, History, HistoryError, Level};
-use kstar_model::time::millis;
 
 /// What five minutes are asked for. [`means`] takes them in this order.
 const QUANTITIES: [Quantity; 6] = [

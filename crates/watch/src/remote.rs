@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_client::{Client, ClientError, Events, ServerEvent};
+use kstar_engine::overview::{InverterOverview, SinkOverview};
 use kstar_model::counted::Consumption;
 use kstar_model::json;
 use kstar_model::time::UnixMillis;
@@ -13,8 +15,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::curve::{Piece, Sample};
 use super::page::Page;
 use super::screen::Shared;
-use kstar_client::{Client, ClientError, Events, ServerEvent};
-use kstar_engine::overview::{InverterOverview, SinkOverview};
 
 /// How often counts are asked for that no event tells of.
 const LOOK: Duration = Duration::from_secs(5);

@@ -3,9 +3,8 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use kstar_common::setting::{duration, size};
+use serde::Deserialize;
 
 /// What is kept for a far side that is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,18 +8,18 @@
 //! neither grow nor go to another one. So it is not dropped, but the oldest one that was never borrowed is. The bound is
 //! `queue` of those, and one batch that was under way. Of states that a newer one replaces nobody keeps sums.
 
-use kstar_model::time::millis;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::UnixMillis;
+use kstar_model::time::millis;
+use kstar_model::time::{ClockSet, Uptime};
 use tokio::time::Instant;
 
 use crate::carried::Carried;
 use crate::delivery::Keep;
-use kstar_model::reading::{Reading, Undated};
-use kstar_model::time::UnixMillis;
-use kstar_model::time::{ClockSet, Uptime};
 
 /// The queue of one sink.
 #[derive(Debug)]

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::tz::TimeZone;
-use serde::de::DeserializeOwned;
-
-use crate::delivery::Policy;
-use crate::event::InverterStatus;
 use kstar_common::finding::Finding;
 use kstar_common::hold::Hold;
 use kstar_common::key::KeyError;
 use kstar_model::reading::{Reading, Undated};
+use serde::de::DeserializeOwned;
+
+use crate::delivery::Policy;
+use crate::event::InverterStatus;
 
 /// A sink's section of the configuration, and how a sink is made from it.
 ///

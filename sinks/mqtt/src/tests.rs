@@ -1,6 +1,8 @@
-use super::*;
-use kstar_common::key::Step;
 use std::time::Duration;
+
+use kstar_common::key::Step;
+
+use super::*;
 
 fn context(inverters: &[&str]) -> Context {
     Context {

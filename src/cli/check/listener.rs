@@ -3,12 +3,11 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use kstar_client::{Client, Url};
 use kstar_common::finding::Finding;
 use kstar_common::setting::Secret;
-use tokio::net::TcpListener;
-
-use kstar_client::{Client, Url};
 use kstar_http::health::Verdict;
+use tokio::net::TcpListener;
 
 /// What is found at the address, and whether the token is there.
 pub(super) async fn look(listen: SocketAddr, token: Option<Secret>) -> Vec<Finding> {

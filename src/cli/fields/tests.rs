@@ -3,10 +3,10 @@ use std::sync::Arc;
 use kstar_model::catalogue::Values;
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
+use kstar_source_aa55::wire::running;
 use proptest::prelude::*;
 
 use super::*;
-use kstar_source_aa55::wire::running;
 
 fn shown(args: FieldsArgs) -> String {
     let mut out = Vec::new();

@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use kstar_common::finding::{Finding, Verdict};
+use kstar_common::wrapping::wrapped;
 use serde_json::json;
 
 use super::failure::Failure;
 use super::logging;
-use kstar_common::wrapping::wrapped;
 
 /// As many columns as every terminal has.
 const WIDTH: usize = 80;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use kstar_client::{Client, ClientError, Url};
 use kstar_common::setting::Secret;
 
 use super::environment::http_token_of_environment;
 use super::failure::Failure;
-use kstar_client::{Client, ClientError, Url};
 
 /// Where the token of a collector's API comes from.
 const TOKEN_HELP: &str =

@@ -6,7 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::civil::Date;
 use jiff::{Timestamp, Zoned};
+use kstar_common::tariff::Tariff;
+use kstar_history::{History, HistoryError, StoredInverter};
 use kstar_model::time::UnixMillis;
+use kstar_reports::energy::gather::{self, Question};
+use kstar_reports::energy::{Report, Subject, show};
+use kstar_reports::period::{range, timestamp};
 use kstar_sink::sink::Context;
 
 use super::args::ConfigArgs;
@@ -15,11 +20,6 @@ use super::load;
 use crate::config::{Config, ConfigFile};
 use crate::registry::SinkSections;
 use crate::run::plans;
-use kstar_common::tariff::Tariff;
-use kstar_history::{History, HistoryError, StoredInverter};
-use kstar_reports::energy::gather::{self, Question};
-use kstar_reports::energy::{Report, Subject, show};
-use kstar_reports::period::{range, timestamp};
 
 /// Which history file a command reads.
 #[derive(Args, Clone, Debug)]

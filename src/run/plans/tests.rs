@@ -1,5 +1,6 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 proptest! {
     /// Names with a number each, which stands for all that is said of them.

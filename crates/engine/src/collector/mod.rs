@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_common::due::at;
 use kstar_common::hold::Holds;
 use kstar_model::reading::Inverter;
 use kstar_sink::delivery::Keep;
 use kstar_sink::driver::{Driver, Handover, Parting, Remainder};
 use kstar_sink::event::Event;
 use kstar_sink::health::Health;
+use kstar_source::poller::Poller;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
@@ -23,8 +25,6 @@ use crate::pipeline::meter::MeterSettings;
 use crate::pipeline::stamp::WallClock;
 use crate::pipeline::{Station, collect};
 use crate::unit::{InverterPlan, Metering, SinkPlan, SpoolPlan};
-use kstar_common::due::at;
-use kstar_source::poller::Poller;
 
 mod inverter;
 mod sink;

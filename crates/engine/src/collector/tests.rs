@@ -4,6 +4,13 @@ use std::cell::RefCell;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Once;
+use std::sync::atomic::Ordering;
+
+use kstar_model::TimeZone;
+use kstar_source::exchange::Patience;
+use kstar_source::source::{AnySource, Context, Target};
+use kstar_source_aa55::Aa55Config;
+use tokio::time::sleep_until;
 
 use super::inverter::RESTART;
 use super::*;
@@ -11,12 +18,6 @@ use crate::pipeline::gate::GateSettings;
 use crate::pipeline::ledger::keeper::Closing;
 use crate::pipeline::meter::MeterSettings;
 use crate::pipeline::untold::Untold;
-use kstar_model::TimeZone;
-use kstar_source::exchange::Patience;
-use kstar_source::source::{AnySource, Context, Target};
-use kstar_source_aa55::Aa55Config;
-use std::sync::atomic::Ordering;
-use tokio::time::sleep_until;
 
 thread_local! {
     /// What this thread has logged: each test has one of its own.

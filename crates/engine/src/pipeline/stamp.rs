@@ -3,12 +3,12 @@
 //! A Raspberry Pi has no battery for its clock: after a power cut it starts years in the past and jumps when the
 //! network answers. Readings of before have no time; those who store them date them by their age once the clock is right.
 
-use kstar_model::time::millis;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use kstar_model::time::UnixMillis;
+use kstar_model::time::millis;
 use tokio::time::Instant;
 
 /// No clock that is set shows a time before this version was made: 2026-11-01T00:00:00Z.

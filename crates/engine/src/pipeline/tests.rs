@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::Amounts;
+use kstar_model::counted::MAX_GAP;
 use kstar_model::units::{Amperes, KilowattHours, Volts, Watts};
 
 use super::*;
 use crate::pipeline::ledger::file::LedgerFile;
 use crate::pipeline::meter::counters::Flow;
-use kstar_model::counted::MAX_GAP;
 
 /// An inverter whose polls the test answers, and a state folder that it can take away.
 struct House {

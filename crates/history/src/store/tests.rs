@@ -1,6 +1,3 @@
-use super::*;
-use crate::retention::KeepFor;
-use crate::schema;
 use kstar_model::catalogue::{Quantity, Value};
 use kstar_model::reading::Inverter;
 use kstar_model::scalar::Kind;
@@ -9,6 +6,10 @@ use kstar_sink::testing::{full_reading, reading, readings};
 use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
+
+use super::*;
+use crate::retention::KeepFor;
+use crate::schema;
 
 const PATIENCE: Duration = Duration::from_millis(50);
 

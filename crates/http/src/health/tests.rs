@@ -1,14 +1,3 @@
-use kstar_model::TimeZone;
-use kstar_model::catalogue::Values;
-use kstar_model::reading::{Inverter, Reading};
-use kstar_model::time::UnixMillis;
-use kstar_sink::async_trait;
-use kstar_sink::delivery::{DeliverySettings, Keep};
-use kstar_sink::event::Event;
-use kstar_sink::sink::{Batch, DeliveryError, Sink};
-use tokio::time::{advance, sleep};
-
-use super::*;
 use kstar_engine::collector::Collector;
 use kstar_engine::pipeline::gate::GateSettings;
 use kstar_engine::pipeline::ledger::Account;
@@ -19,10 +8,21 @@ use kstar_engine::pipeline::stamp::WallClock;
 use kstar_engine::pipeline::untold::Untold;
 use kstar_engine::unit::InverterPlan;
 use kstar_engine::unit::{Metering, SinkPlan};
+use kstar_model::TimeZone;
+use kstar_model::catalogue::Values;
 use kstar_model::counted::MAX_GAP;
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
+use kstar_sink::async_trait;
+use kstar_sink::delivery::{DeliverySettings, Keep};
+use kstar_sink::event::Event;
+use kstar_sink::sink::{Batch, DeliveryError, Sink};
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Target};
 use kstar_source_aa55::Aa55Config;
+use tokio::time::{advance, sleep};
+
+use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
+use kstar_history::{Aggregate, History, HistoryError, Level, StoredInverter};
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
 use super::day::Sample;
-use kstar_history::{Aggregate, History, HistoryError, Level, StoredInverter};
 
 /// What five minutes are asked for. [`sample`] takes them in this order.
 const QUANTITIES: [Quantity; 8] = [

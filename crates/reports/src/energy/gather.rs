@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use kstar_common::tariff::{Step, Tariff};
+use kstar_history::{Aggregate, Bucket, History, HistoryError, Level, SetApart, StoredInverter};
 use kstar_model::catalogue::{Quantity, Value};
 use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
 use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject, TimeUnknown};
 use crate::period::{Calendar, day_of, local, midnight, timestamp};
-use kstar_common::tariff::{Step, Tariff};
-use kstar_history::{Aggregate, Bucket, History, HistoryError, Level, SetApart, StoredInverter};
 
 const HOUR: i64 = 3_600_000;
 const SECONDS_PER_HOUR: f64 = 3600.0;

@@ -1,13 +1,13 @@
 //! The last hours: one area for each series, so that each is told from the others without colour. What can flow both
 //! ways has an area on either side of its line.
 
-use kstar_model::time::millis;
 use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 use kstar_model::time::UnixMillis;
+use kstar_model::time::millis;
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows};

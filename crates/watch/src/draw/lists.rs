@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use jiff::Zoned;
 use kstar_engine::overview::State;
+use kstar_engine::overview::{InverterState, SinkOverview};
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::scalar::Kind;
 use ratatui::layout::Rect;
@@ -13,7 +14,6 @@ use super::words::{ABSENT, age, faults, number, power, value};
 use crate::log::{Gravity, Line};
 use crate::look::Ink;
 use crate::page::{Page, Watched};
-use kstar_engine::overview::{InverterState, SinkOverview};
 
 /// The symbol and the ink of an inverter's state.
 pub(super) fn mark(watched: &Watched, stale: bool) -> (&'static str, Ink) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
+use kstar_engine::overview::{InverterOverview, PollsOverview, SinkOverview};
 use kstar_model::catalogue::Values;
 use kstar_model::labels::{
     BackupMode, BatteryMode, BatteryWarnings, BmsErrors, Errors, GridDirection,
@@ -23,7 +24,6 @@ use ratatui::style::{Color, Modifier};
 
 use super::*;
 use crate::curve::Piece;
-use kstar_engine::overview::{InverterOverview, PollsOverview, SinkOverview};
 
 /// What a test changes of a page.
 struct Setting {

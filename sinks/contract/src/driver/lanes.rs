@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_common::hold::Hold;
+use kstar_model::reading::Reading;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
@@ -15,8 +17,6 @@ use crate::delivery::Policy;
 use crate::health::{Counts, Health};
 use crate::queue::{Lost, Settlement};
 use crate::spool::{Borrowed, Ids, Spool};
-use kstar_common::hold::Hold;
-use kstar_model::reading::Reading;
 
 /// How long a reading may wait in memory, once it is due, before it is put on disk: what a killed process may cost. A far side that is
 /// well takes a reading in a fraction of that, so that nothing is written then.

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use kstar_common::hold::{Hold, Holds};
 use tokio::task::JoinHandle;
 
 use crate::sink::{Sink, Unavailable};
 use crate::spool::Spool;
-use kstar_common::hold::{Hold, Holds};
 
 /// Makes a sink, on a thread that may block; called again after a failure.
 pub type Opener = Arc<dyn Fn() -> Result<Box<dyn Sink>, Unavailable> + Send + Sync>;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kstar_common::back_off::BackOff;
+use kstar_model::reading::{Reading, Undated};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::lanes::Lanes;
@@ -12,8 +14,6 @@ use super::{End, Ended, Parting};
 use crate::event::InverterStatus;
 use crate::queue::{Lost, Settlement};
 use crate::sink::{Batch, DeliveryError, Sink};
-use kstar_common::back_off::BackOff;
-use kstar_model::reading::{Reading, Undated};
 
 /// The longest wait while draining at a stop: there may be time for several tries before the grace ends.
 pub(super) const LONGEST_DELAY_AT_STOP: Duration = Duration::from_secs(1);

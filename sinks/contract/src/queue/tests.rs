@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use super::*;
-use crate::testing::reading;
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::{AccountId, Amounts, Counted};
+
+use super::*;
+use crate::testing::reading;
 
 fn queue(keep: Keep, capacity: usize) -> Queue {
     Queue::new(keep, NonZeroUsize::new(capacity).expect("not zero"))

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::ClockSet;
+
 use super::{Borrowed, Ids};
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
-use kstar_model::reading::{Reading, Undated};
-use kstar_model::time::ClockSet;
 
 pub(super) struct Store;
 

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use kstar_common::sqlite_file::Unusable;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_ERROR;
 
 use super::file::OWNER;
-use kstar_common::sqlite_file::Unusable;
 
 /// Whether what the file holds is nothing that can be used.
 pub(super) fn is_damage(failure: &Unusable) -> bool {

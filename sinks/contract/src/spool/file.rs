@@ -4,20 +4,20 @@
 //! is with the operating system at once, so that a killed process loses none of it, and on the disk for good within a
 //! minute. Only one process uses the file, which spares the index beside the write-ahead log.
 
-use kstar_model::time::millis;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_common::sqlite_file::{Owner, Unusable, write_ahead};
+use kstar_model::counted::Counted;
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::millis;
+use kstar_model::time::{ClockSet, UnixMillis, Uptime, boot};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use super::rows::{Dropped, Rows};
 use crate::delivery::SpoolBounds;
-use kstar_common::sqlite_file::{Owner, Unusable, write_ahead};
-use kstar_model::counted::Counted;
-use kstar_model::reading::{Reading, Undated};
-use kstar_model::time::{ClockSet, UnixMillis, Uptime, boot};
 
 /// "kssp", so that `file` and this program can tell what it is. The version rises only when one that knows the old form
 /// must not use the new one: the first would lose what was counted.

@@ -24,6 +24,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_common::hold::Hold;
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::ClockSet;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -33,9 +36,6 @@ use self::absent::Store;
 use self::store::Store;
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
-use kstar_common::hold::Hold;
-use kstar_model::reading::{Reading, Undated};
-use kstar_model::time::ClockSet;
 
 /// Whether this build has the spool.
 pub const BUILT: bool = cfg!(feature = "spool");

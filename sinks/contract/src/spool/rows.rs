@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::Counted;
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::row;
 use crate::carried::{Carried, taken_over};
-use kstar_model::catalogue::{Quantity, Values};
-use kstar_model::counted::Counted;
-use kstar_model::reading::{Inverter, Reading};
-use kstar_model::time::UnixMillis;
 
 /// What was let go of.
 #[derive(Default)]

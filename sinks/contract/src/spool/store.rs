@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use kstar_common::sqlite_file::{Unusable, beside, set_aside};
+use kstar_model::reading::{Reading, Undated};
+use kstar_model::time::ClockSet;
+
 use super::failure::{explain, is_damage};
 use super::file::{File, Pushed, Read};
 use super::rows::Dropped;
 use super::{Borrowed, Ids};
 use crate::carried::Carried;
 use crate::delivery::SpoolBounds;
-use kstar_common::sqlite_file::{Unusable, beside, set_aside};
-use kstar_model::reading::{Reading, Undated};
-use kstar_model::time::ClockSet;
 
 /// An empty file of more bytes than this goes; a smaller one stays for the next time until the program ends.
 const SMALL: u64 = 256 << 10;

@@ -2,6 +2,11 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use kstar_model::catalogue::Quantity;
+use kstar_model::counted::{AccountId, Amounts, Counted};
+use kstar_model::reading::Inverter;
+use kstar_model::time::UnixMillis;
+use kstar_model::time::Uptime;
 use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -9,11 +14,6 @@ use tempfile::TempDir;
 use super::store::Store;
 use super::*;
 use crate::testing::{full_reading, reading, readings};
-use kstar_model::catalogue::Quantity;
-use kstar_model::counted::{AccountId, Amounts, Counted};
-use kstar_model::reading::Inverter;
-use kstar_model::time::UnixMillis;
-use kstar_model::time::Uptime;
 
 /// A folder for a spool.
 struct Place(TempDir);

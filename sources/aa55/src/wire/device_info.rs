@@ -4,10 +4,10 @@
 //! sends no running data); 64 bytes are known from the vendor's paper. No reply of a KSE was ever captured, so
 //! whatever is there is taken and nothing depends on it.
 
-use super::field::Form;
-use super::frame::Refusal;
 use kstar_source::record::{EntryValue, Record};
 
+use super::field::Form;
+use super::frame::Refusal;
 use super::record::{self, EntryField, EntryForm};
 
 /// The serial number must fit.

@@ -10,7 +10,6 @@
 pub mod counters;
 pub mod energy;
 
-use kstar_model::time::millis;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +18,7 @@ use kstar_model::TimeZone;
 use kstar_model::catalogue::Values;
 use kstar_model::counted::{Amounts, Earlier};
 use kstar_model::time::UnixMillis;
+use kstar_model::time::millis;
 
 use counters::{Counters, Day, Energies, Source};
 use energy::{Sample, between, on_the_way};

@@ -1,17 +1,17 @@
 //! The meter against energies that are known by arithmetic, and against everything that clocks and restarts may do.
 
-use kstar_model::time::millis;
 use std::f64::consts::PI;
 
 use jiff::civil::{Date, date};
 use kstar_model::catalogue::Quantity;
+use kstar_model::counted::MAX_GAP;
 use kstar_model::scalar::Scalar;
+use kstar_model::time::millis;
 use kstar_model::units::Watts;
 use proptest::prelude::*;
 
 use super::counters::{Counters, Flow, Source};
 use super::*;
-use kstar_model::counted::MAX_GAP;
 
 const HOUR: u64 = 3600;
 

@@ -1,9 +1,10 @@
 //! Readings of before the clock is set: shown at once where the present is shown, and dated before anybody stores them.
 
-use super::*;
-use crate::delivery::SpoolBounds;
 use kstar_model::time::UnixMillis;
 use kstar_model::time::{ClockSet, Uptime};
+
+use super::*;
+use crate::delivery::SpoolBounds;
 
 fn undated(inverter: &str, seconds: u64) -> Event {
     let uptime = Uptime(Duration::from_secs(seconds));

@@ -1,8 +1,9 @@
 //! From one driver to the next: nothing is lost between the two, and nothing comes twice.
 
+use tokio::task::JoinHandle;
+
 use super::*;
 use crate::delivery::SpoolBounds;
-use tokio::task::JoinHandle;
 
 struct First {
     events: broadcast::Sender<Event>,

@@ -5,24 +5,24 @@ mod handover;
 mod opening;
 mod spool;
 
-use super::send::{LONGEST_DELAY_ASKED_FOR, LONGEST_DELAY_AT_STOP};
-use super::*;
-use kstar_common::back_off::BackOff;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
 use async_trait::async_trait;
+use kstar_common::back_off::BackOff;
+use kstar_model::reading::{Inverter, Reading, Undated};
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::send::{LONGEST_DELAY_ASKED_FOR, LONGEST_DELAY_AT_STOP};
+use super::*;
 use crate::delivery::Keep;
 use crate::event::Reachability;
 use crate::health::{Counts, State};
 use crate::sink::Batch;
 use crate::testing::reading;
-use kstar_model::reading::{Inverter, Reading, Undated};
 
 /// What the scripted sink does with what it is given.
 enum Reaction {

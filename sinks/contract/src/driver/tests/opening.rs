@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use super::*;
-use crate::delivery::SpoolBounds;
 use kstar_common::hold::Hold;
 use kstar_common::worker::Worker;
+
+use super::*;
+use crate::delivery::SpoolBounds;
 
 /// How often a sink was opened, and the sink itself once it may be.
 #[derive(Clone, Default)]

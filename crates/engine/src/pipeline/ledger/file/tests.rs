@@ -1,9 +1,9 @@
+use kstar_model::counted::AccountId;
 use proptest::prelude::*;
 
 use super::super::quarantine;
 use super::*;
 use crate::pipeline::meter::counters::Flow;
-use kstar_model::counted::AccountId;
 
 const NAMES: [&str; 2] = ["roof", "garage"];
 
