@@ -197,9 +197,9 @@ impl Story {
             pv2_current: Some(Amperes::new(0)),
             battery_voltage: Some(Volts::new(500)),
             battery_current: Some(Amperes::new(random.i32(-800..800))),
-            grid_power: (random.u8(..9) > 0).then(|| Watts::new(random.i64(-5000..5000))),
-            load_power: Some(Watts::new(random.i64(0..6000))),
-            backup_power: Some(Watts::new(random.i64(0..300))),
+            grid_power: (random.u8(..9) > 0).then(|| Watts::new(random.i32(-5000..5000))),
+            load_power: Some(Watts::new(random.i32(0..6000))),
+            backup_power: Some(Watts::new(random.i32(0..300))),
             ..Values::default()
         };
         values.derive();

@@ -13,7 +13,6 @@ use kstar_model::counted::{AccountId, Amounts, Counted};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::scalar::Scalar;
 use kstar_model::time::UnixMillis;
-use kstar_model::units::KilowattHours;
 use kstar_simulator::day::Household;
 use kstar_simulator::encode::{self, Variant};
 use kstar_sink::sink::{Batch, Context};
@@ -124,7 +123,7 @@ impl Past<'_> {
                     // Watt hours are the last decimal of the counter.
                     #[expect(clippy::cast_possible_truncation, reason = "whole watt hours")]
                     let raw = produced.round() as i64;
-                    values.pv_energy_total = Some(KilowattHours::new(raw));
+                    values.set_raw(Quantity::pv_energy_total, Some(raw));
                     let mut amounts = Amounts::default();
                     amounts.set(Quantity::pv_energy_total, Some(raw - told));
                     told = raw;

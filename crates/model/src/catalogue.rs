@@ -8,8 +8,9 @@
 use std::fmt;
 
 use crate::labels::{
-    BackupMode, BatteryMode, BatteryWarnings, BmsErrors, Diagnostics, Errors, GridDirection,
-    InverterState, PvMode, WorkMode,
+    Alarms, BackupMode, BatteryAlarms, BatteryMode, BatteryType, BatteryWarnings, BmsErrors,
+    BmsWarnings, Derating, Diagnostics, Errors, GridDirection, InverterState, KstarErrors,
+    OperationStrategy, PvMode, WorkMode,
 };
 use crate::scalar::{Bits, Clock, Kind, Scalar};
 use crate::scalar::{Labels, ModeLabel, set_flags};
@@ -213,7 +214,7 @@ catalogue! {
         pv1_voltage: Volts<1>, "PV1 voltage";
         /// Current of PV string 1.
         pv1_current: Amperes<1>, "PV1 current";
-        /// Power of PV string 1, its voltage times its current.
+        /// Power of PV string 1: its voltage times its current, unless the inverter tells it.
         pv1_power: Watts<2>, "PV1 power" = Product(pv1_voltage, pv1_current);
         /// State of PV string 1.
         pv1_mode: PvMode, "PV1 mode";
@@ -221,11 +222,27 @@ catalogue! {
         pv2_voltage: Volts<1>, "PV2 voltage";
         /// Current of PV string 2.
         pv2_current: Amperes<1>, "PV2 current";
-        /// Power of PV string 2, its voltage times its current.
+        /// Power of PV string 2: its voltage times its current, unless the inverter tells it.
         pv2_power: Watts<2>, "PV2 power" = Product(pv2_voltage, pv2_current);
         /// State of PV string 2.
         pv2_mode: PvMode, "PV2 mode";
-        /// Power of both PV strings together, on the DC side.
+        /// Voltage of PV string 3.
+        pv3_voltage: Volts<1>, "PV3 voltage";
+        /// Current of PV string 3.
+        pv3_current: Amperes<1>, "PV3 current";
+        /// Power of PV string 3: its voltage times its current, unless the inverter tells it.
+        pv3_power: Watts<2>, "PV3 power" = Product(pv3_voltage, pv3_current);
+        /// State of PV string 3.
+        pv3_mode: PvMode, "PV3 mode";
+        /// Voltage of PV string 4.
+        pv4_voltage: Volts<1>, "PV4 voltage";
+        /// Current of PV string 4.
+        pv4_current: Amperes<1>, "PV4 current";
+        /// Power of PV string 4: its voltage times its current, unless the inverter tells it.
+        pv4_power: Watts<2>, "PV4 power" = Product(pv4_voltage, pv4_current);
+        /// State of PV string 4.
+        pv4_mode: PvMode, "PV4 mode";
+        /// Power of all PV strings together, on the DC side.
         pv_power: Watts<2>, "PV power" = Sum(pv1_power, pv2_power);
     }
     Battery {
@@ -233,7 +250,8 @@ catalogue! {
         battery_voltage: Volts<1>, "Battery voltage";
         /// Current of the battery: positive while charging, negative while discharging, 0 in every other mode.
         battery_current: Amperes<1>, "Battery current";
-        /// Power of the battery, voltage times current: positive while charging, negative while discharging.
+        /// Power of the battery, of both where there are two: voltage times current, unless the inverter tells it; positive
+        /// while charging, negative while discharging.
         battery_power: Watts<2>, "Battery power" = Product(battery_voltage, battery_current);
         /// Power into the battery, 0 while it is not charging.
         battery_charge_power: Watts<2>, "Battery charge power" = Positive(battery_power);
@@ -255,9 +273,41 @@ catalogue! {
         bms_errors: BmsErrors, "BMS errors", Role::Fault { harmless: &["no_bms_communication"] };
         /// Warnings of the battery.
         battery_warnings: BatteryWarnings, "Battery warnings";
+        /// Alarms that the battery's management system reports to a GoodWe ET.
+        battery_alarms: BatteryAlarms, "Battery alarms", Role::Fault { harmless: &[] };
+        /// Warnings that the battery's management system reports to a GoodWe ET.
+        bms_warnings: BmsWarnings, "BMS warnings";
+        /// What kind of battery it is.
+        battery_type: BatteryType, "Battery type";
+        /// Temperature of the heat sink of the battery's converter.
+        battery_heatsink_temperature: Celsius<1>, "Battery heat sink temperature";
+        /// Voltage of the cell with the highest.
+        battery_cell_voltage_max: Volts<3>, "Battery cell voltage maximum";
+        /// Voltage of the cell with the lowest.
+        battery_cell_voltage_min: Volts<3>, "Battery cell voltage minimum";
+        /// Temperature of the warmest cell.
+        battery_cell_temperature_max: Celsius<1>, "Battery cell temperature maximum";
+        /// Temperature of the coldest cell.
+        battery_cell_temperature_min: Celsius<1>, "Battery cell temperature minimum";
+        /// State of charge of battery pack 1.
+        battery_pack1_soc: Percent<0>, "Battery pack 1 state of charge";
+        /// State of charge of battery pack 2.
+        battery_pack2_soc: Percent<0>, "Battery pack 2 state of charge";
+        /// State of charge of battery pack 3.
+        battery_pack3_soc: Percent<0>, "Battery pack 3 state of charge";
+        /// Voltage of the second battery.
+        battery2_voltage: Volts<1>, "Battery 2 voltage";
+        /// Current of the second battery: positive while charging, negative while discharging.
+        battery2_current: Amperes<1>, "Battery 2 current";
+        /// Power of the second battery, a part of `battery_power`: positive while charging, negative while discharging.
+        battery2_power: Watts<2>, "Battery 2 power" = Product(battery2_voltage, battery2_current);
+        /// State of charge of the second battery.
+        battery2_soc: Percent<0>, "Battery 2 state of charge";
+        /// What the second battery does.
+        battery2_mode: BatteryMode, "Battery 2 mode";
     }
     Grid {
-        /// Voltage of the grid.
+        /// Voltage of the grid; of phase L1 where there are three.
         grid_voltage: Volts<1>, "Grid voltage";
         /// Frequency of the grid.
         grid_frequency: Hertz<2>, "Grid frequency";
@@ -269,25 +319,61 @@ catalogue! {
         grid_export_power: Watts<0>, "Grid export power" = Negative(grid_power);
         /// Which way the power at the grid connection flows.
         grid_direction: GridDirection, "Grid direction";
+        /// Voltage of the grid's phase L2.
+        grid_l2_voltage: Volts<1>, "Grid L2 voltage";
+        /// Voltage of the grid's phase L3.
+        grid_l3_voltage: Volts<1>, "Grid L3 voltage";
+        /// Power at the grid connection on phase L1, a part of `grid_power`: positive while importing.
+        grid_l1_power: Watts<0>, "Grid L1 power";
+        /// Power at the grid connection on phase L2, a part of `grid_power`: positive while importing.
+        grid_l2_power: Watts<0>, "Grid L2 power";
+        /// Power at the grid connection on phase L3, a part of `grid_power`: positive while importing.
+        grid_l3_power: Watts<0>, "Grid L3 power";
+        /// Current at the grid connection on phase L1, as the inverter's meter measures it.
+        grid_l1_current: Amperes<1>, "Grid L1 current";
+        /// Current at the grid connection on phase L2, as the inverter's meter measures it.
+        grid_l2_current: Amperes<1>, "Grid L2 current";
+        /// Current at the grid connection on phase L3, as the inverter's meter measures it.
+        grid_l3_current: Amperes<1>, "Grid L3 current";
     }
     Load {
-        /// Power of the house without the back-up output, as the inverter computes it; may be negative.
+        /// Power of the house without the back-up output, of all phases, as the inverter computes it; may be negative.
         load_power: Watts<0>, "Load power";
-        /// Voltage of the back-up output.
+        /// Voltage of the back-up output; of phase L1 where there are three.
         backup_voltage: Volts<1>, "Back-up voltage";
-        /// Current of the back-up output; some 0.5 A flow through its filter without a load.
+        /// Current of the back-up output, of phase L1 where there are three; some 0.5 A flow through its filter without a load.
         backup_current: Amperes<1>, "Back-up current";
         /// Frequency of the back-up output.
         backup_frequency: Hertz<2>, "Back-up frequency";
-        /// Power of the back-up output.
+        /// Power of the back-up output, of all its phases.
         backup_power: Watts<0>, "Back-up power";
         /// State of the back-up output.
         backup_mode: BackupMode, "Back-up mode";
+        /// Power of the house without the back-up output on phase L1, a part of `load_power`.
+        load_l1_power: Watts<0>, "Load L1 power";
+        /// Power of the house without the back-up output on phase L2, a part of `load_power`.
+        load_l2_power: Watts<0>, "Load L2 power";
+        /// Power of the house without the back-up output on phase L3, a part of `load_power`.
+        load_l3_power: Watts<0>, "Load L3 power";
+        /// Power of the back-up output on phase L1, a part of `backup_power`.
+        backup_l1_power: Watts<0>, "Back-up L1 power";
+        /// Power of the back-up output on phase L2, a part of `backup_power`.
+        backup_l2_power: Watts<0>, "Back-up L2 power";
+        /// Power of the back-up output on phase L3, a part of `backup_power`.
+        backup_l3_power: Watts<0>, "Back-up L3 power";
+        /// Voltage of the back-up output on phase L2.
+        backup_l2_voltage: Volts<1>, "Back-up L2 voltage";
+        /// Current of the back-up output on phase L2.
+        backup_l2_current: Amperes<1>, "Back-up L2 current";
+        /// Voltage of the back-up output on phase L3.
+        backup_l3_voltage: Volts<1>, "Back-up L3 voltage";
+        /// Current of the back-up output on phase L3.
+        backup_l3_current: Amperes<1>, "Back-up L3 current";
     }
     Inverter {
-        /// AC power of the inverter: positive out of it, negative while it charges the battery from AC.
+        /// AC power of the inverter, of all phases: positive out of it, negative while it charges the battery from AC.
         inverter_power: Watts<0>, "Inverter power";
-        /// AC current of the inverter on its grid port, without a sign.
+        /// AC current of the inverter on its grid port, of phase L1 where there are three; without a sign on AA55 machines.
         inverter_current: Amperes<1>, "Inverter current";
         /// Temperature of the inverter.
         inverter_temperature: Celsius<1>, "Inverter temperature";
@@ -305,6 +391,42 @@ catalogue! {
         inverter_clock: Clock, "Inverter clock";
         /// Hours that the inverter has run in its life.
         operating_hours: Hours<0>, "Operating hours";
+        /// Alarms of a KSTAR hybrid, which its display numbers W00 and up; nobody has published their names.
+        alarms: Alarms, "Alarms";
+        /// The integer behind `alarms`.
+        alarm_bits: Bits, "Alarm bits" = Bits(alarms);
+        /// Errors of a KSTAR hybrid, which its display numbers E00 and up; nobody has published their names.
+        kstar_errors: KstarErrors, "KSTAR errors", Role::Fault { harmless: &[] };
+        /// The integer behind `kstar_errors`.
+        kstar_error_bits: Bits, "KSTAR error bits" = Bits(kstar_errors);
+        /// Why a string inverter gives less than it could.
+        derating: Derating, "Derating";
+        /// By which plan a KSTAR hybrid uses its battery.
+        operation_strategy: OperationStrategy, "Operation strategy";
+        /// Voltage of the inverter's output; of phase L1 where there are three.
+        inverter_voltage: Volts<1>, "Inverter voltage";
+        /// Frequency of the inverter's output.
+        inverter_frequency: Hertz<2>, "Inverter frequency";
+        /// Voltage of the inverter's output on phase L2.
+        inverter_l2_voltage: Volts<1>, "Inverter L2 voltage";
+        /// Current of the inverter's output on phase L2.
+        inverter_l2_current: Amperes<1>, "Inverter L2 current";
+        /// Voltage of the inverter's output on phase L3.
+        inverter_l3_voltage: Volts<1>, "Inverter L3 voltage";
+        /// Current of the inverter's output on phase L3.
+        inverter_l3_current: Amperes<1>, "Inverter L3 current";
+        /// AC power of the inverter on phase L1, a part of `inverter_power`.
+        inverter_l1_power: Watts<0>, "Inverter L1 power";
+        /// AC power of the inverter on phase L2, a part of `inverter_power`.
+        inverter_l2_power: Watts<0>, "Inverter L2 power";
+        /// AC power of the inverter on phase L3, a part of `inverter_power`.
+        inverter_l3_power: Watts<0>, "Inverter L3 power";
+        /// Temperature inside the inverter's case.
+        case_temperature: Celsius<1>, "Case temperature";
+        /// Temperature of the air inside the inverter.
+        air_temperature: Celsius<1>, "Air temperature";
+        /// Voltage of the inverter's DC bus.
+        bus_voltage: Volts<1>, "Bus voltage";
     }
     Energy {
         /// AC energy of the inverter today, by its own clock; counts what the battery gives, so it is not PV.
@@ -315,6 +437,26 @@ catalogue! {
         load_energy_today: KilowattHours<1>, "Load energy today", Role::Today { of: Quantity::load_energy_total };
         /// Energy of the load in the inverter's life.
         load_energy_total: KilowattHours<1>, "Load energy total";
+        /// Energy from the panels today, by the inverter's own counter and clock.
+        inverter_pv_energy_today: KilowattHours<1>, "Inverter PV energy today", Role::Today { of: Quantity::inverter_pv_energy_total };
+        /// Energy from the panels in the inverter's life, by its own counter.
+        inverter_pv_energy_total: KilowattHours<1>, "Inverter PV energy total";
+        /// Energy taken from the grid today, by the inverter's own counter and clock.
+        inverter_grid_import_energy_today: KilowattHours<2>, "Inverter grid import energy today", Role::Today { of: Quantity::inverter_grid_import_energy_total };
+        /// Energy taken from the grid in the inverter's life, by its own counter.
+        inverter_grid_import_energy_total: KilowattHours<2>, "Inverter grid import energy total";
+        /// Energy fed into the grid today, by the inverter's own counter and clock.
+        inverter_grid_export_energy_today: KilowattHours<2>, "Inverter grid export energy today", Role::Today { of: Quantity::inverter_grid_export_energy_total };
+        /// Energy fed into the grid in the inverter's life, by its own counter.
+        inverter_grid_export_energy_total: KilowattHours<2>, "Inverter grid export energy total";
+        /// Energy into the battery today, by the inverter's own counter and clock.
+        inverter_battery_charge_energy_today: KilowattHours<1>, "Inverter battery charge energy today", Role::Today { of: Quantity::inverter_battery_charge_energy_total };
+        /// Energy into the battery in the inverter's life, by its own counter.
+        inverter_battery_charge_energy_total: KilowattHours<1>, "Inverter battery charge energy total";
+        /// Energy out of the battery today, by the inverter's own counter and clock.
+        inverter_battery_discharge_energy_today: KilowattHours<1>, "Inverter battery discharge energy today", Role::Today { of: Quantity::inverter_battery_discharge_energy_total };
+        /// Energy out of the battery in the inverter's life, by its own counter.
+        inverter_battery_discharge_energy_total: KilowattHours<1>, "Inverter battery discharge energy total";
     }
     Meter {
         /// Energy from the panels, on the DC side, today, by the collector's clock and zone.
@@ -615,6 +757,6 @@ mod tests {
 
     #[test]
     fn a_reading_stays_a_few_hundred_bytes() {
-        assert!(size_of::<Values>() <= 736, "{} bytes", size_of::<Values>());
+        assert!(size_of::<Values>() <= 992, "{} bytes", size_of::<Values>());
     }
 }

@@ -38,6 +38,8 @@ modes! {
         CHARGING = 3 "charging",
         TO_BE_CHARGED = 4 "to_be_charged",
         TO_BE_DISCHARGED = 5 "to_be_discharged",
+        /// Its converter is starting.
+        SOFT_START = 6 "soft_start",
     }
     /// Which way the grid's power flows.
     GridDirection {
@@ -59,6 +61,10 @@ modes! {
         ABNORMAL = 2 "abnormal",
         /// It starts again in about 20 s.
         SEVERE_FAULT = 3 "severe_fault",
+        OFF_GRID = 4 "off_grid",
+        ON_GRID = 5 "on_grid",
+        GOING_ON_GRID = 6 "going_on_grid",
+        GOING_OFF_GRID = 7 "going_off_grid",
     }
     /// How the inverter works with the grid and the battery.
     WorkMode {
@@ -72,6 +78,27 @@ modes! {
         BATTERY_STANDBY = 32 "battery_standby",
         BATTERY_CHARGING = 64 "battery_charging",
         BATTERY_DISCHARGING = 128 "battery_discharging",
+        INITIALIZING = 129 "initializing",
+        STANDBY = 130 "standby",
+        CHARGING_FROM_GRID = 131 "charging_from_grid",
+        CHARGING_FROM_PV = 132 "charging_from_pv",
+        /// The grid goes straight through to the back-up output.
+        GRID_BYPASS = 133 "grid_bypass",
+        DEBUG = 134 "debug",
+        FORCED_CHARGE = 135 "forced_charge",
+        SWITCHED_ON_SEPARATELY = 136 "switched_on_separately",
+        PERMANENT_ERROR = 137 "permanent_error",
+    }
+    /// What kind of battery there is.
+    BatteryType {
+        LEAD_ACID = 1 "lead_acid",
+        LITHIUM_IRON_PHOSPHATE = 6 "lithium_iron_phosphate",
+    }
+    /// By which plan a KSTAR hybrid uses its battery.
+    OperationStrategy {
+        SELF_USE = 0 "self_use",
+        TIME_OF_USE = 1 "time_of_use",
+        BATTERY_PRIORITY = 2 "battery_priority",
     }
 }
 
@@ -181,6 +208,58 @@ flags! {
         (27, "dc_output_on"),
         (28, "soc_protection_off"),
         (30, "bms_emergency_charging"),
+    ]);
+    /// Alarms of a KSTAR hybrid. That bit n is the display's W n is likely and not proven, so no bit has a word.
+    Alarms = Labels(&[]);
+    /// Errors of a KSTAR hybrid; no bit has a word.
+    KstarErrors = Labels(&[]);
+    /// Alarms of a battery at a GoodWe ET.
+    BatteryAlarms = Labels(&[
+        (0, "charge_over_voltage_2"),
+        (1, "discharge_under_voltage_2"),
+        (2, "cell_over_temperature_2"),
+        (3, "cell_under_temperature_2"),
+        (4, "charge_over_current_2"),
+        (5, "discharge_over_current_2"),
+        (6, "pre_charge_fault"),
+        (7, "dc_bus_fault"),
+        (8, "battery_break"),
+        (9, "battery_lock"),
+        (10, "discharge_circuit_failure"),
+        (11, "charge_circuit_failure"),
+        (12, "communication_failure_2"),
+        (13, "cell_over_temperature_3"),
+        (14, "discharge_under_voltage_3"),
+        (15, "charge_over_voltage_3"),
+    ]);
+    /// Warnings of a battery at a GoodWe ET.
+    BmsWarnings = Labels(&[
+        (0, "charge_over_voltage_1"),
+        (1, "discharge_under_voltage_1"),
+        (2, "cell_over_temperature_1"),
+        (3, "cell_under_temperature_1"),
+        (4, "charge_over_current_1"),
+        (5, "discharge_over_current_1"),
+        (6, "communication_failure_1"),
+        (7, "system_restart"),
+        (8, "cell_imbalance"),
+        (9, "system_under_temperature_1"),
+        (10, "system_under_temperature_2"),
+        (11, "system_over_temperature"),
+    ]);
+    /// Why a string inverter gives less than it could.
+    Derating = Labels(&[
+        (0, "over_temperature"),
+        (1, "active_power"),
+        (2, "reactive_power"),
+        (3, "frequency"),
+        (4, "voltage_curve"),
+        (5, "export_limit"),
+        (6, "demand_response"),
+        (7, "power_start"),
+        (8, "current"),
+        (9, "over_voltage"),
+        (10, "calibration"),
     ]);
 }
 

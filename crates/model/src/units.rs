@@ -87,16 +87,16 @@ units! {
     Volt, Volts: i32, "V", Measurement;
     /// Electric current.
     Ampere, Amperes: i32, "A", Measurement;
-    /// Power; 64 bits hold the product of any two 16-bit readings of voltage and current.
-    Watt, Watts: i64, "W", Measurement;
+    /// Power; 32 bits hold 21 MW in hundredths of a watt.
+    Watt, Watts: i32, "W", Measurement;
     /// Frequency.
     HertzUnit, Hertz: i32, "Hz", Measurement;
     /// Temperature.
     DegreeCelsius, Celsius: i32, "°C", Measurement;
     /// A share of a hundred.
     PercentUnit, Percent: i32, "%", Measurement;
-    /// Energy that a counter has added up.
-    KilowattHour, KilowattHours: i64, "kWh", Counter;
+    /// Energy that a counter has added up; 32 bits hold two million kWh in thousandths.
+    KilowattHour, KilowattHours: i32, "kWh", Counter;
     /// Time that a counter has added up.
     Hour, Hours: i64, "h", Counter;
     /// A short span of time.

@@ -2,14 +2,18 @@
 
 use kstar_model::catalogue::{Quantity, Values};
 
-/// Quantities, in the catalogue's order.
+/// Quantities, in the catalogue's order: one bit for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Set(u128);
+pub(super) struct Set([u64; WORDS]);
 
-const _: () = assert!(
-    Quantity::ALL.len() <= u128::BITS as usize,
-    "more quantities than bits"
-);
+const WORDS: usize = Quantity::ALL.len().div_ceil(u64::BITS as usize);
+
+/// The word of a quantity's bit, and the bit in it.
+fn place(quantity: Quantity) -> (usize, u64) {
+    let index = quantity as usize;
+    let bits = u64::BITS as usize;
+    (index / bits, 1 << (index % bits))
+}
 
 impl Set {
     /// The quantities that are present.
@@ -22,23 +26,31 @@ impl Set {
     }
 
     pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
+        self == Self::default()
     }
 
     pub(super) fn contains(self, quantity: Quantity) -> bool {
-        self.0 >> (quantity as u32) & 1 == 1
+        let (word, bit) = place(quantity);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
     }
 
     pub(super) fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        self.combine(other, |one, other| one | other)
     }
 
     pub(super) fn both(self, other: Self) -> Self {
-        Self(self.0 & other.0)
+        self.combine(other, |one, other| one & other)
     }
 
     pub(super) fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
+        self.combine(other, |one, other| one & !other)
+    }
+
+    fn combine(mut self, other: Self, word: fn(u64, u64) -> u64) -> Self {
+        for (one, other) in self.0.iter_mut().zip(other.0) {
+            *one = word(*one, other);
+        }
+        self
     }
 
     pub(super) fn iter(self) -> impl Iterator<Item = Quantity> {
@@ -51,10 +63,13 @@ impl Set {
 
 impl FromIterator<Quantity> for Set {
     fn from_iter<I: IntoIterator<Item = Quantity>>(quantities: I) -> Self {
-        Self(
-            quantities
-                .into_iter()
-                .fold(0, |bits, quantity| bits | 1 << (quantity as u32)),
-        )
+        let mut set = Self::default();
+        for quantity in quantities {
+            let (word, bit) = place(quantity);
+            if let Some(word) = set.0.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        set
     }
 }

@@ -477,7 +477,7 @@ proptest! {
 
 #[test]
 fn a_counter_grows_by_what_it_shows_and_never_by_more_than_the_time_allows_or_less_than_nothing() {
-    let shows = |total: i64| Values {
+    let shows = |total: i32| Values {
         energy_total: Some(KilowattHours::new(total)),
         ..sane()
     };

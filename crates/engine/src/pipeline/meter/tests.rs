@@ -22,7 +22,7 @@ fn settings(zone: &str) -> MeterSettings {
     }
 }
 
-fn powers(pv: i64, grid: i64) -> Values {
+fn powers(pv: i32, grid: i32) -> Values {
     Values {
         pv_power: Some(Watts::new(pv * 100)),
         grid_power: Some(Watts::new(grid)),
@@ -144,7 +144,7 @@ fn metered(every: u64, curve: impl Fn(f64) -> f64) -> House {
         #[expect(clippy::cast_precision_loss, reason = "seconds of a day")]
         let watts = curve(second as f64 / 3600.0);
         #[expect(clippy::cast_possible_truncation, reason = "a few kilowatts")]
-        let power = watts.round() as i64;
+        let power = watts.round() as i32;
         house.count(&powers(power.max(0), power));
         house.pass(every);
     }
@@ -322,7 +322,7 @@ fn what_was_counted_before_midnight_is_told_as_such_and_with_what_comes_late() {
 
 #[test]
 fn consumption_is_load_and_backup_and_load_alone_where_there_is_no_backup() {
-    let used = |load: Option<i64>, backup: Option<i64>| Values {
+    let used = |load: Option<i32>, backup: Option<i32>| Values {
         load_power: load.map(Watts::new),
         backup_power: backup.map(Watts::new),
         ..Values::default()
@@ -628,7 +628,7 @@ fn step() -> impl Strategy<Value = Step> {
 impl Step {
     fn values(&self) -> Values {
         Values {
-            pv_power: self.pv.map(|watts| Watts::new(watts * 100)),
+            pv_power: self.pv.and_then(|watts| Watts::from_raw(watts * 100)),
             grid_power: self.grid.and_then(Scalar::from_raw),
             load_power: self.load.and_then(Scalar::from_raw),
             backup_power: self.backup.and_then(Scalar::from_raw),
@@ -750,7 +750,7 @@ proptest! {
 
     #[test]
     fn what_is_told_of_each_day_adds_up_to_it(
-        powers_of_hours in prop::collection::vec(0..5000_i64, 30..72),
+        powers_of_hours in prop::collection::vec(0..5000_i32, 30..72),
         every in 1..60_u64,
     ) {
         let mut house = House::new("Europe/London", date(2026, 10, 24));
@@ -775,7 +775,7 @@ proptest! {
 
     #[test]
     fn the_days_add_up_to_the_total(
-        powers_of_hours in prop::collection::vec(0..5000_i64, 1..72),
+        powers_of_hours in prop::collection::vec(0..5000_i32, 1..72),
         every in 1..60_u64,
     ) {
         let mut house = House::new("Europe/London", date(2026, 10, 24));
@@ -801,14 +801,14 @@ proptest! {
 
     #[test]
     fn anything_at_all_is_survived(
-        readings in prop::collection::vec((any::<u64>(), any::<Option<i64>>(), any::<Option<i64>>(), any::<Option<i32>>()), 1..40),
+        readings in prop::collection::vec((any::<u64>(), any::<Option<i64>>(), any::<Option<i32>>(), any::<Option<i32>>()), 1..40),
     ) {
         let mut meter = Meter::new(settings("Asia/Kathmandu"), Counters::default());
         let mut before = [0; Flow::ALL.len()];
         for (at, time, pv, grid) in readings {
             let values = Values {
                 pv_power: pv.map(Watts::new),
-                grid_power: grid.map(|watts| Watts::new(watts.into())),
+                grid_power: grid.map(Watts::new),
                 ..Values::default()
             };
             meter.count(Duration::from_millis(at), time.map(UnixMillis), &values);
