@@ -2,6 +2,9 @@
 //!
 //! A label is the field's usual word in lower snake case. A code nobody has a word for is `unknown_7`, a bit
 //! `bit_7`: a new firmware must not make a reading fail. Sources of each list: `PROTOCOL.md` sections 4.2 to 4.5.
+//!
+//! The codes below 256 are those of AA55, which sends them as bytes. Other protocols have codes of their own, which their
+//! sources translate to the codes here; labels that AA55 lacks have codes from 256 up.
 
 use crate::scalar::{Kind, Labels, unsigned};
 
@@ -9,7 +12,7 @@ macro_rules! modes {
     ($($(#[doc = $doc:literal])+ $mode:ident { $($(#[doc = $code_doc:literal])* $constant:ident = $code:literal $label:literal,)+ })+) => {$(
         $(#[doc = $doc])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct $mode(pub u8);
+        pub struct $mode(pub u16);
 
         impl $mode {
             $(
@@ -19,7 +22,7 @@ macro_rules! modes {
             )+
         }
 
-        unsigned!($mode(u8), Kind::Mode(Labels(&[$(($code, $label)),+])));
+        unsigned!($mode(u16), Kind::Mode(Labels(&[$(($code, $label)),+])));
     )+};
 }
 
@@ -39,7 +42,7 @@ modes! {
         TO_BE_CHARGED = 4 "to_be_charged",
         TO_BE_DISCHARGED = 5 "to_be_discharged",
         /// Its converter is starting.
-        SOFT_START = 6 "soft_start",
+        SOFT_START = 256 "soft_start",
     }
     /// Which way the grid's power flows.
     GridDirection {
@@ -61,10 +64,10 @@ modes! {
         ABNORMAL = 2 "abnormal",
         /// It starts again in about 20 s.
         SEVERE_FAULT = 3 "severe_fault",
-        OFF_GRID = 4 "off_grid",
-        ON_GRID = 5 "on_grid",
-        GOING_ON_GRID = 6 "going_on_grid",
-        GOING_OFF_GRID = 7 "going_off_grid",
+        OFF_GRID = 256 "off_grid",
+        ON_GRID = 257 "on_grid",
+        GOING_ON_GRID = 258 "going_on_grid",
+        GOING_OFF_GRID = 259 "going_off_grid",
     }
     /// How the inverter works with the grid and the battery.
     WorkMode {
@@ -78,16 +81,16 @@ modes! {
         BATTERY_STANDBY = 32 "battery_standby",
         BATTERY_CHARGING = 64 "battery_charging",
         BATTERY_DISCHARGING = 128 "battery_discharging",
-        INITIALIZING = 129 "initializing",
-        STANDBY = 130 "standby",
-        CHARGING_FROM_GRID = 131 "charging_from_grid",
-        CHARGING_FROM_PV = 132 "charging_from_pv",
+        INITIALIZING = 256 "initializing",
+        STANDBY = 257 "standby",
+        CHARGING_FROM_GRID = 258 "charging_from_grid",
+        CHARGING_FROM_PV = 259 "charging_from_pv",
         /// The grid goes straight through to the back-up output.
-        GRID_BYPASS = 133 "grid_bypass",
-        DEBUG = 134 "debug",
-        FORCED_CHARGE = 135 "forced_charge",
-        SWITCHED_ON_SEPARATELY = 136 "switched_on_separately",
-        PERMANENT_ERROR = 137 "permanent_error",
+        GRID_BYPASS = 260 "grid_bypass",
+        DEBUG = 261 "debug",
+        FORCED_CHARGE = 262 "forced_charge",
+        SWITCHED_ON_SEPARATELY = 263 "switched_on_separately",
+        PERMANENT_ERROR = 264 "permanent_error",
     }
     /// What kind of battery there is.
     BatteryType {
@@ -133,7 +136,7 @@ const BMS: Labels = Labels(&[
 
 impl BmsErrors {
     /// The bit of a battery without a management system, or with one that does not answer.
-    const NO_COMMUNICATION_BIT: u8 = 8;
+    const NO_COMMUNICATION_BIT: u16 = 8;
 
     /// Whether the battery has no management system that answers. On a lead-acid bank that is no fault.
     pub fn without_bms(self) -> bool {

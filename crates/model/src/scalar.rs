@@ -40,7 +40,7 @@ pub trait Scalar: Copy {
 
 /// The labels of a mode (by code) or of a set of flags (by bit number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Labels(pub &'static [(u8, &'static str)]);
+pub struct Labels(pub &'static [(u16, &'static str)]);
 
 impl Labels {
     /// The label of a code or bit, if there is one.
