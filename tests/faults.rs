@@ -495,7 +495,6 @@ async fn poll(
             name: name.as_str().into(),
             source: AnySource::new(Aa55Config { ap_address: ap }),
             context: context(place.data(), TIMEOUT),
-            interval: Duration::from_millis(20),
             // Days here take minutes.
             gate: GateSettings {
                 off: vec![Rule::CounterJump],

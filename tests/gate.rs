@@ -78,7 +78,6 @@ async fn play(config: Config, place: &Place, metering: Metering, goal: u64) -> P
             name: "roof".into(),
             source: AnySource::new(Aa55Config::default()),
             context: context(place.data(), timeout),
-            interval: Duration::from_millis(5),
             gate: GateSettings::default(),
         })
         .await;
@@ -530,7 +529,6 @@ async fn while_the_clock_is_not_set_readings_are_judged_counted_and_shown_withou
             name: "roof".into(),
             source: AnySource::new(Aa55Config::default()),
             context: context(place.data(), TIMEOUT),
-            interval: Duration::from_millis(5),
             gate: GateSettings {
                 max_power: MAX_POWER,
                 off: Vec::new(),

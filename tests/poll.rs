@@ -53,6 +53,7 @@ fn context(target: Target, timeout: Duration) -> Context {
     Context {
         target,
         patience: Patience { tries: 3, timeout },
+        interval: INTERVAL,
         fast: true,
     }
 }
@@ -449,7 +450,6 @@ fn plan(number: usize, place: &Place) -> InverterPlan {
         name: format!("roof{number}").into(),
         source: AnySource::new(Aa55Config::default()),
         context: context(at(place.data()), TIMEOUT),
-        interval: INTERVAL,
         gate: GateSettings::default(),
     }
 }

@@ -1,12 +1,12 @@
 //! Any datagram as an answer to the greeting: what is taken is printable and can be shown.
 #![no_main]
 
-use kstar_source_aa55::wire::discovery::{self, NoAnswer};
+use kstar_source::greeting::{self, Unreadable};
 use kstar_source_aa55::wire::{ApAddress, GREETING, Request, reply};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|datagram: &[u8]| {
-    match discovery::answer(datagram) {
+    match greeting::answer(datagram) {
         Ok(answer) => {
             assert!(!datagram.starts_with(GREETING));
             let name = answer.name.unwrap_or_default();
@@ -20,7 +20,7 @@ fuzz_target!(|datagram: &[u8]| {
                 "an answer to the greeting is no frame"
             );
         }
-        Err(NoAnswer::Greeting) => assert!(datagram.starts_with(GREETING)),
-        Err(NoAnswer::UnknownForm) => {}
+        Err(Unreadable::Greeting) => assert!(datagram.starts_with(GREETING)),
+        Err(Unreadable::UnknownForm) => {}
     }
 });

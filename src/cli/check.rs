@@ -76,7 +76,7 @@ fn plan(
             plan.name,
             plan.context.target.text(plan.source.port()),
             plan.source.describe(),
-            duration::text(plan.interval),
+            duration::text(plan.context.interval),
             plan.context.patience.tries,
             duration::text(plan.context.patience.timeout),
         )?;

@@ -64,6 +64,7 @@ impl InverterSection {
                 tries: collector.tries.get(),
                 timeout: collector.timeout,
             },
+            interval: collector.poll_interval,
             fast: collector.allow_fast_polling,
         }
     }

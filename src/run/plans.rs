@@ -84,7 +84,6 @@ pub fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
         gate: config.gate(&inverter),
         name: inverter.name.as_str().into(),
         context: inverter.context(&config.collector),
-        interval: config.collector.poll_interval,
         source: inverter.source,
     };
     config.inverters().into_iter().map(plan).collect()

@@ -33,6 +33,7 @@ pub(crate) fn context(address: SocketAddr, timeout: Duration) -> Context {
             port: address.port(),
         },
         patience: Patience { tries: 3, timeout },
+        interval: Duration::from_secs(5),
         fast: true,
     }
 }

@@ -128,8 +128,8 @@ impl InverterEntry {
         Self {
             name: plan.name.clone(),
             host: plan.context.target.text(plan.source.port()),
-            interval: plan.interval,
-            patience: longest_pause(plan.interval) + plan.context.patience.timeout,
+            interval: plan.context.interval,
+            patience: longest_pause(plan.context.interval) + plan.context.patience.timeout,
             polls: Arc::new(PollCounts::new(plan.source.counts())),
             gate: Arc::default(),
             present: Mutex::new(present),

@@ -21,8 +21,6 @@ pub struct InverterPlan {
     pub source: AnySource,
     /// Where it is, and how it is asked.
     pub context: Context,
-    /// How often it is asked.
-    pub interval: Duration,
     /// Which of its readings are believed.
     pub gate: GateSettings,
 }

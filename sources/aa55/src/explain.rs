@@ -9,10 +9,11 @@ use kstar_model::catalogue::{Quantity, Values};
 use kstar_source::datagram::Hex;
 use kstar_source::explain::{Explanation, Part, Row, Shown};
 
-use crate::wire::discovery::{self, NoAnswer};
 use crate::wire::frame::{Frame, HEADER_LENGTH, OVERHEAD, Refusal};
 use crate::wire::record::{self, EntryField};
 use crate::wire::running::{self, LAYOUT, Meaning};
+use kstar_source::greeting::{self, Unreadable};
+
 use crate::wire::{ApAddress, GREETING, Outgoing, Request, device_info, reply, settings};
 
 /// Bytes that nobody knows are shown so many to a row.
@@ -111,8 +112,8 @@ fn without_header(datagram: &[u8], range: Range<usize>) -> Part {
         rows: Vec::new(),
         values: None,
     };
-    match discovery::answer(bytes) {
-        Err(NoAnswer::Greeting) if bytes == GREETING => {
+    match greeting::answer(bytes) {
+        Err(Unreadable::Greeting) if bytes == GREETING => {
             "the greeting to WiFi modules, sent to port 48899".clone_into(&mut part.what);
             rows.push(range.clone(), "greeting", "makes a module tell its address");
         }

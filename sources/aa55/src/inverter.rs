@@ -12,10 +12,11 @@ use kstar_source::exchange::{Exchange, Patience};
 use kstar_source::record::Record;
 use kstar_source::source::{Context, Identity, Line, Sample, Source, Target};
 
-use crate::discovery::{self, Module};
+use crate::discovery::{found, modules};
 use crate::wire::device_info::DeviceInfo;
-use crate::wire::discovery::MacAddress;
-use crate::wire::{self, ApAddress, GREETING, Outgoing, Refusal, Request, running, settings};
+use kstar_source::greeting::{self, GREETING, MacAddress, Module};
+
+use crate::wire::{self, ApAddress, Outgoing, Refusal, Request, running, settings};
 
 /// The pause between two requests to an inverter: its vendor asks for half a second (PROTOCOL 1.4).
 const PAUSE: Duration = Duration::from_millis(500);
@@ -51,7 +52,7 @@ impl Inverter {
     }
 
     async fn search(&self, greeted: &[SocketAddr]) -> Result<Module, NoAnswer> {
-        let (_, modules) = discovery::modules(greeted, discovery::TIMEOUT, self.exchange.counts())
+        let (_, modules) = modules(greeted, greeting::TIMEOUT, self.exchange.counts())
             .await
             .map_err(NoAnswer::CannotBroadcast)?;
         let chosen = match self.module {
@@ -66,12 +67,12 @@ impl Inverter {
             let lines: Vec<String> = modules
                 .iter()
                 .zip(1..)
-                .map(|(module, number)| module.found().config_lines(&format!("inverter{number}")))
+                .map(|(module, number)| found(module).config_lines(&format!("inverter{number}")))
                 .collect();
             tracing::warn!(
                 "{} inverters answered; only {} is read. To read them all, put this into the configuration:\n{}",
                 modules.len(),
-                chosen.found(),
+                found(chosen),
                 lines.join("\n")
             );
         }
@@ -84,7 +85,7 @@ impl Inverter {
         let module = SocketAddr::new(address.ip(), GREETING_PORT);
         let counts = self.exchange.counts();
         // What it answers is not needed, but its coming is the earliest moment to go on.
-        let heard = |_, answer: &[u8]| wire::discovery::answer(answer).is_ok();
+        let heard = |_, answer: &[u8]| greeting::answer(answer).is_ok();
         let greeted = datagram::greet(GREETING, &[module], GREETING_TIMEOUT, counts, heard).await;
         if let Err(error) = greeted {
             tracing::debug!(%module, %error, "cannot greet the module");
@@ -137,11 +138,11 @@ impl Source for Inverter {
             (Ok(address), _) | (Err(_), Some(address)) => address,
             (Err(reason), None) => return Err(reason),
         };
-        Ok(Line { address })
+        Ok(Line::to(address))
     }
 
     fn line(&self) -> Option<Line> {
-        self.address.map(|address| Line { address })
+        self.address.map(Line::to)
     }
 
     async fn poll(&mut self) -> Result<Sample, NoAnswer> {

@@ -19,12 +19,12 @@ use kstar_source::lock::InverterLock;
 use kstar_source::poller::SILENT_AFTER;
 use kstar_source::source::{Context, Source as _, Target};
 
-use crate::discovery;
-use crate::discovery::modules;
+use crate::discovery::{found, modules};
 use crate::inverter::{GREETING_TIMEOUT, Inverter};
 use crate::wire::device_info::DeviceInfo;
-use crate::wire::discovery::answer;
-use crate::wire::{ApAddress, GREETING, Request};
+use kstar_source::greeting::{self, GREETING, answer};
+
+use crate::wire::{ApAddress, Request};
 
 /// Looks at an inverter with so many polls; `force` asks it even while another process does.
 pub(crate) async fn look(
@@ -67,7 +67,7 @@ async fn look_at(
     let asked = Context {
         target: target.clone(),
         patience: once,
-        fast: context.fast,
+        ..context.clone()
     };
     let mut inverter = Inverter::new(ap, &asked, Arc::clone(&counts));
     let address = inverter
@@ -121,21 +121,24 @@ async fn search(
     counts: &Counts,
     findings: &mut Vec<Finding>,
 ) -> Result<SocketAddr, Finding> {
-    let (_, modules) = modules(greeted, discovery::TIMEOUT, counts)
+    let (_, modules) = modules(greeted, greeting::TIMEOUT, counts)
         .await
         .map_err(|error| unlocated(&NoAnswer::CannotBroadcast(error)))?;
     let Some(first) = modules.first() else {
         return Err(unlocated(&NoAnswer::NotFound));
     };
     findings.push(if modules.len() == 1 {
-        Finding::good("address", format!("found {} by broadcast", first.found()))
+        Finding::good(
+            "address",
+            format!("found {} by broadcast", self::found(first)),
+        )
     } else {
         Finding::note(
             "address",
             format!(
                 "{} inverters answered the broadcast; only {} is read",
                 modules.len(),
-                first.found()
+                self::found(first)
             ),
             "put them all into the configuration: `kstar discover` shows the lines",
         )

@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct Counts {
     /// Requests sent.
     pub requests: AtomicU64,
+    /// Connections opened; none with protocols that have none.
+    pub connections: AtomicU64,
     /// Greetings sent.
     pub greetings: AtomicU64,
     /// Replies that were accepted.

@@ -32,6 +32,24 @@ pub enum NoAnswer {
     /// The host at the address says that nobody listens there.
     #[error("nobody listens at {0}; is it the inverter's address, and its data port (8899)?")]
     PortClosed(SocketAddr),
+    /// The connection was closed or lost before there was a reply.
+    #[error("the connection to {from} ended without a reply: {error}")]
+    Disconnected {
+        /// Where the request was sent.
+        from: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The inverter, or what stands before it, has answered that it will not tell.
+    #[error("{from} answers {block} with {what}")]
+    Exception {
+        /// Where the request was sent.
+        from: SocketAddr,
+        /// What was asked for.
+        block: &'static str,
+        /// What was answered.
+        what: String,
+    },
     /// The request could not be sent.
     #[error("cannot send to {to}: {error}")]
     CannotSend {

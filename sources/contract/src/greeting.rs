@@ -1,12 +1,20 @@
-//! What a WiFi module answers to the greeting (PROTOCOL 1.3).
+//! Finding WiFi modules and logger sticks: a greeting by broadcast, and what answers (PROTOCOL 1.3, PROTOCOL-SOLARMAN 1.3).
 //!
-//! Usually `192.168.1.50,ACCF23000001,HF-LPB1x000`: address, MAC and the module's name. The length varies with the
-//! address and the name. A newer dongle names no address: `dongle@sn,dtls_port:8899,<serial>`.
+//! An answer is usually `192.168.1.50,ACCF23000001,HF-LPB1x000`: address, MAC and the module's name. The length varies with the
+//! address and the name. A newer dongle names no address: `dongle@sn,dtls_port:8899,<serial>`. A Solarman stick has its own
+//! serial number in the place of the name, in decimal.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use super::request::GREETING;
+use crate::counts::Counts;
+use crate::datagram::{Hex, everybody, greet};
+
+/// What makes a WiFi module or a stick tell its address, and some of them open the data port. It changes nothing.
+pub const GREETING: &[u8] = b"WIFIKIT-214028-READ";
 
 /// A MAC address. Its order is that of its bytes, so that "the lowest" is the same on every machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +43,7 @@ pub struct ModuleAnswer {
 
 /// Why a datagram on the discovery port is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
+pub enum Unreadable {
     /// It is a greeting, our own or another program's.
     Greeting,
     /// It is not of any known form.
@@ -43,19 +51,19 @@ pub enum NoAnswer {
 }
 
 /// Reads an answer of any length.
-pub fn answer(datagram: &[u8]) -> Result<ModuleAnswer, NoAnswer> {
+pub fn answer(datagram: &[u8]) -> Result<ModuleAnswer, Unreadable> {
     if datagram.starts_with(GREETING) {
-        return Err(NoAnswer::Greeting);
+        return Err(Unreadable::Greeting);
     }
-    let text = std::str::from_utf8(datagram).map_err(|_| NoAnswer::UnknownForm)?;
+    let text = std::str::from_utf8(datagram).map_err(|_| Unreadable::UnknownForm)?;
     let text = text.trim_matches(|letter: char| letter.is_whitespace() || letter == '\0');
     if text.chars().any(char::is_control) {
-        return Err(NoAnswer::UnknownForm);
+        return Err(Unreadable::UnknownForm);
     }
     let mut parts = text.splitn(3, ',').map(str::trim);
     let (Some(first), Some(second), Some(third)) = (parts.next(), parts.next(), parts.next())
     else {
-        return Err(NoAnswer::UnknownForm);
+        return Err(Unreadable::UnknownForm);
     };
     let name = (!third.is_empty()).then(|| third.to_owned());
     match first.parse() {
@@ -69,7 +77,7 @@ pub fn answer(datagram: &[u8]) -> Result<ModuleAnswer, NoAnswer> {
             mac: None,
             name,
         }),
-        Err(_) => Err(NoAnswer::UnknownForm),
+        Err(_) => Err(Unreadable::UnknownForm),
     }
 }
 
@@ -79,6 +87,66 @@ fn mac(text: &str) -> Option<MacAddress> {
     }
     let [_, _, bytes @ ..] = u64::from_str_radix(text, 16).ok()?.to_be_bytes();
     Some(MacAddress(bytes))
+}
+
+/// How long answers to a broadcast are waited for.
+pub const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Where modules answer requests for their inverter.
+pub const DATA_PORT: u16 = 8899;
+
+/// A WiFi module or stick that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Its MAC address, if it told.
+    pub mac: Option<MacAddress>,
+    /// Where its inverter answers requests.
+    pub address: SocketAddr,
+    /// Its name, if it told.
+    pub name: Option<String>,
+}
+
+impl Module {
+    /// The serial number of a Solarman stick; other modules have none.
+    pub fn logger_serial(&self) -> Option<u32> {
+        self.name.as_deref()?.parse().ok()
+    }
+}
+
+/// Greets these addresses, everybody if there are none; waits so long for answers, and returns who was greeted and who
+/// answered: the lowest MAC first, those without one last. It fails if the greeting could be sent nowhere.
+///
+/// The datagram's source is more certain than the address that the module writes: it may know itself by another one
+/// behind a router.
+pub async fn search(
+    greeted: &[SocketAddr],
+    timeout: Duration,
+    counts: &Counts,
+) -> io::Result<(Vec<SocketAddr>, Vec<Module>)> {
+    let greeted = if greeted.is_empty() {
+        everybody()
+    } else {
+        greeted.to_vec()
+    };
+    let mut modules = BTreeMap::new();
+    greet(GREETING, &greeted, timeout, counts, |from, datagram| {
+        if let Ok(answer) = answer(datagram) {
+            let address = SocketAddr::new(from.ip(), DATA_PORT);
+            let module = Module {
+                mac: answer.mac,
+                address,
+                name: answer.name,
+            };
+            modules.insert(address, module);
+        } else {
+            tracing::debug!(%from, datagram = %Hex(datagram), "no answer to a greeting");
+        }
+        false
+    })
+    .await?;
+    let mut modules: Vec<Module> = modules.into_values().collect();
+    modules.sort_by_key(|module| (module.mac.is_none(), module.mac, module.address));
+    Ok((greeted, modules))
 }
 
 #[cfg(test)]
@@ -138,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_told_apart() {
-        assert_eq!(answer(GREETING), Err(NoAnswer::Greeting));
+        assert_eq!(answer(GREETING), Err(Unreadable::Greeting));
         for other in [
             &b""[..],
             b"192.168.1.50",
@@ -147,7 +215,7 @@ mod tests {
             b"\xff\xfe,,",
             b"1.2.3.4,a,b\x07c",
         ] {
-            assert_eq!(answer(other), Err(NoAnswer::UnknownForm), "{other:?}");
+            assert_eq!(answer(other), Err(Unreadable::UnknownForm), "{other:?}");
         }
     }
 

@@ -5,9 +5,10 @@
 //! (`RuntimeDirectory=` of its unit), where everybody may look; `/run/lock` is for everybody on Debian, and for root
 //! alone elsewhere. So a lock is one in each folder where it can be had.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use kstar_common::due::at;
@@ -38,23 +39,7 @@ impl InverterLock {
     /// Takes the lock of the inverter at this address, on a thread that may block. Where locks are not to be had at all
     /// (a read-only system), there is none to respect: that is logged, and `None`.
     pub async fn take(address: SocketAddr) -> Result<Option<Self>, Held> {
-        Self::exchange(None, shared_folders, address).await
-    }
-
-    /// Gives back the one, and takes the other.
-    async fn exchange(
-        before: Option<Self>,
-        folders: impl FnOnce() -> Vec<PathBuf> + Send + 'static,
-        address: SocketAddr,
-    ) -> Result<Option<Self>, Held> {
-        let taken = tokio::task::spawn_blocking(move || {
-            drop(before);
-            Self::take_in(&folders(), address)
-        });
-        taken.await.unwrap_or_else(|error| {
-            tracing::error!(%address, %error, "taking a lock has failed; please report this");
-            Ok(None)
-        })
+        off_the_runtime(address, move || Self::take_in(&shared_folders(), address)).await
     }
 
     /// In each of the folders in this order, so that of two who try at a time one gets it.
@@ -72,6 +57,36 @@ impl InverterLock {
         }
         Ok((!files.is_empty()).then_some(Self { _files: files }))
     }
+
+    /// The same for all who poll an address in this process: several inverters may be behind it.
+    fn share_in(folders: &[PathBuf], address: SocketAddr) -> Result<Option<Arc<Self>>, Held> {
+        static SHARED: Mutex<BTreeMap<(Vec<PathBuf>, SocketAddr), Weak<InverterLock>>> =
+            Mutex::new(BTreeMap::new());
+        // Nothing panics while it holds this.
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.retain(|_, lock| lock.strong_count() > 0);
+        let key = (folders.to_vec(), address);
+        if let Some(lock) = shared.get(&key).and_then(Weak::upgrade) {
+            return Ok(Some(lock));
+        }
+        let lock = Self::take_in(folders, address)?.map(Arc::new);
+        if let Some(lock) = &lock {
+            shared.insert(key, Arc::downgrade(lock));
+        }
+        Ok(lock)
+    }
+}
+
+/// Takes a lock on a thread that may block.
+async fn off_the_runtime<T: Send + 'static>(
+    address: SocketAddr,
+    take: impl FnOnce() -> Result<Option<T>, Held> + Send + 'static,
+) -> Result<Option<T>, Held> {
+    let taken = tokio::task::spawn_blocking(take);
+    taken.await.unwrap_or_else(|error| {
+        tracing::error!(%address, %error, "taking a lock has failed; please report this");
+        Ok(None)
+    })
 }
 
 /// Keeps the lock of an inverter for its polling, wherever that has found it, until nobody can name another address; then
@@ -85,7 +100,7 @@ async fn keep_in(
     mut addresses: watch::Receiver<Option<SocketAddr>>,
     folders: impl Fn() -> Vec<PathBuf> + Clone + Send + 'static,
 ) {
-    let (mut lock, mut retry, mut logged) = (None, None, None);
+    let (mut lock, mut retry, mut logged): (Option<Arc<InverterLock>>, _, _) = (None, None, None);
     loop {
         tokio::select! {
             changed = addresses.changed() => if changed.is_err() {
@@ -96,7 +111,12 @@ async fn keep_in(
         let Some(address) = *addresses.borrow_and_update() else {
             continue;
         };
-        (lock, retry) = match InverterLock::exchange(lock, folders.clone(), address).await {
+        let (before, folders) = (lock, folders.clone());
+        let take = move || {
+            drop(before);
+            InverterLock::share_in(&folders(), address)
+        };
+        (lock, retry) = match off_the_runtime(address, take).await {
             Ok(lock) => (lock, None),
             Err(held) => {
                 if logged.replace(address) != Some(address) {

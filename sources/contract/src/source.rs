@@ -38,6 +38,11 @@ pub trait SourceConfig:
     /// The port where such an inverter answers, unless the configuration names another.
     const PORT: u16;
 
+    /// The same where it depends on the source's own keys.
+    fn port(&self) -> u16 {
+        Self::PORT
+    }
+
     /// Every reason for which something that came is rejected, as counts and metrics name it.
     const REASONS: &'static [&'static str];
 
@@ -66,6 +71,8 @@ pub struct Context {
     pub target: Target,
     /// How often and how long a reply is waited for.
     pub patience: Patience,
+    /// How long a poll may take: the time to the next one. Blocks that are not needed and not reached are missing.
+    pub interval: Duration,
     /// Whether it can take requests without a pause, as a simulated one does.
     pub fast: bool,
 }
@@ -103,6 +110,26 @@ impl Target {
 pub struct Line {
     /// The address where it answers.
     pub address: SocketAddr,
+    /// Which of those that answer there it is, where there may be several.
+    pub unit: Option<u8>,
+}
+
+impl Line {
+    /// To an inverter that is alone at its address.
+    pub fn to(address: SocketAddr) -> Self {
+        Self {
+            address,
+            unit: None,
+        }
+    }
+}
+
+/// With the unit if there is one.
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        self.unit.map_or(Ok(()), |unit| write!(f, " unit {unit}"))
+    }
 }
 
 /// A part of what an inverter tells, with the request for it.
@@ -110,7 +137,7 @@ pub struct Line {
 pub struct Block {
     /// What it holds.
     pub name: &'static str,
-    /// The bytes that are sent for it.
+    /// The bytes that are sent for it, without what a framing puts around them and changes with each request.
     pub request: Vec<u8>,
     /// When it is asked for.
     pub asked: Asked,
@@ -121,6 +148,10 @@ pub struct Block {
 pub enum Asked {
     /// At each poll; without it there is no sample.
     EachPoll,
+    /// At each poll, if the machine has it; without it its values are missing.
+    IfAvailable,
+    /// Each minute; its values ride along with each sample until they are too old.
+    EachMinute,
     /// To learn who the inverter is.
     ForIdentity,
     /// On demand of a person.
@@ -274,7 +305,7 @@ impl<T: SourceConfig> Erased for T {
     }
 
     fn port(&self) -> u16 {
-        T::PORT
+        SourceConfig::port(self)
     }
 
     fn reasons(&self) -> &'static [&'static str] {

@@ -153,6 +153,7 @@ pub async fn conformance<C: SourceConfig>(
             port: played.address.port(),
         },
         patience: Patience { tries, timeout },
+        interval: TIMEOUT,
         fast: true,
     };
     let open = |timeout, tries| config.open(&context(timeout, tries), counts.clone());

@@ -150,7 +150,7 @@ impl Collector {
             plan.source
                 .open(&plan.context, entry.polls.exchanges.clone()),
             plan.context.patience,
-            plan.interval,
+            plan.context.interval,
             entry.polls.clone(),
         );
         let station = Station::new(

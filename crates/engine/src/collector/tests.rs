@@ -83,9 +83,9 @@ fn silent(name: &str) -> (UdpSocket, InverterPlan) {
                 tries: 3,
                 timeout: Duration::from_secs(2),
             },
+            interval: Duration::from_secs(5),
             fast: false,
         },
-        interval: Duration::from_secs(5),
         gate: GateSettings::default(),
     };
     (socket, plan)

@@ -50,9 +50,9 @@ fn board() -> (Arc<Board>, Arc<InverterEntry>) {
                 tries: 3,
                 timeout: Duration::from_secs(2),
             },
+            interval: Duration::from_secs(5),
             fast: false,
         },
-        interval: Duration::from_secs(5),
         gate: GateSettings::default(),
     }));
     board.put_inverter(entry.clone());

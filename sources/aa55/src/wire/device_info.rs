@@ -53,7 +53,7 @@ pub const ENTRIES: &[EntryField] = &[
 ];
 
 /// The grid rules that the inverter follows, as KSTAR's app numbers them.
-const SAFETY_COUNTRIES: &[(u8, &str)] = &[
+const SAFETY_COUNTRIES: &[(u16, &str)] = &[
     (0, "italy"),
     (1, "czechia"),
     (2, "germany"),

@@ -12,7 +12,8 @@ use std::fmt;
 
 use kstar_source::error::Rejection;
 
-use super::request::{ApAddress, GREETING, Request};
+use super::GREETING;
+use super::request::{ApAddress, Request};
 
 const HEADER: [u8; 2] = [0xaa, 0x55];
 

@@ -6,7 +6,6 @@
 //! evidence: `PROTOCOL.md`, cited by section.
 
 pub mod device_info;
-pub mod discovery;
 mod field;
 pub mod frame;
 pub mod record;
@@ -15,7 +14,6 @@ pub mod running;
 pub mod settings;
 
 pub use frame::{Frame, Refusal, reply};
-pub use request::{ApAddress, GREETING, Outgoing, Request};
+pub use request::{ApAddress, Outgoing, Request};
 
-/// Where inverters answer requests, behind their module.
-pub const DATA_PORT: u16 = 8899;
+pub use kstar_source::greeting::{DATA_PORT, GREETING};

@@ -46,7 +46,7 @@ pub enum EntryForm {
     /// Hour and minute, a byte each; hour 48 means unset.
     TimeOfDay,
     /// A code with its words.
-    Code(Form, &'static [(u8, &'static str)]),
+    Code(Form, &'static [(u16, &'static str)]),
 }
 
 impl EntryForm {

@@ -90,9 +90,6 @@ impl fmt::Display for Request {
     }
 }
 
-/// What makes a WiFi module tell its address, and some of them open the data port.
-pub const GREETING: &[u8; 19] = b"WIFIKIT-214028-READ";
-
 /// Everything that may leave the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outgoing {
@@ -107,7 +104,7 @@ impl Outgoing {
     pub const fn bytes(self) -> &'static [u8] {
         match self {
             Self::Request(request, ap) => request.frame(ap),
-            Self::Greeting => GREETING,
+            Self::Greeting => super::GREETING,
         }
     }
 }

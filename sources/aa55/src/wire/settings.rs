@@ -13,7 +13,7 @@ use super::record::{self, EntryField, EntryForm};
 /// What KSTAR's app reads.
 const SHORTEST: usize = 34;
 
-const OFF_ON: &[(u8, &str)] = &[(0, "off"), (1, "on")];
+const OFF_ON: &[(u16, &str)] = &[(0, "off"), (1, "on")];
 
 /// Every entry, in the order of the bytes.
 pub const ENTRIES: &[EntryField] = &[
@@ -44,7 +44,7 @@ pub const ENTRIES: &[EntryField] = &[
     entry!(68 EntryForm::Number(U16, 0), "grid_quality_check", "Grid quality check (GoodWe)"),
 ];
 
-const WORK_MODES: &[(u8, &str)] = &[(0, "general"), (1, "off_grid"), (2, "backup"), (3, "eco")];
+const WORK_MODES: &[(u16, &str)] = &[(0, "general"), (1, "off_grid"), (2, "backup"), (3, "eco")];
 
 /// Reads a payload of settings.
 pub fn decode(payload: &[u8]) -> Result<Record, Refusal> {

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 use kstar_model::catalogue::Quantity::{self, *};
 use kstar_model::catalogue::Values;
+use kstar_source::greeting::{self, MacAddress, ModuleAnswer, Unreadable};
 use kstar_source::record::Record;
 use kstar_source_aa55::wire::device_info::DeviceInfo;
-use kstar_source_aa55::wire::discovery::{self, MacAddress, ModuleAnswer, NoAnswer};
 use kstar_source_aa55::wire::frame::Frame;
 use kstar_source_aa55::wire::{ApAddress, Refusal, Request, reply, running, settings};
 use serde_json::{Map, Value};
@@ -833,15 +833,15 @@ fn an_answer_to_the_greeting_is_read_and_is_no_frame() {
                     mac: Some(MacAddress(*mac)),
                     name: Some((*module).to_owned()),
                 };
-                assert_eq!(discovery::answer(&datagram), Ok(expected), "{name}");
+                assert_eq!(greeting::answer(&datagram), Ok(expected), "{name}");
                 Refusal::Text
             }
             Greeting => {
-                assert_eq!(discovery::answer(&datagram), Err(NoAnswer::Greeting));
+                assert_eq!(greeting::answer(&datagram), Err(Unreadable::Greeting));
                 Refusal::Echo
             }
             _ => {
-                assert_eq!(discovery::answer(&datagram), Err(NoAnswer::UnknownForm));
+                assert_eq!(greeting::answer(&datagram), Err(Unreadable::UnknownForm));
                 continue;
             }
         };

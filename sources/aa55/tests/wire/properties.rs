@@ -1,12 +1,13 @@
 //! What must hold for any bytes at all.
 
 use kstar_model::catalogue::Quantity::{self, *};
+use kstar_source::greeting;
 use kstar_source::record::{EntryValue, Record};
 use kstar_source_aa55::wire::device_info::{self, DeviceInfo};
 use kstar_source_aa55::wire::frame::{Frame, LONGEST, OVERHEAD, frames};
 use kstar_source_aa55::wire::record::EntryField;
 use kstar_source_aa55::wire::running::{self, SHORTEST};
-use kstar_source_aa55::wire::{ApAddress, Refusal, Request, discovery, reply, settings};
+use kstar_source_aa55::wire::{ApAddress, Refusal, Request, reply, settings};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -240,7 +241,7 @@ proptest! {
 
     #[test]
     fn no_bytes_on_the_discovery_port_do_harm(datagram in vec(any::<u8>(), 0..80)) {
-        if let Ok(answer) = discovery::answer(&datagram) {
+        if let Ok(answer) = greeting::answer(&datagram) {
             prop_assert!(!answer.name.unwrap_or_default().chars().any(char::is_control));
         }
     }
@@ -253,11 +254,11 @@ proptest! {
         end in prop_oneof![Just(""), Just("\r\n"), Just("\0")],
     ) {
         let [a, b, c, d] = address;
-        let digits = discovery::MacAddress(mac).to_string().replace(':', "");
+        let digits = greeting::MacAddress(mac).to_string().replace(':', "");
         let text = format!("{a}.{b}.{c}.{d},{digits},{name}{end}");
-        let answer = discovery::answer(text.as_bytes()).expect("an answer");
+        let answer = greeting::answer(text.as_bytes()).expect("an answer");
         prop_assert_eq!(answer.address, Some(address.into()));
-        prop_assert_eq!(answer.mac, Some(discovery::MacAddress(mac)));
+        prop_assert_eq!(answer.mac, Some(greeting::MacAddress(mac)));
         prop_assert_eq!(answer.name, Some(name));
     }
 }

@@ -1,0 +1,119 @@
+//! The blocks of one inverter: which are due at a poll, which the machine does not have, and what the slow ones told last.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::source::Asked;
+
+/// How often a block is asked for that changes slowly.
+pub const SLOW: Duration = Duration::from_secs(60);
+
+/// What a slow block told is used for three of its periods, then it is missing: never silently stale.
+const SLOW_LASTS: Duration = SLOW.saturating_mul(3);
+
+/// What is known of one block of an inverter.
+#[derive(Clone, Debug)]
+pub struct BlockState<T> {
+    asked: Asked,
+    /// The machine has said that it does not have the block.
+    lacking: bool,
+    /// What it told last, and when.
+    told: Option<(Instant, T)>,
+}
+
+impl<T> BlockState<T> {
+    /// Of a block of which nothing is known.
+    pub fn new(asked: Asked) -> Self {
+        Self {
+            asked,
+            lacking: false,
+            told: None,
+        }
+    }
+
+    /// Whether it is to be asked for at a poll now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        let period = match self.asked {
+            Asked::EachPoll | Asked::IfAvailable => Duration::ZERO,
+            Asked::EachMinute => SLOW,
+            Asked::ForIdentity | Asked::OnDemand => return false,
+        };
+        let told = self.told.as_ref().map(|(at, _)| *at);
+        !self.lacking && told.is_none_or(|at| now.saturating_duration_since(at) >= period)
+    }
+
+    /// Whether there is no sample without it.
+    pub fn is_needed(&self) -> bool {
+        self.asked == Asked::EachPoll
+    }
+
+    /// It has told something.
+    pub fn told(&mut self, at: Instant, content: T) {
+        self.told = Some((at, content));
+    }
+
+    /// The machine does not have it: it is not asked for again until the next start.
+    pub fn lacks(&mut self) {
+        self.lacking = true;
+    }
+
+    /// What it told that still holds at a poll which began then.
+    pub fn current(&self, began: Instant) -> Option<&T> {
+        let lasts = match self.asked {
+            Asked::EachMinute => SLOW_LASTS,
+            _ => Duration::ZERO,
+        };
+        let (at, content) = self.told.as_ref()?;
+        (*at + lasts >= began).then_some(content)
+    }
+
+    /// Whether it belongs into each sample, and is missing from one of a poll that began then.
+    pub fn is_missing(&self, began: Instant) -> bool {
+        !self.lacking
+            && !matches!(self.asked, Asked::ForIdentity | Asked::OnDemand)
+            && self.current(began).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_block_rides_along_for_three_of_its_periods() {
+        let start = Instant::now();
+        let seconds = |seconds| start + Duration::from_secs(seconds);
+        let mut block = BlockState::new(Asked::EachMinute);
+        assert!(block.is_due(start) && block.is_missing(start));
+        block.told(start, "told");
+        for (now, is_due, current) in [
+            (1, false, Some(&"told")),
+            (60, true, Some(&"told")),
+            (180, true, Some(&"told")),
+            (181, true, None),
+        ] {
+            assert_eq!(block.is_due(seconds(now)), is_due, "{now}");
+            assert_eq!(block.current(seconds(now)), current, "{now}");
+            assert_eq!(block.is_missing(seconds(now)), current.is_none(), "{now}");
+        }
+    }
+
+    #[test]
+    fn what_came_at_another_poll_is_missing_from_this_one() {
+        let start = Instant::now();
+        let mut block = BlockState::new(Asked::IfAvailable);
+        block.told(start, "told");
+        assert_eq!(block.current(start), Some(&"told"));
+        let later = start + Duration::from_millis(1);
+        assert_eq!(block.current(later), None);
+        assert!(block.is_due(later) && block.is_missing(later));
+    }
+
+    #[test]
+    fn what_the_machine_does_not_have_is_neither_asked_for_nor_missed() {
+        let mut block = BlockState::<()>::new(Asked::IfAvailable);
+        block.lacks();
+        assert!(!block.is_due(Instant::now()) && !block.is_missing(Instant::now()));
+    }
+}
