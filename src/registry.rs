@@ -44,6 +44,9 @@ macro_rules! families {
 
 families! {
     "kse", "aa55": kstar_source_aa55::Aa55Config;
+    "kstar-hybrid", "modbus": kstar_source_modbus::KstarHybridConfig;
+    "goodwe-et", "modbus": kstar_source_modbus::GoodweEtConfig;
+    "goodwe-dt", "modbus": kstar_source_modbus::GoodweDtConfig;
 }
 
 /// What searches for inverters.

@@ -20,7 +20,13 @@ pub struct BlockState<T> {
     lacking: bool,
     /// What it told last, and when.
     told: Option<(Instant, T)>,
+    /// How many times in a row there was no answer, and when the last time was.
+    missed: (u32, Option<Instant>),
 }
+
+/// After so many times without an answer a block that is not needed is asked for each minute only, so that waiting for it
+/// does not slow down all polls. That it lacks the block is not known by that.
+const RARELY_AFTER: u32 = 3;
 
 impl<T> BlockState<T> {
     /// Of a block of which nothing is known.
@@ -29,6 +35,7 @@ impl<T> BlockState<T> {
             asked,
             lacking: false,
             told: None,
+            missed: (0, None),
         }
     }
 
@@ -39,8 +46,11 @@ impl<T> BlockState<T> {
             Asked::EachMinute => SLOW,
             Asked::ForIdentity | Asked::OnDemand => return false,
         };
-        let told = self.told.as_ref().map(|(at, _)| *at);
-        !self.lacking && told.is_none_or(|at| now.saturating_duration_since(at) >= period)
+        let (told, missed) = (self.told.as_ref().map(|(at, _)| *at), self.missed);
+        let is_over = |at: Instant, period| now.saturating_duration_since(at) >= period;
+        !self.lacking
+            && told.is_none_or(|at| is_over(at, period))
+            && (missed.0 < RARELY_AFTER || missed.1.is_none_or(|at| is_over(at, SLOW)))
     }
 
     /// Whether there is no sample without it.
@@ -51,11 +61,22 @@ impl<T> BlockState<T> {
     /// It has told something.
     pub fn told(&mut self, at: Instant, content: T) {
         self.told = Some((at, content));
+        self.missed = (0, None);
+    }
+
+    /// There was no answer.
+    pub fn missed(&mut self, now: Instant) {
+        self.missed = (self.missed.0.saturating_add(1), Some(now));
     }
 
     /// The machine does not have it: it is not asked for again until the next start.
     pub fn lacks(&mut self) {
         self.lacking = true;
+    }
+
+    /// What it told last, however long ago.
+    pub fn last(&self) -> Option<&T> {
+        self.told.as_ref().map(|(_, content)| content)
     }
 
     /// What it told that still holds at a poll which began then.
@@ -66,13 +87,6 @@ impl<T> BlockState<T> {
         };
         let (at, content) = self.told.as_ref()?;
         (*at + lasts >= began).then_some(content)
-    }
-
-    /// Whether it belongs into each sample, and is missing from one of a poll that began then.
-    pub fn is_missing(&self, began: Instant) -> bool {
-        !self.lacking
-            && !matches!(self.asked, Asked::ForIdentity | Asked::OnDemand)
-            && self.current(began).is_none()
     }
 }
 
@@ -85,7 +99,7 @@ mod tests {
         let start = Instant::now();
         let seconds = |seconds| start + Duration::from_secs(seconds);
         let mut block = BlockState::new(Asked::EachMinute);
-        assert!(block.is_due(start) && block.is_missing(start));
+        assert!(block.is_due(start) && block.current(start).is_none());
         block.told(start, "told");
         for (now, is_due, current) in [
             (1, false, Some(&"told")),
@@ -95,7 +109,6 @@ mod tests {
         ] {
             assert_eq!(block.is_due(seconds(now)), is_due, "{now}");
             assert_eq!(block.current(seconds(now)), current, "{now}");
-            assert_eq!(block.is_missing(seconds(now)), current.is_none(), "{now}");
         }
     }
 
@@ -107,13 +120,28 @@ mod tests {
         assert_eq!(block.current(start), Some(&"told"));
         let later = start + Duration::from_millis(1);
         assert_eq!(block.current(later), None);
-        assert!(block.is_due(later) && block.is_missing(later));
+        assert!(block.is_due(later));
     }
 
     #[test]
-    fn what_the_machine_does_not_have_is_neither_asked_for_nor_missed() {
+    fn what_was_not_answered_some_times_is_asked_for_less_often() {
+        let start = Instant::now();
+        let mut block = BlockState::<()>::new(Asked::IfAvailable);
+        for _ in 0..RARELY_AFTER {
+            assert!(block.is_due(start));
+            block.missed(start);
+        }
+        assert!(!block.is_due(start + Duration::from_secs(59)));
+        assert!(block.is_due(start + SLOW));
+        block.told(start + SLOW, ());
+        block.missed(start + SLOW);
+        assert!(block.is_due(start + SLOW));
+    }
+
+    #[test]
+    fn what_the_machine_does_not_have_is_not_asked_for() {
         let mut block = BlockState::<()>::new(Asked::IfAvailable);
         block.lacks();
-        assert!(!block.is_due(Instant::now()) && !block.is_missing(Instant::now()));
+        assert!(!block.is_due(Instant::now()));
     }
 }

@@ -18,6 +18,7 @@ pub struct Counts {
     /// Requests without a reply in time.
     pub unanswered: AtomicU64,
     rejected: Mutex<BTreeMap<&'static str, u64>>,
+    missing: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Counts {
@@ -31,7 +32,7 @@ impl Counts {
 
     /// How much of what came was rejected, by reason, with the reasons that did not occur.
     pub fn rejected(&self) -> BTreeMap<&'static str, u64> {
-        self.locked().clone()
+        locked(&self.rejected).clone()
     }
 
     /// The same without the reasons that did not occur.
@@ -43,13 +44,23 @@ impl Counts {
 
     /// Counts a reply that was rejected for this reason.
     pub fn reject(&self, reason: &'static str) {
-        *self.locked().entry(reason).or_default() += 1;
+        *locked(&self.rejected).entry(reason).or_default() += 1;
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
-        // Nothing panics while it holds the lock.
-        self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How often each block that is not needed was asked for in vain; those that always came are not in it.
+    pub fn missing(&self) -> BTreeMap<&'static str, u64> {
+        locked(&self.missing).clone()
     }
+
+    /// Counts a block that was asked for in vain.
+    pub fn miss(&self, block: &'static str) {
+        *locked(&self.missing).entry(block).or_default() += 1;
+    }
+}
+
+fn locked<T>(counts: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing panics while it holds the lock.
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn increment(count: &AtomicU64) {

@@ -60,8 +60,8 @@ impl InverterLock {
 
     /// The same for all who poll an address in this process: several inverters may be behind it.
     fn share_in(folders: &[PathBuf], address: SocketAddr) -> Result<Option<Arc<Self>>, Held> {
-        static SHARED: Mutex<BTreeMap<(Vec<PathBuf>, SocketAddr), Weak<InverterLock>>> =
-            Mutex::new(BTreeMap::new());
+        type Shared = BTreeMap<(Vec<PathBuf>, SocketAddr), Weak<InverterLock>>;
+        static SHARED: Mutex<Shared> = Mutex::new(BTreeMap::new());
         // Nothing panics while it holds this.
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.retain(|_, lock| lock.strong_count() > 0);
