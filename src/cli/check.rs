@@ -12,7 +12,7 @@ use kstar_engine::probe;
 use kstar_sink::delivery::Keep;
 use kstar_sink::sink::Context;
 
-use super::shared::args::ConfigArgs;
+use super::shared::args::{ConfigArgs, PlaceArgs};
 use super::shared::failure::Failure;
 use super::shared::findings::{Findings, Form};
 use super::shared::load::{self, Overrides};
@@ -43,7 +43,10 @@ pub struct CheckArgs {
 
 /// Checks and shows.
 pub async fn run(args: CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let (source, config) = load::load(&args.config, Overrides::new(None, None, false)?)?;
+    let (source, config) = load::load(
+        &args.config,
+        Overrides::new(PlaceArgs::default(), None, false)?,
+    )?;
     let context = plans::context(&config);
     if args.connect {
         connect(&args, &source, &config, &context, out).await

@@ -5,7 +5,6 @@
 
 use std::any::Any;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use kstar_common::finding::Finding;
 use kstar_common::host::with_port;
 use kstar_model::catalogue::Values;
 use kstar_model::scalar::Scalar;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -43,6 +43,23 @@ pub trait SourceConfig:
         Self::PORT
     }
 
+    /// The configurations that are worth trying at an inverter of which nothing is known, the most likely one first.
+    fn ways() -> Vec<Way<Self>> {
+        let config = Self::default();
+        let port = config.port();
+        vec![Way { config, port }]
+    }
+
+    /// The source's own keys with their values, as far as they say how the inverter is reached.
+    fn keys(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// How often and how patiently such an inverter is asked where nothing is configured.
+    fn pace(&self) -> Pace {
+        Pace::default()
+    }
+
     /// Every reason for which something that came is rejected, as counts and metrics name it.
     const REASONS: &'static [&'static str];
 
@@ -62,6 +79,67 @@ pub trait SourceConfig:
     /// Looks at the inverter for somebody who waits, with so many polls: where it is, whether anybody else polls it, whether
     /// it answers, and how well. `force` asks it even while another process polls it.
     async fn probe(&self, context: &Context, polls: NonZeroU32, force: bool) -> Vec<Finding>;
+}
+
+/// A configuration that is worth trying, and the port to try it at.
+#[derive(Clone, Debug)]
+pub struct Way<T> {
+    /// The configuration.
+    pub config: T,
+    /// The port, which need not be the configuration's usual one.
+    pub port: u16,
+}
+
+/// A key of a section `[[inverter]]` with its value; shown as the configuration has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The key.
+    pub name: &'static str,
+    /// Its value.
+    pub value: KeyValue,
+}
+
+/// The value of a [`Key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum KeyValue {
+    /// A word.
+    Word(&'static str),
+    /// A number.
+    Number(u32),
+    /// A byte, which people know in hexadecimal.
+    Byte(u8),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value {
+            KeyValue::Word(word) => write!(f, "{} = \"{word}\"", self.name),
+            KeyValue::Number(number) => write!(f, "{} = {number}", self.name),
+            KeyValue::Byte(byte) => write!(f, "{} = 0x{byte:02X}", self.name),
+        }
+    }
+}
+
+/// How often and how patiently an inverter is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The time from one poll to the next.
+    pub interval: Duration,
+    /// How often and how long a reply is waited for.
+    pub patience: Patience,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            patience: Patience {
+                tries: 3,
+                timeout: Duration::from_secs(2),
+            },
+        }
+    }
 }
 
 /// Where an inverter is, and how it is asked.
@@ -220,6 +298,12 @@ pub trait Source: Send {
     /// Where it is, as far as that is known.
     fn line(&self) -> Option<Line>;
 
+    /// How it is reached, where that has turned out to be another way than the configured one: the source's own keys as they
+    /// should be.
+    fn turned_out(&self) -> Option<Vec<Key>> {
+        None
+    }
+
     /// Asks for the values as they are now; locates it first where that was not done.
     async fn poll(&mut self) -> Result<Sample, NoAnswer>;
 
@@ -234,53 +318,6 @@ pub trait Source: Send {
     }
 }
 
-/// A search for inverters by their greeting.
-#[derive(Clone, Debug)]
-pub struct Search {
-    /// Where the greeting was sent.
-    pub greeted: Vec<SocketAddr>,
-    /// What answered.
-    pub found: Vec<Found>,
-}
-
-/// An inverter that answered a greeting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Where it answers requests.
-    pub address: SocketAddr,
-    /// The MAC address of its module, if it told.
-    pub mac: Option<String>,
-    /// The module's name or model, if it told.
-    pub name: Option<String>,
-    /// The value of the key `host` that leads to it.
-    pub host: String,
-}
-
-impl Found {
-    /// The lines that put it into the configuration under that name.
-    pub fn config_lines(&self, name: &str) -> String {
-        format!("[[inverter]]\nname = \"{name}\"\nhost = \"{}\"", self.host)
-    }
-}
-
-/// By its address, with the MAC address if that is known.
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address.ip())?;
-        if let Some(mac) = &self.mac {
-            write!(f, " ({mac})")?;
-        }
-        Ok(())
-    }
-}
-
-/// What searches for inverters: greets these addresses, everybody if there are none, and waits so long for answers.
-#[async_trait]
-pub trait Discover: Sync {
-    /// Searches. It fails if the greeting could be sent nowhere.
-    async fn search(&self, greeted: &[SocketAddr], timeout: Duration) -> io::Result<Search>;
-}
-
 /// The configuration of a source, whatever its type.
 #[derive(Clone)]
 pub struct AnySource(Arc<dyn Erased>);
@@ -289,6 +326,8 @@ pub struct AnySource(Arc<dyn Erased>);
 trait Erased: fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     fn port(&self) -> u16;
+    fn keys(&self) -> Vec<Key>;
+    fn pace(&self) -> Pace;
     fn reasons(&self) -> &'static [&'static str];
     fn describe(&self) -> String;
     fn profile(&self) -> Profile;
@@ -306,6 +345,14 @@ impl<T: SourceConfig> Erased for T {
 
     fn port(&self) -> u16 {
         SourceConfig::port(self)
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        SourceConfig::keys(self)
+    }
+
+    fn pace(&self) -> Pace {
+        SourceConfig::pace(self)
     }
 
     fn reasons(&self) -> &'static [&'static str] {
@@ -343,6 +390,16 @@ impl AnySource {
         Self(Arc::new(config))
     }
 
+    /// See [`SourceConfig::ways`].
+    pub fn ways<T: SourceConfig>() -> Vec<Way<Self>> {
+        let ways = T::ways().into_iter();
+        let any = ways.map(|Way { config, port }| Way {
+            config: Self::new(config),
+            port,
+        });
+        any.collect()
+    }
+
     /// The source's name.
     pub fn name(&self) -> &'static str {
         self.0.name()
@@ -351,6 +408,16 @@ impl AnySource {
     /// See [`SourceConfig::PORT`].
     pub fn port(&self) -> u16 {
         self.0.port()
+    }
+
+    /// See [`SourceConfig::keys`].
+    pub fn keys(&self) -> Vec<Key> {
+        self.0.keys()
+    }
+
+    /// See [`SourceConfig::pace`].
+    pub fn pace(&self) -> Pace {
+        self.0.pace()
     }
 
     /// See [`SourceConfig::describe`].

@@ -11,7 +11,7 @@ use kstar_source::datagram::{self, GREETING_PORT, Reply};
 use kstar_source::error::{NoAnswer, Rejection};
 use kstar_source::exchange::{Exchange, Patience};
 use kstar_source::greeting::{self, GREETING, Module};
-use kstar_source::source::{Asked, Context, Identity, Line, Sample, Source, Target};
+use kstar_source::source::{Asked, Context, Identity, Key, Line, Sample, Source, Target};
 use kstar_source::stream::{Dialogue, Stream};
 use tokio::time::{Instant, timeout_at};
 
@@ -39,6 +39,8 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Inverter {
     family: &'static Family,
     settings: Settings,
+    /// The way of the configuration.
+    configured: Via,
     context: Context,
     counts: Arc<Counts>,
     exchange: Exchange,
@@ -82,6 +84,7 @@ impl Inverter {
         Self {
             family,
             settings,
+            configured: settings.via,
             context: context.clone(),
             exchange: Exchange::new(pause(context, DATAGRAM_PAUSE), Arc::clone(&counts)),
             counts,
@@ -139,8 +142,14 @@ impl Inverter {
         }
         let module = SocketAddr::new(address.ip(), GREETING_PORT);
         let heard = |_, answer: &[u8]| greeting::answer(answer).is_ok();
-        let greeted =
-            datagram::greet(GREETING, &[module], GREETING_TIMEOUT, &self.counts, heard).await;
+        let greeted = datagram::greet(
+            &[GREETING],
+            &[module],
+            GREETING_TIMEOUT,
+            &self.counts,
+            heard,
+        )
+        .await;
         if let Err(error) = greeted {
             tracing::debug!(%module, %error, "cannot greet the module");
         }
@@ -330,6 +339,10 @@ impl Source for Inverter {
     fn line(&self) -> Option<Line> {
         let unit = Some(self.settings.unit);
         self.address.map(|address| Line { address, unit })
+    }
+
+    fn turned_out(&self) -> Option<Vec<Key>> {
+        (self.settings.via != self.configured).then(|| self.settings.keys())
     }
 
     async fn poll(&mut self) -> Result<Sample, NoAnswer> {
