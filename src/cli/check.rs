@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use clap::Args;
-use kstar_common::finding::Finding;
+use kstar_common::finding::{Finding, Verdict};
 use kstar_common::setting::{duration, size};
 use kstar_engine::pipeline::stamp::WallClock;
 use kstar_engine::probe;
@@ -21,6 +21,7 @@ use crate::run::plans;
 
 #[cfg(feature = "http")]
 mod listener;
+mod speaks;
 
 /// What `kstar check` can be told.
 #[derive(Args, Clone, Debug)]
@@ -143,10 +144,16 @@ async fn connect(
         Err(error) => Finding::failed("configuration", &error.summary()),
     }])?;
     shown.show(&looked)?;
-    for plan in plans::inverter_plans(config) {
+    let plans = plans::inverter_plans(config).into_iter();
+    for (inverter, plan) in config.inverters().into_iter().zip(plans) {
         shown.begin(format!("inverter {}", plan.name))?;
         let probe = plan.source.probe(&plan.context, args.polls, args.force);
-        shown.show(&probe.await)?;
+        let found = probe.await;
+        shown.show(&found)?;
+        let is_wrong = |finding: &Finding| finding.verdict == Verdict::Wrong;
+        if found.iter().any(is_wrong) {
+            shown.show(&speaks::look(&inverter, config).await)?;
+        }
     }
     for section in config.sinks.enabled() {
         shown.begin(format!("sink {}", section.name()))?;

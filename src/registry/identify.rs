@@ -137,7 +137,11 @@ pub async fn identify(stranger: &Stranger) -> Result<Acquaintance, Unknown> {
     let address = found.map_err(Unknown::Unreachable)?;
     let module = match &stranger.module {
         Some(module) => Some(module.clone()),
-        None => greeting::module_at(address.ip(), GREETING_TIMEOUT, &Counts::default()).await,
+        None => {
+            let timeout = stranger.timeout.unwrap_or(GREETING_TIMEOUT);
+            let timeout = timeout.min(GREETING_TIMEOUT);
+            greeting::module_at(address.ip(), timeout, &Counts::default()).await
+        }
     };
     let is_stick = module.as_ref().and_then(Module::logger_serial).is_some();
     for (family, way) in ways(is_stick, stranger.port) {

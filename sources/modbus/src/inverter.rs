@@ -16,6 +16,7 @@ use kstar_source::stream::{Dialogue, Stream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Settings;
+use crate::families::goodwe_dt::GOODWE_DT;
 use crate::families::{Family, Machine};
 use crate::frame::{Answer, Exception, Request};
 use crate::framing::modbus_tcp::ModbusTcp;
@@ -101,6 +102,16 @@ impl Inverter {
     /// The way that it is asked by; another than the configured one if the stick has told so.
     pub(crate) fn via(&self) -> Via {
         self.settings.via
+    }
+
+    /// The serial number of its stick, as far as that is known or was learnt.
+    pub(crate) fn logger_serial(&self) -> Option<u32> {
+        self.session.logger_serial
+    }
+
+    /// Whether it has no battery to live on by night.
+    pub(crate) fn is_string_inverter(&self) -> bool {
+        std::ptr::eq(self.family, &raw const GOODWE_DT)
     }
 
     async fn find(&mut self) -> Result<SocketAddr, NoAnswer> {
