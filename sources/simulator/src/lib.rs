@@ -36,6 +36,7 @@ mod inverter;
 pub mod quirks;
 pub mod record;
 pub mod replay;
+mod surroundings;
 
 pub use config::{Config, FASTEST};
 
