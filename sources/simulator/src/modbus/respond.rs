@@ -62,6 +62,16 @@ pub(super) struct Asked {
     pub(super) from: SocketAddr,
 }
 
+/// What would be sent if nothing went wrong.
+#[derive(Clone, Copy)]
+struct Right<'a> {
+    asked: &'a Asked,
+    read: Read,
+    pdu: &'a [u8],
+    sent: Sent,
+    now: Instant,
+}
+
 pub(super) struct Responder {
     machine: Machine,
     random: fastrand::Rng,
@@ -134,11 +144,16 @@ impl Responder {
             }
             fault => {
                 let mut all: Vec<Outgoing> = self.take_late(now).into_iter().collect();
-                let bytes = self.wrap(asked, &pdu, now);
-                let right = self.outgoing(asked, sent, bytes, now);
+                let right = Right {
+                    asked,
+                    read,
+                    pdu: &pdu,
+                    sent,
+                    now,
+                };
                 match fault {
-                    Some(fault) => all.extend(self.strike(fault, asked, read, &pdu, right, now)),
-                    None => all.push(right),
+                    Some(fault) => all.extend(self.strike(fault, right)),
+                    None => all.push(self.right(right)),
                 }
                 Outcome::Send(all)
             }
@@ -200,70 +215,87 @@ impl Responder {
         Some(self.outgoing(&asked, Sent::Faulty(Fault::Late), bytes, now))
     }
 
+    /// The right reply as it should be.
+    fn right(&mut self, right: Right) -> Outgoing {
+        let bytes = self.wrap(right.asked, right.pdu, right.now);
+        self.outgoing(right.asked, right.sent, bytes, right.now)
+    }
+
     /// What a fault makes of the right reply.
-    fn strike(
-        &mut self,
-        fault: Fault,
-        asked: &Asked,
-        read: Read,
-        pdu: &[u8],
-        right: Outgoing,
-        now: Instant,
-    ) -> Vec<Outgoing> {
-        let mut wrong = right.clone();
-        wrong.sent = Sent::Faulty(fault);
-        let reply = right.pieces.concat();
-        let after = |mut right: Outgoing| {
-            right.due += A_MOMENT;
-            right
+    fn strike(&mut self, fault: Fault, right: Right) -> Vec<Outgoing> {
+        let Right {
+            asked, read, now, ..
+        } = right;
+        // A datagram that is taken for the reply ends the wait, so only a stream brings the right one after it.
+        let stream = asked.request.envelope != Envelope::Datagram;
+        let before = match fault {
+            Fault::Text if self.random.bool() => Some(AT_TEXT.to_vec()),
+            Fault::Foreign if stream && self.random.bool() => Some(self.foreign(asked, read, now)),
+            _ => None,
         };
-        let pieces = match fault {
-            Fault::Delay => {
-                let delay = self.config().faults.clone();
-                wrong.due += delay.draw_delay(&mut self.random);
-                return vec![wrong];
-            }
-            Fault::Port => {
-                wrong.from_other_port = true;
-                return vec![wrong];
-            }
-            Fault::Torn => self.pieces(&reply),
-            Fault::Truncate => vec![self.cut(asked, pdu, reply, now)],
-            Fault::Crc => vec![self.with_wrong_crc(asked, pdu, now)],
-            Fault::Exception => vec![self.wrap(asked, &exception(read.function, BUSY), now)],
-            Fault::Double => vec![[reply.clone(), reply].concat()],
-            Fault::Length => vec![self.with_wrong_length(reply)],
-            Fault::Checksum => vec![self.with_wrong_checksum(reply)],
-            Fault::Short => vec![self.wrap_inner(asked, &NO_FRAME, now)],
+        let alone = before.is_none();
+        let pieces = match before {
+            Some(before) => vec![before],
+            None => self.struck(fault, right),
+        };
+        let mut wrong = self.outgoing(asked, Sent::Faulty(fault), Vec::new(), now);
+        wrong.pieces = pieces;
+        wrong.from_other_port = fault == Fault::Port;
+        if fault == Fault::Delay {
+            let faults = self.config().faults.clone();
+            wrong.due += faults.draw_delay(&mut self.random);
+        }
+        if alone {
+            return vec![wrong];
+        }
+        let mut after = self.right(right);
+        after.due += A_MOMENT;
+        vec![wrong, after]
+    }
+
+    /// The pieces that a fault sends in the right reply's place.
+    fn struck(&mut self, fault: Fault, right: Right) -> Vec<Vec<u8>> {
+        let Right {
+            asked,
+            read,
+            pdu,
+            now,
+            ..
+        } = right;
+        let before = match fault {
+            Fault::HeartbeatBefore => self.heartbeat(),
+            Fault::Glued => self.foreign(asked, read, now),
+            Fault::Noise => self.serial_line(asked, read, now),
+            Fault::Text => AT_TEXT.to_vec(),
+            _ => Vec::new(),
+        };
+        let bytes = match fault {
+            Fault::Foreign => self.foreign(asked, read, now),
+            Fault::Crc => self.with_wrong_crc(asked, pdu, now),
+            Fault::Exception => self.wrap(asked, &exception(read.function, BUSY), now),
+            Fault::Short => self.wrap_inner(asked, &NO_FRAME, now),
+            Fault::Heartbeat => self.heartbeat(),
             Fault::DoubleCrc => {
                 let inner = [rtu_frame(asked.request.unit, pdu), vec![0, 0]].concat();
-                vec![self.wrap_inner(asked, &inner, now)]
+                self.wrap_inner(asked, &inner, now)
             }
-            Fault::Heartbeat => vec![self.heartbeat()],
-            Fault::HeartbeatBefore => vec![[self.heartbeat(), reply].concat()],
-            Fault::HeartbeatAfter => vec![[reply, self.heartbeat()].concat()],
-            Fault::Glued => vec![[self.foreign(asked, read, now), reply].concat()],
-            Fault::Noise => vec![[self.serial_line(asked, read, now), reply].concat()],
-            Fault::Text if self.random.bool() => vec![[AT_TEXT.to_vec(), reply].concat()],
-            Fault::Text => {
-                wrong.pieces = vec![AT_TEXT.to_vec()];
-                return vec![wrong, after(right)];
+            Fault::Torn => {
+                let reply = self.wrap(asked, pdu, now);
+                return self.pieces(&reply);
             }
-            Fault::Foreign => {
-                wrong.pieces = vec![self.foreign(asked, read, now)];
-                // A datagram that is taken for the reply ends the wait, so only a stream brings the right one too.
-                let stream = asked.request.envelope != Envelope::Datagram;
-                return if stream && self.random.bool() {
-                    vec![wrong, after(right)]
-                } else {
-                    vec![wrong]
-                };
+            fault => {
+                let reply = self.wrap(asked, pdu, now);
+                match fault {
+                    Fault::Truncate => self.cut(asked, pdu, reply, now),
+                    Fault::Double => [reply.clone(), reply].concat(),
+                    Fault::Length => self.with_wrong_length(reply),
+                    Fault::Checksum => self.with_wrong_checksum(reply),
+                    Fault::HeartbeatAfter => [reply, self.heartbeat()].concat(),
+                    _ => reply,
+                }
             }
-            // These send nothing, and are seen to before.
-            Fault::Drop | Fault::Close | Fault::Reset | Fault::Late => return Vec::new(),
         };
-        wrong.pieces = pieces;
-        vec![wrong]
+        vec![[before, bytes].concat()]
     }
 
     /// A well-formed reply with other values, and under another number where there is one.

@@ -226,6 +226,7 @@ fn meter(config: &Config, moment: &Moment) -> Block {
     let export = flows.grid.map(|watts| -watts);
     let all: i32 = export.iter().sum();
     let [first, second, third] = export;
+    block.put(36000, 1);
     block.put(36001, 35);
     block.put(36003, 0x0111);
     block.put(36004, 1);

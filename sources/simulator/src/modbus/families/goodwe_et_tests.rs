@@ -142,7 +142,7 @@ fn the_meter_tells_power_with_export_positive_and_energies_in_watt_hours() {
     let block = block_at(36000, &config(|config| config.plant.meter = Meter::Registers125)).expect("a meter");
     // 3000 kWh before and 10.514 since are 3010514 Wh, as a float 4A37BF48.
     for (register, word) in [
-        (36002, 10), (36003, 0x111), (36004, 1), (36005, 19), (36006, 21), (36007, 43_u16.wrapping_neg()),
+        (36000, 1), (36001, 35), (36002, 10), (36003, 0x111), (36004, 1), (36005, 19), (36006, 21), (36007, 43_u16.wrapping_neg()),
         (36008, 3_u16.wrapping_neg()), (36014, 4999), (36015, 0x4A37), (36016, 0xBF48), (36020, 19),
         (36025, 0xFFFF), (36026, 3_u16.wrapping_neg()), (36043, 2),
         // 301051 hundredths of a kWh.
