@@ -279,6 +279,7 @@ fn sent_name(sent: Sent) -> String {
         Sent::OwnSerial => "sent the right logger serial".to_owned(),
         Sent::NoV5 => "sent: not a V5 stick".to_owned(),
         Sent::Faulty(fault) => format!("sent with fault {fault}"),
+        Sent::Aa55 => "sent AA55 device info".to_owned(),
         Sent::Overheard => "sent to other connections".to_owned(),
         Sent::Greeting => "sent to a greeting".to_owned(),
         Sent::Heartbeat => "sent as a heartbeat".to_owned(),
@@ -307,5 +308,4 @@ pub(super) fn check_faults(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "modbus_tests.rs"]
 mod tests;

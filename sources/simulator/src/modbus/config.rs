@@ -214,6 +214,8 @@ pub struct Config {
     pub mac: String,
     /// Whether it answers nothing until it is greeted, as newer modules do (over UDP).
     pub asleep: bool,
+    /// Whether it answers the AA55 request for its device info too, as an ET does (over UDP).
+    pub aa55_device_info: bool,
     /// Whether it is off while there is no sun, as string inverters are.
     pub off_at_night: bool,
     /// How long an answer takes.
@@ -264,6 +266,7 @@ impl Config {
             logger_serial: 2_700_000_000 + numbers.u32(..100_000_000),
             mac: format!("34EAE7{:06X}", numbers.u32(..0x0100_0000)),
             asleep: false,
+            aa55_device_info: family == Family::GoodweEt,
             off_at_night: family == Family::GoodweDt,
             latency: Duration::ZERO,
             stick: Stick::default(),

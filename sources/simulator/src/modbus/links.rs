@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -29,7 +29,7 @@ const LONGEST_WRITE: Duration = Duration::from_secs(2);
 /// What came in.
 pub(super) enum Came {
     Message(SocketAddr, Taken),
-    Opened(SocketAddr, TcpStream),
+    Opened(SocketAddr, OwnedReadHalf, OwnedWriteHalf),
     Ended(SocketAddr),
 }
 
@@ -111,7 +111,10 @@ impl Links {
                     listener, incoming, ..
                 } => tokio::select! {
                     accepted = listener.accept() => match accepted {
-                        Ok((stream, from)) => return Came::Opened(from, stream),
+                        Ok((stream, peer)) => {
+                            let (from, to) = stream.into_split();
+                            return Came::Opened(peer, from, to);
+                        }
                         Err(_) => sleep(PAUSE_AFTER_FAILURE).await,
                     },
                     Some(came) = incoming.recv() => return came,
@@ -121,7 +124,13 @@ impl Links {
     }
 
     /// Takes a connection on; `false` if it was reset instead.
-    pub(super) fn open(&mut self, peer: SocketAddr, stream: TcpStream, welcome: bool) -> bool {
+    pub(super) fn open(
+        &mut self,
+        peer: SocketAddr,
+        from: OwnedReadHalf,
+        half: OwnedWriteHalf,
+        welcome: bool,
+    ) -> bool {
         let Kind::Streams {
             connections,
             sender,
@@ -130,12 +139,12 @@ impl Links {
         else {
             return false;
         };
-        if !welcome || connections.len() >= MOST_CONNECTIONS || stream.set_nodelay(true).is_err() {
-            // Whether it is a reset or an orderly end makes no difference to who is not let in.
-            let _ = stream.set_zero_linger();
+        // A frame goes out as it is written, or a torn one would be put together on the way.
+        let at_once = half.as_ref().set_nodelay(true).is_ok();
+        if !welcome || !at_once || connections.len() >= MOST_CONNECTIONS {
+            reset_when_dropped(half);
             return false;
         }
-        let (from, half) = stream.into_split();
         let reader = tokio::spawn(read(from, self.via, peer, sender.clone())).abort_handle();
         connections.insert(peer, Connection { half, reader });
         true
@@ -158,9 +167,8 @@ impl Links {
             return false;
         };
         connection.reader.abort();
-        if reset && connection.half.as_ref().set_zero_linger().is_ok() {
-            // Not shut down in order first; the reset goes out when the reader is gone too.
-            connection.half.forget();
+        if reset {
+            reset_when_dropped(connection.half);
         }
         true
     }
@@ -209,6 +217,14 @@ impl Links {
                 Ok(())
             }
         }
+    }
+}
+
+/// The connection is reset as soon as its other half is gone too. Where the system cannot do that it ends in order.
+fn reset_when_dropped(half: OwnedWriteHalf) {
+    if half.as_ref().set_zero_linger().is_ok() {
+        // Dropping it would end it in order first.
+        half.forget();
     }
 }
 

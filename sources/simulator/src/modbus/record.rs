@@ -35,6 +35,8 @@ pub enum Sent {
     NoV5,
     /// What a fault made of the reply, or sent in its place.
     Faulty(Fault),
+    /// The device info of AA55.
+    Aa55,
     /// A copy of a reply on a connection that did not ask.
     Overheard,
     /// The answer to a greeting.
@@ -71,6 +73,8 @@ pub enum Withheld {
 pub struct Counts {
     /// Requests received, by what they ask.
     pub requests: BTreeMap<Read, u64>,
+    /// Requests for the device info of AA55 received by a machine that answers them.
+    pub aa55: u64,
     /// Greetings received.
     pub greetings: u64,
     /// Everything received that is neither: writes, answers to heartbeats, noise.
@@ -133,6 +137,8 @@ pub enum Event {
         /// What it asks.
         read: Read,
     },
+    /// A request for the device info of AA55 came, and the machine is one that answers it.
+    AskedAa55,
     /// A greeting came.
     Greeted,
     /// Something else came. Of a read-only client there is none.
@@ -183,6 +189,7 @@ impl Record {
             }
             Event::Closed => counts.open = counts.open.saturating_sub(1),
             Event::Asked { read, .. } => *counts.requests.entry(read).or_default() += 1,
+            Event::AskedAa55 => counts.aa55 += 1,
             Event::Greeted => counts.greetings += 1,
             Event::Unexpected => counts.unexpected += 1,
             Event::Sent { sent, .. } => *counts.sent.entry(sent).or_default() += 1,

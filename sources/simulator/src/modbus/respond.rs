@@ -112,6 +112,14 @@ impl Responder {
         self.asleep = false;
     }
 
+    /// Why it answers nobody now, if it does not.
+    pub(super) fn silence(&mut self, now: Instant) -> Option<Withheld> {
+        if self.asleep {
+            return Some(Withheld::Asleep);
+        }
+        self.machine.is_off(now).then_some(Withheld::Night)
+    }
+
     /// Whether it is off for want of sun.
     pub(super) fn is_off(&mut self, now: Instant) -> bool {
         self.machine.is_off(now)
@@ -119,11 +127,8 @@ impl Responder {
 
     /// What is sent for a request that is a read. Nothing of it is due before `now`.
     pub(super) fn answer(&mut self, asked: &Asked, read: Read, now: Instant) -> Outcome {
-        if self.asleep {
-            return Outcome::Withhold(Withheld::Asleep);
-        }
-        if self.machine.is_off(now) {
-            return Outcome::Withhold(Withheld::Night);
+        if let Some(withheld) = self.silence(now) {
+            return Outcome::Withhold(withheld);
         }
         if let Some(outcome) = self.wrong_address(asked, now) {
             return outcome;
@@ -162,6 +167,9 @@ impl Responder {
 
     /// The answer to a request that is no read: there is no such function.
     pub(super) fn reject(&mut self, asked: &Asked, now: Instant) -> Outcome {
+        if let Some(withheld) = self.silence(now) {
+            return Outcome::Withhold(withheld);
+        }
         if let Some(outcome) = self.wrong_address(asked, now) {
             return outcome;
         }
@@ -465,5 +473,4 @@ impl Responder {
 }
 
 #[cfg(test)]
-#[path = "respond_tests.rs"]
 mod tests;

@@ -16,7 +16,7 @@ use super::links::{Came, Links};
 use super::lock;
 use super::record::{Event, Read, Record, Sent, Withheld};
 use super::respond::{Asked, Outcome, Outgoing, Responder};
-use crate::encode::GREETING;
+use crate::encode::{self, DeviceInfo, GREETING};
 use crate::{KEEP_UP_EVERY, MOST_WAITING, PAUSE_AFTER_FAILURE, receive, until};
 
 /// The other greeting that is in use.
@@ -132,16 +132,14 @@ impl Service {
 
     async fn take(&mut self, came: Came) {
         match came {
-            Came::Opened(peer, stream) => {
+            Came::Opened(peer, from, to) => {
                 let off = self.responder.is_off(Instant::now());
-                if self.links.open(peer, stream, self.is_online() && !off) {
+                if self.links.open(peer, from, to, self.is_online() && !off) {
                     self.note(peer, Event::Opened, &[]);
                 }
             }
             Came::Ended(peer) => self.end(peer, false),
-            Came::Message(from, Taken::Unexpected(bytes)) => {
-                self.note(from, Event::Unexpected, &bytes);
-            }
+            Came::Message(from, Taken::Unexpected(bytes)) => self.take_other(from, &bytes).await,
             Came::Message(from, Taken::V5(request, bytes)) => {
                 self.take_v5(request.and_then(|request| request.read()), from, &bytes)
                     .await;
@@ -150,6 +148,38 @@ impl Service {
                 self.take_request(request, from, &bytes).await;
             }
         }
+    }
+
+    /// What is no Modbus: the AA55 request for the device info, or something unexpected.
+    async fn take_other(&mut self, from: SocketAddr, bytes: &[u8]) {
+        let config = self.responder.config();
+        let master = match encode::Request::parse(bytes) {
+            Some((encode::Request::DeviceInfo, master)) if config.via == Via::Udp => master,
+            _ => return self.note(from, Event::Unexpected, bytes),
+        };
+        if !config.aa55_device_info {
+            return self.note(from, Event::Unexpected, bytes);
+        }
+        let form = DeviceInfo::Binary76;
+        let payload = encode::device_info(form, &config.serial, &config.model);
+        self.note(from, Event::AskedAa55, bytes);
+        let silence = if self.is_online() {
+            self.responder.silence(Instant::now())
+        } else {
+            Some(Withheld::Offline)
+        };
+        if let Some(withheld) = silence {
+            return self.withhold(None, from, withheld);
+        }
+        self.queue(Outgoing {
+            answers: None,
+            sent: Sent::Aa55,
+            to: from,
+            from_other_port: false,
+            due: Instant::now(),
+            pieces: vec![encode::Request::DeviceInfo.reply(master, &payload)],
+        });
+        self.send_due().await;
     }
 
     async fn take_request(&mut self, request: Request, from: SocketAddr, bytes: &[u8]) {
@@ -377,5 +407,4 @@ fn greeting_answer(config: &Config, data: SocketAddr) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "service_tests.rs"]
 mod tests;

@@ -130,7 +130,12 @@ fn put_balance(block: &mut Block, config: &Config, moment: &Moment) {
     };
     block.put(35136, 1);
     block.put_signed_double(35137, inverter);
-    block.put_signed_double(35139, export);
+    if config.plant.phases == 1 {
+        // As on a GW6000-EH: the sign does not go through the high word.
+        block.put_signed(35140, export);
+    } else {
+        block.put_signed_double(35139, export);
+    }
     block.put_signed_double(35169, back_up);
     block.put_signed_double(35171, (inverter - export - back_up).max(0));
     let share = 100 * back_up / config.plant.rated_watts.max(1);
@@ -322,5 +327,4 @@ fn strings(moment: &Moment) -> Block {
 }
 
 #[cfg(test)]
-#[path = "goodwe_et_tests.rs"]
 mod tests;

@@ -104,6 +104,9 @@ fn what_a_machine_with_one_phase_lacks_reads_as_on_a_captured_one() {
         let at = usize::from(register - 35100_u16);
         assert_eq!(block.words[at], captured[at], "{register}");
     }
+    // 3 W from the grid, and no sign in the high word; the captured one has 164 W.
+    assert_eq!(block.range(35139, 2), Some(&[0, 65_533][..]));
+    assert_eq!(captured[39..41], [0, 0xFF5C]);
 }
 
 #[test]

@@ -122,9 +122,69 @@ async fn what_a_machine_lacks_is_an_exception_and_what_is_no_read_is_recorded_to
     assert_eq!(machine.counts().unexpected, 1);
     let other_unit = rtu_frame(0x7F, &[3, 0x89, 0x1C, 0, 125]);
     assert_eq!(ask_udp(to, &other_unit), []);
-    assert_eq!(ask_udp(to, &bytes("aa55c07f0102000241")), []);
+    assert_eq!(ask_udp(to, &bytes("aa55c07f0106000245")), []);
     assert_eq!(machine.counts().withheld(Withheld::WrongUnit), 1);
     assert_eq!(machine.counts().unexpected, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_et_says_who_it_is_to_an_aa55_client_too_and_a_dt_does_not() {
+    let question = bytes("aa55c07f0102000241");
+    let et = start(frozen(Family::GoodweEt, Via::Udp)).await;
+    let et = et.expect("a machine");
+    let reply = ask_udp(et.data_address(), &question);
+    // 76 bytes with the serial number from the 32nd on.
+    assert_eq!(reply[..7], bytes("aa557fc001824c"));
+    assert_eq!(&reply[38..54], et.config().serial.as_bytes());
+    let counts = et.counts();
+    assert_eq!((counts.aa55, counts.unexpected), (1, 0));
+    assert_eq!(counts.sent(Sent::Aa55), 1);
+    let dt = start(frozen(Family::GoodweDt, Via::Udp)).await;
+    let dt = dt.expect("a machine");
+    assert_eq!(ask_udp(dt.data_address(), &question), []);
+    assert_eq!(dt.counts().unexpected, 1);
+}
+
+/// Asks under all faults at once and takes whatever comes.
+fn ask_without_patience(machine: &Running, requests: u8) {
+    let mut stream = tcp(machine);
+    for sequence in 0..requests {
+        let patience = Duration::from_millis(15);
+        stream.set_read_timeout(Some(patience)).expect("a time-out");
+        let written = stream.write_all(&live(sequence, machine));
+        let read = stream.read(&mut [0; 4096]);
+        if written.is_err() || matches!(read, Ok(0)) || read.is_err() {
+            stream = tcp(machine);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_all_faults_every_request_is_answered_or_has_a_reason_why_not() {
+    let mut config = frozen(Family::KstarHybrid, Via::Solarman);
+    config.log_capacity = 10_000;
+    config.faults = Faults::parse(Via::Solarman, "all=0.05,delay=0.05:10ms..60ms").expect("faults");
+    let machine = start(config).await.expect("a machine");
+    ask_without_patience(&machine, 250);
+    let (counts, log) = machine.stop().await;
+    let (mut asked, mut accounted) = (BTreeSet::new(), BTreeSet::new());
+    for entry in log {
+        match entry.event {
+            Event::Asked { serial, .. } => assert!(asked.insert(serial)),
+            Event::Sent { answers, .. } | Event::Withheld { answers, .. } => {
+                accounted.extend(answers);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(asked, accounted);
+    assert!(asked.len() > 200, "{counts:?}");
+    assert_eq!((counts.open, counts.unexpected), (0, 0), "{counts:?}");
+    let faults = counts
+        .sent
+        .keys()
+        .filter(|sent| matches!(sent, Sent::Faulty(_)));
+    assert!(faults.count() > 8, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
