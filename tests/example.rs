@@ -137,7 +137,13 @@ fn the_example_shows_the_defaults() {
             let name = inverter.name.clone();
             let pace = inverter.pace(&config.collector);
             let paces = (pace, inverter.pace(&CollectorSection::default()));
-            (name, inverter.source.describe(), gate.max_power, gate.off, paces)
+            (
+                name,
+                inverter.source.describe(),
+                gate.max_power,
+                gate.off,
+                paces,
+            )
         })
     };
     assert_eq!(inverter(&full), inverter(&default));

@@ -94,6 +94,8 @@ async fn ask(modules: Vec<Module>) -> Result<Vec<Answered>, Failure> {
                 host: module.address.ip().to_string(),
                 port: None,
                 module: Some(module.clone()),
+                elsewhere: false,
+                tried: None,
                 timeout: None,
                 fast: false,
             };

@@ -1,7 +1,9 @@
 //! Finding out what an inverter speaks: every family is asked for its values once, in order, one after the other.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kstar_model::catalogue::{Quantity, Values};
@@ -42,8 +44,12 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Stranger {
     /// Its name or address.
     pub host: String,
-    /// Its port, if it is known: no other is tried.
+    /// Its port, if it is known.
     pub port: Option<u16>,
+    /// Whether it is looked for at the usual ports as well, where its port is known.
+    pub elsewhere: bool,
+    /// How it was asked in vain already.
+    pub tried: Option<AnySource>,
     /// The module that has answered a greeting there; it is greeted otherwise.
     pub module: Option<Module>,
     /// How long a reply may take; as long as usual with each family if absent.
@@ -81,6 +87,15 @@ pub enum Unknown {
     /// It answered in no way that is known.
     #[error("no family of inverters that this program knows answers at {0}")]
     Silent(String),
+}
+
+impl Stranger {
+    fn has_tried(&self, way: &Way<AnySource>) -> bool {
+        self.tried.as_ref().is_some_and(|tried| {
+            let port = self.port.unwrap_or(tried.port());
+            *tried == way.config && port == way.port
+        })
+    }
 }
 
 impl Acquaintance {
@@ -144,14 +159,23 @@ pub async fn identify(stranger: &Stranger) -> Result<Acquaintance, Unknown> {
         }
     };
     let is_stick = module.as_ref().and_then(Module::logger_serial).is_some();
-    for (family, way) in ways(is_stick, stranger.port) {
+    let mut ways = ways(is_stick, stranger.port);
+    if stranger.elsewhere && stranger.port.is_some() {
+        ways.extend(self::ways(is_stick, None));
+    }
+    let mut unreachable = BTreeSet::new();
+    for (family, way) in ways {
         let place = SocketAddr::new(address.ip(), way.port);
+        if stranger.has_tried(&way) || unreachable.contains(&(is_stream(&way.config), way.port)) {
+            continue;
+        }
         let _lock = InverterLock::take(place).await.map_err(Unknown::Polled)?;
         tracing::debug!(family = family.name(), %place, how = way.config.describe(), "trying a way");
-        let failure = match attempt(stranger, &way, place).await {
+        let counts = Arc::new(way.config.counts());
+        let failure = match attempt(stranger, &way, place, Arc::clone(&counts)).await {
             Ok((keys, identity)) => {
                 return Ok(Acquaintance {
-                    host: host(&stranger.host, stranger.port, way.port, family, &keys),
+                    host: host(stranger, way.port, family, &keys),
                     family,
                     keys,
                     serial: identity
@@ -166,7 +190,13 @@ pub async fn identify(stranger: &Stranger) -> Result<Acquaintance, Unknown> {
         tracing::debug!(family = family.name(), %place, %failure, "no way");
         match failure {
             NoAnswer::CannotSend { .. } => return Err(Unknown::Unreachable(failure)),
-            NoAnswer::PortClosed(_) => {}
+            NoAnswer::PortClosed(_) => {
+                unreachable.insert((is_stream(&way.config), way.port));
+            }
+            // No connection in all that time: there will be none for the next way either.
+            _ if is_stream(&way.config) && counts.connections.load(Ordering::Relaxed) == 0 => {
+                unreachable.insert((true, way.port));
+            }
             _ if stranger.fast => {}
             _ => sleep(PAUSE).await,
         }
@@ -179,6 +209,7 @@ async fn attempt(
     stranger: &Stranger,
     way: &Way<AnySource>,
     place: SocketAddr,
+    counts: Arc<Counts>,
 ) -> Result<(Vec<Key>, Option<Identity>), NoAnswer> {
     let usual = way.config.pace().patience.timeout;
     let patience = Patience {
@@ -194,7 +225,6 @@ async fn attempt(
         interval: patience.timeout,
         fast: stranger.fast,
     };
-    let counts = Arc::new(way.config.counts());
     let mut source = way.config.open(&context, counts);
     let sample = source.poll().await?;
     if !is_plausible(&sample.values) {
@@ -213,11 +243,7 @@ fn ways(is_stick: bool, port: Option<u16>) -> Vec<(Family, Way<AnySource>)> {
     });
     let mut ranked: Vec<_> = all
         .filter_map(|(family, way)| {
-            let keys = way.config.keys();
-            let via = match value(&keys, "via") {
-                Some(KeyValue::Word(via)) => Some(via),
-                _ => None,
-            };
+            let via = via(&way.config);
             let rank = ORDER.iter().position(|at| *at == (family.name(), via))?;
             let is_stick_s = is_stick
                 && family.name() == "kstar-hybrid"
@@ -239,13 +265,27 @@ fn ways(is_stick: bool, port: Option<u16>) -> Vec<(Family, Way<AnySource>)> {
     ways
 }
 
+/// The way to an inverter, where its family has several.
+fn via(config: &AnySource) -> Option<&'static str> {
+    match value(&config.keys(), "via") {
+        Some(KeyValue::Word(via)) => Some(via),
+        _ => None,
+    }
+}
+
+/// Whether it is asked over a connection.
+fn is_stream(config: &AnySource) -> bool {
+    via(config).is_some_and(|via| via != "udp")
+}
+
 /// The value of the key `host`: with the port only where such a configuration would use another, or where it was named.
-fn host(host: &str, named: Option<u16>, port: u16, family: Family, keys: &[Key]) -> String {
+fn host(stranger: &Stranger, port: u16, family: Family, keys: &[Key]) -> String {
+    let host = &stranger.host;
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     let usual = family.with_keys(&keys.join("\n"));
     let usual = usual.map(|source| source.port());
-    if named.is_none() && usual.is_ok_and(|usual| usual == port) {
-        host.to_owned()
+    if stranger.port != Some(port) && usual.is_ok_and(|usual| usual == port) {
+        host.clone()
     } else {
         kstar_common::host::with_port(host, port)
     }

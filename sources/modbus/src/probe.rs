@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_common::finding::Finding;
+use kstar_common::finding::{Finding, Verdict};
 use kstar_source::counts::Counts;
 use kstar_source::error::NoAnswer;
 use kstar_source::exchange::Patience;
@@ -57,7 +57,9 @@ pub(crate) async fn look(
             )];
         }
     };
-    let mut findings = vec![replies(&mut inverter, settings, polls, line).await];
+    let replies = replies(&mut inverter, settings, polls, line).await;
+    let is_silent = replies.verdict == Verdict::Wrong;
+    let mut findings = vec![replies];
     if inverter.via() != settings.via {
         findings.push(Finding::note(
             "via",
@@ -65,7 +67,8 @@ pub(crate) async fn look(
             other_way(inverter.via(), line.address),
         ));
     }
-    findings.extend(strangers(&counts));
+    // Of one that is silent it is said already what came in place of replies.
+    findings.extend(strangers(&counts).filter(|_| !is_silent));
     findings
 }
 

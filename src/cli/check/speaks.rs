@@ -6,7 +6,7 @@ use kstar_source::greeting;
 use kstar_source::source::{Key, Target};
 
 use crate::config::{Config, Host, InverterSection};
-use crate::registry::{Acquaintance, Stranger, Unknown, identify};
+use crate::registry::{Acquaintance, Stranger, identify};
 
 /// Tries every known way at the place of that inverter, or at those of all that answer a greeting.
 pub(super) async fn look(inverter: &InverterSection, config: &Config) -> Vec<Finding> {
@@ -15,6 +15,8 @@ pub(super) async fn look(inverter: &InverterSection, config: &Config) -> Vec<Fin
     let stranger = |host, port, module| Stranger {
         host,
         port,
+        elsewhere: true,
+        tried: Some(inverter.source.clone()),
         module,
         timeout,
         fast: context.fast,
@@ -35,10 +37,7 @@ pub(super) async fn look(inverter: &InverterSection, config: &Config) -> Vec<Fin
     let Some(Host::At { host, port }) = &inverter.host else {
         return Vec::new();
     };
-    let mut found = identify(&stranger(host.clone(), *port, None)).await;
-    if let (Err(Unknown::Silent(_)), Some(_)) = (&found, port) {
-        found = identify(&stranger(host.clone(), None, None)).await;
-    }
+    let found = identify(&stranger(host.clone(), *port, None)).await;
     found
         .ok()
         .and_then(|found| differs(inverter, &found))

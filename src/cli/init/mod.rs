@@ -294,6 +294,8 @@ async fn lines(host: &str, module: Option<&Module>) -> Vec<String> {
         host: name,
         port,
         module: module.cloned(),
+        elsewhere: false,
+        tried: None,
         timeout: None,
         fast: false,
     };
