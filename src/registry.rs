@@ -54,6 +54,9 @@ families! {
 
 /// What explains datagrams.
 const EXPLAINERS: &[fn(&[u8]) -> Explanation] = &[
+    #[cfg(feature = "modbus")]
+    kstar_source_modbus::explain::explain,
+    // Last: where both know as much, it is this one's.
     #[cfg(feature = "aa55")]
     kstar_source_aa55::explain::explain,
 ];

@@ -33,6 +33,7 @@ pub mod meter;
 #[cfg(feature = "history")]
 pub mod plot;
 pub mod read;
+pub mod record;
 #[cfg(feature = "history")]
 pub mod report;
 pub mod run;
@@ -83,6 +84,8 @@ enum Command {
     Run(run::RunArgs),
     /// Poll an inverter once and show what it says
     Read(read::ReadArgs),
+    /// Write a file with everything that an inverter tells, for a bug report or a new model
+    Record(record::RecordArgs),
     /// Show a live page in the terminal: power, energies, the last hours, faults
     #[cfg(feature = "watch")]
     Watch(watch::WatchArgs),
@@ -166,6 +169,7 @@ impl Cli {
             #[cfg(feature = "watch")]
             Command::Watch(args) => watch::run(args, shutdown).await,
             Command::Read(args) => read::run(args, &mut out).await,
+            Command::Record(args) => record::run(args, shutdown).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
             Command::Check(args) => check::run(args, &mut out).await,
             Command::Init(args) => init::run(args, &mut out, shutdown).await,

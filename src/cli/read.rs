@@ -129,7 +129,7 @@ async fn show_latest(
     Ok(())
 }
 
-async fn lock(address: SocketAddr) -> Result<Option<InverterLock>, Failure> {
+pub(super) async fn lock(address: SocketAddr) -> Result<Option<InverterLock>, Failure> {
     let instead = if cfg!(any(feature = "http", feature = "watch")) {
         "use --url to see what that one has read (with its section [http]), or --force to ask all the same"
     } else {

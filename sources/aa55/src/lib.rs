@@ -13,6 +13,7 @@ use std::sync::Arc;
 use kstar_common::finding::Finding;
 use kstar_source::async_trait;
 use kstar_source::counts::Counts;
+use kstar_source::recording::Anatomy;
 use kstar_source::source::{
     Asked, Block, Context, Key, KeyValue, Profile, Source, SourceConfig, Way,
 };
@@ -22,6 +23,7 @@ use inverter::{Inverter, RUNNING_DATA};
 pub use wire::DATA_PORT;
 use wire::{ApAddress, Outgoing, Refusal, Request};
 
+mod anatomy;
 pub mod explain;
 mod inverter;
 pub mod probe;
@@ -83,6 +85,10 @@ impl SourceConfig for Aa55Config {
             block("device_info", Request::DeviceInfo, Asked::ForIdentity),
             block("settings", Request::Settings, Asked::OnDemand),
         ]
+    }
+
+    fn anatomy(&self, request: &[u8], bytes: &[u8]) -> Anatomy {
+        anatomy::of(request, bytes)
     }
 
     fn describe(&self) -> String {

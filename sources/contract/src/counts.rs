@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::time::Instant;
+
+use crate::recording::{Heard, MOST_HEARD, What};
+
 /// The counts of one inverter's requests and replies.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -19,6 +23,8 @@ pub struct Counts {
     pub unanswered: AtomicU64,
     rejected: Mutex<BTreeMap<&'static str, u64>>,
     missing: Mutex<BTreeMap<&'static str, u64>>,
+    /// What was sent and came since somebody looked, if it is kept.
+    heard: Option<Mutex<Vec<Heard>>>,
 }
 
 impl Counts {
@@ -27,6 +33,36 @@ impl Counts {
         Self {
             rejected: Mutex::new(reasons.iter().map(|reason| (*reason, 0)).collect()),
             ..Self::default()
+        }
+    }
+
+    /// The same, with the bytes of everything that is sent and comes from now on.
+    #[must_use]
+    pub fn with_bytes(self) -> Self {
+        Self {
+            heard: Some(Mutex::default()),
+            ..self
+        }
+    }
+
+    /// What was sent and came since this was called last, in its order.
+    pub fn take_heard(&self) -> Vec<Heard> {
+        let heard = self.heard.as_ref();
+        heard.map_or_else(Vec::new, |heard| std::mem::take(&mut *locked(heard)))
+    }
+
+    /// Keeps bytes, if somebody wants them.
+    pub(crate) fn hear(&self, what: What, bytes: &[u8]) {
+        let Some(heard) = &self.heard else {
+            return;
+        };
+        let mut heard = locked(heard);
+        if heard.len() < MOST_HEARD {
+            heard.push(Heard {
+                at: Instant::now(),
+                what,
+                bytes: bytes.into(),
+            });
         }
     }
 

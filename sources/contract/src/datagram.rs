@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::counts::{Counts, increment};
 use crate::error::{NoAnswer, Rejection};
+use crate::recording::What;
 
 /// Where WiFi modules listen for the greeting.
 pub const GREETING_PORT: u16 = 48899;
@@ -55,6 +56,7 @@ pub async fn request<T>(
     let asked = Instant::now();
     socket.send(request).await.map_err(cannot_send)?;
     increment(&counts.requests);
+    counts.hear(What::Sent, request);
     let mut buffer = [0; RECEIVE_BUFFER];
     let mut rejected = None;
     loop {
@@ -81,6 +83,7 @@ pub async fn request<T>(
         match accept(bytes) {
             Ok(content) => {
                 increment(&counts.accepted);
+                counts.hear(What::Accepted, bytes);
                 return Ok(Reply {
                     content,
                     at,
@@ -90,6 +93,7 @@ pub async fn request<T>(
             }
             Err(rejection) => {
                 counts.reject(rejection.reason);
+                counts.hear(What::Rejected(rejection.reason), bytes);
                 tracing::debug!(%inverter, reason = %rejection, datagram = %Hex(bytes), "datagram rejected");
                 rejected = Some(rejection);
             }
@@ -118,6 +122,7 @@ pub async fn greet(
             match socket.send_to(greeting, *module).await {
                 Ok(_) => {
                     increment(&counts.greetings);
+                    counts.hear(What::Sent, greeting);
                     sent = true;
                 }
                 Err(error) => {
@@ -143,7 +148,9 @@ pub async fn greet(
             }
             Err(_) => return Ok(()),
         };
-        if heard(from, buffer.get(..length).unwrap_or_default()) {
+        let answer = buffer.get(..length).unwrap_or_default();
+        counts.hear(What::Accepted, answer);
+        if heard(from, answer) {
             return Ok(());
         }
     }

@@ -74,3 +74,51 @@ impl Serialize for Shown {
         object.end()
     }
 }
+
+/// A reply of a recording, without its framing.
+#[derive(Clone, Debug)]
+pub struct RecordedReply {
+    /// The block's name.
+    pub block: String,
+    /// The request, as [`Block::request`](crate::source::Block::request) has it.
+    pub request: Vec<u8>,
+    /// The reply; absent if there was none.
+    pub reply: Option<Vec<u8>>,
+}
+
+/// What a recording has of a block.
+#[derive(Debug, Serialize)]
+pub struct RecordedBlock {
+    /// The block's name.
+    pub block: String,
+    /// What was asked, for people.
+    pub asked: String,
+    /// How often it was asked for.
+    pub requests: usize,
+    /// How often it was told.
+    pub replies: usize,
+    /// Why it was not told, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// What stands in it.
+    pub registers: Vec<Register>,
+}
+
+/// One register, or the few that hold one value.
+#[derive(Debug, Serialize)]
+pub struct Register {
+    /// The number of the first.
+    pub register: u16,
+    /// What it held last.
+    pub hex: String,
+    /// The same as an integer, if it is one.
+    pub raw: Option<i64>,
+    /// The lowest integer in all replies.
+    pub lowest: Option<i64>,
+    /// The highest.
+    pub highest: Option<i64>,
+    /// The quantities of the catalogue that are read from it.
+    pub quantities: Vec<&'static str>,
+    /// What it means.
+    pub meaning: String,
+}

@@ -6,7 +6,8 @@
 //! - [`greeting`]: finding WiFi modules and sticks by broadcast;
 //! - [`poller`]: schedule, silence, back-off, coming back: written once for all sources;
 //! - [`lock`]: one poller per inverter;
-//! - [`record`]: what an inverter tells of itself, [`explain`]: what the bytes of a datagram mean.
+//! - [`record`]: what an inverter tells of itself, [`explain`]: what the bytes of a datagram mean;
+//! - [`recording`]: the bytes themselves, and what may be told of them to others.
 //!
 //! A source has no schedule, no back-off, no wall clock and no channel. This crate knows no protocol.
 
@@ -22,6 +23,7 @@ pub mod greeting;
 pub mod lock;
 pub mod poller;
 pub mod record;
+pub mod recording;
 pub mod source;
 pub mod stream;
 #[cfg(any(test, feature = "testing"))]

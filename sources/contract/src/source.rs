@@ -22,7 +22,9 @@ use tokio::time::Instant;
 use crate::counts::Counts;
 use crate::error::NoAnswer;
 use crate::exchange::Patience;
+use crate::explain::{RecordedBlock, RecordedReply};
 use crate::record::Record;
+use crate::recording::Anatomy;
 
 /// A source's own part of a section `[[inverter]]`, and how a source is made from it.
 ///
@@ -65,6 +67,20 @@ pub trait SourceConfig:
 
     /// What is asked of such an inverter: nothing else is ever sent to it.
     fn blocks(&self) -> Vec<Block>;
+
+    /// What bytes are made of that came after a request for a block, for a recording. By default they are the reply, and
+    /// nothing is known of them.
+    fn anatomy(&self, _request: &[u8], bytes: &[u8]) -> Anatomy {
+        Anatomy {
+            payload: Some(0..bytes.len()),
+            ..Anatomy::default()
+        }
+    }
+
+    /// What recorded replies mean, block by block; nothing where each reply explains itself.
+    fn explain_recorded(&self, _replies: &[RecordedReply]) -> Vec<RecordedBlock> {
+        Vec::new()
+    }
 
     /// How such an inverter is asked, in a few words for people, like `asked as 0xB0`.
     fn describe(&self) -> String;
@@ -316,6 +332,22 @@ pub trait Source: Send {
             "the settings of this family cannot be read",
         ))
     }
+
+    /// Asks for each block once, also for those that the inverter may not have, for the sake of the bytes alone. It fails
+    /// if there are no values.
+    async fn survey(&mut self, patience: Patience) -> Result<(), NoAnswer> {
+        self.locate().await?;
+        self.poll().await?;
+        for outcome in [
+            self.identify(patience).await.map(drop),
+            self.settings().await.map(drop),
+        ] {
+            if let Err(reason) = outcome {
+                tracing::debug!(%reason, "a block is not told");
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The configuration of a source, whatever its type.
@@ -329,6 +361,9 @@ trait Erased: fmt::Debug + Send + Sync {
     fn keys(&self) -> Vec<Key>;
     fn pace(&self) -> Pace;
     fn reasons(&self) -> &'static [&'static str];
+    fn blocks(&self) -> Vec<Block>;
+    fn anatomy(&self, request: &[u8], bytes: &[u8]) -> Anatomy;
+    fn explain_recorded(&self, replies: &[RecordedReply]) -> Vec<RecordedBlock>;
     fn describe(&self) -> String;
     fn profile(&self) -> Profile;
     fn open(&self, context: &Context, counts: Arc<Counts>) -> Box<dyn Source>;
@@ -357,6 +392,18 @@ impl<T: SourceConfig> Erased for T {
 
     fn reasons(&self) -> &'static [&'static str] {
         T::REASONS
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        SourceConfig::blocks(self)
+    }
+
+    fn anatomy(&self, request: &[u8], bytes: &[u8]) -> Anatomy {
+        SourceConfig::anatomy(self, request, bytes)
+    }
+
+    fn explain_recorded(&self, replies: &[RecordedReply]) -> Vec<RecordedBlock> {
+        SourceConfig::explain_recorded(self, replies)
     }
 
     fn describe(&self) -> String {
@@ -418,6 +465,21 @@ impl AnySource {
     /// See [`SourceConfig::pace`].
     pub fn pace(&self) -> Pace {
         self.0.pace()
+    }
+
+    /// See [`SourceConfig::blocks`].
+    pub fn blocks(&self) -> Vec<Block> {
+        self.0.blocks()
+    }
+
+    /// See [`SourceConfig::anatomy`].
+    pub fn anatomy(&self, request: &[u8], bytes: &[u8]) -> Anatomy {
+        self.0.anatomy(request, bytes)
+    }
+
+    /// See [`SourceConfig::explain_recorded`].
+    pub fn explain_recorded(&self, replies: &[RecordedReply]) -> Vec<RecordedBlock> {
+        self.0.explain_recorded(replies)
     }
 
     /// See [`SourceConfig::describe`].

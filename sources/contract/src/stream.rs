@@ -19,6 +19,7 @@ use crate::counts::{Counts, increment};
 use crate::datagram::{Hex, Reply};
 use crate::error::{NoAnswer, Rejection};
 use crate::exchange::Patience;
+use crate::recording::What;
 
 /// Far more than the longest frame of any framing; what is not read until then is noise, and is dropped.
 const MOST_BYTES: usize = 4096;
@@ -140,6 +141,7 @@ impl Stream {
         let deadline = asked + timeout;
         let request = dialogue.request();
         increment(&counts.requests);
+        counts.hear(What::Sent, &request);
         let mut rejected = None;
         let outcome = timeout_at(
             deadline,
@@ -260,7 +262,9 @@ fn next_reply<D: Dialogue>(
                 let frame = received.get(..length).unwrap_or_default();
                 match dialogue.accept(frame) {
                     Ok(content) => {
-                        let bytes = received.drain(..length.min(received.len())).collect();
+                        let bytes: Box<[u8]> =
+                            received.drain(..length.min(received.len())).collect();
+                        counts.hear(What::Accepted, &bytes);
                         return Some((content, bytes));
                     }
                     Err(rejection) => (length, rejection),
@@ -271,6 +275,7 @@ fn next_reply<D: Dialogue>(
         let length = length.clamp(1, received.len());
         let bytes: Vec<u8> = received.drain(..length).collect();
         counts.reject(rejection.reason);
+        counts.hear(What::Rejected(rejection.reason), &bytes);
         tracing::debug!(inverter = %from, reason = %rejection, bytes = %Hex(&bytes), "bytes rejected");
         *rejected = Some(rejection);
     }

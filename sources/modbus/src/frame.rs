@@ -34,7 +34,7 @@ impl Function {
 }
 
 /// The bit that makes a function's code that of an exception.
-const EXCEPTION: u8 = 0x80;
+pub(crate) const EXCEPTION: u8 = 0x80;
 
 /// The most registers that one request may ask for.
 pub const MOST_REGISTERS: u16 = 125;
@@ -85,6 +85,19 @@ impl fmt::Display for Exception {
     }
 }
 
+/// `function 04, registers 3000 to 3124`.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.first.saturating_add(self.count - 1);
+        let function = self.function.code();
+        write!(
+            f,
+            "function {function:02}, registers {} to {last}",
+            self.first
+        )
+    }
+}
+
 impl Request {
     pub(crate) const fn new(unit: u8, function: Function, first: u16, count: u16) -> Self {
         assert!(count >= 1 && count <= MOST_REGISTERS, "1 to 125 registers");
@@ -94,6 +107,30 @@ impl Request {
             first,
             count,
         }
+    }
+
+    /// What a request says of itself, to explain it; one that is sent comes from a family's list.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let &[unit, function, first_high, first_low, count_high, count_low] = bytes else {
+            return None;
+        };
+        let function = match function {
+            0x03 => Function::ReadHolding,
+            0x04 => Function::ReadInput,
+            _ => return None,
+        };
+        let count = u16::from_be_bytes([count_high, count_low]);
+        (1..=MOST_REGISTERS).contains(&count).then_some(Self {
+            unit,
+            function,
+            first: u16::from_be_bytes([first_high, first_low]),
+            count,
+        })
+    }
+
+    /// The first of the registers.
+    pub(crate) fn first(&self) -> u16 {
+        self.first
     }
 
     /// Whose registers are asked for.
@@ -183,7 +220,7 @@ impl Request {
 }
 
 /// Big-endian words; what is left over is dropped.
-fn words(data: &[u8]) -> Vec<u16> {
+pub(crate) fn words(data: &[u8]) -> Vec<u16> {
     let (words, _) = data.as_chunks();
     words.iter().copied().map(u16::from_be_bytes).collect()
 }

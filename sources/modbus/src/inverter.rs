@@ -414,6 +414,23 @@ impl Source for Inverter {
         Ok(Sample::new(values, at, last - asked, raw))
     }
 
+    async fn survey(&mut self, patience: Patience) -> Result<(), NoAnswer> {
+        self.locate().await?;
+        // First, since it learns what the other requests need: the stick's number, and whether it speaks V5.
+        let polled = self.poll().await;
+        if matches!(polled, Err(ref reason) if !matches!(reason, NoAnswer::Exception { .. })) {
+            return polled.map(drop);
+        }
+        for block in self.family.blocks {
+            for request in block.requests(self.settings.unit) {
+                if let Err(reason) = self.request(request, block.fits, patience).await {
+                    tracing::debug!(block = block.name, %reason, "a block is not told");
+                }
+            }
+        }
+        polled.map(drop)
+    }
+
     async fn identify(&mut self, patience: Patience) -> Result<Identity, NoAnswer> {
         let mut failure = None;
         let mut is_told = false;

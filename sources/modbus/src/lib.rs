@@ -7,7 +7,7 @@
 //! - [`families`]: which registers there are and what they mean, each like a data sheet.
 //!
 //! [`frame`] is Modbus itself, as far as it reads; [`registers`] how values stand in registers; [`probe`] looks at an
-//! inverter for a person. Only functions 03 and 04 exist here, and only the registers of a family's list can be asked for.
+//! inverter for a person, [`explain`](mod@explain) shows what the bytes of a frame mean. Only functions 03 and 04 exist here, and only the registers of a family's list can be asked for.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,6 +17,8 @@ use std::sync::Arc;
 use kstar_common::finding::Finding;
 use kstar_source::async_trait;
 use kstar_source::counts::Counts;
+use kstar_source::explain::{RecordedBlock, RecordedReply};
+use kstar_source::recording::Anatomy;
 use kstar_source::source::{Context, Key, KeyValue, Pace, Profile, Source, SourceConfig, Way};
 use serde::{Deserialize, Deserializer, de};
 
@@ -27,12 +29,15 @@ use families::kstar_hybrid::KSTAR_HYBRID;
 use inverter::Inverter;
 use via::Via;
 
+mod anatomy;
+pub mod explain;
 pub mod families;
 pub mod frame;
 pub mod framing;
 mod inverter;
 pub mod probe;
 pub mod reasons;
+mod recorded;
 pub mod registers;
 pub mod via;
 
@@ -182,6 +187,14 @@ impl<K: Kind> SourceConfig for ModbusConfig<K> {
             })
         });
         requests.collect()
+    }
+
+    fn anatomy(&self, request: &[u8], bytes: &[u8]) -> Anatomy {
+        anatomy::of(K::FAMILY, request, bytes)
+    }
+
+    fn explain_recorded(&self, replies: &[RecordedReply]) -> Vec<RecordedBlock> {
+        recorded::explain(K::FAMILY, replies)
     }
 
     fn describe(&self) -> String {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use kstar_source::exchange::Patience;
-use kstar_source::source::Source;
+use kstar_source::source::{AnySource, Context, Source};
 
 use super::environment::{environment, host_of_environment};
 use super::failure::Failure;
-use crate::config::{Config, ConfigFile, Host, InverterSection, SYSTEM_PLACE, usual_places};
-use crate::registry::Family;
+use crate::config::{
+    CollectorSection, Config, ConfigFile, Host, InverterSection, SYSTEM_PLACE, usual_places,
+};
+use crate::registry::{Family, Stranger, identify};
 
 /// Where the configuration comes from; the same for every command that reads it.
 #[derive(Args, Clone, Debug, Default)]
@@ -173,9 +175,69 @@ pub struct Opened {
     pub patience: Patience,
 }
 
+/// An inverter that is to be recorded.
+pub struct OpenedToRecord {
+    pub family: Family,
+    pub config: AnySource,
+    pub context: Context,
+    /// The name or address that it was found at, if it was not discovered.
+    pub host: Option<String>,
+}
+
 impl InverterArgs {
     /// What asks it.
     pub fn open(&self) -> Result<Opened, Failure> {
+        let (chosen, collector) = self.chosen()?;
+        let context = chosen.context(&collector);
+        let counts = Arc::new(chosen.source.counts());
+        Ok(Opened {
+            name: chosen.name.as_str().into(),
+            source: chosen.source.open(&context, counts),
+            patience: context.patience,
+        })
+    }
+
+    /// The same for a recording; at a host of which nothing else is said, every family is tried.
+    pub async fn open_to_record(&self) -> Result<OpenedToRecord, Failure> {
+        let (mut chosen, collector) = self.chosen()?;
+        let inverters = self.config.config()?.inverters();
+        let is_configured = inverters.iter().any(|known| known.host == chosen.host);
+        let is_told = is_configured || self.place.says_how();
+        let host = match &chosen.host {
+            Some(Host::At { host, port }) => Some((host.clone(), *port)),
+            Some(Host::Anywhere) | None => None,
+        };
+        if let Some((host, port)) = host.clone().filter(|_| !is_told) {
+            let stranger = Stranger {
+                host,
+                port,
+                elsewhere: false,
+                tried: None,
+                module: None,
+                timeout: chosen.timeout.or(collector.timeout),
+                fast: chosen.context(&collector).fast,
+            };
+            let found = identify(&stranger).await.map_err(|unknown| {
+                Failure::Runtime(format!(
+                    "{unknown}; say what it is with --family and --via to record what it answers"
+                ))
+            })?;
+            let keys: Vec<String> = found.keys.iter().map(ToString::to_string).collect();
+            let keys = keys.join("\n");
+            chosen.source = found.family.with_keys(&keys).map_err(Failure::Runtime)?;
+            chosen.family = found.family;
+            chosen.host = Some(Host::try_from(found.host).map_err(Failure::Runtime)?);
+        }
+        Ok(OpenedToRecord {
+            family: chosen.family,
+            context: chosen.context(&collector),
+            host: host.map(|(host, _)| host),
+            config: chosen.source,
+        })
+    }
+
+    /// The inverter, and what holds for all of them.
+    fn chosen(&self) -> Result<(InverterSection, CollectorSection), Failure> {
         let config = self.config.config()?;
         let inverters = config.inverters();
         let place = match &self.inverter {
@@ -189,13 +251,7 @@ impl InverterArgs {
             choose(&inverters, name, "choose one with --inverter")?.clone()
         };
         place.put_on(&mut chosen)?;
-        let context = chosen.context(&config.collector);
-        let counts = Arc::new(chosen.source.counts());
-        Ok(Opened {
-            name: chosen.name.as_str().into(),
-            source: chosen.source.open(&context, counts),
-            patience: context.patience,
-        })
+        Ok((chosen, config.collector))
     }
 }
 

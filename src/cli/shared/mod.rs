@@ -14,6 +14,7 @@ pub mod logging;
 pub mod output;
 #[cfg(feature = "history")]
 pub mod progress;
+pub mod recording;
 #[cfg(any(feature = "http", feature = "watch"))]
 pub mod remote;
 pub mod serve;

@@ -4,6 +4,8 @@
 //! sends no running data); 64 bytes are known from the vendor's paper. No reply of a KSE was ever captured, so
 //! whatever is there is taken and nothing depends on it.
 
+use std::ops::Range;
+
 use kstar_source::record::{EntryValue, Record};
 
 use super::field::Form;
@@ -51,6 +53,12 @@ pub const ENTRIES: &[EntryField] = &[
     entry!(64 EntryForm::Text(12), "second_software_version", "Second software version"),
     entry!(76 EntryForm::Number(Form::U8, 0), "code", "Code of unknown meaning"),
 ];
+
+/// Where the serial number stands in the payload.
+pub(crate) fn serial_place() -> Option<Range<usize>> {
+    let entry = ENTRIES.iter().find(|entry| entry.key == SERIAL)?;
+    Some(entry.offset..entry.offset + entry.form.width())
+}
 
 /// The grid rules that the inverter follows, as KSTAR's app numbers them.
 const SAFETY_COUNTRIES: &[(u16, &str)] = &[

@@ -27,7 +27,7 @@ pub const OVERHEAD: usize = HEADER_LENGTH + 2;
 pub const LONGEST: usize = OVERHEAD + 255;
 
 /// The address of every inverter that has not been given another.
-const INVERTER: u8 = 0x7f;
+pub(crate) const INVERTER: u8 = 0x7f;
 
 /// The unit address of GoodWe's Modbus machines, which answer in the same header (PROTOCOL 1.6).
 const MODBUS_UNIT: u8 = 0xf7;

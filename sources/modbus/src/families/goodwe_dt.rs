@@ -26,6 +26,7 @@ pub static GOODWE_DT: Family = Family {
         Place::at(Via::ModbusTcp, 502, &[127, 245]),
     ],
     timeout: Duration::from_secs(2),
+    serial: SERIAL,
     blocks: BLOCKS,
     fields: FIELDS,
     notes: NOTES,
@@ -36,6 +37,8 @@ pub static GOODWE_DT: Family = Family {
         max_power: 50_000,
     },
 };
+
+const SERIAL: (u16, u16) = (30004, 8);
 
 const BLOCKS: &[Block] = &[
     Block::new("running_data", ReadHolding, 30100, &[73], Asked::EachPoll),
@@ -155,7 +158,7 @@ fn interpret(registers: &Registers<'_>, machine: &mut Machine, values: &mut Valu
 }
 
 fn identity(registers: &Registers<'_>, machine: &mut Machine) -> Identity {
-    let serial = registers.text(30004, 8);
+    let serial = registers.text(SERIAL.0, SERIAL.1);
     let model = registers
         .text(30012, 5)
         .or_else(|| registers.text(40173, 8));

@@ -31,6 +31,7 @@ pub static GOODWE_ET: Family = Family {
         Place::at(Via::ModbusTcp, 502, &[247, 245]),
     ],
     timeout: Duration::from_secs(2),
+    serial: SERIAL,
     blocks: BLOCKS,
     fields: FIELDS,
     notes: NOTES,
@@ -41,6 +42,8 @@ pub static GOODWE_ET: Family = Family {
         max_power: 30_000,
     },
 };
+
+const SERIAL: (u16, u16) = (35003, 8);
 
 const BLOCKS: &[Block] = &[
     Block {
@@ -449,7 +452,7 @@ fn battery(registers: &Registers<'_>, values: &mut Values) {
 }
 
 fn identity(registers: &Registers<'_>, machine: &mut Machine) -> Identity {
-    let serial = registers.text(35003, 8);
+    let serial = registers.text(SERIAL.0, SERIAL.1);
     let model = registers.text(35011, 5);
     machine.model.clone_from(&model);
     machine.rated_power = registers.word(35001).map(u32::from);

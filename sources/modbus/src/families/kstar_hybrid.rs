@@ -31,6 +31,7 @@ pub static KSTAR_HYBRID: Family = Family {
         Place::at(Via::ModbusTcp, 30003, &[1]),
     ],
     timeout: Duration::from_secs(3),
+    serial: SERIAL,
     blocks: BLOCKS,
     fields: FIELDS,
     notes: NOTES,
@@ -41,6 +42,8 @@ pub static KSTAR_HYBRID: Family = Family {
         max_power: 12_000,
     },
 };
+
+const SERIAL: (u16, u16) = (3228, 11);
 
 #[rustfmt::skip]
 const BLOCKS: &[Block] = &[
@@ -329,7 +332,7 @@ fn identity(registers: &Registers<'_>, machine: &mut Machine) -> Identity {
         machine.model.clone_from(&told);
     }
     let model = told.or_else(|| known.map(|(_, name, _)| (*name).to_owned()));
-    let serial = registers.text(3228, 11);
+    let serial = registers.text(SERIAL.0, SERIAL.1);
     let standard = registers.word(3193).map(|number| {
         let name = GRID_STANDARDS.get(usize::from(number));
         name.map_or_else(|| format!("unknown_{number}"), |name| (*name).to_owned())

@@ -29,6 +29,8 @@ pub struct Family {
     pub places: &'static [Place],
     /// How long a reply may take, unless the configuration says otherwise.
     pub timeout: Duration,
+    /// Where its serial number stands: the first register, and how many.
+    pub serial: (u16, u16),
     /// What is asked for, in this order.
     pub blocks: &'static [Block],
     /// What stands where.

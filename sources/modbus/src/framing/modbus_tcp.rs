@@ -9,7 +9,7 @@ use crate::frame::{Answer, Request};
 use crate::reasons;
 
 /// Transaction number, protocol and length: what stands before the unit.
-const HEADER: usize = 6;
+pub(crate) const HEADER: usize = 6;
 
 /// A request that is under way.
 #[derive(Debug)]

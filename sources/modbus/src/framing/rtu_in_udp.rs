@@ -10,7 +10,7 @@ use crate::frame::{Answer, Request};
 use crate::reasons;
 
 /// What stands before a reply.
-const MARK: [u8; 2] = [0xaa, 0x55];
+pub(crate) const MARK: [u8; 2] = [0xaa, 0x55];
 
 /// What a datagram says that may hold the reply, with bytes before it, twice, or only half of it.
 pub fn accept(request: &Request, datagram: &[u8]) -> Result<Answer, Rejection> {

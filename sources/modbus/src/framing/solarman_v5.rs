@@ -10,22 +10,25 @@ use kstar_source::stream::{Dialogue, Split};
 use crate::frame::{Answer, Exception, Request};
 use crate::reasons;
 
-const START: u8 = 0xa5;
+pub(crate) const START: u8 = 0xa5;
 const END: u8 = 0x15;
 
 /// Control codes, as they stand on the wire.
-const REQUEST: [u8; 2] = [0x10, 0x45];
-const REPLY: [u8; 2] = [0x10, 0x15];
-const HEARTBEAT: [u8; 2] = [0x10, 0x47];
+pub(crate) const REQUEST: [u8; 2] = [0x10, 0x45];
+pub(crate) const REPLY: [u8; 2] = [0x10, 0x15];
+pub(crate) const HEARTBEAT: [u8; 2] = [0x10, 0x47];
 
 /// Frames to and from the inverter, not the stick.
 const INVERTER: u8 = 2;
 
 /// Start, length, control, sequence, serial number.
-const HEADER: usize = 11;
+pub(crate) const HEADER: usize = 11;
 
 /// What stands in a reply before the Modbus frame: type, status and three times.
-const REPLY_HEAD: usize = 14;
+pub(crate) const REPLY_HEAD: usize = 14;
+
+/// The same in a request: one byte more.
+pub(crate) const REQUEST_HEAD: usize = 15;
 
 /// The header, and checksum and end.
 const AROUND: usize = HEADER + 2;
@@ -116,7 +119,7 @@ impl Dialogue for SolarmanV5<'_> {
         let sequence = self.session.next_sequence();
         // Type, sensor type and three times, all of which a client leaves at 0.
         let mut payload = vec![INVERTER];
-        payload.resize(15, 0);
+        payload.resize(REQUEST_HEAD, 0);
         payload.extend(self.request.rtu());
         let length = u16::try_from(payload.len()).unwrap_or_default();
         let mut frame = vec![START];
@@ -262,8 +265,16 @@ fn length(received: &[u8]) -> Length {
     }
 }
 
+/// How long the whole frame is with which bytes begin, if one does.
+pub(crate) fn whole(bytes: &[u8]) -> Option<usize> {
+    match length(bytes) {
+        Length::Of(length) => Some(length),
+        Length::Unknown | Length::None => None,
+    }
+}
+
 /// The sum of all bytes but the first.
-fn checksum(frame: &[u8]) -> u8 {
+pub(crate) fn checksum(frame: &[u8]) -> u8 {
     let body = frame.get(1..).unwrap_or_default();
     body.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
 }
