@@ -1,9 +1,10 @@
 //! `kstar explain`: what each byte of a datagram means, or why it means nothing.
 //!
 //! It is written for bug reports: whatever is given, also half a frame, is explained as far as it goes. Every byte
-//! of the datagram stands in exactly one row.
+//! of the datagram stands in exactly one row. A recording is explained register by register.
 
 use std::io::{Read, Write};
+use std::path::PathBuf;
 
 use kstar_common::wrapping::wrapped;
 use kstar_engine::pipeline::ledger::quarantine;
@@ -14,16 +15,21 @@ use super::shared::args::ConfigArgs;
 use super::shared::failure::Failure;
 use crate::registry::explain;
 
+mod recording;
+
 /// Terminals are at least that wide.
 const WIDTH: usize = 100;
 
-/// Explain each byte of a datagram given in hexadecimal digits
+/// Explain each byte of a datagram given in hexadecimal digits, or each register of a recording
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ExplainArgs {
     /// The bytes in hexadecimal; spaces, colons, commas, line breaks and 0x are passed over.
     /// Without any, or with "-", they are read from standard input
     #[arg(value_name = "HEX")]
     pub hex: Vec<String>,
+    /// Explain a recording of `kstar record` instead: every register of every block, with how it moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["hex", "quarantine"])]
+    pub recording: Option<PathBuf>,
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
@@ -37,6 +43,9 @@ pub struct ExplainArgs {
 
 /// Runs the command.
 pub fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
+    if let Some(path) = &args.recording {
+        return recording::show(path, args.json, out);
+    }
     if args.quarantine {
         return show_quarantine(args, out);
     }

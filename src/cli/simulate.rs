@@ -23,8 +23,10 @@ use kstar_simulator::{Config, FASTEST, Running, start};
 use super::shared::failure::Failure;
 
 mod modbus;
+mod recorded;
 
 use modbus::ModbusArgs;
+use recorded::Played;
 
 const DATA_PORT: u16 = 8899;
 const DISCOVERY_PORT: u16 = 48899;
@@ -63,7 +65,8 @@ pub struct SimulateArgs {
     /// Which running data it sends (kse)
     #[arg(long, value_enum, default_value_t)]
     pub variant: VariantName,
-    /// Recorded packets to send in place of simulated ones: files with a line of hex for each (kse)
+    /// What to send in place of what is simulated: a recording of `kstar record`, or files with a line of hex for each
+    /// packet (kse)
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub replay: Vec<PathBuf>,
     /// Address recorded packets to who asks, instead of sending them as they are
@@ -154,21 +157,15 @@ pub async fn run(
     out: &mut impl Write,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    check_family(&args)?;
-    if let Some(family) = args.family.modbus() {
-        return modbus::run(&args, family, out, shutdown).await;
-    }
-    let replay = if args.replay.is_empty() {
-        None
-    } else {
-        let read = Replay::read(&args.replay);
-        let replay = read.map_err(|error| Failure::Runtime(error.to_string()))?;
-        Some(if args.readdress {
-            replay.readdressed()
-        } else {
-            replay
-        })
+    let (family, machine, replay) = match recorded::read(&args)? {
+        Played::Nothing => (args.family, None, None),
+        Played::Aa55(replay) => (args.family, None, Some(replay)),
+        Played::Modbus(machine) => (machine.family, Some(machine), None),
     };
+    check_family(&args, family, replay.is_some())?;
+    if let Some(family) = family.modbus() {
+        return modbus::run(&args, family, machine, out, shutdown).await;
+    }
     let mut running = Vec::new();
     for index in 0..args.inverters {
         let config = config(&args, index, replay.clone())?;
@@ -195,18 +192,19 @@ pub async fn run(
 }
 
 /// What only one kind of family has is not told the other.
-fn check_family(args: &SimulateArgs) -> Result<(), Failure> {
+fn check_family(args: &SimulateArgs, family: FamilyName, replays: bool) -> Result<(), Failure> {
     let aa55 = args.variant == VariantName::default()
-        && args.replay.is_empty()
+        && !replays
+        && !args.readdress
         && args.quirks == Quirks::default()
         && !args.no_device_info;
-    let problem = match args.family {
+    let problem = match family {
         FamilyName::Kse if !args.modbus.is_empty() => {
             "the options of the Modbus families need one; add --family kstar-hybrid, goodwe-et or goodwe-dt"
         }
         FamilyName::Kse => return Ok(()),
         _ if !aa55 => {
-            "--variant, --replay, --quirks and --no-device-info are for --family kse; leave them out"
+            "--variant, --quirks, --no-device-info and a --replay of packets are for --family kse; leave them out"
         }
         _ => return Ok(()),
     };

@@ -164,7 +164,8 @@ impl<'a> Meaning<'a> {
         if let Some(note) = self.note {
             let text = registers
                 .text(register, self.count)
-                .filter(|_| note.contains("text"));
+                .filter(|_| note.contains("text"))
+                .or_else(|| read_as(note, values));
             parts.push(text.map_or_else(|| note.to_owned(), |text| format!("{note}: {text}")));
         }
         if parts.is_empty() {
@@ -173,6 +174,14 @@ impl<'a> Meaning<'a> {
             parts.join("; ")
         }
     }
+}
+
+/// What a reading has of the quantity that a note names.
+fn read_as(note: &str, values: Option<&Values>) -> Option<String> {
+    let (_, name) = note.split_once("read as ")?;
+    let quantity = Quantity::from_name(name.trim())?;
+    let raw = values?.raw(quantity)?;
+    Some(with_unit(quantity, raw))
 }
 
 /// What stands there, and what a reading makes of it.
@@ -202,13 +211,13 @@ fn with_unit(quantity: Quantity, raw: i64) -> String {
         .to_owned()
 }
 
-/// Up to four registers as one integer, the highest first.
+/// One, two or four registers as one integer, the highest first.
 fn integer(words: &[u16], is_signed: bool) -> Option<i64> {
     let all = words
         .iter()
         .fold(0_u64, |all, word| all << 16 | u64::from(*word));
     match (words.len(), is_signed) {
-        (0 | 5.., _) => None,
+        (0 | 3 | 5.., _) => None,
         (1, true) => words.first().map(|word| word.cast_signed().into()),
         (2, true) => u32::try_from(all)
             .ok()

@@ -204,7 +204,9 @@ impl Inverter {
             return self.swapped_serial(asked.master);
         }
         if asked.request != Request::Running {
-            return self.reply_to(asked.request, asked.master, now);
+            let replay = self.replay.as_ref();
+            let recorded = replay.and_then(|replay| replay.other(asked.request, asked.master));
+            return recorded.unwrap_or_else(|| self.reply_to(asked.request, asked.master, now));
         }
         if let Some(replay) = &mut self.replay {
             return replay.next(asked.master);

@@ -3,9 +3,10 @@
 //! Every line is sent as it is, also one that is no frame at all: broken answers that somebody met are the most
 //! useful recordings. Only [`Replay::readdressed`] changes bytes, for a recording made with another master address.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::encode::readdressed;
+use super::encode::{Request, readdressed};
 
 /// What UDP can carry over an ordinary network without fragments; longer lines are a mistake.
 const LONGEST_DATAGRAM: usize = 1472;
@@ -20,6 +21,8 @@ pub struct Replay {
     datagrams: Vec<Vec<u8>>,
     next: usize,
     readdressed: bool,
+    /// What answers the other requests, in place of what is simulated.
+    others: BTreeMap<Request, Vec<u8>>,
 }
 
 /// Why there is nothing to replay.
@@ -88,6 +91,7 @@ impl Replay {
             datagrams,
             next: 0,
             readdressed: false,
+            others: BTreeMap::new(),
         })
     }
 
@@ -95,6 +99,13 @@ impl Replay {
     #[must_use]
     pub fn readdressed(mut self) -> Self {
         self.readdressed = true;
+        self
+    }
+
+    /// The same, with datagrams that answer other requests than the one for running data.
+    #[must_use]
+    pub fn with(mut self, others: impl IntoIterator<Item = (Request, Vec<u8>)>) -> Self {
+        self.others.extend(others);
         self
     }
 
@@ -112,6 +123,16 @@ impl Replay {
     pub(super) fn next(&mut self, master: u8) -> Vec<u8> {
         let datagram = self.datagrams.get(self.next).cloned().unwrap_or_default();
         self.next = (self.next + 1) % self.datagrams.len().max(1);
+        self.addressed(datagram, master)
+    }
+
+    /// The datagram for another request, if one was recorded.
+    pub(super) fn other(&self, request: Request, master: u8) -> Option<Vec<u8>> {
+        let datagram = self.others.get(&request)?.clone();
+        Some(self.addressed(datagram, master))
+    }
+
+    fn addressed(&self, datagram: Vec<u8>, master: u8) -> Vec<u8> {
         if self.readdressed {
             // What is no whole frame has no address to change.
             readdressed(&datagram, master).unwrap_or(datagram)

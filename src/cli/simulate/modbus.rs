@@ -12,6 +12,7 @@ use kstar_simulator::modbus::faults::Faults;
 use kstar_simulator::modbus::record::{Counts, Sent, Withheld};
 use kstar_simulator::modbus::{Running, start};
 
+use super::recorded::Machine;
 use super::{Failure, SimulateArgs};
 
 /// What only the Modbus families can be told.
@@ -142,12 +143,19 @@ impl From<MeterName> for Meter {
 pub(super) async fn run(
     args: &SimulateArgs,
     family: Family,
+    recorded: Option<Machine>,
     out: &mut impl Write,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let mut running = Vec::new();
     for index in 0..args.inverters {
-        let machine = start(config(args, family, index)?).await;
+        let mut config = config(args, family, recorded.as_ref(), index)?;
+        if let Some(machine) = &recorded {
+            config.playback = Some(machine.playback.clone());
+            // It answers as it did, whatever the time of day.
+            config.off_at_night = false;
+        }
+        let machine = start(config).await;
         running.push(machine.map_err(|error| {
             let number = index + 1;
             Failure::Runtime(format!("cannot simulate inverter {number}: {error}"))
@@ -168,7 +176,12 @@ pub(super) async fn run(
     Ok(())
 }
 
-fn config(args: &SimulateArgs, family: Family, index: u16) -> Result<Config, Failure> {
+fn config(
+    args: &SimulateArgs,
+    family: Family,
+    recorded: Option<&Machine>,
+    index: u16,
+) -> Result<Config, Failure> {
     let modbus = &args.modbus;
     let phases = modbus.phases.unwrap_or(3);
     if phases == 2 {
@@ -177,7 +190,7 @@ fn config(args: &SimulateArgs, family: Family, index: u16) -> Result<Config, Fai
     }
     let seed = args.seed.wrapping_add(u64::from(index));
     let mut config = Config::with_phases(family, phases, seed);
-    if let Some(via) = modbus.via {
+    if let Some(via) = modbus.via.or(recorded.and_then(|machine| machine.via)) {
         config.via = via.into();
     }
     config.faults = Faults::parse(config.via, &args.faults)
@@ -189,7 +202,8 @@ fn config(args: &SimulateArgs, family: Family, index: u16) -> Result<Config, Fai
     config.begins = super::today().to_datetime(args.start);
     config.latency = args.latency;
     config.asleep = args.asleep;
-    config.unit = modbus.unit.unwrap_or(config.unit);
+    let unit = modbus.unit.or(recorded.and_then(|machine| machine.unit));
+    config.unit = unit.unwrap_or(config.unit);
     if let Some(first) = modbus.logger_serial {
         config.logger_serial = first.wrapping_add(u32::from(index));
     }

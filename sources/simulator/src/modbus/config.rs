@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 
 use super::faults::Faults;
+use super::playback::Playback;
 use crate::config::FASTEST;
 
 /// Which registers it has.
@@ -222,6 +223,8 @@ pub struct Config {
     pub latency: Duration,
     /// What its stick does of its own accord.
     pub stick: Stick,
+    /// The machine that is played, if its registers are not simulated.
+    pub playback: Option<Playback>,
     /// What goes wrong.
     pub faults: Faults,
     /// How many events the log holds; with 0 there is none.
@@ -270,6 +273,7 @@ impl Config {
             off_at_night: family == Family::GoodweDt,
             latency: Duration::ZERO,
             stick: Stick::default(),
+            playback: None,
             faults: Faults::default(),
             log_capacity: 0,
         }

@@ -63,6 +63,9 @@ impl Machine {
 
     /// What a read is answered with.
     pub(super) fn read(&mut self, read: Read, now: Instant) -> Result<Vec<u16>, u8> {
+        if let Some(playback) = &mut self.config.playback {
+            return playback.next(read);
+        }
         if read.function == super::families::INPUT && self.config.family != Family::KstarHybrid {
             return Err(ILLEGAL_FUNCTION);
         }

@@ -9,6 +9,7 @@
 //! - [`families`]: what stands in which register;
 //! - [`framing`]: what is put around it;
 //! - [`faults`]: what goes wrong on the way;
+//! - [`playback`]: a recorded machine in its place;
 //! - [`record`]: what was asked and sent.
 //!
 //! ```
@@ -56,6 +57,7 @@ pub mod framing;
 pub mod house;
 mod links;
 mod machine;
+pub mod playback;
 pub mod record;
 mod respond;
 mod service;

@@ -17,7 +17,7 @@ fn parse(words: &[&str]) -> SimulateArgs {
 fn config_of(words: &[&str]) -> Config {
     let args = parse(words);
     let family = args.family.modbus().expect("a Modbus family");
-    config(&args, family, 0).expect("a config")
+    config(&args, family, None, 0).expect("a config")
 }
 
 async fn output_of(words: &[&str]) -> Result<String, String> {
