@@ -161,10 +161,7 @@ impl Request {
             return Err(reasons::truncated(reply.len()));
         };
         if u16::from_le_bytes(*check) != crc(body) {
-            return Err(reasons::rejection(
-                reasons::CRC,
-                "the CRC does not fit".to_owned(),
-            ));
+            return Err(reasons::crc());
         }
         Ok((answer, length + 2))
     }
