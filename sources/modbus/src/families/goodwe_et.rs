@@ -51,6 +51,7 @@ const BLOCKS: &[Block] = &[
     },
     Block {
         wanted: has_battery,
+        fits: |words| is_share(words.get(7)) && is_share(words.get(8)),
         ..Block::new("battery", ReadHolding, 37000, &[24], Asked::IfAvailable)
     },
     Block {
@@ -65,6 +66,7 @@ const BLOCKS: &[Block] = &[
     },
     Block {
         wanted: has_battery,
+        fits: |words| is_share(words.get(5)) && is_share(words.get(6)),
         ..Block::new("battery_2", ReadHolding, 39000, &[22], Asked::IfAvailable)
     },
     Block::new("device_info", ReadHolding, 35000, &[33], Asked::ForIdentity),
@@ -82,6 +84,11 @@ fn is_meter(words: &[u16]) -> bool {
     !is_running_data(words)
         && at(14).is_some_and(|hundredths| (4500..=6600).contains(&hundredths))
         && at(43).is_some_and(|kind| kind <= 3)
+}
+
+/// A state of charge or of health. Without a sequence number, somebody else's reply of the same length is told by such.
+fn is_share(word: Option<&u16>) -> bool {
+    word.is_some_and(|percent| *percent <= 100 || *percent == u16::MAX)
 }
 
 fn has_battery(registers: &Registers<'_>) -> bool {
