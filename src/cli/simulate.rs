@@ -13,13 +13,18 @@ use clap::{Args, ValueEnum};
 use jiff::civil::Time;
 use kstar_common::setting::duration;
 use kstar_simulator::encode::{DeviceInfo, Request, Variant};
-use kstar_simulator::faults::{Faults, FaultsError};
+use kstar_simulator::faults::Faults;
+use kstar_simulator::modbus::config::Family;
 use kstar_simulator::quirks::Quirks;
 use kstar_simulator::record::{Counts, Sent, Withheld};
 use kstar_simulator::replay::Replay;
 use kstar_simulator::{Config, FASTEST, Running, start};
 
 use super::shared::failure::Failure;
+
+mod modbus;
+
+use modbus::ModbusArgs;
 
 const DATA_PORT: u16 = 8899;
 const DISCOVERY_PORT: u16 = 48899;
@@ -31,6 +36,9 @@ const DISCOVERY_PORT: u16 = 48899;
     reason = "each is a switch of the command line"
 )]
 pub struct SimulateArgs {
+    /// Which family they are of
+    #[arg(long, value_enum, default_value_t)]
+    pub family: FamilyName,
     /// Where the first inverter listens; port 0 for any
     #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1:8899", value_parser = parse_listen)]
     pub listen: SocketAddr,
@@ -52,30 +60,59 @@ pub struct SimulateArgs {
     /// Time of day at which it begins
     #[arg(long, value_name = "HH:MM", default_value = "12:00", value_parser = parse_time)]
     pub start: Time,
-    /// Which running data it sends
+    /// Which running data it sends (kse)
     #[arg(long, value_enum, default_value_t)]
     pub variant: VariantName,
-    /// Recorded packets to send in place of simulated ones: files with a line of hex for each
+    /// Recorded packets to send in place of simulated ones: files with a line of hex for each (kse)
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub replay: Vec<PathBuf>,
     /// Address recorded packets to who asks, instead of sending them as they are
     #[arg(long, requires = "replay")]
     pub readdress: bool,
-    /// What goes wrong and how often, like drop=0.05,delay=0.02:3s; all=0.05 for each of them
+    /// What goes wrong and how often, like drop=0.05,delay=0.02:3s; all=0.05 for each that the family and the way have
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = parse_faults)]
-    pub faults: Faults,
-    /// What is odd in what it says and how often, like modbus=0.01
+    pub faults: String,
+    /// What is odd in what it says and how often, like modbus=0.01 (kse)
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = Quirks::parse)]
     pub quirks: Quirks,
     /// How long an answer takes
     #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = duration::parse)]
     pub latency: Duration,
-    /// Never say who it is
+    /// Never say who it is (kse)
     #[arg(long)]
     pub no_device_info: bool,
     /// Answer nothing until greeted, as newer modules do
     #[arg(long)]
     pub asleep: bool,
+    /// What only the Modbus families have.
+    #[command(flatten)]
+    pub modbus: ModbusArgs,
+}
+
+/// The families as the command line has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FamilyName {
+    /// KSTAR KSE, and GoodWe ES and EM: AA55
+    #[default]
+    Kse,
+    /// KSTAR hybrids behind a Solarman stick: Modbus
+    KstarHybrid,
+    /// GoodWe ET, EH, BT and BH: Modbus
+    GoodweEt,
+    /// GoodWe string inverters, DT, MS and D-NS: Modbus
+    GoodweDt,
+}
+
+impl FamilyName {
+    /// The family of Modbus; `None` for the one that speaks AA55.
+    fn modbus(self) -> Option<Family> {
+        match self {
+            Self::Kse => None,
+            Self::KstarHybrid => Some(Family::KstarHybrid),
+            Self::GoodweEt => Some(Family::GoodweEt),
+            Self::GoodweDt => Some(Family::GoodweDt),
+        }
+    }
 }
 
 /// The variants as the command line has them.
@@ -117,6 +154,10 @@ pub async fn run(
     out: &mut impl Write,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
+    check_family(&args)?;
+    if let Some(family) = args.family.modbus() {
+        return modbus::run(&args, family, out, shutdown).await;
+    }
     let replay = if args.replay.is_empty() {
         None
     } else {
@@ -153,39 +194,76 @@ pub async fn run(
     Ok(())
 }
 
-fn config(args: &SimulateArgs, index: u16, replay: Option<Replay>) -> Result<Config, Failure> {
-    let nth = |first: SocketAddr| {
-        let port = match first.port() {
-            0 => Some(0),
-            port => port.checked_add(index),
+/// What only one kind of family has is not told the other.
+fn check_family(args: &SimulateArgs) -> Result<(), Failure> {
+    let aa55 = args.variant == VariantName::default()
+        && args.replay.is_empty()
+        && args.quirks == Quirks::default()
+        && !args.no_device_info;
+    let problem = match args.family {
+        FamilyName::Kse if !args.modbus.is_empty() => {
+            "the options of the Modbus families need one; add --family kstar-hybrid, goodwe-et or goodwe-dt"
+        }
+        FamilyName::Kse => return Ok(()),
+        _ if !aa55 => {
+            "--variant, --replay, --quirks and --no-device-info are for --family kse; leave them out"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::Usage(problem.to_owned()))
+}
+
+/// Where one inverter listens.
+struct Addresses {
+    data: SocketAddr,
+    discovery: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// Those of the inverter with this number, from 0.
+    fn of(args: &SimulateArgs, index: u16) -> Result<Self, Failure> {
+        let nth = |first: SocketAddr| {
+            let port = match first.port() {
+                0 => Some(0),
+                port => port.checked_add(index),
+            };
+            port.map(|port| SocketAddr::new(first.ip(), port))
+                .ok_or_else(|| {
+                    Failure::Runtime(format!(
+                        "{} inverters from port {} on go past 65535; begin at a lower port or at 0, for any free ones",
+                        args.inverters,
+                        first.port()
+                    ))
+                })
         };
-        port.map(|port| SocketAddr::new(first.ip(), port))
-            .ok_or_else(|| {
-                Failure::Runtime(format!(
-                    "{} inverters from port {} on go past 65535; begin at a lower port or at 0, for any free ones",
-                    args.inverters,
-                    first.port()
-                ))
-            })
-    };
-    let discovery = match args.discovery {
-        _ if args.no_discovery => None,
-        Some(address) => Some(address),
-        // Any port for the one, any port for the other.
-        None if args.listen.port() == 0 => Some(args.listen),
-        None => Some(SocketAddr::new(args.listen.ip(), DISCOVERY_PORT)),
-    };
+        let discovery = match args.discovery {
+            _ if args.no_discovery => None,
+            Some(address) => Some(address),
+            // Any port for the one, any port for the other.
+            None if args.listen.port() == 0 => Some(args.listen),
+            None => Some(SocketAddr::new(args.listen.ip(), DISCOVERY_PORT)),
+        };
+        Ok(Self {
+            data: nth(args.listen)?,
+            discovery: discovery.map(nth).transpose()?,
+        })
+    }
+}
+
+fn config(args: &SimulateArgs, index: u16, replay: Option<Replay>) -> Result<Config, Failure> {
+    let addresses = Addresses::of(args, index)?;
     let base = Config::new(args.seed.wrapping_add(u64::from(index)));
     Ok(Config {
-        data: nth(args.listen)?,
-        discovery: discovery.map(nth).transpose()?,
+        data: addresses.data,
+        discovery: addresses.discovery,
         speed: args.speed,
         begins: today().to_datetime(args.start),
         variant: args.variant.into(),
         device_info: (!args.no_device_info).then_some(DeviceInfo::default()),
         asleep: args.asleep,
         latency: args.latency,
-        faults: args.faults.clone(),
+        faults: Faults::parse(&args.faults)
+            .map_err(|error| Failure::Usage(format!("--faults: {error}")))?,
         quirks: args.quirks.clone(),
         replay,
         ..base
@@ -273,8 +351,12 @@ fn parse_time(text: &str) -> Result<Time, String> {
         .map_err(|_| "write a time of day, like 06:00".to_owned())
 }
 
-fn parse_faults(text: &str) -> Result<Faults, FaultsError> {
-    Faults::parse(text)
+/// Which faults there are depends on the family and the way, so the text is kept until they are known.
+fn parse_faults(text: &str) -> Result<String, String> {
+    match Faults::parse(text) {
+        Err(error) if !modbus::check_faults(text) => Err(error.to_string()),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 #[cfg(test)]

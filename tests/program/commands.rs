@@ -1,5 +1,8 @@
 //! `discover`, `check`, `simulate`, and what every command has: help, and no patience with wrong words.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use crate::process::{Process, ended, kstar};
 use crate::world::{BOTH_SINKS, Folder, Roof, closed_port, readings};
 
@@ -162,6 +165,49 @@ fn what_a_simulation_prints_first_is_a_configuration_for_it() {
     );
     let gone = ended(&mut kstar(folder.path(), args)).expect_code(1);
     assert!(gone.err().contains("nobody listens at"), "{gone:#?}");
+}
+
+#[test]
+fn a_simulated_stick_is_asked_over_v5_and_says_how_often() {
+    let folder = Folder::new();
+    let args = [
+        "simulate",
+        "--family",
+        "kstar-hybrid",
+        "--listen",
+        "127.0.0.1:0",
+        "--logger-serial",
+        "2712847316",
+    ];
+    let simulation = Process::start(&mut kstar(folder.path(), args));
+    let printed = simulation.wait_for_printed(7).join("\n");
+    let table: toml::Table = printed.parse().expect("TOML");
+    let inverter = &table["inverter"][0];
+    assert_eq!(inverter["family"].as_str(), Some("kstar-hybrid"));
+    assert_eq!(inverter["via"].as_str(), Some("solarman"));
+
+    // Function 04, registers 3000 to 3124, sequence 1.
+    let request = [
+        &[0xA5, 0x17, 0, 0x10, 0x45, 1, 0, 0xD4, 0xC3, 0xB2, 0xA1, 2][..],
+        &[0; 14],
+        &[1, 4, 0x0B, 0xB8, 0, 0x7D, 0xB2, 0x2A, 0x7A, 0x15],
+    ]
+    .concat();
+    let host = inverter["host"].as_str().expect("an address");
+    let mut stick = TcpStream::connect(host).expect("a connection");
+    stick.write_all(&request).expect("sent");
+    let mut reply = [0; 282];
+    stick.read_exact(&mut reply).expect("a reply");
+    assert_eq!(reply[..6], [0xA5, 0x0D, 1, 0x10, 0x15, 1]);
+
+    simulation.signal("INT");
+    let simulation = simulation.end().expect_code(0);
+    assert!(
+        simulation
+            .out()
+            .contains("asked for 04 3000, 125                       1\n"),
+        "{simulation:#?}"
+    );
 }
 
 #[test]

@@ -16,6 +16,10 @@ use std::f64::consts::PI;
 use jiff::civil::Date;
 
 use super::encode::{Figures, Variant};
+use super::surroundings::{
+    DAY_SECONDS, Noise, SECONDS_PER_HOUR, Surroundings, hour_of_day, in_seconds, rounded, sun,
+    whole_seconds,
+};
 
 /// What becomes AC of each watt of DC.
 pub const CONVERSION: f64 = 0.95;
@@ -26,7 +30,6 @@ pub const DEAD_BAND_WATTS: i64 = 30;
 /// The lowest state of charge that the battery is taken to, in percent.
 pub const LOWEST_SOC: u8 = 20;
 
-const DAY_SECONDS: u64 = 86_400;
 const STEP_SECONDS: u64 = 10;
 
 const AC_LIMIT_WATTS: f64 = 4000.0;
@@ -38,13 +41,12 @@ const CHARGING_EFFICIENCY: f64 = 0.95;
 /// on and off with every cloud.
 const REST_UNTIL_SOC: f64 = 0.25;
 
-const SECONDS_PER_HOUR: f64 = 3600.0;
 const WATT_SECONDS_PER_TENTH_KWH: f64 = 360_000.0;
 
 /// The days of one household, from the midnight of the first.
 #[derive(Clone, Debug)]
 pub struct Household {
-    seed: u64,
+    surroundings: Surroundings,
     variant: Variant,
     first_day: Date,
     past: Past,
@@ -93,9 +95,10 @@ const BACK_UP_WATTS: i16 = 1;
 impl Household {
     /// A household; the seed decides about its weather, its habits and its age.
     pub fn new(seed: u64, variant: Variant, first_day: Date) -> Self {
-        let chance = |what| unit(seed, what, 0);
+        let surroundings = Surroundings::new(seed);
+        let chance = |what| surroundings.chance(what);
         Self {
-            seed,
+            surroundings,
             variant,
             first_day,
             past: Past {
@@ -166,7 +169,7 @@ impl Household {
             .iter()
             .map(|(volts, amps)| f64::from(*volts) * f64::from(*amps) / 100.0)
             .sum::<f64>();
-        let load = self.load(seconds);
+        let load = self.surroundings.household_watts(seconds);
         let needed = load + f64::from(BACK_UP_WATTS);
 
         let surplus = pv - (needed + STANDING_LOSS_WATTS) / CONVERSION;
@@ -207,65 +210,20 @@ impl Household {
     fn string(&self, string: u8, seconds: f64) -> (u16, u16) {
         // The second roof looks further west.
         let late = 2400.0 * f64::from(string);
-        let light = sun(seconds - late) * self.clearness(seconds);
+        let light = sun(seconds - late) * self.surroundings.clearness(seconds);
         if light <= 0.0 {
             return (0, 0);
         }
         let [first, second] = STRING_PEAK_WATTS;
         let peak = if string == 0 { first } else { second };
         // At dawn there is voltage long before there is a current that shows.
-        let wobble = 3.0 * self.noise(Noise::Voltage(string), seconds, 90.0);
+        let wobble = 3.0
+            * self
+                .surroundings
+                .noise(Noise::Voltage(string), seconds, 90.0);
         let volts = 62.0 + 110.0 * (light * 12.0).min(1.0) - 12.0 * light + wobble;
         let volts: u16 = rounded(10.0 * volts);
         (volts, rounded(100.0 * peak * light / f64::from(volts)))
-    }
-
-    /// The share of the sun that the clouds let through.
-    fn clearness(&self, seconds: f64) -> f64 {
-        let cloudiness = 0.15 + 0.75 * self.noise(Noise::Weather, seconds, 43_200.0);
-        let clouds = 0.6 * self.noise(Noise::Cloud(0), seconds, 1800.0)
-            + 0.3 * self.noise(Noise::Cloud(1), seconds, 420.0)
-            + 0.1 * self.noise(Noise::Cloud(2), seconds, 75.0);
-        1.0 - cloudiness * ((clouds - 0.3) * 2.5).clamp(0.0, 1.0)
-    }
-
-    /// Watts of the house, the back-up output apart.
-    fn load(&self, seconds: f64) -> f64 {
-        let hour = hour_of_day(seconds);
-        let around = |middle: f64, width: f64| (-((hour - middle) / width).powi(2)).exp();
-        let base = 140.0 + 130.0 * self.noise(Noise::Base, seconds, 1200.0);
-        let people =
-            300.0 * around(7.25, 1.2) + 150.0 * around(12.5, 1.0) + 550.0 * around(19.5, 2.2);
-
-        let turn = 2400.0;
-        let fridge = seconds / turn + unit(self.seed, Noise::Fridge, 0);
-        let fridge = if fridge.fract() < 0.35 { 85.0 } else { 0.0 };
-
-        // Kettles, ovens, washing machines: at most one in each quarter of an hour, most of them around meals.
-        let slot_seconds = 900.0;
-        let slot = whole_seconds(seconds / slot_seconds);
-        let chance = 0.03 + 0.3 * (around(7.25, 1.0) + around(12.5, 0.8) + around(19.0, 1.5));
-        let in_slot = seconds - in_seconds(slot) * slot_seconds;
-        let begins = 400.0 * unit(self.seed, Noise::ApplianceStart, slot);
-        let lasts = 120.0 + 380.0 * unit(self.seed, Noise::ApplianceLength, slot);
-        let on = unit(self.seed, Noise::Appliance, slot) < chance
-            && (begins..begins + lasts).contains(&in_slot);
-        let appliance = if on {
-            900.0 + 1900.0 * unit(self.seed, Noise::AppliancePower, slot)
-        } else {
-            0.0
-        };
-        base + people + fridge + appliance
-    }
-
-    /// A smooth line through random points from 0 to 1, one every `period` seconds.
-    fn noise(&self, what: Noise, seconds: f64, period: f64) -> f64 {
-        let point = whole_seconds(seconds / period);
-        let between = (seconds / period - in_seconds(point)).clamp(0.0, 1.0);
-        let eased = between * between * (3.0 - 2.0 * between);
-        let from = unit(self.seed, what, point);
-        let to = unit(self.seed, what, point + 1);
-        from + (to - from) * eased
     }
 
     fn figures(&self, seconds: f64, flows: &Flows, past: &Past) -> Figures {
@@ -275,8 +233,10 @@ impl Household {
         let bms = self.variant.has_bms();
         let [(vpv1, ipv1), (vpv2, ipv2)] = flows.strings;
         let grid = i64::from(flows.load) + i64::from(BACK_UP_WATTS) - i64::from(flows.inverter);
-        let grid_voltage = 229.0 + 8.0 * self.noise(Noise::GridVoltage, seconds, 240.0);
-        let frequency = rounded(4993.0 + 14.0 * self.noise(Noise::Frequency, seconds, 30.0));
+        let grid_voltage =
+            229.0 + 8.0 * self.surroundings.noise(Noise::GridVoltage, seconds, 240.0);
+        let frequency =
+            rounded(4993.0 + 14.0 * self.surroundings.noise(Noise::Frequency, seconds, 30.0));
         let made = tenths(past.made_today);
         let used = tenths(past.used_today);
         let warmth = 17.0
@@ -292,7 +252,13 @@ impl Household {
             vbattery1: flows.battery_voltage,
             battery_status: if bms { 80 } else { 0 },
             battery_temperature: if bms {
-                rounded(180.0 + 60.0 * self.noise(Noise::BatteryTemperature, seconds, 14_400.0))
+                rounded(
+                    180.0
+                        + 60.0
+                            * self
+                                .surroundings
+                                .noise(Noise::BatteryTemperature, seconds, 14_400.0),
+                )
             } else {
                 0
             },
@@ -328,7 +294,9 @@ impl Household {
             error_codes: 0,
             e_total: past.made_before.saturating_add(made),
             h_total: rounded(
-                1000.0 + 30_000.0 * unit(self.seed, Noise::Age, 0) + seconds / SECONDS_PER_HOUR,
+                1000.0
+                    + 30_000.0 * self.surroundings.chance(Noise::Age)
+                    + seconds / SECONDS_PER_HOUR,
             ),
             e_day: u16::try_from(made).unwrap_or(u16::MAX),
             e_load_day: u16::try_from(used).unwrap_or(u16::MAX),
@@ -407,103 +375,8 @@ fn pv_mode(volts: u16, amps: u16) -> u8 {
     }
 }
 
-/// Height of the sun, 0 to 1; from six to eight all the year round.
-fn sun(seconds: f64) -> f64 {
-    let risen = (hour_of_day(seconds) - 6.0) / 14.0;
-    if (0.0..=1.0).contains(&risen) {
-        (PI * risen).sin().max(0.0).powf(1.3)
-    } else {
-        0.0
-    }
-}
-
-fn hour_of_day(seconds: f64) -> f64 {
-    (seconds / SECONDS_PER_HOUR).rem_euclid(24.0)
-}
-
-/// What a random number is for; each has a sequence of its own.
-#[derive(Clone, Copy)]
-enum Noise {
-    Age,
-    Soc,
-    Weather,
-    Cloud(u8),
-    Voltage(u8),
-    Base,
-    Fridge,
-    Appliance,
-    ApplianceStart,
-    ApplianceLength,
-    AppliancePower,
-    GridVoltage,
-    Frequency,
-    BatteryTemperature,
-}
-
-impl Noise {
-    fn number(self) -> u64 {
-        match self {
-            Self::Age => 1,
-            Self::Soc => 2,
-            Self::Weather => 3,
-            Self::Base => 4,
-            Self::Fridge => 5,
-            Self::Appliance => 6,
-            Self::ApplianceStart => 7,
-            Self::ApplianceLength => 8,
-            Self::AppliancePower => 9,
-            Self::GridVoltage => 10,
-            Self::Frequency => 11,
-            Self::BatteryTemperature => 12,
-            Self::Cloud(octave) => 0x100 + u64::from(octave),
-            Self::Voltage(string) => 0x200 + u64::from(string),
-        }
-    }
-}
-
-/// A number from 0 up to 1 that depends on nothing but its arguments: the finalizer of `SplitMix64`, so that any
-/// point of a sequence can be had without those before it.
-fn unit(seed: u64, what: Noise, point: u64) -> f64 {
-    let mix = |mut number: u64| {
-        number = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        number ^ (number >> 31)
-    };
-    let mixed = mix(mix(mix(seed) ^ what.number()) ^ point);
-    // 32 bits are plenty here, and exact.
-    f64::from(u32::try_from(mixed >> 32).unwrap_or(0)) / 4_294_967_296.0
-}
-
 fn tenths(watt_seconds: f64) -> u32 {
     rounded((watt_seconds / WATT_SECONDS_PER_TENTH_KWH).floor())
-}
-
-/// The nearest integer that the wire's field can hold.
-fn rounded<T: TryFrom<i64> + Default>(value: f64) -> T {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "saturates, and takes what is no number for 0"
-    )]
-    let whole = value.round() as i64;
-    T::try_from(whole).unwrap_or_default()
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturates at both ends, and takes what is no number for 0"
-)]
-fn whole_seconds(seconds: f64) -> u64 {
-    seconds as u64
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "exact for the first 285 million years"
-)]
-fn in_seconds(seconds: u64) -> f64 {
-    seconds as f64
 }
 
 #[cfg(test)]

@@ -138,8 +138,13 @@ impl Default for Faults {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultsError {
     /// A name that no fault has.
-    #[error("`{0}` is no fault; there are all, {names}", names = names())]
-    Unknown(String),
+    #[error("`{name}` is no fault; there are all, {names}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        names: String,
+    },
     /// Not `NAME=PROBABILITY`.
     #[error("`{0}` is no fault with a probability; write, for example, drop=0.05 or all=0.05")]
     Malformed(String),
@@ -161,8 +166,62 @@ pub enum FaultsError {
     },
 }
 
-fn names() -> String {
-    Fault::ALL.map(Fault::name).join(", ")
+/// An entry of a list of faults: `NAME=PROBABILITY` or `NAME=PROBABILITY:SPAN`.
+pub(crate) struct Listed<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) probability: f64,
+    pub(crate) span: Option<&'a str>,
+}
+
+impl<'a> Listed<'a> {
+    pub(crate) fn parse(entry: &'a str) -> Result<Self, FaultsError> {
+        let (name, value) = entry
+            .split_once('=')
+            .ok_or_else(|| FaultsError::Malformed(entry.to_owned()))?;
+        let (probability, span) = match value.split_once(':') {
+            Some((probability, span)) => (probability, Some(span.trim())),
+            None => (value, None),
+        };
+        let probability = probability
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number| (0.0..=1.0).contains(number))
+            .ok_or_else(|| FaultsError::Probability(probability.to_owned()))?;
+        Ok(Self {
+            name: name.trim(),
+            probability,
+            span,
+        })
+    }
+}
+
+/// Reads `3s` or `1s..4s`.
+pub(crate) fn parse_range(span: &str) -> Result<RangeInclusive<Duration>, String> {
+    let (from, to) = span.split_once("..").unwrap_or((span, span));
+    let (from, to) = (duration::parse(from)?, duration::parse(to)?);
+    if from > to {
+        return Err(format!(
+            "{span} ends before it begins; write the shorter one first"
+        ));
+    }
+    Ok(from..=to)
+}
+
+/// That each is a probability, and all together no more than always.
+pub(crate) fn check_probabilities(probabilities: &[f64]) -> Result<(), FaultsError> {
+    if let Some(wrong) = probabilities
+        .iter()
+        .find(|probability| !(0.0..=1.0).contains(*probability))
+    {
+        return Err(FaultsError::Probability(wrong.to_string()));
+    }
+    let sum: f64 = probabilities.iter().sum();
+    // Ten tenths must not fail for the sake of the last bit.
+    if sum > 1.0 + 1e-9 {
+        return Err(FaultsError::TooMany(format!("{sum:.3}")));
+    }
+    Ok(())
 }
 
 impl Faults {
@@ -191,26 +250,21 @@ impl Faults {
     }
 
     fn parse_entry(&mut self, entry: &str) -> Result<(), FaultsError> {
-        let (name, value) = entry
-            .split_once('=')
-            .ok_or_else(|| FaultsError::Malformed(entry.to_owned()))?;
-        let (probability, span) = match value.split_once(':') {
-            Some((probability, span)) => (probability, Some(span)),
-            None => (value, None),
-        };
-        let probability = probability
-            .trim()
-            .parse()
-            .ok()
-            .filter(|number| (0.0..=1.0).contains(number))
-            .ok_or_else(|| FaultsError::Probability(probability.to_owned()))?;
-        let fault = match name.trim() {
+        let Listed {
+            name,
+            probability,
+            span,
+        } = Listed::parse(entry)?;
+        let fault = match name {
             "all" => None,
             name => Some(
                 Fault::ALL
                     .into_iter()
                     .find(|fault| fault.name() == name)
-                    .ok_or_else(|| FaultsError::Unknown(name.to_owned()))?,
+                    .ok_or_else(|| FaultsError::Unknown {
+                        name: name.to_owned(),
+                        names: Fault::ALL.map(Fault::name).join(", "),
+                    })?,
             ),
         };
         match fault {
@@ -218,7 +272,7 @@ impl Faults {
             None => self.set_all(probability),
         }
         if let Some(span) = span {
-            self.parse_span(fault, span.trim())
+            self.parse_span(fault, span)
                 .map_err(|problem| FaultsError::Span {
                     entry: entry.to_owned(),
                     problem,
@@ -233,16 +287,7 @@ impl Faults {
             Err(_) => duration::parse(span).map(Silence::For),
         };
         match fault {
-            Some(Fault::Delay) => {
-                let (from, to) = span.split_once("..").unwrap_or((span, span));
-                let (from, to) = (duration::parse(from)?, duration::parse(to)?);
-                if from > to {
-                    return Err(format!(
-                        "{span} ends before it begins; write the shorter one first"
-                    ));
-                }
-                self.delay = from..=to;
-            }
+            Some(Fault::Delay) => self.delay = parse_range(span)?,
             Some(Fault::Silence) => self.silence = silence()?,
             Some(Fault::Reboot) => self.reboot = silence()?,
             _ => {
@@ -279,19 +324,7 @@ impl Faults {
 
     /// That the probabilities are such.
     pub fn check(&self) -> Result<(), FaultsError> {
-        if let Some(wrong) = self
-            .probabilities
-            .iter()
-            .find(|probability| !(0.0..=1.0).contains(*probability))
-        {
-            return Err(FaultsError::Probability(wrong.to_string()));
-        }
-        let sum: f64 = self.probabilities.iter().sum();
-        // Ten tenths must not fail for the sake of the last bit.
-        if sum > 1.0 + 1e-9 {
-            return Err(FaultsError::TooMany(format!("{sum:.3}")));
-        }
-        Ok(())
+        check_probabilities(&self.probabilities)
     }
 
     /// The fault that strikes the next request, if any. It takes one number from the sequence, whatever it says.

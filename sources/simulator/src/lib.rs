@@ -9,7 +9,8 @@
 //! - [`encode`]: figures as bytes;
 //! - [`quirks`]: what is odd in what the inverter says;
 //! - [`faults`]: what goes wrong on the way;
-//! - [`record`]: what was asked and sent.
+//! - [`record`]: what was asked and sent;
+//! - [`modbus`]: the same for machines that speak Modbus.
 //!
 //! One inverter is one [`Config`]; several of them, with different seeds and addresses, are a whole roof.
 
@@ -33,9 +34,11 @@ pub mod day;
 pub mod encode;
 pub mod faults;
 mod inverter;
+pub mod modbus;
 pub mod quirks;
 pub mod record;
 pub mod replay;
+mod surroundings;
 
 pub use config::{Config, FASTEST};
 
