@@ -19,11 +19,13 @@ pub(crate) fn widen(connection: &mut Connection, settings: &Settings) -> rusqlit
     transaction.execute_batch(schema::TABLES)?;
     let inverters = inverters(&transaction)?;
     for id in &inverters {
-        make_tables(&transaction, *id)?;
         if version < schema::OWNER.version {
-            let counted: Vec<String> = schema::counted_columns().collect();
-            add_missing(&transaction, &schema::samples(*id), &counted)?;
+            make_samples(&transaction, *id)?;
+            let samples = schema::samples(*id);
+            let counted = schema::uncounted(&names(&transaction, &samples)?);
+            add_missing(&transaction, &samples, &counted)?;
         }
+        make_tables(&transaction, *id)?;
     }
     let has_new_zone = settings.keep(&transaction)?;
     for id in &inverters {
@@ -46,10 +48,15 @@ pub(crate) fn widen(connection: &mut Connection, settings: &Settings) -> rusqlit
     transaction.commit()
 }
 
+fn make_samples(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    connection.execute_batch(&schema::create_samples(id))
+}
+
 /// Makes an inverter's tables, or the columns that those of its buckets have not.
 pub(crate) fn make_tables(connection: &Connection, id: i64) -> rusqlite::Result<()> {
-    connection.execute_batch(&schema::create_samples(id))?;
-    let columns = schema::bucket_columns();
+    make_samples(connection, id)?;
+    let summed = schema::summed(&names(connection, &schema::samples(id))?);
+    let columns = schema::bucket_columns(&summed);
     for level in Level::ALL {
         connection.execute_batch(&schema::create_buckets(level, id, &columns))?;
         add_missing(connection, &schema::buckets(level, id), &columns)?;
@@ -93,8 +100,12 @@ pub(crate) fn refresh_views(connection: &Connection) -> rusqlite::Result<()> {
         refresh(connection, "readings", &views::readings_view(&columns))?;
     }
     for level in Level::ALL {
+        let mut tables = Vec::with_capacity(inverters.len());
+        for id in &inverters {
+            tables.push((*id, names(connection, &schema::buckets(level, *id))?));
+        }
         let name = views::buckets_view_name(level);
-        refresh(connection, &name, &views::buckets_view(level, &inverters))?;
+        refresh(connection, &name, &views::buckets_view(level, &tables))?;
     }
     Ok(())
 }

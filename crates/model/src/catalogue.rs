@@ -55,7 +55,8 @@ impl Group {
     }
 }
 
-/// How a quantity follows from others. What follows is not stored: whoever stores readings computes it again.
+/// How a quantity follows from others. What follows is not stored: whoever stores readings computes it again, but for what
+/// an inverter has [`told`](Values::told) itself, which takes precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Derivation {
     /// One times the other; the decimals of both together.
@@ -570,6 +571,16 @@ impl Values {
         self.raw(quantity).map(|raw| quantity.value(raw))
     }
 
+    /// What follows from others and is not what they come to: the inverter has told it itself. In the catalogue's order, with
+    /// raw values. All derived quantities are these, or what [`derive_absent`](Self::derive_absent) makes of the rest.
+    pub fn told(&self) -> impl Iterator<Item = (Quantity, i64)> {
+        Quantity::ALL.iter().filter_map(|quantity| {
+            let derivation = quantity.description().derivation?;
+            let raw = self.raw(*quantity)?;
+            (derivation.raw(self) != Some(raw)).then_some((*quantity, raw))
+        })
+    }
+
     /// The quantities that are present, with their values, in the catalogue's order.
     pub fn present(&self) -> impl Iterator<Item = (Quantity, Value)> {
         Quantity::ALL
@@ -691,6 +702,42 @@ mod tests {
         assert_eq!(values.battery_power, Some(Watts::new(-7)));
         assert_eq!(values.battery_discharge_power, Some(Watts::new(7)));
         assert_eq!(values.pv_power, None);
+    }
+
+    #[test]
+    fn what_is_told_is_what_does_not_follow_from_the_others() {
+        let mut values = Values {
+            pv1_power: Some(Watts::new(70_000)),
+            pv2_voltage: Some(Volts::new(1500)),
+            pv2_current: Some(Amperes::new(40)),
+            pv3_power: Some(Watts::new(50_000)),
+            pv_power: Some(Watts::new(180_000)),
+            battery_power: Some(Watts::new(-7)),
+            ..Values::default()
+        };
+        values.derive_absent();
+        assert_eq!(values.pv2_power, Some(Watts::new(60_000)));
+        let told: Vec<_> = values.told().collect();
+        assert_eq!(
+            told,
+            [
+                (Quantity::pv1_power, 70_000),
+                (Quantity::pv3_power, 50_000),
+                (Quantity::pv_power, 180_000),
+                (Quantity::battery_power, -7),
+            ]
+        );
+        let mut kept = Values::default();
+        for quantity in Quantity::ALL {
+            if quantity.description().derivation.is_none() {
+                kept.set_raw(*quantity, values.raw(*quantity));
+            }
+        }
+        for (quantity, raw) in told {
+            kept.set_raw(quantity, Some(raw));
+        }
+        kept.derive_absent();
+        assert_eq!(kept, values);
     }
 
     #[test]
