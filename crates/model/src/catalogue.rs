@@ -291,11 +291,11 @@ catalogue! {
         /// Temperature of the coldest cell.
         battery_cell_temperature_min: Celsius<1>, "Battery cell temperature minimum";
         /// State of charge of battery pack 1.
-        battery_pack1_soc: Percent<0>, "Battery pack 1 state of charge";
+        battery_pack1_soc: Percent<0>, "Battery pack 1 state of charge", Role::StateOfCharge;
         /// State of charge of battery pack 2.
-        battery_pack2_soc: Percent<0>, "Battery pack 2 state of charge";
+        battery_pack2_soc: Percent<0>, "Battery pack 2 state of charge", Role::StateOfCharge;
         /// State of charge of battery pack 3.
-        battery_pack3_soc: Percent<0>, "Battery pack 3 state of charge";
+        battery_pack3_soc: Percent<0>, "Battery pack 3 state of charge", Role::StateOfCharge;
         /// Voltage of the second battery.
         battery2_voltage: Volts<1>, "Battery 2 voltage";
         /// Current of the second battery: positive while charging, negative while discharging.
@@ -303,7 +303,7 @@ catalogue! {
         /// Power of the second battery, a part of `battery_power`: positive while charging, negative while discharging.
         battery2_power: Watts<2>, "Battery 2 power" = Product(battery2_voltage, battery2_current);
         /// State of charge of the second battery.
-        battery2_soc: Percent<0>, "Battery 2 state of charge";
+        battery2_soc: Percent<0>, "Battery 2 state of charge", Role::StateOfCharge;
         /// What the second battery does.
         battery2_mode: BatteryMode, "Battery 2 mode";
     }

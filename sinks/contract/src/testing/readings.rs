@@ -147,9 +147,12 @@ fn plausible(quantity: Quantity, random: &mut Rng) -> i64 {
 }
 
 fn possible(quantity: Quantity, random: &mut Rng) -> Option<i64> {
-    match (random.u8(..8), quantity.description().kind) {
+    let chance = random.u8(..8);
+    if chance > 2 && !is_measured(quantity) {
+        return None;
+    }
+    match (chance, quantity.description().kind) {
         (0, _) => None,
-        (3.., _) if !is_measured(quantity) => None,
         (1, _) => Some(0),
         // No more volts and amperes than make watts that can be held.
         (2, Kind::Measurement) => {
