@@ -58,10 +58,25 @@ pub(crate) fn make_tables(connection: &Connection, id: i64) -> rusqlite::Result<
     let summed = schema::summed(&names(connection, &schema::samples(id))?);
     let columns = schema::bucket_columns(&summed);
     for level in Level::ALL {
+        let table = schema::buckets(level, id);
+        let there = names(connection, &table)?;
+        let lacks_some = columns.iter().any(|column| !there.contains(column));
+        // SQLite reads its whole schema again for each column that is added, so one without rows is made anew.
+        if !there.is_empty() && lacks_some && is_empty(connection, &table)? {
+            connection.execute_batch(&format!("DROP TABLE {table}"))?;
+        }
         connection.execute_batch(&schema::create_buckets(level, id, &columns))?;
-        add_missing(connection, &schema::buckets(level, id), &columns)?;
+        add_missing(connection, &table, &columns)?;
     }
     Ok(())
+}
+
+fn is_empty(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    connection.query_row(
+        &format!("SELECT NOT EXISTS (SELECT 1 FROM {table})"),
+        [],
+        |row| row.get(0),
+    )
 }
 
 /// Adds the columns that a table has not.
@@ -99,11 +114,13 @@ pub(crate) fn refresh_views(connection: &Connection) -> rusqlite::Result<()> {
     if is_ours || view(connection, "readings")?.is_none() {
         refresh(connection, "readings", &views::readings_view(&columns))?;
     }
+    let mut tables = Vec::with_capacity(inverters.len());
+    for id in &inverters {
+        // Those of the longer buckets have the same columns.
+        let buckets = schema::buckets(Level::FiveMinutes, *id);
+        tables.push((*id, names(connection, &buckets)?));
+    }
     for level in Level::ALL {
-        let mut tables = Vec::with_capacity(inverters.len());
-        for id in &inverters {
-            tables.push((*id, names(connection, &schema::buckets(level, *id))?));
-        }
         let name = views::buckets_view_name(level);
         refresh(connection, &name, &views::buckets_view(level, &tables))?;
     }
