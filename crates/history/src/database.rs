@@ -25,7 +25,7 @@ use crate::schema;
 use crate::settings::Settings;
 use crate::settle::{settle_some, sum_up};
 use crate::sums::newest as newest_before;
-use crate::widen::{add_missing, inverters, widen};
+use crate::widen::{inverters, make_samples, widen};
 
 /// The page cache, in KiB: all that appending touches, and little of the memory of a small machine. Enough for reading too,
 /// where rows are read once and in their order.
@@ -290,7 +290,7 @@ impl Database {
                 let spans = changed.entry(known.id).or_default();
                 match known.insert(&transaction, reading, &told, settings, *origin, spans)? {
                     Inserted::Needs(columns) => {
-                        add_missing(&transaction, &schema::samples(known.id), &columns)?;
+                        make_samples(&transaction, known.id, &columns)?;
                         // What else that changes is done where it is made known again.
                         inverters.remove(&reading.inverter.name);
                         continue;

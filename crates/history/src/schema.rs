@@ -193,32 +193,22 @@ pub(crate) fn buckets(level: Level, id: i64) -> String {
     format!("bucket_{}_{id}", level.name())
 }
 
-/// Makes an inverter's table of samples; its columns come with what the inverter sends.
-pub(crate) fn create_samples(id: i64) -> String {
-    create(&samples(id), "time INTEGER PRIMARY KEY", &[])
-}
+/// The key of a table of samples; its other columns come with what the inverter sends.
+pub(crate) const SAMPLE_KEY: &str = "time";
 
-/// Makes an inverter's table of buckets: the offset is that of the local clock at the begin, in seconds east of UTC.
-pub(crate) fn create_buckets(level: Level, id: i64, columns: &[String]) -> String {
-    create(
-        &buckets(level, id),
-        "\"begin\" INTEGER PRIMARY KEY",
-        columns,
-    )
-}
+/// The key of a table of buckets.
+pub(crate) const BUCKET_KEY: &str = "begin";
 
-fn create(table: &str, key: &str, columns: &[String]) -> String {
-    let columns: Vec<String> = std::iter::once(format!("  {key}"))
+/// Makes a table.
+pub(crate) fn create(table: &str, key: &str, columns: &[String]) -> String {
+    let columns: Vec<String> = std::iter::once(format!("  {} INTEGER PRIMARY KEY", quoted(key)))
         .chain(
             columns
                 .iter()
                 .map(|column| format!("  {} INTEGER", quoted(column))),
         )
         .collect();
-    format!(
-        "CREATE TABLE IF NOT EXISTS {table} (\n{}\n)",
-        columns.join(",\n")
-    )
+    format!("CREATE TABLE {table} (\n{}\n)", columns.join(",\n"))
 }
 
 /// Adds a column to a table.
@@ -226,7 +216,8 @@ pub(crate) fn add_column(table: &str, column: &str) -> String {
     format!("ALTER TABLE {table} ADD COLUMN {} INTEGER", quoted(column))
 }
 
-/// The columns of a table of buckets beside its key, where these quantities are summed up.
+/// The columns of a table of buckets beside its key, where these quantities are summed up. The offset is that of the local
+/// clock at the begin, in seconds east of UTC.
 pub(crate) fn bucket_columns(summed: &[Quantity]) -> Vec<String> {
     ["utc_offset", "samples", "covered"]
         .into_iter()

@@ -20,10 +20,8 @@ pub(crate) fn widen(connection: &mut Connection, settings: &Settings) -> rusqlit
     let inverters = inverters(&transaction)?;
     for id in &inverters {
         if version < schema::OWNER.version {
-            make_samples(&transaction, *id)?;
-            let samples = schema::samples(*id);
-            let counted = schema::uncounted(&names(&transaction, &samples)?);
-            add_missing(&transaction, &samples, &counted)?;
+            let there = names(&transaction, &schema::samples(*id))?;
+            make_samples(&transaction, *id, &schema::uncounted(&there))?;
         }
         make_tables(&transaction, *id)?;
     }
@@ -48,27 +46,59 @@ pub(crate) fn widen(connection: &mut Connection, settings: &Settings) -> rusqlit
     transaction.commit()
 }
 
-fn make_samples(connection: &Connection, id: i64) -> rusqlite::Result<()> {
-    connection.execute_batch(&schema::create_samples(id))
+/// Makes an inverter's table of samples, or the columns that it has not.
+pub(crate) fn make_samples(
+    connection: &Connection,
+    id: i64,
+    columns: &[String],
+) -> rusqlite::Result<()> {
+    make_table(
+        connection,
+        &schema::samples(id),
+        schema::SAMPLE_KEY,
+        columns,
+    )
 }
 
 /// Makes an inverter's tables, or the columns that those of its buckets have not.
 pub(crate) fn make_tables(connection: &Connection, id: i64) -> rusqlite::Result<()> {
-    make_samples(connection, id)?;
+    make_samples(connection, id, &[])?;
     let summed = schema::summed(&names(connection, &schema::samples(id))?);
     let columns = schema::bucket_columns(&summed);
     for level in Level::ALL {
         let table = schema::buckets(level, id);
-        let there = names(connection, &table)?;
-        let lacks_some = columns.iter().any(|column| !there.contains(column));
-        // SQLite reads its whole schema again for each column that is added, so one without rows is made anew.
-        if !there.is_empty() && lacks_some && is_empty(connection, &table)? {
-            connection.execute_batch(&format!("DROP TABLE {table}"))?;
-        }
-        connection.execute_batch(&schema::create_buckets(level, id, &columns))?;
-        add_missing(connection, &table, &columns)?;
+        make_table(connection, &table, schema::BUCKET_KEY, &columns)?;
     }
     Ok(())
+}
+
+fn make_table(
+    connection: &Connection,
+    table: &str,
+    key: &str,
+    columns: &[String],
+) -> rusqlite::Result<()> {
+    let mut all = names(connection, table)?;
+    let is_there = !all.is_empty();
+    all.retain(|column| column != key);
+    let missing: Vec<String> = columns
+        .iter()
+        .filter(|column| !all.contains(column))
+        .cloned()
+        .collect();
+    if is_there && missing.is_empty() {
+        return Ok(());
+    }
+    if is_there && !is_empty(connection, table)? {
+        for column in &missing {
+            connection.execute_batch(&schema::add_column(table, column))?;
+        }
+        return Ok(());
+    }
+    // SQLite reads its whole schema again for each column that is added, so a table without rows is made anew.
+    all.extend(missing);
+    connection.execute_batch(&format!("DROP TABLE IF EXISTS {table}"))?;
+    connection.execute_batch(&schema::create(table, key, &all))
 }
 
 fn is_empty(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
@@ -77,19 +107,6 @@ fn is_empty(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
         [],
         |row| row.get(0),
     )
-}
-
-/// Adds the columns that a table has not.
-pub(crate) fn add_missing(
-    connection: &Connection,
-    table: &str,
-    columns: &[String],
-) -> rusqlite::Result<()> {
-    let there = names(connection, table)?;
-    for column in columns.iter().filter(|column| !there.contains(column)) {
-        connection.execute_batch(&schema::add_column(table, column))?;
-    }
-    Ok(())
 }
 
 /// The inverters that have tables.
