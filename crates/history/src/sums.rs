@@ -350,11 +350,8 @@ impl<'a> Sums<'a> {
         let mut columns = "\"begin\", samples, covered".to_owned();
         for column in quantities.iter().copied().flat_map(schema::sums) {
             columns += ", ";
-            columns += &if there.contains(&column) {
-                schema::quoted(&column)
-            } else {
-                "NULL".to_owned()
-            };
+            let value = there.contains(&column).then(|| schema::quoted(&column));
+            columns += value.as_deref().unwrap_or("NULL");
         }
         self.connection.prepare_cached(&format!(
             "SELECT {columns} FROM {table} WHERE \"begin\" >= ? AND \"begin\" < ? ORDER BY \"begin\""
