@@ -3,7 +3,7 @@
 //! - [`source`]: the contract; [`counts`]: what is counted of it, [`error`]: why there is no answer;
 //! - [`datagram`]: a request and its reply over UDP, and greetings by broadcast; [`exchange`]: tries, time-outs and pauses;
 //! - [`poller`]: schedule, silence, back-off, coming back: written once for all sources;
-//! - [`lock`]: one poller per inverter;
+//! - [`lock`]: one poller per inverter; [`rule`]: the rules by which readings are judged;
 //! - [`record`]: what an inverter tells of itself, [`explain`]: what the bytes of a datagram mean.
 //!
 //! A source has no schedule, no back-off, no wall clock and no channel. This crate knows no protocol.
@@ -18,6 +18,7 @@ pub mod explain;
 pub mod lock;
 pub mod poller;
 pub mod record;
+pub mod rule;
 pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
