@@ -320,7 +320,7 @@ impl Watch {
         account.complete();
         Self {
             gate: Gate::new(&gate, account.current.baseline.clone()),
-            meter: Meter::new(meter.clone(), account.current.meter.clone()),
+            meter: Meter::new(meter.clone(), account.current.meter.clone()).bridging(gate.profile),
             settings: (gate, meter),
             account,
             keeper: metering.keeper.clone(),
@@ -406,9 +406,10 @@ impl Watch {
                  Give it a name of its own if both histories matter"
             );
             let (gate, meter) = &self.settings;
-            let current = &self.account.current;
+            let current = &mut self.account.current;
+            current.meter.forget_own();
             self.gate = Gate::new(gate, current.baseline.clone());
-            self.meter = Meter::new(meter.clone(), current.meter.clone());
+            self.meter = Meter::new(meter.clone(), current.meter.clone()).bridging(gate.profile);
         }
     }
 

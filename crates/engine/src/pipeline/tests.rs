@@ -344,3 +344,44 @@ async fn an_inverter_that_does_not_sleep_is_silent_by_night_as_well() {
     awake.watch.settings.0.profile.sleeps_at_night = false;
     assert!(!awake.sleeps());
 }
+
+#[tokio::test]
+async fn a_gap_is_bridged_by_the_inverters_counter_over_a_restart_and_not_for_another_inverter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut house = House::new(folder.path()).await;
+    let name = house.name.clone();
+    let told = |tenths: i32| Values {
+        inverter_pv_energy_total: Some(KilowattHours::new(tenths)),
+        ..values(3600)
+    };
+    let pv = |polled: Option<(Values, Option<Counted>)>| {
+        let (_, counted) = polled.expect("a reading");
+        let all = counted.expect("counted").all();
+        (
+            all.of(Quantity::pv_energy_total),
+            all.of(Quantity::inverter_pv_energy_total),
+        )
+    };
+    house.watch.identify(&name, "A");
+    house.poll(5, told(1000)).await;
+    // Two hours, and what was metered before them is taken off.
+    assert_eq!(pv(house.poll(10, told(1000)).await), (Some(10), Some(0)));
+    assert_eq!(
+        pv(house.poll(7200, told(1072)).await),
+        (Some(7190), Some(72))
+    );
+    house.restart_program().await;
+    house.watch.identify(&name, "A");
+    assert_eq!(
+        pv(house.poll(3600, told(1108)).await),
+        (Some(3600), Some(36))
+    );
+    // What another inverter has counted is not missing, nor what this one did meanwhile.
+    house.watch.identify(&name, "B");
+    assert_eq!(pv(house.poll(3600, told(5000)).await), (Some(0), Some(0)));
+    house.watch.identify(&name, "A");
+    let (bridged, counted) = pv(house.poll(3600, told(1180)).await);
+    assert_eq!((bridged, counted), (Some(0), Some(72)));
+    let counters = house.watch.meter.counters();
+    assert_eq!(counters.bridged.of(Flow::Pv).published(), 7190 + 3600);
+}

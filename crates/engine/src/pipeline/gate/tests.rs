@@ -713,6 +713,9 @@ fn the_inverters_own_counters_are_judged_and_grow_in_their_own_steps() {
     // 20 kW, and what may come at once.
     assert_eq!(house.after(360, counted(123_456 + 304)).1.faults.len(), 1);
     assert_eq!(house.after(0, counted(123_456 + 200)).1.faults.len(), 0);
-    let counter = Quantity::inverter_grid_import_energy_total;
-    assert_eq!(house.gate.growth(&before).of(counter), Some(200));
+    let grown = house.gate.growth(&before);
+    assert_eq!(
+        grown.of(Quantity::inverter_grid_import_energy_total),
+        Some(200)
+    );
 }
