@@ -133,7 +133,7 @@ fn the_example_shows_the_defaults() {
         config.inverters().first().map(|inverter| {
             let gate = config.gate(inverter);
             let name = inverter.name.clone();
-            (name, inverter.source.describe(), gate.max_power, gate.off)
+            (name, inverter.source.describe(), gate.profile, gate.off)
         })
     };
     assert_eq!(inverter(&full), inverter(&default));

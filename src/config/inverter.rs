@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use kstar_common::host::{is_name, split_port};
 use kstar_source::exchange::Patience;
-use kstar_source::source::{AnySource, Context, Target};
+use kstar_source::source::{AnySource, Context, Profile, Target};
 use serde::Deserialize;
 
 use super::collector::CollectorSection;
@@ -22,6 +22,8 @@ pub struct InverterSection {
     pub host: Option<Host>,
     /// The most power that it can give or take on its AC side, in watts; what its family can, if absent.
     pub max_power: Option<u32>,
+    /// Whether it is silent by night; as its family is, if absent.
+    pub sleeps_at_night: Option<bool>,
     /// What asks it.
     #[serde(skip)]
     pub source: AnySource,
@@ -35,6 +37,7 @@ impl Default for InverterSection {
             family,
             host: None,
             max_power: None,
+            sleeps_at_night: None,
             source: family.usual_source(),
         }
     }
@@ -42,7 +45,8 @@ impl Default for InverterSection {
 
 impl InverterSection {
     /// The keys that are not the source's.
-    pub(super) const KEYS: [&'static str; 4] = ["name", "family", "host", "max_power"];
+    pub(super) const KEYS: [&'static str; 5] =
+        ["name", "family", "host", "max_power", "sleeps_at_night"];
 
     /// Where it is, and how it is asked. Without a host it is whoever answers a greeting.
     pub fn context(&self, collector: &CollectorSection) -> Context {
@@ -77,10 +81,19 @@ impl InverterSection {
         }
     }
 
+    /// What such a machine can be, with what is said otherwise here.
+    pub fn profile(&self) -> Profile {
+        let family = self.source.profile();
+        Profile {
+            max_power: self.max_power.unwrap_or(family.max_power),
+            sleeps_at_night: self.sleeps_at_night.unwrap_or(family.sleeps_at_night),
+            ..family
+        }
+    }
+
     /// The most power that it can give or take on its AC side, in watts.
     pub fn max_power(&self) -> u32 {
-        self.max_power
-            .unwrap_or_else(|| self.source.profile().max_power)
+        self.profile().max_power
     }
 }
 

@@ -11,7 +11,8 @@ use kstar_model::labels::{BatteryAlarms, BatteryMode, BmsWarnings, WorkMode};
 use kstar_model::scalar::Scalar;
 use kstar_model::units::Watts;
 use kstar_source::record::EntryValue;
-use kstar_source::source::{Asked, Identity, Profile};
+use kstar_source::rule::Rule;
+use kstar_source::source::{Asked, Bound, Identity, Profile};
 
 use super::{Family, Machine, clear, direction, record};
 use crate::frame::Function::ReadHolding;
@@ -29,10 +30,25 @@ pub static GOODWE_ET: Family = Family {
     interpret,
     identity,
     profile: Profile {
+        house_power: 100_000,
+        bounds: BOUNDS,
+        // The load is computed by the machine and cut off at 0, so that 0 is usual.
+        off: &[Rule::ZeroMeter],
         // GW29K9-ET, the largest that was captured.
-        max_power: 30_000,
+        ..Profile::of(30_000)
     },
 };
+
+/// Strings and batteries of high voltage.
+#[rustfmt::skip]
+const BOUNDS: &[Bound] = &[
+    Bound::new(pv1_voltage, 0, 1_100),
+    Bound::new(pv1_current, 0, 60),
+    Bound::new(battery_voltage, 0, 1_000),
+    Bound::new(battery_current, -250, 250),
+    Bound::new(inverter_current, 0, 100),
+    Bound::new(backup_current, 0, 100),
+];
 
 const BLOCKS: &[Block] = &[
     Block {
