@@ -90,9 +90,7 @@ impl SourceConfig for Aa55Config {
     }
 
     fn profile(&self) -> Profile {
-        Profile {
-            max_power: MAX_POWER,
-        }
+        Profile::of(MAX_POWER)
     }
 
     fn open(&self, context: &Context, counts: Arc<Counts>) -> Box<dyn Source> {

@@ -5,7 +5,7 @@
 //! - [`blocks`]: which parts of what an inverter tells are due, which it does not have, which are too old;
 //! - [`greeting`]: finding WiFi modules and sticks by broadcast;
 //! - [`poller`]: schedule, silence, back-off, coming back: written once for all sources;
-//! - [`lock`]: one poller per inverter;
+//! - [`lock`]: one poller per inverter; [`rule`]: the rules by which readings are judged;
 //! - [`record`]: what an inverter tells of itself, [`explain`]: what the bytes of a datagram mean.
 //!
 //! A source has no schedule, no back-off, no wall clock and no channel. This crate knows no protocol.
@@ -22,6 +22,7 @@ pub mod greeting;
 pub mod lock;
 pub mod poller;
 pub mod record;
+pub mod rule;
 pub mod source;
 pub mod stream;
 #[cfg(any(test, feature = "testing"))]

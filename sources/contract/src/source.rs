@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kstar_common::finding::Finding;
 use kstar_common::host::with_port;
-use kstar_model::catalogue::Values;
+use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::scalar::Scalar;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,11 +23,12 @@ use crate::counts::Counts;
 use crate::error::NoAnswer;
 use crate::exchange::Patience;
 use crate::record::Record;
+use crate::rule::Rule;
 
 /// A source's own part of a section `[[inverter]]`, and how a source is made from it.
 ///
 /// Implementations derive `Deserialize` with `deny_unknown_fields`; the doc comments of the fields are the documentation
-/// that users read. The keys that every inverter has (`name`, `family`, `host`, `max_power`) are not among them.
+/// that users read. The keys that every inverter has (`name`, `host`, `poll_interval` and so on) are not among them.
 #[async_trait]
 pub trait SourceConfig:
     DeserializeOwned + Default + PartialEq + fmt::Debug + Send + Sync + 'static
@@ -241,6 +242,57 @@ pub enum Asked {
 pub struct Profile {
     /// The most power on its AC side, in watts, unless the configuration says otherwise.
     pub max_power: u32,
+    /// The most that the house takes or gives, in watts.
+    pub house_power: u32,
+    /// Where its values differ from the usual ranges. What holds for a quantity also holds for its phases, and what holds
+    /// for PV string 1 or the battery for the others, unless they have bounds of their own.
+    pub bounds: &'static [Bound],
+    /// The rules that do not hold for it.
+    pub off: &'static [Rule],
+    /// Whether its `load_energy_total` counts all that the house uses, its back-up output included, so that gaps in the
+    /// consumption are bridged by it.
+    pub load_energy_is_consumption: bool,
+    /// Whether it is silent by night, as a string inverter is, unless the configuration says otherwise.
+    pub sleeps_at_night: bool,
+}
+
+impl Profile {
+    /// A machine of this power on a single phase with a battery of 48 V, for which everything usual holds.
+    pub const fn of(max_power: u32) -> Self {
+        Self {
+            max_power,
+            house_power: 20_000,
+            bounds: &[],
+            off: &[],
+            load_energy_is_consumption: false,
+            sleeps_at_night: false,
+        }
+    }
+}
+
+/// The values of one quantity that such a machine can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Which.
+    pub quantity: Quantity,
+    /// The lowest, in the quantity's unit.
+    pub lowest: i64,
+    /// The highest, in the quantity's unit.
+    pub highest: i64,
+    /// Whether 0 is possible besides: nothing is connected.
+    pub or_zero: bool,
+}
+
+impl Bound {
+    /// From the lowest to the highest, in the quantity's unit.
+    pub const fn new(quantity: Quantity, lowest: i64, highest: i64) -> Self {
+        Self {
+            quantity,
+            lowest,
+            highest,
+            or_zero: false,
+        }
+    }
 }
 
 /// What one poll has brought.
