@@ -7,7 +7,8 @@ use std::time::Duration;
 use kstar_common::host::{is_name, split_port};
 use kstar_common::setting::duration;
 use kstar_source::exchange::Patience;
-use kstar_source::source::{AnySource, Context, KeyValue, Pace, Profile, Target};
+use kstar_source::source::{AnySource, Context, Profile, Target};
+use kstar_source::way::{KeyValue, Pace};
 use serde::Deserialize;
 
 use super::collector::CollectorSection;

@@ -13,7 +13,8 @@ use kstar_source::error::NoAnswer;
 use kstar_source::exchange::Patience;
 use kstar_source::greeting::{self, Module};
 use kstar_source::lock::{Held, InverterLock};
-use kstar_source::source::{AnySource, Context, Identity, Key, KeyValue, Target, Way};
+use kstar_source::source::{AnySource, Context, Identity, Target};
+use kstar_source::way::{Key, KeyValue, Way};
 use tokio::time::sleep;
 
 use super::{FAMILIES, Family};

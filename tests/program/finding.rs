@@ -231,6 +231,13 @@ fn assert_says(found: &[(String, String, String)], about: &str, words: &str, fix
     let is_said = |(a, said, f): &(String, String, String)| {
         a == about && said.contains(words) && f.contains(fix)
     };
+    // What says more than the words of the message is explained by its form.
+    let page = include_str!("../../docs/troubleshooting.md");
+    let has_figures = words.contains(|letter: char| letter.is_ascii_digit());
+    assert!(
+        has_figures || page.contains(words),
+        "docs/troubleshooting.md lacks: {words}"
+    );
     assert!(
         found.iter().any(is_said),
         "{about}: {words}: {fix}: {found:#?}"

@@ -13,9 +13,8 @@ use std::sync::Arc;
 use kstar_common::finding::Finding;
 use kstar_source::async_trait;
 use kstar_source::counts::Counts;
-use kstar_source::source::{
-    Asked, Block, Context, Key, KeyValue, Profile, Source, SourceConfig, Way,
-};
+use kstar_source::source::{Asked, Block, Context, Profile, Source, SourceConfig};
+use kstar_source::way::{Key, KeyValue, Way};
 use serde::{Deserialize, Deserializer, de};
 
 use inverter::{Inverter, RUNNING_DATA};

@@ -15,7 +15,6 @@ use kstar_common::finding::Finding;
 use kstar_common::host::with_port;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::scalar::Scalar;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -24,6 +23,7 @@ use crate::error::NoAnswer;
 use crate::exchange::Patience;
 use crate::record::Record;
 use crate::rule::Rule;
+use crate::way::{Key, Pace, Way};
 
 /// A source's own part of a section `[[inverter]]`, and how a source is made from it.
 ///
@@ -80,67 +80,6 @@ pub trait SourceConfig:
     /// Looks at the inverter for somebody who waits, with so many polls: where it is, whether anybody else polls it, whether
     /// it answers, and how well. `force` asks it even while another process polls it.
     async fn probe(&self, context: &Context, polls: NonZeroU32, force: bool) -> Vec<Finding>;
-}
-
-/// A configuration that is worth trying, and the port to try it at.
-#[derive(Clone, Debug)]
-pub struct Way<T> {
-    /// The configuration.
-    pub config: T,
-    /// The port, which need not be the configuration's usual one.
-    pub port: u16,
-}
-
-/// A key of a section `[[inverter]]` with its value; shown as the configuration has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// The key.
-    pub name: &'static str,
-    /// Its value.
-    pub value: KeyValue,
-}
-
-/// The value of a [`Key`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum KeyValue {
-    /// A word.
-    Word(&'static str),
-    /// A number.
-    Number(u32),
-    /// A byte, which people know in hexadecimal.
-    Byte(u8),
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.value {
-            KeyValue::Word(word) => write!(f, "{} = \"{word}\"", self.name),
-            KeyValue::Number(number) => write!(f, "{} = {number}", self.name),
-            KeyValue::Byte(byte) => write!(f, "{} = 0x{byte:02X}", self.name),
-        }
-    }
-}
-
-/// How often and how patiently an inverter is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// The time from one poll to the next.
-    pub interval: Duration,
-    /// How often and how long a reply is waited for.
-    pub patience: Patience,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(5),
-            patience: Patience {
-                tries: 3,
-                timeout: Duration::from_secs(2),
-            },
-        }
-    }
 }
 
 /// Where an inverter is, and how it is asked.

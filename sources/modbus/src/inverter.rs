@@ -11,8 +11,9 @@ use kstar_source::datagram::{self, GREETING_PORT, Reply};
 use kstar_source::error::{NoAnswer, Rejection};
 use kstar_source::exchange::{Exchange, Patience};
 use kstar_source::greeting::{self, GREETING, Module};
-use kstar_source::source::{Asked, Context, Identity, Key, Line, Sample, Source, Target};
+use kstar_source::source::{Asked, Context, Identity, Line, Sample, Source, Target};
 use kstar_source::stream::{Dialogue, Stream};
+use kstar_source::way::Key;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Settings;

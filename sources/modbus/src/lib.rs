@@ -17,7 +17,8 @@ use std::sync::Arc;
 use kstar_common::finding::Finding;
 use kstar_source::async_trait;
 use kstar_source::counts::Counts;
-use kstar_source::source::{Context, Key, KeyValue, Pace, Profile, Source, SourceConfig, Way};
+use kstar_source::source::{Context, Profile, Source, SourceConfig};
+use kstar_source::way::{Key, KeyValue, Pace, Way};
 use serde::{Deserialize, Deserializer, de};
 
 use families::Family;

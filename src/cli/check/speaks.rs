@@ -3,7 +3,8 @@
 use kstar_common::finding::Finding;
 use kstar_source::counts::Counts;
 use kstar_source::greeting;
-use kstar_source::source::{Key, Target};
+use kstar_source::source::Target;
+use kstar_source::way::Key;
 
 use crate::config::{Config, Host, InverterSection};
 use crate::registry::{Acquaintance, Stranger, identify};
