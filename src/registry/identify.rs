@@ -151,13 +151,12 @@ pub async fn identify(stranger: &Stranger) -> Result<Acquaintance, Unknown> {
     let port = stranger.port.unwrap_or(greeting::DATA_PORT);
     let found = datagram::resolve(&stranger.host, port).await;
     let address = found.map_err(Unknown::Unreachable)?;
-    let module = match &stranger.module {
-        Some(module) => Some(module.clone()),
-        None => {
-            let timeout = stranger.timeout.unwrap_or(GREETING_TIMEOUT);
-            let timeout = timeout.min(GREETING_TIMEOUT);
-            greeting::module_at(address.ip(), timeout, &Counts::default()).await
-        }
+    let module = if stranger.module.is_some() {
+        stranger.module.clone()
+    } else {
+        let timeout = stranger.timeout.unwrap_or(GREETING_TIMEOUT);
+        let timeout = timeout.min(GREETING_TIMEOUT);
+        greeting::module_at(address.ip(), timeout, &Counts::default()).await
     };
     let is_stick = module.as_ref().and_then(Module::logger_serial).is_some();
     let mut ways = ways(is_stick, stranger.port);

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use kstar_simulator::faults::Faults;
 use kstar_simulator::modbus::config::{Config, Family, Via};
+use kstar_simulator::modbus::record::Counts;
 use serde_json::Value;
 
 use crate::modules::Modules;
@@ -111,8 +112,8 @@ fn what_answers_a_greeting_is_asked_who_it_is_and_the_lines_for_it_work() {
             .stdout,
     );
     assert!(json.iter().all(|one| one["family"].is_null()), "{json:?}");
-    let requests = |counts: &[kstar_simulator::modbus::record::Counts]| -> Vec<u64> {
-        let each = counts.iter().map(|counts| counts.requested());
+    let requests = |counts: &[Counts]| -> Vec<u64> {
+        let each = counts.iter().map(Counts::requested);
         each.collect()
     };
     assert_eq!(requests(&before), requests(&house.modules.machine_counts()));

@@ -122,6 +122,11 @@ fn listed(parts: &[impl AsRef<str>]) -> String {
 }
 
 #[cfg(all(test, feature = "aa55", feature = "modbus"))]
+#[expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what helps a test may panic like the test itself"
+)]
 mod tests {
     use super::*;
     use crate::config::ConfigFile;
