@@ -321,6 +321,7 @@ fn is_plausible(values: &Values) -> bool {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "modbus")]
     fn tried(is_stick: bool, port: Option<u16>) -> Vec<String> {
         let ways = ways(is_stick, port).into_iter();
         ways.map(|(family, way)| {
