@@ -72,6 +72,15 @@ pub enum Derivation {
 }
 
 impl Derivation {
+    /// What it follows from.
+    pub fn sources(self) -> impl Iterator<Item = Quantity> {
+        let (one, other) = match self {
+            Self::Product(one, other) | Self::Sum(one, other) => (one, Some(other)),
+            Self::Positive(of) | Self::Negative(of) | Self::Bits(of) => (of, None),
+        };
+        std::iter::once(one).chain(other)
+    }
+
     #[inline]
     fn raw(self, values: &Values) -> Option<i64> {
         match self {
