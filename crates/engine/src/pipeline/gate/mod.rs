@@ -198,7 +198,7 @@ impl Gate {
             }
         }
         let dropped = dropped(&told, &judged);
-        judged.derive_absent();
+        judged.derive();
         for quantity in dropped {
             judged.set_raw(quantity, None);
         }
