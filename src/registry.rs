@@ -14,7 +14,8 @@ use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
 use kstar_sink::sink::{Context, Sink, SinkConfig, Unavailable};
 use kstar_source::explain::Explanation;
-use kstar_source::source::{AnySource, Way};
+use kstar_source::source::AnySource;
+use kstar_source::way::Way;
 use serde::{Deserialize, Deserializer, de};
 
 pub use identify::{Acquaintance, Stranger, Unknown, identify};

@@ -140,7 +140,7 @@ fn the_example_shows_the_defaults() {
             (
                 name,
                 inverter.source.describe(),
-                gate.max_power,
+                gate.profile,
                 gate.off,
                 paces,
             )

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kstar_engine::collector::Collector;
-use kstar_engine::pipeline::gate::rules::{MAX_POWER, Rule};
+use kstar_engine::pipeline::gate::rules::Rule;
 use kstar_engine::pipeline::gate::{Baseline, Gate, GateSettings, Judgement};
 use kstar_engine::pipeline::ledger::file::LedgerFile;
 use kstar_engine::pipeline::ledger::keeper::Keeper;
@@ -529,10 +529,7 @@ async fn while_the_clock_is_not_set_readings_are_judged_counted_and_shown_withou
             name: "roof".into(),
             source: AnySource::new(Aa55Config::default()),
             context: context(place.data(), TIMEOUT),
-            gate: GateSettings {
-                max_power: MAX_POWER,
-                off: Vec::new(),
-            },
+            gate: GateSettings::default(),
         })
         .await;
     let entry = collector.board().inverters().remove(0);

@@ -39,6 +39,10 @@ ENERGIES = {
     "Into the grid": "grid_export_energy",
 }
 
+# What inverters tell of errors, and of what is none yet.
+ERRORS = ["errors", "kstar_errors", "battery_alarms"]
+WARNINGS = ["battery_warnings", "bms_warnings", "alarms"]
+
 
 class InfluxQL:
     """InfluxDB, asked in InfluxQL: points of the measurement `inverter`, a field for each quantity."""
@@ -149,8 +153,13 @@ class InfluxQL:
             legend.replace("INVERTER", "$tag_inverter"),
         )
 
+    def told(self, flags):
+        """Whether an inverter tells any of these."""
+        # One that another inverter does not have is not told by it.
+        return " OR ".join(f"\"{name}\" <> 'none'" for name in flags)
+
     def faults(self):
-        query = f'SELECT count("errors") FROM {self.measurement} WHERE "errors" <> \'none\' AND {self.chosen}'
+        query = f'SELECT count("reply_time") FROM {self.measurement} WHERE ({self.told(ERRORS)}) AND {self.chosen}'
         return number(
             "Readings with errors",
             self.target(query, "Readings with errors"),
@@ -173,13 +182,14 @@ class InfluxQL:
             ],
             interval="1m",
         )
+        names = [f'"{name}"' for name in [*ERRORS, "bms_errors", *WARNINGS]]
         yield table(
             "Errors and warnings",
             (24, 7),
             [
                 self.target(
-                    f'SELECT "errors", "bms_errors", "battery_warnings" FROM {self.measurement}'
-                    f" WHERE (\"errors\" <> 'none' OR \"battery_warnings\" <> 'none') AND {self.chosen}"
+                    f"SELECT {', '.join(names)} FROM {self.measurement}"
+                    f" WHERE ({self.told(ERRORS + WARNINGS)}) AND {self.chosen}"
                     ' GROUP BY "inverter" ORDER BY time DESC LIMIT 100',
                     table=True,
                 )
@@ -344,7 +354,12 @@ class PromQL:
     def faults(self):
         return number(
             "Errors",
-            self.target(f"sum({self.flags('errors')})", "Errors", instant=True),
+            self.target(
+                # No two of these sets have a flag with a name in common.
+                f"sum({' or '.join(self.flags(name) for name in ERRORS)})",
+                "Errors",
+                instant=True,
+            ),
             "short",
             steps((SOUND, None), (BROKEN, 1)),
             description="How many errors inverters tell now.",
@@ -370,15 +385,17 @@ class PromQL:
             SOUND,
         )
         # Without a BMS an inverter says so all the time.
-        flags = [("errors", ""), ("bms_errors", ', flag!="no_bms_communication"'), ("battery_warnings", "")]
+        without_bms = ', flag!="no_bms_communication"'
+        told = [[(name, "") for name in ERRORS], [("bms_errors", without_bms)], [(name, "") for name in WARNINGS]]
+        occurred = [
+            " or ".join(
+                f"max_over_time({self.flags(quantity, labels)}[$__rate_interval]) > 0" for quantity, labels in flags
+            )
+            for flags in told
+        ]
         yield self.present(
             "Errors and warnings",
-            [
-                self.target(
-                    f"max_over_time({self.flags(quantity, labels)}[$__rate_interval]) > 0", "{{inverter}}: {{flag}}"
-                )
-                for quantity, labels in flags
-            ],
+            [self.target(query, "{{inverter}}: {{flag}}") for query in occurred],
             "Each error and warning that occurred, and when.",
             BROKEN,
         )

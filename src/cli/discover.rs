@@ -8,7 +8,7 @@ use clap::Args;
 use kstar_common::setting::duration;
 use kstar_source::counts::Counts;
 use kstar_source::greeting::{self, Module};
-use kstar_source::source::KeyValue;
+use kstar_source::way::KeyValue;
 use serde_json::json;
 use tokio::task::JoinSet;
 

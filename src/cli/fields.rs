@@ -108,6 +108,9 @@ fn table(out: &mut impl Write) -> Result<(), Failure> {
 }
 
 fn list(labels: Labels, of: &str) -> String {
+    if labels.0.is_empty() {
+        return format!("{of}: none has a name");
+    }
     let words: Vec<String> = labels
         .0
         .iter()

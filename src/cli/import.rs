@@ -21,6 +21,7 @@ use kstar_model::counted::{AccountId, Counted, MAX_GAP, longest_gap};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 use kstar_reports::kstar_sharp::{LeftOut, OldHistory, OldHistoryError, OldReading};
+use kstar_source::source::Profile;
 
 use super::shared::args::{ConfigArgs, choose};
 use super::shared::background::{flow, in_background};
@@ -250,7 +251,7 @@ impl Counting {
             sequence: 0,
             times: None,
             shown: HashMap::new(),
-            limits: counters(max_power)
+            limits: counters(&Profile::of(max_power))
                 .into_iter()
                 .filter(|limit| limit.lifetime)
                 .collect(),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use kstar_engine::pipeline::ledger::Machine;
 use kstar_engine::pipeline::ledger::file::LedgerFile;
 use kstar_engine::pipeline::ledger::lock::StateLock;
-use kstar_engine::pipeline::meter::counters::{Flow, Source};
+use kstar_engine::pipeline::meter::counters::{Flow, Origins, Source};
 use kstar_engine::pipeline::meter::energy::Energy;
 use kstar_model::catalogue::Quantity;
 use kstar_model::units::Decimal;
@@ -110,6 +110,11 @@ fn show_machine(name: &str, machine: &Machine, out: &mut impl Write) -> Result<(
             kilowatt_hours(counters.totals.of(flow).published()),
             kilowatt_hours(counters.today(flow)),
         ]);
+        if let Some(Origins { metered, bridged }) = counters.origins(flow) {
+            for (origin, raw) in [("metered", metered), ("by the inverter's counter", bridged)] {
+                rows.push([format!("    {origin}"), kilowatt_hours(raw), String::new()]);
+            }
+        }
     }
     for source in Source::ALL {
         let unmetered = counters.coverage.of(source).unmetered_ms / 1000;
@@ -137,14 +142,18 @@ fn kilowatt_hours(thousandths: i64) -> String {
 
 fn as_json(machine: &Machine) -> Map<String, Value> {
     let counters = &machine.meter;
-    let mut shown = Map::new();
+    let [mut shown, mut metered, mut bridged] = [Map::new(), Map::new(), Map::new()];
+    let show = |map: &mut Map<_, _>, quantity: Quantity, raw| {
+        let decimals = quantity.description().decimals;
+        map.insert(quantity.name().to_owned(), json!(Decimal { raw, decimals }));
+    };
     for flow in Flow::ALL.into_iter().filter(|flow| counters.knows(*flow)) {
-        for (quantity, raw) in [
-            (flow.total(), counters.totals.of(flow).published()),
-            (flow.today(), counters.today(flow)),
-        ] {
-            let decimals = quantity.description().decimals;
-            shown.insert(quantity.name().to_owned(), json!(Decimal { raw, decimals }));
+        let total = counters.totals.of(flow).published();
+        show(&mut shown, flow.total(), total);
+        show(&mut shown, flow.today(), counters.today(flow));
+        if let Some(origins) = counters.origins(flow) {
+            show(&mut metered, flow.total(), origins.metered);
+            show(&mut bridged, flow.total(), origins.bridged);
         }
     }
     let unmetered: Map<String, Value> = Source::ALL
@@ -155,6 +164,9 @@ fn as_json(machine: &Machine) -> Map<String, Value> {
         })
         .collect();
     let day = counters.day.as_ref().map(|day| day.date.to_string());
+    // An inverter without counters of its own has nothing to tell apart.
+    let origins = [("metered", metered), ("bridged", bridged)].into_iter();
+    let origins = origins.filter(|(_, of)| !of.is_empty());
     [
         ("serial", machine.serial.clone().into()),
         ("day", day.into()),
@@ -162,6 +174,7 @@ fn as_json(machine: &Machine) -> Map<String, Value> {
         ("unmetered_seconds", unmetered.into()),
     ]
     .into_iter()
+    .chain(origins.map(|(key, of)| (key, of.into())))
     .map(|(key, value)| (key.to_owned(), value))
     .collect()
 }
@@ -297,4 +310,80 @@ fn thousandths(reading: f64) -> Result<u64, Failure> {
                 most / 1000
             ))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kstar_engine::pipeline::meter::counters::Counters;
+    use kstar_engine::pipeline::meter::{Meter, MeterSettings};
+    use kstar_model::TimeZone;
+    use kstar_model::catalogue::Values;
+    use kstar_model::time::UnixMillis;
+    use kstar_model::units::{KilowattHours, Watts};
+    use kstar_source::source::Profile;
+
+    use super::*;
+
+    /// Half an hour at 2 kW in two readings, between which the meter saw nothing.
+    fn machine(counts_pv: bool) -> Machine {
+        let settings = MeterSettings {
+            zone: TimeZone::UTC,
+            max_gap: Duration::from_secs(60),
+        };
+        let mut meter = Meter::new(settings, Counters::default()).bridging(Profile::of(4000));
+        for (seconds, tenths) in [(0_u32, 500), (30, 500), (1830, 510), (1860, 510)] {
+            let values = Values {
+                pv_power: Some(Watts::new(200_000)),
+                grid_power: Some(Watts::new(0)),
+                inverter_pv_energy_total: counts_pv.then(|| KilowattHours::new(tenths)),
+                ..Values::default()
+            };
+            let time = UnixMillis(1_793_836_800_000 + i64::from(seconds) * 1000);
+            let at = Duration::from_secs(seconds.into());
+            meter.count(at, Some(time), &values);
+        }
+        Machine {
+            meter: meter.counters().clone(),
+            ..Machine::default()
+        }
+    }
+
+    fn shown(machine: &Machine) -> String {
+        let mut out = Vec::new();
+        show_machine("roof", machine, &mut out).expect("written");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn where_a_total_comes_from_is_shown_where_the_inverter_counts_it_too() {
+        let machine = machine(true);
+        let rows: Vec<String> = shown(&machine)
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(
+            rows[2..5],
+            [
+                "pv_energy_total 1.016 1.016",
+                "metered 0.033",
+                "by the inverter's counter 0.983"
+            ]
+        );
+        let json = as_json(&machine);
+        assert_eq!(json["metered"], json!({ "pv_energy_total": 0.033 }));
+        assert_eq!(json["bridged"], json!({ "pv_energy_total": 0.983 }));
+        assert_eq!(json["unmetered_seconds"]["pv_power"], 0);
+        assert_eq!(json["unmetered_seconds"]["grid_power"], 1800);
+    }
+
+    #[test]
+    fn an_inverter_without_counters_has_nothing_to_tell_apart() {
+        let machine = machine(false);
+        assert!(!shown(&machine).contains("counter"));
+        let json = as_json(&machine);
+        assert!(!json.contains_key("metered") && !json.contains_key("bridged"));
+        assert_eq!(json["unmetered_seconds"]["pv_power"], 1800);
+    }
 }

@@ -15,7 +15,8 @@ use kstar_model::time::UnixMillis;
 use kstar_source::error::NoAnswer;
 use kstar_source::greeting::GREETINGS;
 use kstar_source::recording::{Anatomy, Heard, What};
-use kstar_source::source::{AnySource, KeyValue, Source};
+use kstar_source::source::{AnySource, Source};
+use kstar_source::way::KeyValue;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 

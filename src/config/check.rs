@@ -9,7 +9,7 @@ use kstar_common::setting::{duration, size};
 use kstar_common::tariff::Tariff;
 use kstar_sink::delivery::{self, Keep, Policy};
 use kstar_sink::spool;
-use kstar_source::source::KeyValue;
+use kstar_source::way::KeyValue;
 
 use super::Config;
 

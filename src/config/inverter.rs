@@ -7,7 +7,8 @@ use std::time::Duration;
 use kstar_common::host::{is_name, split_port};
 use kstar_common::setting::duration;
 use kstar_source::exchange::Patience;
-use kstar_source::source::{AnySource, Context, KeyValue, Pace, Target};
+use kstar_source::source::{AnySource, Context, Profile, Target};
+use kstar_source::way::{KeyValue, Pace};
 use serde::Deserialize;
 
 use super::collector::CollectorSection;
@@ -25,6 +26,8 @@ pub struct InverterSection {
     pub host: Option<Host>,
     /// The most power that it can give or take on its AC side, in watts; what its family can, if absent.
     pub max_power: Option<u32>,
+    /// Whether it is silent by night; as its family is, if absent.
+    pub sleeps_at_night: Option<bool>,
     /// The time from one poll to the next, in place of the collector's.
     #[serde(with = "duration::optional")]
     pub poll_interval: Option<Duration>,
@@ -46,6 +49,7 @@ impl Default for InverterSection {
             family,
             host: None,
             max_power: None,
+            sleeps_at_night: None,
             poll_interval: None,
             timeout: None,
             tries: None,
@@ -56,11 +60,12 @@ impl Default for InverterSection {
 
 impl InverterSection {
     /// The keys that are not the source's.
-    pub(super) const KEYS: [&'static str; 7] = [
+    pub(super) const KEYS: [&'static str; 8] = [
         "name",
         "family",
         "host",
         "max_power",
+        "sleeps_at_night",
         "poll_interval",
         "timeout",
         "tries",
@@ -119,10 +124,19 @@ impl InverterSection {
         }
     }
 
+    /// What such a machine can be, with what is said otherwise here.
+    pub fn profile(&self) -> Profile {
+        let family = self.source.profile();
+        Profile {
+            max_power: self.max_power.unwrap_or(family.max_power),
+            sleeps_at_night: self.sleeps_at_night.unwrap_or(family.sleeps_at_night),
+            ..family
+        }
+    }
+
     /// The most power that it can give or take on its AC side, in watts.
     pub fn max_power(&self) -> u32 {
-        self.max_power
-            .unwrap_or_else(|| self.source.profile().max_power)
+        self.profile().max_power
     }
 }
 

@@ -157,7 +157,7 @@ impl Config {
     /// Which readings of an inverter are believed.
     pub fn gate(&self, inverter: &InverterSection) -> GateSettings {
         GateSettings {
-            max_power: inverter.max_power(),
+            profile: inverter.profile(),
             off: self.gate.off.clone(),
         }
     }

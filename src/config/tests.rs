@@ -306,8 +306,8 @@ fn inverters_at_one_host_need_a_unit_each() {
     let parse = |text: &str| Config::parse(&ConfigFile::new("kstar.toml", text));
     let right = parse(&two(&unit(1), &unit(2))).expect("one stick, two inverters");
     assert_eq!(right.inverters().len(), 2);
-    let same = error(&two(&unit(2), &unit(2))).to_string();
+    let same = error(&two(&unit(2), &unit(2)));
     assert!(same.contains("need a `unit` each"), "{same}");
-    let without = error(&two("", &unit(2)).replace("\"stick\"", "\"stick:8899\"")).to_string();
+    let without = error(&two("", &unit(2)).replace("\"stick\"", "\"stick:8899\""));
     assert!(without.contains("are both at stick:8899"), "{without}");
 }

@@ -13,7 +13,8 @@ use kstar_source::error::NoAnswer;
 use kstar_source::exchange::Patience;
 use kstar_source::greeting::{self, Module};
 use kstar_source::lock::{Held, InverterLock};
-use kstar_source::source::{AnySource, Context, Identity, Key, KeyValue, Target, Way};
+use kstar_source::source::{AnySource, Context, Identity, Target};
+use kstar_source::way::{Key, KeyValue, Way};
 use tokio::time::sleep;
 
 use super::{FAMILIES, Family};
@@ -150,13 +151,12 @@ pub async fn identify(stranger: &Stranger) -> Result<Acquaintance, Unknown> {
     let port = stranger.port.unwrap_or(greeting::DATA_PORT);
     let found = datagram::resolve(&stranger.host, port).await;
     let address = found.map_err(Unknown::Unreachable)?;
-    let module = match &stranger.module {
-        Some(module) => Some(module.clone()),
-        None => {
-            let timeout = stranger.timeout.unwrap_or(GREETING_TIMEOUT);
-            let timeout = timeout.min(GREETING_TIMEOUT);
-            greeting::module_at(address.ip(), timeout, &Counts::default()).await
-        }
+    let module = if stranger.module.is_some() {
+        stranger.module.clone()
+    } else {
+        let timeout = stranger.timeout.unwrap_or(GREETING_TIMEOUT);
+        let timeout = timeout.min(GREETING_TIMEOUT);
+        greeting::module_at(address.ip(), timeout, &Counts::default()).await
     };
     let is_stick = module.as_ref().and_then(Module::logger_serial).is_some();
     let mut ways = ways(is_stick, stranger.port);
@@ -321,6 +321,7 @@ fn is_plausible(values: &Values) -> bool {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "modbus")]
     fn tried(is_stick: bool, port: Option<u16>) -> Vec<String> {
         let ways = ways(is_stick, port).into_iter();
         ways.map(|(family, way)| {

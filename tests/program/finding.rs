@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use kstar_simulator::faults::Faults;
 use kstar_simulator::modbus::config::{Config, Family, Via};
+use kstar_simulator::modbus::record::Counts;
 use serde_json::Value;
 
 use crate::modules::Modules;
@@ -111,8 +112,8 @@ fn what_answers_a_greeting_is_asked_who_it_is_and_the_lines_for_it_work() {
             .stdout,
     );
     assert!(json.iter().all(|one| one["family"].is_null()), "{json:?}");
-    let requests = |counts: &[kstar_simulator::modbus::record::Counts]| -> Vec<u64> {
-        let each = counts.iter().map(|counts| counts.requested());
+    let requests = |counts: &[Counts]| -> Vec<u64> {
+        let each = counts.iter().map(Counts::requested);
         each.collect()
     };
     assert_eq!(requests(&before), requests(&house.modules.machine_counts()));
@@ -231,6 +232,13 @@ fn assert_says(found: &[(String, String, String)], about: &str, words: &str, fix
     let is_said = |(a, said, f): &(String, String, String)| {
         a == about && said.contains(words) && f.contains(fix)
     };
+    // What says more than the words of the message is explained by its form.
+    let page = include_str!("../../docs/troubleshooting.md");
+    let has_figures = words.contains(|letter: char| letter.is_ascii_digit());
+    assert!(
+        has_figures || page.contains(words),
+        "docs/troubleshooting.md lacks: {words}"
+    );
     assert!(
         found.iter().any(is_said),
         "{about}: {words}: {fix}: {found:#?}"

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::date;
+use jiff::tz::TimeZone;
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::reading::{Inverter, Reading};
+use kstar_model::time::UnixMillis;
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -253,6 +258,75 @@ fn raw_json_lines_are_those_of_the_sink_for_standard_output() {
                 [exported, printed].map(|line| readings(std::slice::from_ref(line)));
             assert_same(&printed[0], &exported[0]);
         }
+    }
+}
+
+#[test]
+fn what_an_inverter_tells_itself_is_exported_and_reported_and_no_part_of_a_total_twice() {
+    let folder = Folder::with_config("[sinks.sqlite]\npath = \"history.db\"\n");
+    // Four strings, two batteries, three phases; 2000 W and 1560 W by voltage and current.
+    let told = [
+        (Quantity::pv1_voltage, 4000),
+        (Quantity::pv1_current, 50),
+        (Quantity::pv1_power, 198_700),
+        (Quantity::pv2_voltage, 3900),
+        (Quantity::pv2_current, 40),
+        (Quantity::pv3_power, 120_000),
+        (Quantity::pv4_power, 80_000),
+        (Quantity::pv_power, 554_700),
+        (Quantity::battery_voltage, 2000),
+        (Quantity::battery_current, -100),
+        (Quantity::battery_power, -310_000),
+        (Quantity::battery2_power, -110_500),
+        (Quantity::grid_power, -1500),
+        (Quantity::grid_l1_power, -700),
+        (Quantity::grid_l2_power, -500),
+        (Quantity::grid_l3_power, -300),
+        (Quantity::load_power, 900),
+        (Quantity::load_l1_power, 500),
+        (Quantity::backup_power, 100),
+        (Quantity::backup_l1_power, 60),
+        (Quantity::inverter_pv_energy_total, 12_345),
+        (Quantity::inverter_grid_export_energy_total, 2_345),
+    ];
+    let begin = Past::default()
+        .first
+        .to_zoned(TimeZone::UTC)
+        .expect("a day");
+    let begin = begin.timestamp().as_millisecond();
+    let inverter = Inverter::named("roof");
+    let written: Vec<_> = (0..121)
+        .map(|minute| {
+            let mut values = Values::default();
+            for (quantity, raw) in told {
+                values.set_raw(quantity, Some(raw));
+            }
+            values.derive();
+            Arc::new(Reading {
+                time: UnixMillis(begin + (12 * 60 + minute) * 60_000),
+                inverter: Arc::clone(&inverter),
+                values,
+                counted: None,
+            })
+        })
+        .collect();
+    Past::default().write_readings(&folder.join("history.db"), &written);
+    let exported = ask(&folder, &["export", "--format", "json"])
+        .expect_code(0)
+        .stdout;
+    let lines: Vec<_> = written
+        .iter()
+        .map(|reading| serde_json::to_string(&**reading).expect("a line"))
+        .collect();
+    assert_eq!(exported, lines);
+    let total = report(&folder, &["total"]);
+    for (name, kwh) in [
+        ("production", 11.094),
+        ("drawn", 6.2),
+        ("export", 3.0),
+        ("consumption", 2.0),
+    ] {
+        assert_near(number(&total["sum"], name), kwh, name);
     }
 }
 

@@ -61,10 +61,11 @@ fn rounds() -> usize {
 /// can be seen.
 fn mighty(seed: u64) -> kstar_simulator::Config {
     let figures = |battery_mode, grid_in_out| Figures {
-        vpv1: 60_000,
-        ipv1: 60_000,
-        vbattery1: 60_000,
-        ibattery1: 60_000,
+        // 20 MW: not much more can be held.
+        vpv1: 45_000,
+        ipv1: 45_000,
+        vbattery1: 45_000,
+        ibattery1: 45_000,
         battery_mode,
         vgrid: 2300,
         pgrid: 60_000,

@@ -4,12 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use kstar_simulator::Running;
 use kstar_simulator::faults::Faults;
+#[cfg(all(feature = "aa55", feature = "modbus"))]
 use kstar_simulator::modbus;
 
 /// Inverters on loopback addresses of their own, with both ports as real ones have them.
 pub(crate) struct Modules {
     runtime: tokio::runtime::Runtime,
     running: Vec<Running>,
+    #[cfg(all(feature = "aa55", feature = "modbus"))]
     machines: Vec<modbus::Running>,
 }
 
@@ -23,6 +25,7 @@ impl Modules {
         Self {
             runtime,
             running: Vec::new(),
+            #[cfg(all(feature = "aa55", feature = "modbus"))]
             machines: Vec::new(),
         }
     }

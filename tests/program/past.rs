@@ -51,17 +51,23 @@ impl Default for Past<'_> {
 impl Past<'_> {
     /// Writes it to a history of that name.
     pub(crate) fn write(&self, file: &Path) {
+        let zone = TimeZone::get(self.zone).expect("a zone");
+        let inverters = (1..).zip(self.inverters);
+        let readings = inverters.flat_map(|(seed, name)| self.readings(seed, name, &zone));
+        self.write_readings(file, &readings.collect::<Vec<_>>());
+    }
+
+    /// Writes readings that are told elsewhere to a history of that name.
+    pub(crate) fn write_readings(&self, file: &Path, readings: &[Arc<Reading>]) {
         let (sections, context) = self.sections(file, "");
         let section = sections.section("sqlite").expect("it is enabled");
         let mut sink = section.open(&context).expect("a history");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
-        for (seed, name) in (1..).zip(self.inverters) {
-            for readings in self.readings(seed, name, &context.zone).chunks(500) {
-                let delivered = runtime.block_on(sink.deliver(&Batch::new(readings)));
-                delivered.expect("stored");
-            }
+        for readings in readings.chunks(500) {
+            let delivered = runtime.block_on(sink.deliver(&Batch::new(readings)));
+            delivered.expect("stored");
         }
         runtime.block_on(sink.close()).expect("closed");
     }

@@ -51,6 +51,8 @@ pub struct Present {
     pub inverter: Arc<Inverter>,
     /// Whether it answers; nothing before the first answer or the third silence.
     pub reachability: Option<Reachability>,
+    /// Whether its silence is that of a night.
+    pub asleep: bool,
     /// Since when that is so.
     pub since: Instant,
     /// The newest reading, and when it came.
@@ -122,6 +124,7 @@ impl InverterEntry {
         let present = Present {
             inverter: Inverter::named(&plan.name),
             reachability: None,
+            asleep: false,
             since: Instant::now(),
             newest: None,
         };
@@ -169,6 +172,12 @@ impl InverterEntry {
             present.since = Instant::now();
         }
         present.inverter = inverter;
+        present.asleep = false;
+    }
+
+    /// Its silence is that of a night, or that of a night no longer.
+    pub fn sleep(&self, asleep: bool) {
+        lock(&self.present).asleep = asleep;
     }
 }
 

@@ -86,7 +86,7 @@ impl Columns {
         for (index, quantity) in (1..).zip(&self.quantities) {
             values.set_raw(*quantity, row.get(index)?);
         }
-        values.derive_absent();
+        values.derive();
         Ok((row.get(0)?, values))
     }
 
@@ -125,35 +125,4 @@ pub(crate) fn names(connection: &Connection, table: &str) -> rusqlite::Result<Ve
         .prepare_cached("SELECT name FROM pragma_table_info(?)")?
         .query_map([table], |row| row.get(0))?
         .collect()
-}
-
-/// The derived quantities of a sample that do not follow from the others in it: what the machine has told itself.
-pub(crate) fn given(values: &Values) -> Vec<(Quantity, i64)> {
-    let mut following = Values::default();
-    for quantity in schema::stored() {
-        following.set_raw(quantity, values.raw(quantity));
-    }
-    let measured = following.clone();
-    following.derive_absent();
-    let differs = |quantity: Quantity, following: &Values| {
-        let raw = values.raw(quantity)?;
-        (schema::follows(quantity) && following.raw(quantity) != Some(raw)).then_some(raw)
-    };
-    if Quantity::ALL
-        .iter()
-        .all(|quantity| differs(*quantity, &following).is_none())
-    {
-        return Vec::new();
-    }
-    // One by one, since others may follow from what is given.
-    let (mut given, mut known) = (Vec::new(), measured);
-    for quantity in Quantity::ALL {
-        let mut following = known.clone();
-        following.derive_absent();
-        if let Some(raw) = differs(*quantity, &following) {
-            known.set_raw(*quantity, Some(raw));
-            given.push((*quantity, raw));
-        }
-    }
-    given
 }

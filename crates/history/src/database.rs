@@ -15,7 +15,6 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavio
 
 use crate::accounts::Origin;
 use crate::apart::{SetApart, apart_of, close_open, close_overtaken, set_apart, shown_time};
-use crate::columns::given;
 use crate::failure::Failure;
 use crate::known::{Inserted, KnownInverter};
 use crate::moments::Moments;
@@ -26,7 +25,7 @@ use crate::schema;
 use crate::settings::Settings;
 use crate::settle::{settle_some, sum_up};
 use crate::sums::newest as newest_before;
-use crate::widen::{add_missing, inverters, refresh_views, widen};
+use crate::widen::{inverters, make_samples, widen};
 
 /// The page cache, in KiB: all that appending touches, and little of the memory of a small machine. Enough for reading too,
 /// where rows are read once and in their order.
@@ -266,7 +265,7 @@ impl Database {
                 }
                 close_overtaken(&transaction, inverters, moments, settings, before)?;
             }
-            let given = given(&reading.values);
+            let told: Vec<_> = reading.values.told().collect();
             loop {
                 let known = match inverters.entry(Arc::clone(&reading.inverter.name)) {
                     Entry::Occupied(known) if known.get().covers(&reading.inverter) => {
@@ -289,10 +288,10 @@ impl Database {
                     rivals.wait_for(&reading.inverter.name, known.newest(), settings)?;
                 }
                 let spans = changed.entry(known.id).or_default();
-                match known.insert(&transaction, reading, &given, settings, *origin, spans)? {
+                match known.insert(&transaction, reading, &told, settings, *origin, spans)? {
                     Inserted::Needs(columns) => {
-                        add_missing(&transaction, &schema::samples(known.id), &columns)?;
-                        refresh_views(&transaction)?;
+                        make_samples(&transaction, known.id, &columns)?;
+                        // What else that changes is done where it is made known again.
                         inverters.remove(&reading.inverter.name);
                         continue;
                     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
-use kstar_model::counted::{Amounts, COUNTERS, Counted};
+use kstar_model::counted::{Amounts, Counted};
 use kstar_model::reading::{Inverter, Reading};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
@@ -94,10 +94,7 @@ impl KnownInverter {
         let absent = schema::stored()
             .filter(|quantity| !columns.contains(quantity))
             .collect();
-        let counters: Vec<Quantity> = COUNTERS
-            .into_iter()
-            .filter(|counter| there.contains(&schema::counted(*counter)))
-            .collect();
+        let counters = schema::counters(&there);
         let mut bases = Vec::new();
         for total in Quantity::ALL {
             if let Some(today) = schema::today(*total) {
@@ -150,7 +147,7 @@ impl KnownInverter {
         &mut self,
         transaction: &Transaction<'_>,
         reading: &Reading,
-        given: &[(Quantity, i64)],
+        told: &[(Quantity, i64)],
         settings: &Settings,
         origin: Origin,
         spans: &mut Vec<Range<i64>>,
@@ -158,7 +155,7 @@ impl KnownInverter {
         let first = reading.time.0;
         let mut time = first;
         while self.is_taken(transaction, time, settings)? {
-            if self.has_same(transaction, time, reading, given)? {
+            if self.has_same(transaction, time, reading)? {
                 return Ok(Inserted::There);
             }
             time = time.saturating_add(1);
@@ -176,7 +173,7 @@ impl KnownInverter {
         };
         let is_newest = self.newest.is_none_or(|newest| time > newest);
         let totals = self.totals(transaction, reading, time, is_newest)?;
-        let missing = self.missing(reading, given, &totals, account);
+        let missing = self.missing(reading, told, &totals, account);
         if !missing.is_empty() {
             return Ok(Inserted::Needs(missing));
         }
@@ -203,7 +200,7 @@ impl KnownInverter {
             let total = totals.iter().find(|(total, _)| total == quantity);
             let raw = match total {
                 Some((_, stored)) => *stored,
-                None if schema::follows(*quantity) => given
+                None if schema::follows(*quantity) => told
                     .iter()
                     .find(|(of, _)| of == quantity)
                     .map(|(_, raw)| *raw),
@@ -236,20 +233,20 @@ impl KnownInverter {
     fn missing(
         &self,
         reading: &Reading,
-        given: &[(Quantity, i64)],
+        told: &[(Quantity, i64)],
         totals: &[(Quantity, Option<i64>)],
         account: Option<i64>,
     ) -> Vec<String> {
         let is_missing = |quantity: &Quantity| !self.columns.contains(quantity);
         let measured = self.absent.iter().copied();
         let measured = measured.filter(|quantity| reading.values.raw(*quantity).is_some());
-        let given = given.iter().map(|(quantity, _)| *quantity);
+        let told = told.iter().map(|(quantity, _)| *quantity);
         let totals = totals
             .iter()
             .filter(|(_, stored)| stored.is_some())
             .map(|(total, _)| *total);
         let columns = measured
-            .chain(given.chain(totals).filter(is_missing))
+            .chain(told.chain(totals).filter(is_missing))
             .map(|quantity| quantity.name().to_owned());
         let counted = reading.counted.as_ref().map(Counted::all);
         let counted = counted.iter().flat_map(Amounts::iter);
@@ -317,29 +314,20 @@ impl KnownInverter {
         transaction: &Transaction<'_>,
         time: i64,
         reading: &Reading,
-        given: &[(Quantity, i64)],
     ) -> rusqlite::Result<bool> {
         let (there, counted) = transaction
             .prepare_cached(&self.all.query("WHERE time = ?"))?
             .query_row([time], |row| {
                 Ok((self.all.read(row)?.1, self.all.counted(row)?.0))
             })?;
-        let same = |quantity| there.raw(quantity) == reading.values.raw(quantity);
-        let values = schema::stored()
-            .chain(
-                Quantity::ALL
-                    .iter()
-                    .copied()
-                    .filter(|quantity| schema::is_metered(*quantity)),
-            )
-            .all(same)
-            && given.iter().all(|(quantity, _)| same(*quantity));
+        let mut values = reading.values.clone();
+        values.derive();
         // What counts for nothing, since another account has counted the same time, may have been anything.
         let nothing = Amounts::default();
-        let told = reading.counted.as_ref().map_or(nothing, Counted::all);
-        Ok(values
+        let amounts = reading.counted.as_ref().map_or(nothing, Counted::all);
+        Ok(values == there
             && (counted == nothing
-                || told == {
+                || amounts == {
                     let mut all = counted;
                     all.add(&crate::spread::of(transaction, self.id, time)?);
                     all

@@ -11,7 +11,7 @@ use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{Amounts, COUNTERS, POWERS, power};
 use rusqlite::{Connection, params_from_iter};
 
-use crate::columns::Columns;
+use crate::columns::{Columns, names};
 use crate::level::Level;
 use crate::rollup::MEAN_DECIMALS;
 use crate::schema;
@@ -49,13 +49,13 @@ pub(crate) fn count(
     for (time, values) in before.into_iter().rev() {
         counting.begin(time, values);
     }
-    let changes: Vec<String> = schema::counted_columns()
-        .map(|column| format!("{} = ?", schema::quoted(&column)))
+    let counters = schema::counters(&names(connection, &schema::samples(id))?);
+    let told: Vec<String> = counters
+        .iter()
+        .map(|counter| schema::quoted(&schema::counted(*counter)))
         .collect();
+    let changes: Vec<String> = told.iter().map(|column| format!("{column} = ?")).collect();
     // What has come since tells itself what was counted.
-    let told: Vec<String> = schema::counted_columns()
-        .map(|column| schema::quoted(&column))
-        .collect();
     let mut update = connection.prepare(&format!(
         "UPDATE {} SET {} WHERE time = ? AND coalesce({}) IS NULL",
         schema::samples(id),
@@ -73,7 +73,8 @@ pub(crate) fn count(
     }
     for (time, values) in samples {
         let counted = counting.add(time, values);
-        let row = counted.iter().map(|(_, amount)| amount).chain([Some(time)]);
+        let amounts = counters.iter().map(|counter| counted.of(*counter));
+        let row = amounts.chain([Some(time)]);
         update.execute(params_from_iter(row))?;
     }
     let mut sums = connection.prepare(
@@ -95,8 +96,16 @@ pub(crate) fn finish(connection: &Connection, id: i64) -> rusqlite::Result<()> {
         let source = Source::of(level);
         let sealed = kept(connection, id, source)?;
         let table = schema::buckets(level, id);
+        let there = names(connection, &table)?;
         let mut changed = 0;
         for (counter, power) in bounded() {
+            if ![power, counter]
+                .into_iter()
+                .flat_map(schema::sums)
+                .all(|sum| there.contains(&sum))
+            {
+                continue;
+            }
             let (mean, growth) = (
                 schema::quoted(&format!("{power}_mean")),
                 schema::quoted(&format!("{counter}_growth")),

@@ -7,8 +7,9 @@
 //! reads the whole history.)
 //!
 //! Stored is what was measured, as integers in the quantity's resolution; what follows from it is computed. A table gets a
-//! column when its inverter first sends the quantity, for one that is always NULL costs a byte in every row. A derived
-//! quantity has a column only where there are samples in which it does not follow from the others.
+//! column when its inverter first sends the quantity, for one that is always NULL costs a byte in every row; a table of
+//! buckets gets its columns with it. A derived quantity has a column only where an inverter has told it itself, in samples in
+//! which it does not follow from the others; what is told there takes precedence.
 //!
 //! What a counter has counted in all is what it has counted today and what it was at midnight. The latter stands in
 //! `base`, a few rows a day, and the total's column holds by how much it differs from that: nearly always by 0 or 1, for
@@ -19,7 +20,7 @@
 //! another time than the reading's stands in `spread`. Totals are only shown; nothing is computed from them.
 
 use kstar_common::sqlite_file::Owner;
-use kstar_model::catalogue::{Group, Quantity, Role};
+use kstar_model::catalogue::{Derivation, Group, Quantity, Role};
 use kstar_model::counted::{COUNTERS, is_counted};
 
 use crate::level::Level;
@@ -151,6 +152,22 @@ pub(crate) fn counted_columns() -> impl Iterator<Item = String> {
     COUNTERS.into_iter().map(counted)
 }
 
+/// The columns for what was counted that a table of an earlier version lacks: its counters and those of the meter, whose
+/// totals may follow from powers.
+pub(crate) fn uncounted(there: &[String]) -> Vec<String> {
+    COUNTERS
+        .into_iter()
+        .filter(|counter| is_metered(*counter) || there.iter().any(|name| name == counter.name()))
+        .map(counted)
+        .collect()
+}
+
+/// The counters of which a table of samples with these columns has what was counted.
+pub(crate) fn counters(there: &[String]) -> Vec<Quantity> {
+    let has_counted = |counter: &Quantity| there.contains(&counted(*counter));
+    COUNTERS.into_iter().filter(has_counted).collect()
+}
+
 /// Whether this version knows a column of samples.
 pub(crate) fn knows(column: &str) -> bool {
     Quantity::from_name(column).is_some()
@@ -176,32 +193,22 @@ pub(crate) fn buckets(level: Level, id: i64) -> String {
     format!("bucket_{}_{id}", level.name())
 }
 
-/// Makes an inverter's table of samples; its columns come with what the inverter sends.
-pub(crate) fn create_samples(id: i64) -> String {
-    create(&samples(id), "time INTEGER PRIMARY KEY", &[])
-}
+/// The key of a table of samples; its other columns come with what the inverter sends.
+pub(crate) const SAMPLE_KEY: &str = "time";
 
-/// Makes an inverter's table of buckets: the offset is that of the local clock at the begin, in seconds east of UTC.
-pub(crate) fn create_buckets(level: Level, id: i64, columns: &[String]) -> String {
-    create(
-        &buckets(level, id),
-        "\"begin\" INTEGER PRIMARY KEY",
-        columns,
-    )
-}
+/// The key of a table of buckets.
+pub(crate) const BUCKET_KEY: &str = "begin";
 
-fn create(table: &str, key: &str, columns: &[String]) -> String {
-    let columns: Vec<String> = std::iter::once(format!("  {key}"))
+/// Makes a table.
+pub(crate) fn create(table: &str, key: &str, columns: &[String]) -> String {
+    let columns: Vec<String> = std::iter::once(format!("  {} INTEGER PRIMARY KEY", quoted(key)))
         .chain(
             columns
                 .iter()
                 .map(|column| format!("  {} INTEGER", quoted(column))),
         )
         .collect();
-    format!(
-        "CREATE TABLE IF NOT EXISTS {table} (\n{}\n)",
-        columns.join(",\n")
-    )
+    format!("CREATE TABLE {table} (\n{}\n)", columns.join(",\n"))
 }
 
 /// Adds a column to a table.
@@ -209,22 +216,41 @@ pub(crate) fn add_column(table: &str, column: &str) -> String {
     format!("ALTER TABLE {table} ADD COLUMN {} INTEGER", quoted(column))
 }
 
-/// The columns of a table of buckets beside its key.
-pub(crate) fn bucket_columns() -> Vec<String> {
+/// The columns of a table of buckets beside its key, where these quantities are summed up. The offset is that of the local
+/// clock at the begin, in seconds east of UTC.
+pub(crate) fn bucket_columns(summed: &[Quantity]) -> Vec<String> {
     ["utc_offset", "samples", "covered"]
         .into_iter()
         .map(str::to_owned)
-        .chain(summed().into_iter().flat_map(sums))
+        .chain(summed.iter().copied().flat_map(sums))
         .collect()
 }
 
-/// The quantities that have sums of their own.
-pub(crate) fn summed() -> Vec<Quantity> {
+/// The quantities that have sums of their own, of those that a table of samples with these columns tells.
+pub(crate) fn summed(there: &[String]) -> Vec<Quantity> {
+    let has_sums = |quantity: &Quantity| {
+        Summing::of(*quantity).is_some() && counter_of(*quantity) == *quantity
+    };
     Quantity::ALL
         .iter()
         .copied()
-        .filter(|quantity| Summing::of(*quantity).is_some() && counter_of(*quantity) == *quantity)
+        .filter(|quantity| has_sums(quantity) && tells(there, *quantity))
         .collect()
+}
+
+/// Whether a table of samples with these columns tells a quantity: by a column, or by those that it follows from.
+fn tells(there: &[String], quantity: Quantity) -> bool {
+    let has = |name: &str| there.iter().any(|column| column == name);
+    let follows = match quantity.description().derivation {
+        None => false,
+        Some(Derivation::Product(one, other) | Derivation::Sum(one, other)) => {
+            tells(there, one) && tells(there, other)
+        }
+        Some(Derivation::Positive(of) | Derivation::Negative(of) | Derivation::Bits(of)) => {
+            tells(there, of)
+        }
+    };
+    follows || has(quantity.name()) || is_counted(quantity) && has(&counted(quantity))
 }
 
 /// The columns of a quantity's sums: mean, least and most, or growth. None for modes and flags.
@@ -256,8 +282,8 @@ pub(crate) fn insert_sample(id: i64, columns: impl IntoIterator<Item = String>) 
 }
 
 /// Writes a bucket, in place of the one that is there or only if there is none: key, then [`bucket_columns`].
-pub(crate) fn write_bucket(level: Level, id: i64, replace: bool) -> String {
-    let columns: Vec<String> = bucket_columns()
+pub(crate) fn write_bucket(level: Level, id: i64, summed: &[Quantity], replace: bool) -> String {
+    let columns: Vec<String> = bucket_columns(summed)
         .iter()
         .map(|column| quoted(column))
         .collect();

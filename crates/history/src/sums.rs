@@ -345,12 +345,14 @@ impl<'a> Sums<'a> {
 
     /// Asks for rows from a begin to an end.
     fn rows(&self, level: Level, quantities: &[Quantity]) -> rusqlite::Result<CachedStatement<'a>> {
+        let table = schema::buckets(level, self.id);
+        let there = names(self.connection, &table)?;
         let mut columns = "\"begin\", samples, covered".to_owned();
         for column in quantities.iter().copied().flat_map(schema::sums) {
             columns += ", ";
-            columns += &schema::quoted(&column);
+            let value = there.contains(&column).then(|| schema::quoted(&column));
+            columns += value.as_deref().unwrap_or("NULL");
         }
-        let table = schema::buckets(level, self.id);
         self.connection.prepare_cached(&format!(
             "SELECT {columns} FROM {table} WHERE \"begin\" >= ? AND \"begin\" < ? ORDER BY \"begin\""
         ))
@@ -389,12 +391,13 @@ impl<'a> Sums<'a> {
 
     /// Computes and writes the closed buckets of a span.
     pub(crate) fn settle(&self, source: Source, span: &Range<i64>) -> rusqlite::Result<()> {
-        let quantities = schema::summed();
+        let there = names(self.connection, &schema::samples(self.id))?;
+        let quantities = schema::summed(&there);
         if source == Source::Samples {
             let level = Level::FiveMinutes;
             let span = self.whole(level, span);
             let span = span.start..span.end.min(self.unended(level));
-            let mut write = self.writer(level)?;
+            let mut write = self.writer(level, &quantities)?;
             if !span.is_empty() {
                 // One that nothing belongs to any more is not computed again.
                 self.clear(level, &span)?;
@@ -410,7 +413,7 @@ impl<'a> Sums<'a> {
             if span.is_empty() {
                 continue;
             }
-            let mut write = self.writer(level)?;
+            let mut write = self.writer(level, &quantities)?;
             let mut longer = FromFiveMinutes::new(level, self.zone().clone());
             let settled = self.settled(Level::FiveMinutes, span, &quantities, &mut |part| {
                 longer.add(part).map_or(Ok(()), &mut write)
@@ -436,11 +439,15 @@ impl<'a> Sums<'a> {
     }
 
     /// Writes buckets of a level; one whose parts are gone stays as it is.
-    fn writer(&self, level: Level) -> rusqlite::Result<impl FnMut(Rollup) -> Flow> {
+    fn writer(
+        &self,
+        level: Level,
+        quantities: &[Quantity],
+    ) -> rusqlite::Result<impl FnMut(Rollup) -> Flow> {
         let sealed = self.kept(Source::of(level))?;
         let prepare = |replace| {
             self.connection
-                .prepare_cached(&schema::write_bucket(level, self.id, replace))
+                .prepare_cached(&schema::write_bucket(level, self.id, quantities, replace))
         };
         let (mut replace, mut add) = (prepare(true)?, prepare(false)?);
         Ok(move |rollup: Rollup| {
@@ -457,9 +464,9 @@ impl<'a> Sums<'a> {
                 rollup.samples.into(),
                 rollup.covered.into(),
             ];
-            for (quantity, cell) in schema::summed().into_iter().zip(&rollup.cells) {
+            for (quantity, cell) in quantities.iter().zip(&rollup.cells) {
                 match cell {
-                    None => row.extend(schema::sums(quantity).iter().map(|_| Value::Null)),
+                    None => row.extend(schema::sums(*quantity).iter().map(|_| Value::Null)),
                     Some(Cell::Measured { mean, min, max }) => {
                         row.extend([mean, min, max].map(|raw| Value::from(*raw)));
                     }

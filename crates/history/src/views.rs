@@ -41,10 +41,10 @@ pub(crate) fn sample_view(tables: &[(i64, Vec<String>)]) -> String {
         };
         value.unwrap_or_else(|| "NULL".to_owned())
     };
-    let table = |(id, there): &(i64, Vec<String>)| {
+    let table = |(index, (id, there)): (usize, &(i64, Vec<String>))| {
         let values: Vec<String> = shown
             .iter()
-            .map(|column| format!("{} AS {}", value(*id, column, there), quoted(column)))
+            .map(|column| named(value(*id, column, there), column, index))
             .collect();
         let table = samples(*id);
         format!(
@@ -52,7 +52,7 @@ pub(crate) fn sample_view(tables: &[(i64, Vec<String>)]) -> String {
             values.join(", ")
         )
     };
-    let mut selects: Vec<String> = tables.iter().map(table).collect();
+    let mut selects: Vec<String> = tables.iter().enumerate().map(table).collect();
     if selects.is_empty() {
         let columns: Vec<String> = shown
             .iter()
@@ -64,6 +64,15 @@ pub(crate) fn sample_view(tables: &[(i64, Vec<String>)]) -> String {
         ));
     }
     format!("CREATE VIEW sample AS\n{}", selects.join("\nUNION ALL "))
+}
+
+/// A column of a view of many tables. The first table names the columns; the others need not, which keeps the view short.
+fn named(value: String, name: &str, table: usize) -> String {
+    if table == 0 {
+        format!("{value} AS {}", quoted(name))
+    } else {
+        value
+    }
 }
 
 /// The view `readings`: every quantity in its unit, modes and flags as their labels.
@@ -145,24 +154,44 @@ pub(crate) fn buckets_view_name(level: Level) -> String {
 }
 
 /// The view of the buckets of a level: means, extremes and growth in the quantities' units.
-pub(crate) fn buckets_view(level: Level, inverters: &[i64]) -> String {
+pub(crate) fn buckets_view(level: Level, tables: &[(i64, Vec<String>)]) -> String {
     let name = buckets_view_name(level);
-    let mut columns = vec![
-        ("time", "\"begin\"".to_owned()),
+    let table = |(index, (id, there)): (usize, &(i64, Vec<String>))| {
+        let columns: Vec<String> = bucket_columns(there)
+            .into_iter()
+            .map(|(name, value)| named(value, &name, index))
+            .collect();
+        format!(
+            "SELECT (SELECT name FROM inverter WHERE id = {id}) AS inverter,\n  {}\nFROM {}",
+            columns.join(",\n  "),
+            buckets(level, *id)
+        )
+    };
+    let mut selects: Vec<String> = tables.iter().enumerate().map(table).collect();
+    if selects.is_empty() {
+        selects.push("SELECT NULL AS inverter, NULL AS time WHERE 0".to_owned());
+    }
+    format!("CREATE VIEW {name} AS\n{}", selects.join("\nUNION ALL "))
+}
+
+/// The columns of that view after the inverter, each with its value in a table that has these columns.
+fn bucket_columns(there: &[String]) -> Vec<(String, String)> {
+    let mut columns: Vec<(String, String)> = [
+        ("time", "\"begin\""),
         (
             "time_utc",
-            "strftime('%Y-%m-%dT%H:%M:%SZ', \"begin\" / 1000, 'unixepoch')".to_owned(),
+            "strftime('%Y-%m-%dT%H:%M:%SZ', \"begin\" / 1000, 'unixepoch')",
         ),
         (
             "time_local",
-            "strftime('%Y-%m-%dT%H:%M:%S', \"begin\" / 1000 + utc_offset, 'unixepoch')".to_owned(),
+            "strftime('%Y-%m-%dT%H:%M:%S', \"begin\" / 1000 + utc_offset, 'unixepoch')",
         ),
-        ("samples", "samples".to_owned()),
-        ("covered_seconds", "covered / 1000.0".to_owned()),
+        ("samples", "samples"),
+        ("covered_seconds", "covered / 1000.0"),
     ]
     .into_iter()
-    .map(|(name, value)| format!("{value} AS {name}"))
-    .collect::<Vec<_>>();
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
     for quantity in Quantity::ALL {
         let decimals = quantity.description().decimals;
         let shown: Vec<(&str, u8)> = match Summing::of(*quantity) {
@@ -175,27 +204,14 @@ pub(crate) fn buckets_view(level: Level, inverters: &[i64]) -> String {
             None => Vec::new(),
         };
         for (column, (suffix, decimals)) in sums(*quantity).iter().zip(shown) {
-            let (column, name) = (quoted(column), quoted(&format!("{quantity}_{suffix}")));
             let scale = 10_u64.pow(decimals.into());
-            columns.push(if decimals == 0 {
-                format!("{column} AS {name}")
-            } else {
-                format!("{column} / {scale}.0 AS {name}")
-            });
+            let value = match (there.contains(column), decimals) {
+                (false, _) => "NULL".to_owned(),
+                (true, 0) => quoted(column),
+                (true, _) => format!("{} / {scale}.0", quoted(column)),
+            };
+            columns.push((format!("{quantity}_{suffix}"), value));
         }
     }
-    let columns = columns.join(",\n  ");
-    let mut tables: Vec<String> = inverters
-        .iter()
-        .map(|id| {
-            format!(
-                "SELECT (SELECT name FROM inverter WHERE id = {id}) AS inverter,\n  {columns}\nFROM {}",
-                buckets(level, *id)
-            )
-        })
-        .collect();
-    if tables.is_empty() {
-        tables.push("SELECT NULL AS inverter, NULL AS time WHERE 0".to_owned());
-    }
-    format!("CREATE VIEW {name} AS\n{}", tables.join("\nUNION ALL "))
+    columns
 }

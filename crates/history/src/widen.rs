@@ -19,11 +19,11 @@ pub(crate) fn widen(connection: &mut Connection, settings: &Settings) -> rusqlit
     transaction.execute_batch(schema::TABLES)?;
     let inverters = inverters(&transaction)?;
     for id in &inverters {
-        make_tables(&transaction, *id)?;
         if version < schema::OWNER.version {
-            let counted: Vec<String> = schema::counted_columns().collect();
-            add_missing(&transaction, &schema::samples(*id), &counted)?;
+            let there = names(&transaction, &schema::samples(*id))?;
+            make_samples(&transaction, *id, &schema::uncounted(&there))?;
         }
+        make_tables(&transaction, *id)?;
     }
     let has_new_zone = settings.keep(&transaction)?;
     for id in &inverters {
@@ -46,28 +46,67 @@ pub(crate) fn widen(connection: &mut Connection, settings: &Settings) -> rusqlit
     transaction.commit()
 }
 
+/// Makes an inverter's table of samples, or the columns that it has not.
+pub(crate) fn make_samples(
+    connection: &Connection,
+    id: i64,
+    columns: &[String],
+) -> rusqlite::Result<()> {
+    make_table(
+        connection,
+        &schema::samples(id),
+        schema::SAMPLE_KEY,
+        columns,
+    )
+}
+
 /// Makes an inverter's tables, or the columns that those of its buckets have not.
 pub(crate) fn make_tables(connection: &Connection, id: i64) -> rusqlite::Result<()> {
-    connection.execute_batch(&schema::create_samples(id))?;
-    let columns = schema::bucket_columns();
+    make_samples(connection, id, &[])?;
+    let summed = schema::summed(&names(connection, &schema::samples(id))?);
+    let columns = schema::bucket_columns(&summed);
     for level in Level::ALL {
-        connection.execute_batch(&schema::create_buckets(level, id, &columns))?;
-        add_missing(connection, &schema::buckets(level, id), &columns)?;
+        let table = schema::buckets(level, id);
+        make_table(connection, &table, schema::BUCKET_KEY, &columns)?;
     }
     Ok(())
 }
 
-/// Adds the columns that a table has not.
-pub(crate) fn add_missing(
+fn make_table(
     connection: &Connection,
     table: &str,
+    key: &str,
     columns: &[String],
 ) -> rusqlite::Result<()> {
-    let there = names(connection, table)?;
-    for column in columns.iter().filter(|column| !there.contains(column)) {
-        connection.execute_batch(&schema::add_column(table, column))?;
+    let mut all = names(connection, table)?;
+    let is_there = !all.is_empty();
+    all.retain(|column| column != key);
+    let missing: Vec<String> = columns
+        .iter()
+        .filter(|column| !all.contains(column))
+        .cloned()
+        .collect();
+    if is_there && missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    if is_there && !is_empty(connection, table)? {
+        for column in &missing {
+            connection.execute_batch(&schema::add_column(table, column))?;
+        }
+        return Ok(());
+    }
+    // SQLite reads its whole schema again for each column that is added, so a table without rows is made anew.
+    all.extend(missing);
+    connection.execute_batch(&format!("DROP TABLE IF EXISTS {table}"))?;
+    connection.execute_batch(&schema::create(table, key, &all))
+}
+
+fn is_empty(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    connection.query_row(
+        &format!("SELECT NOT EXISTS (SELECT 1 FROM {table})"),
+        [],
+        |row| row.get(0),
+    )
 }
 
 /// The inverters that have tables.
@@ -92,9 +131,15 @@ pub(crate) fn refresh_views(connection: &Connection) -> rusqlite::Result<()> {
     if is_ours || view(connection, "readings")?.is_none() {
         refresh(connection, "readings", &views::readings_view(&columns))?;
     }
+    let mut tables = Vec::with_capacity(inverters.len());
+    for id in &inverters {
+        // Those of the longer buckets have the same columns.
+        let buckets = schema::buckets(Level::FiveMinutes, *id);
+        tables.push((*id, names(connection, &buckets)?));
+    }
     for level in Level::ALL {
         let name = views::buckets_view_name(level);
-        refresh(connection, &name, &views::buckets_view(level, &inverters))?;
+        refresh(connection, &name, &views::buckets_view(level, &tables))?;
     }
     Ok(())
 }

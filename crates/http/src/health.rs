@@ -132,6 +132,11 @@ impl Watcher {
                     minutes(*still)
                 );
                 reason(part(), said);
+            } else if entry.present().asleep {
+                notes.push(Reason {
+                    part: part(),
+                    reason: "it is asleep until it answers again".to_owned(),
+                });
             } else if let Some(said) = silence(entry) {
                 reason(part(), said);
             }

@@ -55,7 +55,8 @@ impl Group {
     }
 }
 
-/// How a quantity follows from others. What follows is not stored: whoever stores readings computes it again.
+/// How a quantity follows from others. What follows is not stored: whoever stores readings computes it again, but for what
+/// an inverter has [`told`](Values::told) itself, which takes precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Derivation {
     /// One times the other; the decimals of both together.
@@ -71,6 +72,15 @@ pub enum Derivation {
 }
 
 impl Derivation {
+    /// What it follows from.
+    pub fn sources(self) -> impl Iterator<Item = Quantity> {
+        let (one, other) = match self {
+            Self::Product(one, other) | Self::Sum(one, other) => (one, Some(other)),
+            Self::Positive(of) | Self::Negative(of) | Self::Bits(of) => (of, None),
+        };
+        std::iter::once(one).chain(other)
+    }
+
     #[inline]
     fn raw(self, values: &Values) -> Option<i64> {
         match self {
@@ -183,17 +193,10 @@ macro_rules! catalogue {
                 }
             }
 
-            /// Computes every quantity that follows from others.
+            /// Computes every quantity that follows from others, unless it is present: what a machine has told itself takes
+            /// precedence.
             #[inline]
             pub fn derive(&mut self) {
-                $($($(
-                    self.$name = Derivation::$derivation($(Quantity::$of),+).raw(self).and_then(Scalar::from_raw);
-                )?)+)+
-            }
-
-            /// Computes every quantity that follows from others, unless it is present: one that a machine has told
-            /// itself weighs more than what others say of it.
-            pub fn derive_absent(&mut self) {
                 $($($(
                     self.$name = self.$name.or_else(|| {
                         Derivation::$derivation($(Quantity::$of),+).raw(self).and_then(Scalar::from_raw)
@@ -290,11 +293,11 @@ catalogue! {
         /// Temperature of the coldest cell.
         battery_cell_temperature_min: Celsius<1>, "Battery cell temperature minimum";
         /// State of charge of battery pack 1.
-        battery_pack1_soc: Percent<0>, "Battery pack 1 state of charge";
+        battery_pack1_soc: Percent<0>, "Battery pack 1 state of charge", Role::StateOfCharge;
         /// State of charge of battery pack 2.
-        battery_pack2_soc: Percent<0>, "Battery pack 2 state of charge";
+        battery_pack2_soc: Percent<0>, "Battery pack 2 state of charge", Role::StateOfCharge;
         /// State of charge of battery pack 3.
-        battery_pack3_soc: Percent<0>, "Battery pack 3 state of charge";
+        battery_pack3_soc: Percent<0>, "Battery pack 3 state of charge", Role::StateOfCharge;
         /// Voltage of the second battery.
         battery2_voltage: Volts<1>, "Battery 2 voltage";
         /// Current of the second battery: positive while charging, negative while discharging.
@@ -302,7 +305,7 @@ catalogue! {
         /// Power of the second battery, a part of `battery_power`: positive while charging, negative while discharging.
         battery2_power: Watts<2>, "Battery 2 power" = Product(battery2_voltage, battery2_current);
         /// State of charge of the second battery.
-        battery2_soc: Percent<0>, "Battery 2 state of charge";
+        battery2_soc: Percent<0>, "Battery 2 state of charge", Role::StateOfCharge;
         /// What the second battery does.
         battery2_mode: BatteryMode, "Battery 2 mode";
     }
@@ -570,6 +573,16 @@ impl Values {
         self.raw(quantity).map(|raw| quantity.value(raw))
     }
 
+    /// What follows from others and is not what they come to: the inverter has told it itself. In the catalogue's order, with
+    /// raw values. All derived quantities are these, or what [`derive`](Self::derive) makes of the rest.
+    pub fn told(&self) -> impl Iterator<Item = (Quantity, i64)> {
+        Quantity::ALL.iter().filter_map(|quantity| {
+            let derivation = quantity.description().derivation?;
+            let raw = self.raw(*quantity)?;
+            (derivation.raw(self) != Some(raw)).then_some((*quantity, raw))
+        })
+    }
+
     /// The quantities that are present, with their values, in the catalogue's order.
     pub fn present(&self) -> impl Iterator<Item = (Quantity, Value)> {
         Quantity::ALL
@@ -687,10 +700,46 @@ mod tests {
             battery_power: Some(Watts::new(-7)),
             ..Values::default()
         };
-        values.derive_absent();
+        values.derive();
         assert_eq!(values.battery_power, Some(Watts::new(-7)));
         assert_eq!(values.battery_discharge_power, Some(Watts::new(7)));
         assert_eq!(values.pv_power, None);
+    }
+
+    #[test]
+    fn what_is_told_is_what_does_not_follow_from_the_others() {
+        let mut values = Values {
+            pv1_power: Some(Watts::new(70_000)),
+            pv2_voltage: Some(Volts::new(1500)),
+            pv2_current: Some(Amperes::new(40)),
+            pv3_power: Some(Watts::new(50_000)),
+            pv_power: Some(Watts::new(180_000)),
+            battery_power: Some(Watts::new(-7)),
+            ..Values::default()
+        };
+        values.derive();
+        assert_eq!(values.pv2_power, Some(Watts::new(60_000)));
+        let told: Vec<_> = values.told().collect();
+        assert_eq!(
+            told,
+            [
+                (Quantity::pv1_power, 70_000),
+                (Quantity::pv3_power, 50_000),
+                (Quantity::pv_power, 180_000),
+                (Quantity::battery_power, -7),
+            ]
+        );
+        let mut kept = Values::default();
+        for quantity in Quantity::ALL {
+            if quantity.description().derivation.is_none() {
+                kept.set_raw(*quantity, values.raw(*quantity));
+            }
+        }
+        for (quantity, raw) in told {
+            kept.set_raw(quantity, Some(raw));
+        }
+        kept.derive();
+        assert_eq!(kept, values);
     }
 
     #[test]

@@ -259,6 +259,27 @@ mod tests {
     }
 
     #[test]
+    fn energies_come_of_totals_and_of_no_part_of_them() {
+        let mut totals = Values::default();
+        for total in POWERS {
+            totals.set_raw(total, Some(1000));
+        }
+        let mut all = totals.clone();
+        for quantity in Quantity::ALL {
+            if !POWERS.contains(quantity) {
+                all.set_raw(*quantity, Some(77));
+            }
+        }
+        for counter in COUNTERS {
+            assert_eq!(power(counter, &all), power(counter, &totals), "{counter}");
+        }
+        assert_eq!(
+            Consumption::default().of_values(&all),
+            Consumption::default().of_values(&totals)
+        );
+    }
+
+    #[test]
     fn consumption_is_missing_where_a_part_that_the_machine_has_is_missing() {
         let mut house = Consumption::default();
         assert_eq!(house.of(Some(3), None), Some(3));

@@ -141,7 +141,13 @@ fn property(quantity: Quantity) -> Json {
         |labels: Labels| -> Vec<&str> { labels.0.iter().map(|(_, label)| *label).collect() };
     let labelled = |labels: Labels, other: &str, digits: u8| {
         let other = format!("^{other}[0-9]{{1,{digits}}}$");
-        json!({ "type": "string", "anyOf": [{ "enum": known(labels) }, { "pattern": other }] })
+        let known = known(labels);
+        // An `enum` of nothing is no schema.
+        if known.is_empty() {
+            json!({ "type": "string", "pattern": other })
+        } else {
+            json!({ "type": "string", "anyOf": [{ "enum": known }, { "pattern": other }] })
+        }
     };
     let mut value = match description.kind {
         Kind::Measurement | Kind::Counter if description.decimals > 0 => {
@@ -201,6 +207,18 @@ mod tests {
             };
             prop_assert_eq!(again(&reading), reading);
         }
+    }
+
+    #[test]
+    fn flags_that_nobody_has_named_come_back_too_and_have_a_schema() {
+        let line = r#"{"schema":1,"inverter":"a","alarms":["bit_0","bit_31"],"kstar_errors":[]}"#;
+        let reading = read(&serde_json::from_str(line).expect("an object")).expect("a reading");
+        assert_eq!(serde_json::to_string(&reading).expect("a line"), line);
+        let items = schema().pointer("/properties/alarms/items").cloned();
+        assert_eq!(
+            items,
+            Some(json!({ "type": "string", "pattern": "^bit_[0-9]{1,2}$" }))
+        );
     }
 
     #[test]

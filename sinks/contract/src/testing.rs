@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::readings::{BEGIN, INTERVAL};
-pub use self::readings::{full_reading, reading, readings};
+pub use self::readings::{full_reading, kse_reading, reading, readings};
 use crate::delivery::{Keep, Policy, SpoolBounds};
 use crate::driver::{Driver, Ended};
 use crate::event::Event;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kstar_model::reading::Reading;
-use kstar_sink::testing::full_reading;
+use kstar_sink::testing::kse_reading;
 use tokio::time::{Instant, sleep};
 
 use world::{Listener, Mosquitto, Running, context};
@@ -77,9 +77,9 @@ async fn latency(broker_lines: &str, what: &str, lines: &str, topic: &str) {
         &broker.config(lines),
         &context(&["roof"], broker.folder.path()),
     );
-    running.send(full_reading("roof", 1));
+    running.send(kse_reading("roof", 1));
     running.delivered(1).await;
-    let base = full_reading("roof", 2);
+    let base = kse_reading("roof", 2);
     let mut took = Vec::new();
     for number in 0..300 {
         listener.forget();
@@ -107,7 +107,7 @@ async fn throughput(broker_lines: &str) {
         &broker.config("topics = 'quantities'"),
         &context(&["roof"], broker.folder.path()),
     );
-    let base = full_reading("roof", 1);
+    let base = kse_reading("roof", 1);
     let messages = base.values.present().count();
     running.send(at(&base, 0));
     running.delivered(1).await;

@@ -14,9 +14,8 @@ use kstar_common::finding::Finding;
 use kstar_source::async_trait;
 use kstar_source::counts::Counts;
 use kstar_source::recording::Anatomy;
-use kstar_source::source::{
-    Asked, Block, Context, Key, KeyValue, Profile, Source, SourceConfig, Way,
-};
+use kstar_source::source::{Asked, Block, Context, Profile, Source, SourceConfig};
+use kstar_source::way::{Key, KeyValue, Way};
 use serde::{Deserialize, Deserializer, de};
 
 use inverter::{Inverter, RUNNING_DATA};
@@ -96,9 +95,7 @@ impl SourceConfig for Aa55Config {
     }
 
     fn profile(&self) -> Profile {
-        Profile {
-            max_power: MAX_POWER,
-        }
+        Profile::of(MAX_POWER)
     }
 
     fn open(&self, context: &Context, counts: Arc<Counts>) -> Box<dyn Source> {

@@ -3,9 +3,9 @@
 //! - [`source`]: the contract; [`counts`]: what is counted of it, [`error`]: why there is no answer;
 //! - [`datagram`]: a request and its reply over UDP; [`stream`]: over TCP; [`exchange`]: tries, time-outs and pauses;
 //! - [`blocks`]: which parts of what an inverter tells are due, which it does not have, which are too old;
-//! - [`greeting`]: finding WiFi modules and sticks by broadcast;
+//! - [`greeting`]: finding WiFi modules and sticks by broadcast; [`way`]: how an inverter can be asked;
 //! - [`poller`]: schedule, silence, back-off, coming back: written once for all sources;
-//! - [`lock`]: one poller per inverter;
+//! - [`lock`]: one poller per inverter; [`rule`]: the rules by which readings are judged;
 //! - [`record`]: what an inverter tells of itself, [`explain`]: what the bytes of a datagram mean;
 //! - [`recording`]: the bytes themselves, and what may be told of them to others.
 //!
@@ -24,9 +24,11 @@ pub mod lock;
 pub mod poller;
 pub mod record;
 pub mod recording;
+pub mod rule;
 pub mod source;
 pub mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod way;
 
 pub use async_trait::async_trait;

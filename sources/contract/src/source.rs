@@ -13,9 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kstar_common::finding::Finding;
 use kstar_common::host::with_port;
-use kstar_model::catalogue::Values;
+use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::scalar::Scalar;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -25,11 +24,13 @@ use crate::exchange::Patience;
 use crate::explain::{RecordedBlock, RecordedReply};
 use crate::record::Record;
 use crate::recording::Anatomy;
+use crate::rule::Rule;
+use crate::way::{Key, Pace, Way};
 
 /// A source's own part of a section `[[inverter]]`, and how a source is made from it.
 ///
 /// Implementations derive `Deserialize` with `deny_unknown_fields`; the doc comments of the fields are the documentation
-/// that users read. The keys that every inverter has (`name`, `family`, `host`, `max_power`) are not among them.
+/// that users read. The keys that every inverter has (`name`, `host`, `poll_interval` and so on) are not among them.
 #[async_trait]
 pub trait SourceConfig:
     DeserializeOwned + Default + PartialEq + fmt::Debug + Send + Sync + 'static
@@ -95,67 +96,6 @@ pub trait SourceConfig:
     /// Looks at the inverter for somebody who waits, with so many polls: where it is, whether anybody else polls it, whether
     /// it answers, and how well. `force` asks it even while another process polls it.
     async fn probe(&self, context: &Context, polls: NonZeroU32, force: bool) -> Vec<Finding>;
-}
-
-/// A configuration that is worth trying, and the port to try it at.
-#[derive(Clone, Debug)]
-pub struct Way<T> {
-    /// The configuration.
-    pub config: T,
-    /// The port, which need not be the configuration's usual one.
-    pub port: u16,
-}
-
-/// A key of a section `[[inverter]]` with its value; shown as the configuration has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// The key.
-    pub name: &'static str,
-    /// Its value.
-    pub value: KeyValue,
-}
-
-/// The value of a [`Key`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum KeyValue {
-    /// A word.
-    Word(&'static str),
-    /// A number.
-    Number(u32),
-    /// A byte, which people know in hexadecimal.
-    Byte(u8),
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.value {
-            KeyValue::Word(word) => write!(f, "{} = \"{word}\"", self.name),
-            KeyValue::Number(number) => write!(f, "{} = {number}", self.name),
-            KeyValue::Byte(byte) => write!(f, "{} = 0x{byte:02X}", self.name),
-        }
-    }
-}
-
-/// How often and how patiently an inverter is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// The time from one poll to the next.
-    pub interval: Duration,
-    /// How often and how long a reply is waited for.
-    pub patience: Patience,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(5),
-            patience: Patience {
-                tries: 3,
-                timeout: Duration::from_secs(2),
-            },
-        }
-    }
 }
 
 /// Where an inverter is, and how it is asked.
@@ -257,6 +197,57 @@ pub enum Asked {
 pub struct Profile {
     /// The most power on its AC side, in watts, unless the configuration says otherwise.
     pub max_power: u32,
+    /// The most that the house takes or gives, in watts.
+    pub house_power: u32,
+    /// Where its values differ from the usual ranges. What holds for a quantity also holds for its phases, and what holds
+    /// for PV string 1 or the battery for the others, unless they have bounds of their own.
+    pub bounds: &'static [Bound],
+    /// The rules that do not hold for it.
+    pub off: &'static [Rule],
+    /// Whether its `load_energy_total` counts all that the house uses, its back-up output included, so that gaps in the
+    /// consumption are bridged by it.
+    pub load_energy_is_consumption: bool,
+    /// Whether it is silent by night, as a string inverter is, unless the configuration says otherwise.
+    pub sleeps_at_night: bool,
+}
+
+impl Profile {
+    /// A machine of this power on a single phase with a battery of 48 V, for which everything usual holds.
+    pub const fn of(max_power: u32) -> Self {
+        Self {
+            max_power,
+            house_power: 20_000,
+            bounds: &[],
+            off: &[],
+            load_energy_is_consumption: false,
+            sleeps_at_night: false,
+        }
+    }
+}
+
+/// The values of one quantity that such a machine can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Which.
+    pub quantity: Quantity,
+    /// The lowest, in the quantity's unit.
+    pub lowest: i64,
+    /// The highest, in the quantity's unit.
+    pub highest: i64,
+    /// Whether 0 is possible besides: nothing is connected.
+    pub or_zero: bool,
+}
+
+impl Bound {
+    /// From the lowest to the highest, in the quantity's unit.
+    pub const fn new(quantity: Quantity, lowest: i64, highest: i64) -> Self {
+        Self {
+            quantity,
+            lowest,
+            highest,
+            or_zero: false,
+        }
+    }
 }
 
 /// What one poll has brought.

@@ -133,7 +133,8 @@ impl Stream {
         // Taken out: whether this fails or is dropped, the connection is closed.
         let open = connection.open.take();
         let deadline = Instant::now() + timeout;
-        let mut open = match open {
+        // One that was closed meanwhile, as sticks do every few hours, is opened anew.
+        let mut open = match open.and_then(Open::drained) {
             Some(open) => open,
             None => self.connect(deadline, timeout, counts).await?,
         };
@@ -222,6 +223,22 @@ impl Stream {
 }
 
 impl Open {
+    /// Without what came before the request, which cannot be the reply and may be the end of something broken; nothing if
+    /// the connection was closed.
+    fn drained(mut self) -> Option<Self> {
+        self.received.clear();
+        let mut dropped = [0; MOST_BYTES];
+        match self.socket.try_read(&mut dropped) {
+            Ok(0) => None,
+            Ok(length) => {
+                let bytes = dropped.get(..length).unwrap_or_default();
+                tracing::debug!(bytes = %Hex(bytes), "dropped what came between two requests");
+                Some(self)
+            }
+            Err(error) => (error.kind() == io::ErrorKind::WouldBlock).then_some(self),
+        }
+    }
+
     /// Sends, and reads until what came holds the reply.
     async fn exchange<T>(
         &mut self,

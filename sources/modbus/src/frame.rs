@@ -4,8 +4,21 @@
 //! ever asked for and nothing can be written:
 //!
 //! ```compile_fail
-//! // Nobody outside can name a function, a register or a count.
-//! let write = kstar_source_modbus::frame::Request { unit: 247, function: 6, first: 47000, count: 1 };
+//! use kstar_source_modbus::frame::{Function, Request};
+//! // Nobody outside can name a register or a count: the fields are private, and there is no constructor.
+//! let request = Request { unit: 247, function: Function::ReadHolding, first: 47000, count: 1 };
+//! ```
+//!
+//! ```compile_fail
+//! // And there is no function that writes.
+//! let function = kstar_source_modbus::frame::Function::WriteSingle;
+//! ```
+//!
+//! ```
+//! use kstar_source_modbus::families::goodwe_et::GOODWE_ET;
+//! // This is the only way to a request.
+//! let requests = GOODWE_ET.blocks[0].requests(247);
+//! assert_eq!(requests.map(|request| request.bytes()).collect::<Vec<_>>(), [[247, 3, 0x89, 0x1c, 0, 125]]);
 //! ```
 
 use std::fmt;
@@ -198,10 +211,7 @@ impl Request {
             return Err(reasons::truncated(reply.len()));
         };
         if u16::from_le_bytes(*check) != crc(body) {
-            return Err(reasons::rejection(
-                reasons::CRC,
-                "the CRC does not fit".to_owned(),
-            ));
+            return Err(reasons::crc());
         }
         Ok((answer, length + 2))
     }

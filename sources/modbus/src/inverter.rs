@@ -11,12 +11,12 @@ use kstar_source::datagram::{self, GREETING_PORT, Reply};
 use kstar_source::error::{NoAnswer, Rejection};
 use kstar_source::exchange::{Exchange, Patience};
 use kstar_source::greeting::{self, GREETING, Module};
-use kstar_source::source::{Asked, Context, Identity, Key, Line, Sample, Source, Target};
+use kstar_source::source::{Asked, Context, Identity, Line, Sample, Source, Target};
 use kstar_source::stream::{Dialogue, Stream};
+use kstar_source::way::Key;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Settings;
-use crate::families::goodwe_dt::GOODWE_DT;
 use crate::families::{Family, Machine};
 use crate::frame::{Answer, Exception, Request};
 use crate::framing::modbus_tcp::ModbusTcp;
@@ -109,9 +109,9 @@ impl Inverter {
         self.session.logger_serial
     }
 
-    /// Whether it has no battery to live on by night.
-    pub(crate) fn is_string_inverter(&self) -> bool {
-        std::ptr::eq(self.family, &raw const GOODWE_DT)
+    /// Whether it is off by night, as its family is.
+    pub(crate) fn sleeps_at_night(&self) -> bool {
+        self.family.profile.sleeps_at_night
     }
 
     async fn find(&mut self) -> Result<SocketAddr, NoAnswer> {

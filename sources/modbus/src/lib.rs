@@ -19,7 +19,8 @@ use kstar_source::async_trait;
 use kstar_source::counts::Counts;
 use kstar_source::explain::{RecordedBlock, RecordedReply};
 use kstar_source::recording::Anatomy;
-use kstar_source::source::{Context, Key, KeyValue, Pace, Profile, Source, SourceConfig, Way};
+use kstar_source::source::{Context, Profile, Source, SourceConfig};
+use kstar_source::way::{Key, KeyValue, Pace, Way};
 use serde::{Deserialize, Deserializer, de};
 
 use families::Family;

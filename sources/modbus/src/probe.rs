@@ -172,7 +172,7 @@ fn symptom(reason: &NoAnswer, inverter: &Inverter, settings: Settings, line: Lin
             reason.to_string(),
             "check that the inverter is on, its `unit` and its `family`",
         ),
-        NoAnswer::NoReply { rejected: None, .. } if inverter.is_string_inverter() => wrong(
+        NoAnswer::NoReply { rejected: None, .. } if inverter.sleeps_at_night() => wrong(
             format!("no answer from {line}; a string inverter is off while there is no sun"),
             "try again by day; if it is silent then as well, check `host`, `unit` and `via`",
         ),

@@ -43,6 +43,10 @@ pub(crate) fn truncated(found: usize) -> Rejection {
     rejection(TRUNCATED, format!("only {found} bytes of a reply"))
 }
 
+pub(crate) fn crc() -> Rejection {
+    rejection(CRC, "the CRC does not fit".to_owned())
+}
+
 /// Bytes that are no frame of the framing: text, if they are letters.
 pub(crate) fn no_frame(bytes: &[u8]) -> Rejection {
     let is_text = |byte: &u8| matches!(byte, b'\r' | b'\n' | b' '..=b'~');

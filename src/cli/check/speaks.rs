@@ -3,7 +3,8 @@
 use kstar_common::finding::Finding;
 use kstar_source::counts::Counts;
 use kstar_source::greeting;
-use kstar_source::source::{Key, Target};
+use kstar_source::source::Target;
+use kstar_source::way::Key;
 
 use crate::config::{Config, Host, InverterSection};
 use crate::registry::{Acquaintance, Stranger, identify};
@@ -121,6 +122,11 @@ fn listed(parts: &[impl AsRef<str>]) -> String {
 }
 
 #[cfg(all(test, feature = "aa55", feature = "modbus"))]
+#[expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what helps a test may panic like the test itself"
+)]
 mod tests {
     use super::*;
     use crate::config::ConfigFile;

@@ -245,10 +245,14 @@ fn write_machine(
     }
     writeln!(
         out,
-        "[[inverter]]\nname = \"simulated{number}\"\nfamily = \"{}\"\nvia = \"{}\"\nhost = \"{host}\"\n",
+        "[[inverter]]\nname = \"simulated{number}\"\nfamily = \"{}\"\nvia = \"{}\"\nhost = \"{host}\"",
         family_name(family),
         via_name(config.via)
-    )
+    )?;
+    if config.unit != family.usual_unit() {
+        writeln!(out, "unit = {}", config.unit)?;
+    }
+    writeln!(out)
 }
 
 fn family_name(family: Family) -> &'static str {

@@ -13,13 +13,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_model::catalogue::Values;
-use kstar_model::counted::Counted;
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::counted::{Counted, hundredths};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 use kstar_model::time::{ClockSet, Uptime};
 use kstar_sink::event::{Event, InverterStatus, Reachability};
 use kstar_source::datagram::Hex;
+use kstar_source::error::NoAnswer;
 use kstar_source::lock;
 use kstar_source::poller::{Outcome, Poller, SILENT_AFTER};
 use kstar_source::source::{Identity, Sample};
@@ -40,6 +41,9 @@ use untold::Untold;
 
 /// How often it is told that the clock is set.
 const TELL_CLOCK_EVERY: Duration = Duration::from_secs(60);
+
+/// No night is longer where there are panels. An inverter that sleeps on is taken for one that does not answer.
+const LONGEST_NIGHT: Duration = Duration::from_secs(24 * 3600);
 
 /// What turns one inverter's polls into events.
 pub struct Station {
@@ -105,15 +109,7 @@ async fn poll(mut poller: Poller, mut station: Station, stop: impl Future<Output
                     poller.identify_again();
                 }
             }
-            Outcome::Silent { polls, reason } => {
-                station.silent_since.get_or_insert_with(Instant::now);
-                if polls == 1 {
-                    tracing::debug!(inverter = &*station.inverter.name, %reason, "no answer to a poll");
-                } else if polls == SILENT_AFTER {
-                    tracing::warn!(inverter = &*station.inverter.name, %reason, "the inverter is silent; asking on, up to once a minute");
-                    station.change(Reachability::Silent);
-                }
-            }
+            Outcome::Silent { polls, reason } => station.silent(polls, &reason),
         }
     }
 }
@@ -181,6 +177,42 @@ impl Station {
         }
         self.clock = Some(Clock::Set(clock.uptime));
         self.send(Event::Clock(clock));
+    }
+
+    /// There was no answer, as to so many polls before.
+    fn silent(&mut self, polls: u32, reason: &NoAnswer) {
+        let since = *self.silent_since.get_or_insert_with(Instant::now);
+        let name = &*self.inverter.name;
+        if polls == 1 {
+            tracing::debug!(inverter = name, %reason, "no answer to a poll");
+        } else if polls == SILENT_AFTER {
+            let asleep = self.sleeps();
+            if asleep {
+                tracing::info!(
+                    inverter = name,
+                    "the inverter is asleep until it answers again"
+                );
+            } else {
+                tracing::warn!(inverter = name, %reason, "the inverter is silent; asking on, up to once a minute");
+            }
+            self.change(Reachability::Silent);
+            self.entry.sleep(asleep);
+        } else if self.entry.present().asleep && since.elapsed() > LONGEST_NIGHT {
+            tracing::warn!(inverter = name, %reason, "the inverter has slept for a day and is silent; asking on, up to once a minute");
+            self.entry.sleep(false);
+        }
+    }
+
+    /// Whether it is night where the inverter sleeps then: its panels gave next to nothing when it answered last.
+    fn sleeps(&self) -> bool {
+        let profile = &self.watch.settings.0.profile;
+        let newest = self.entry.present().newest;
+        let is_dark = newest.is_some_and(|(_, reading)| {
+            // A hundredth of its power in watts is that power in hundredths.
+            hundredths(Quantity::pv_power, &reading.values)
+                .is_none_or(|power| power < i64::from(profile.max_power))
+        });
+        profile.sleeps_at_night && is_dark
     }
 
     fn online(&mut self) {
@@ -288,7 +320,7 @@ impl Watch {
         account.complete();
         Self {
             gate: Gate::new(&gate, account.current.baseline.clone()),
-            meter: Meter::new(meter.clone(), account.current.meter.clone()),
+            meter: Meter::new(meter.clone(), account.current.meter.clone()).bridging(gate.profile),
             settings: (gate, meter),
             account,
             keeper: metering.keeper.clone(),
@@ -374,9 +406,10 @@ impl Watch {
                  Give it a name of its own if both histories matter"
             );
             let (gate, meter) = &self.settings;
-            let current = &self.account.current;
+            let current = &mut self.account.current;
+            current.meter.forget_own();
             self.gate = Gate::new(gate, current.baseline.clone());
-            self.meter = Meter::new(meter.clone(), current.meter.clone());
+            self.meter = Meter::new(meter.clone(), current.meter.clone()).bridging(gate.profile);
         }
     }
 

@@ -9,9 +9,14 @@ use kstar_model::counted::Amounts;
 use kstar_model::counted::MAX_GAP;
 use kstar_model::units::{Amperes, KilowattHours, Volts, Watts};
 
+use kstar_source::exchange::Patience;
+use kstar_source::source::{AnySource, Context, Profile, Target};
+use kstar_source_aa55::Aa55Config;
+
 use super::*;
 use crate::pipeline::ledger::file::LedgerFile;
 use crate::pipeline::meter::counters::Flow;
+use crate::unit::InverterPlan;
 
 /// An inverter whose polls the test answers, and a state folder that it can take away.
 struct House {
@@ -265,4 +270,118 @@ async fn whatever_happens_everything_that_is_counted_is_told_once() {
         );
         house.assert_all_told();
     }
+}
+
+/// A station of an inverter that sleeps at night, which has answered with this power of its panels.
+async fn station(folder: &Path, pv_power: Option<i32>) -> Station {
+    let plan = InverterPlan {
+        name: "roof".into(),
+        source: AnySource::new(Aa55Config::default()),
+        context: Context {
+            target: Target::Discovered {
+                greeted: Vec::new(),
+            },
+            patience: Patience {
+                tries: 1,
+                timeout: Duration::from_secs(2),
+            },
+            interval: Duration::from_secs(5),
+            fast: false,
+        },
+        gate: GateSettings {
+            profile: Profile {
+                sleeps_at_night: true,
+                ..Profile::of(6000)
+            },
+            ..GateSettings::default()
+        },
+    };
+    let entry = Arc::new(InverterEntry::new(&plan));
+    let (events, _) = broadcast::channel(8);
+    let metering = metering(folder);
+    let mut station =
+        Station::new(entry, events, WallClock::default(), &plan.gate, &metering).await;
+    let values = Values {
+        pv_power: pv_power.map(Watts::new),
+        ..Values::default()
+    };
+    station.publish(Uptime(Duration::from_secs(5)), None, values, None);
+    station.online();
+    station
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_that_begins_without_sun_is_a_night_and_no_longer_than_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A hundredth of 6 kW, in hundredths of a watt.
+    for (pv_power, asleep) in [(Some(5999), true), (None, true), (Some(6000), false)] {
+        let mut station = station(folder.path(), pv_power).await;
+        for polls in 1..=SILENT_AFTER {
+            assert!(!station.entry.present().asleep);
+            station.silent(polls, &NoAnswer::NotFound);
+        }
+        let present = station.entry.present();
+        assert_eq!(present.reachability, Some(Reachability::Silent));
+        assert_eq!(present.asleep, asleep, "{pv_power:?}");
+        tokio::time::advance(LONGEST_NIGHT).await;
+        station.silent(1000, &NoAnswer::NotFound);
+        assert_eq!(station.entry.present().asleep, asleep);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        station.silent(1001, &NoAnswer::NotFound);
+        assert!(!station.entry.present().asleep);
+        station.online();
+        assert_eq!(
+            station.entry.present().reachability,
+            Some(Reachability::Online)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inverter_that_does_not_sleep_is_silent_by_night_as_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut awake = station(folder.path(), Some(0)).await;
+    awake.watch.settings.0.profile.sleeps_at_night = false;
+    assert!(!awake.sleeps());
+}
+
+#[tokio::test]
+async fn a_gap_is_bridged_by_the_inverters_counter_over_a_restart_and_not_for_another_inverter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut house = House::new(folder.path()).await;
+    let name = house.name.clone();
+    let told = |tenths: i32| Values {
+        inverter_pv_energy_total: Some(KilowattHours::new(tenths)),
+        ..values(3600)
+    };
+    let pv = |polled: Option<(Values, Option<Counted>)>| {
+        let (_, counted) = polled.expect("a reading");
+        let all = counted.expect("counted").all();
+        (
+            all.of(Quantity::pv_energy_total),
+            all.of(Quantity::inverter_pv_energy_total),
+        )
+    };
+    house.watch.identify(&name, "A");
+    house.poll(5, told(1000)).await;
+    // Two hours, and what was metered before them is taken off.
+    assert_eq!(pv(house.poll(10, told(1000)).await), (Some(10), Some(0)));
+    assert_eq!(
+        pv(house.poll(7200, told(1072)).await),
+        (Some(7190), Some(72))
+    );
+    house.restart_program().await;
+    house.watch.identify(&name, "A");
+    assert_eq!(
+        pv(house.poll(3600, told(1108)).await),
+        (Some(3600), Some(36))
+    );
+    // What another inverter has counted is not missing, nor what this one did meanwhile.
+    house.watch.identify(&name, "B");
+    assert_eq!(pv(house.poll(3600, told(5000)).await), (Some(0), Some(0)));
+    house.watch.identify(&name, "A");
+    let (bridged, counted) = pv(house.poll(3600, told(1180)).await);
+    assert_eq!((bridged, counted), (Some(0), Some(72)));
+    let counters = house.watch.meter.counters();
+    assert_eq!(counters.bridged.of(Flow::Pv).published(), 7190 + 3600);
 }

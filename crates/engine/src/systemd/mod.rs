@@ -109,11 +109,13 @@ fn every(period: Duration) -> Interval {
 /// How everything is, in one line.
 fn status(board: &Board) -> String {
     let inverters = board.inverters();
-    let (mut online, mut silent, mut newest) = (0, Vec::new(), None::<Instant>);
+    let (mut online, mut newest) = (0, None::<Instant>);
+    let (mut silent, mut asleep) = (Vec::new(), Vec::new());
     for entry in &inverters {
         let present = entry.present();
         match present.reachability {
             Some(Reachability::Online) => online += 1,
+            Some(Reachability::Silent) if present.asleep => asleep.push(entry.name.to_string()),
             Some(Reachability::Silent) => silent.push(entry.name.to_string()),
             None => {}
         }
@@ -130,6 +132,9 @@ fn status(board: &Board) -> String {
     )];
     if !silent.is_empty() {
         parts.push(format!("silent: {}", silent.join(", ")));
+    }
+    if !asleep.is_empty() {
+        parts.push(format!("asleep: {}", asleep.join(", ")));
     }
     parts.push(match newest {
         Some(at) => format!("last reading {} s ago", at.elapsed().as_secs()),

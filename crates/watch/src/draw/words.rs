@@ -61,6 +61,13 @@ pub(super) fn age(age: Duration) -> String {
     }
 }
 
+/// No faults yet, but somebody should know.
+const WARNINGS: [Quantity; 3] = [
+    Quantity::battery_warnings,
+    Quantity::bms_warnings,
+    Quantity::alarms,
+];
+
 /// What is wrong by the inverter's own words, each set of flags as one text.
 pub(super) fn faults(values: &Values) -> Vec<String> {
     let mut faults = Vec::new();
@@ -68,8 +75,7 @@ pub(super) fn faults(values: &Values) -> Vec<String> {
         let description = quantity.description();
         let harmless = match description.role {
             Role::Fault { harmless } => harmless,
-            // No fault yet, but somebody should know.
-            _ if *quantity == Quantity::battery_warnings => &[],
+            _ if WARNINGS.contains(quantity) => &[],
             _ => continue,
         };
         let Kind::Flags(labels) = description.kind else {
@@ -89,7 +95,7 @@ pub(super) fn faults(values: &Values) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use kstar_model::labels::{BmsErrors, Errors};
+    use kstar_model::labels::{Alarms, BmsErrors, Errors};
 
     use super::*;
 
@@ -117,11 +123,13 @@ mod tests {
         assert!(faults(&values).is_empty());
         values.errors = Some(Errors(0x204));
         values.bms_errors = Some(BmsErrors(0x101));
+        values.alarms = Some(Alarms(0x8));
         assert_eq!(
             faults(&values),
             [
                 "BMS errors: over temperature",
-                "Errors: bit 2, utility loss"
+                "Errors: bit 2, utility loss",
+                "Alarms: bit 3"
             ]
         );
     }

@@ -1,7 +1,7 @@
 //! A reading's values, and what was counted, as a few bytes: pairs of a quantity's number in the file and its raw value.
 //!
 //! Numbers stand for names by a table in the file and not by their place in the catalogue, so that a file outlives
-//! an upgrade whose catalogue has grown.
+//! an upgrade whose catalogue has grown. What follows from others is not there, but for what an inverter has told itself.
 
 use std::time::Duration;
 
@@ -11,8 +11,12 @@ use kstar_model::counted::{AccountId, Amounts, Counted, Earlier};
 /// The values that are present; a quantity without a number is left out.
 pub(super) fn encode(values: &Values, number: impl Fn(Quantity) -> Option<u64>) -> Vec<u8> {
     let mut row = Vec::with_capacity(256);
-    for quantity in Quantity::ALL {
-        if let (Some(raw), Some(number)) = (values.raw(*quantity), number(*quantity)) {
+    let measured = Quantity::ALL
+        .iter()
+        .filter(|quantity| quantity.description().derivation.is_none())
+        .filter_map(|quantity| Some((*quantity, values.raw(*quantity)?)));
+    for (quantity, raw) in measured.chain(values.told()) {
+        if let Some(number) = number(quantity) {
             put(&mut row, number);
             put(&mut row, zigzag(raw));
         }
@@ -31,6 +35,7 @@ pub(super) fn decode(mut row: &[u8], quantity: impl Fn(u64) -> Option<Quantity>)
             values.set_raw(quantity, Some(raw));
         }
     }
+    values.derive();
     Some(values)
 }
 
@@ -136,7 +141,7 @@ fn take(row: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{full_reading, readings};
+    use crate::testing::{full_reading, kse_reading, readings};
     use kstar_model::counted::COUNTERS;
     use proptest::prelude::*;
 
@@ -156,22 +161,35 @@ mod tests {
             let row = encode(&reading.values, |quantity| Some(number(quantity)));
             assert_eq!(decode(&row, quantity), Some(reading.values.clone()));
         }
-        let full = full_reading("roof", 1);
-        let length = encode(&full.values, |quantity| Some(number(quantity))).len();
+        let kse = kse_reading("roof", 1);
+        let length = encode(&kse.values, |quantity| Some(number(quantity))).len();
         assert!(length < 210, "{length} bytes");
+    }
+
+    #[test]
+    fn what_an_inverter_tells_itself_comes_out_as_it_told_it() {
+        let mut values = full_reading("roof", 1).values.clone();
+        for quantity in Quantity::ALL {
+            if quantity.description().derivation.is_some() {
+                values.set_raw(*quantity, Some(7));
+            }
+        }
+        let row = encode(&values, |quantity| Some(number(quantity)));
+        assert_eq!(decode(&row, quantity), Some(values));
     }
 
     #[test]
     fn what_one_side_does_not_know_is_left_out() {
         let values = full_reading("roof", 1).values.clone();
         let mut less = values.clone();
-        less.set_raw(Quantity::pv_power, None);
-        let known = |quantity| (quantity != Quantity::pv_power).then(|| number(quantity));
+        less.set_raw(Quantity::grid_frequency, None);
+        let known = |quantity| (quantity != Quantity::grid_frequency).then(|| number(quantity));
         assert_eq!(
             decode(&encode(&values, known), quantity),
             Some(less.clone())
         );
-        let known = |number| quantity(number).filter(|quantity| *quantity != Quantity::pv_power);
+        let known =
+            |number| quantity(number).filter(|quantity| *quantity != Quantity::grid_frequency);
         let row = encode(&values, |quantity| Some(number(quantity)));
         assert_eq!(decode(&row, known), Some(less));
     }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::store::Store;
 use super::*;
-use crate::testing::{full_reading, reading, readings};
+use crate::testing::{full_reading, kse_reading, reading, readings};
 
 /// A folder for a spool.
 struct Place(TempDir);
@@ -149,7 +149,7 @@ fn log_size(place: &Place) -> u64 {
 fn a_reading_takes_less_than_a_quarter_of_a_kibibyte() {
     let place = Place::new();
     let mut store = place.store();
-    let all: Vec<_> = (0..10_000).map(|time| full_reading("roof", time)).collect();
+    let all: Vec<_> = (0..10_000).map(|time| kse_reading("roof", time)).collect();
     store.push(&all, 0).unwrap();
     store.close().unwrap();
     let each = place.path().metadata().unwrap().len() / 10_000;
@@ -173,7 +173,7 @@ fn beyond_the_number_the_oldest_go_and_are_counted() {
 fn beyond_the_bytes_the_oldest_go_and_are_counted() {
     let place = Place::new();
     let mut store = place.open(bounds(SMALLEST, 1_000_000)).unwrap();
-    let all: Vec<_> = (0..20_000).map(|time| full_reading("roof", time)).collect();
+    let all: Vec<_> = (0..20_000).map(|time| kse_reading("roof", time)).collect();
     for part in all.chunks(256) {
         store.push(part, 0).unwrap();
     }
@@ -199,14 +199,14 @@ fn a_file_of_before_an_upgrade_of_the_catalogue_is_read() {
     let mut store = place.store();
     store.push(std::slice::from_ref(&full), 0).unwrap();
     store.close().unwrap();
-    // As a version would have left it that knew `moon_power`, and `pv_power` under no name.
+    // As a version would have left it that knew `moon_power`, and `grid_frequency` under no name.
     Connection::open(place.path())
         .unwrap()
-        .execute_batch("UPDATE quantity SET name = 'moon_power' WHERE name = 'pv_power'")
+        .execute_batch("UPDATE quantity SET name = 'moon_power' WHERE name = 'grid_frequency'")
         .unwrap();
     let mut store = place.store();
     let mut expected = full.values.clone();
-    expected.pv_power = None;
+    expected.grid_frequency = None;
     assert_eq!(store.borrow(9).unwrap().readings[0].values, expected);
     store.push(std::slice::from_ref(&full), 0).unwrap();
     assert_eq!(store.borrow(9).unwrap().readings[1], full);

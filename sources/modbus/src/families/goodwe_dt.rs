@@ -9,7 +9,8 @@ use kstar_model::catalogue::Quantity::{self, *};
 use kstar_model::catalogue::Values;
 use kstar_model::labels::WorkMode;
 use kstar_source::record::EntryValue;
-use kstar_source::source::{Asked, Identity, Profile};
+use kstar_source::rule::Rule;
+use kstar_source::source::{Asked, Bound, Identity, Profile};
 
 use super::{Family, Machine, Place, clear, direction, record};
 use crate::frame::Function::ReadHolding;
@@ -33,12 +34,23 @@ pub static GOODWE_DT: Family = Family {
     interpret,
     identity,
     profile: Profile {
+        house_power: 100_000,
+        bounds: BOUNDS,
+        off: &[Rule::ZeroMeter],
+        sleeps_at_night: true,
         // GW50KS-MT, the largest that was captured.
-        max_power: 50_000,
+        ..Profile::of(50_000)
     },
 };
 
 const SERIAL: (u16, u16) = (30004, 8);
+
+/// Strings of high voltage.
+const BOUNDS: &[Bound] = &[
+    Bound::new(pv1_voltage, 0, 1_100),
+    Bound::new(pv1_current, 0, 60),
+    Bound::new(inverter_current, 0, 150),
+];
 
 const BLOCKS: &[Block] = &[
     Block::new("running_data", ReadHolding, 30100, &[73], Asked::EachPoll),

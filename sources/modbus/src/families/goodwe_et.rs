@@ -13,7 +13,8 @@ use kstar_model::labels::{BatteryAlarms, BatteryMode, BmsWarnings, WorkMode};
 use kstar_model::scalar::Scalar;
 use kstar_model::units::Watts;
 use kstar_source::record::EntryValue;
-use kstar_source::source::{Asked, Identity, Profile};
+use kstar_source::rule::Rule;
+use kstar_source::source::{Asked, Bound, Identity, Profile};
 
 use super::{Family, Machine, Place, clear, direction, record};
 use crate::frame::Function::ReadHolding;
@@ -38,12 +39,27 @@ pub static GOODWE_ET: Family = Family {
     interpret,
     identity,
     profile: Profile {
+        house_power: 100_000,
+        bounds: BOUNDS,
+        // The load is computed by the machine and cut off at 0, so that 0 is usual.
+        off: &[Rule::ZeroMeter],
         // GW29K9-ET, the largest that was captured.
-        max_power: 30_000,
+        ..Profile::of(30_000)
     },
 };
 
 const SERIAL: (u16, u16) = (35003, 8);
+
+/// Strings and batteries of high voltage.
+#[rustfmt::skip]
+const BOUNDS: &[Bound] = &[
+    Bound::new(pv1_voltage, 0, 1_100),
+    Bound::new(pv1_current, 0, 60),
+    Bound::new(battery_voltage, 0, 1_000),
+    Bound::new(battery_current, -250, 250),
+    Bound::new(inverter_current, 0, 100),
+    Bound::new(backup_current, 0, 100),
+];
 
 const BLOCKS: &[Block] = &[
     Block {
@@ -62,6 +78,7 @@ const BLOCKS: &[Block] = &[
     },
     Block {
         wanted: has_battery,
+        fits: |words| is_share(words.get(7)) && is_share(words.get(8)),
         ..Block::new("battery", ReadHolding, 37000, &[24], Asked::IfAvailable)
     },
     Block {
@@ -76,6 +93,7 @@ const BLOCKS: &[Block] = &[
     },
     Block {
         wanted: has_battery,
+        fits: |words| is_share(words.get(5)) && is_share(words.get(6)),
         ..Block::new("battery_2", ReadHolding, 39000, &[22], Asked::IfAvailable)
     },
     Block::new("device_info", ReadHolding, 35000, &[33], Asked::ForIdentity),
@@ -93,6 +111,11 @@ fn is_meter(words: &[u16]) -> bool {
     !is_running_data(words)
         && at(14).is_some_and(|hundredths| (4500..=6600).contains(&hundredths))
         && at(43).is_some_and(|kind| kind <= 3)
+}
+
+/// A state of charge or of health. Without a sequence number, somebody else's reply of the same length is told by such.
+fn is_share(word: Option<&u16>) -> bool {
+    word.is_some_and(|percent| *percent <= 100 || *percent == u16::MAX)
 }
 
 fn has_battery(registers: &Registers<'_>) -> bool {

@@ -11,7 +11,8 @@ use kstar_model::catalogue::Values;
 use kstar_model::labels::{BatteryMode, InverterState, WorkMode};
 use kstar_model::scalar::Scalar;
 use kstar_source::record::EntryValue;
-use kstar_source::source::{Asked, Identity, Profile};
+use kstar_source::rule::Rule;
+use kstar_source::source::{Asked, Bound, Identity, Profile};
 
 use super::{Family, Machine, Place, clear, direction, record, sum};
 use crate::frame::Function::{ReadHolding, ReadInput};
@@ -38,12 +39,27 @@ pub static KSTAR_HYBRID: Family = Family {
     interpret,
     identity,
     profile: Profile {
+        house_power: 60_000,
+        bounds: BOUNDS,
+        // A house may take nothing from the grid to the watt.
+        off: &[Rule::ZeroMeter],
         // E12KT, the largest of the family.
-        max_power: 12_000,
+        ..Profile::of(12_000)
     },
 };
 
 const SERIAL: (u16, u16) = (3228, 11);
+
+/// Strings and batteries of high voltage; currents with a sign.
+#[rustfmt::skip]
+const BOUNDS: &[Bound] = &[
+    Bound::new(pv1_voltage, 0, 1_100),
+    Bound::new(pv1_current, -1, 60),
+    Bound::new(battery_voltage, 0, 1_000),
+    Bound::new(battery_current, -250, 250),
+    Bound::new(inverter_current, -100, 100),
+    Bound::new(backup_current, 0, 100),
+];
 
 #[rustfmt::skip]
 const BLOCKS: &[Block] = &[

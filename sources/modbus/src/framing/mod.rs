@@ -4,3 +4,10 @@ pub mod modbus_tcp;
 pub mod rtu_in_udp;
 pub mod rtu_over_tcp;
 pub mod solarman_v5;
+
+#[cfg(test)]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a test whose input is wrong has to stop"
+)]
+mod tests;

@@ -3,12 +3,47 @@
 use kstar_source::error::Rejection;
 use kstar_source::stream::{Dialogue, Split};
 
-use crate::frame::{Answer, Request};
+use crate::frame::{Answer, Request, crc};
 use crate::reasons;
+
+/// How many bytes the CRC takes.
+const CRC: usize = 2;
+
+/// The length of the frame with which bytes begin, if it is whole and right.
+fn whole_frame(received: &[u8]) -> Option<usize> {
+    let length = Request::reply_length(received)?;
+    let (body, rest) = received.split_at_checked(length)?;
+    let check = rest.first_chunk().copied().map(u16::from_le_bytes)?;
+    (check == crc(body)).then_some(length + CRC)
+}
 
 /// A request that is under way.
 #[derive(Debug)]
 pub struct RtuOverTcp(pub Request);
+
+impl RtuOverTcp {
+    /// Whether the reply may begin like this, and is not whole.
+    fn may_begin(&self, received: &[u8]) -> bool {
+        let [unit, function, ..] = self.0.bytes();
+        let is_ours = match received {
+            [first] => *first == unit,
+            [first, second, ..] => *first == unit && second & 0x7f == function,
+            [] => false,
+        };
+        let length = Request::reply_length(received).map(|length| length + CRC);
+        is_ours && length.is_none_or(|length| received.len() < length)
+    }
+}
+
+/// Bytes that are no frame, or one that has changed on its way.
+fn noise(bytes: &[u8]) -> Rejection {
+    let length = Request::reply_length(bytes).map(|length| length + CRC);
+    if length == Some(bytes.len()) {
+        reasons::crc()
+    } else {
+        reasons::no_frame(bytes)
+    }
+}
 
 impl Dialogue for RtuOverTcp {
     type Answer = Answer;
@@ -18,13 +53,17 @@ impl Dialogue for RtuOverTcp {
     }
 
     fn split(&self, received: &[u8]) -> Split {
-        match Request::reply_length(received) {
-            Some(length) if received.len() >= length + 2 => Split::Frame(length + 2),
-            // Nothing in a frame says where it begins: what does not begin with the unit is dropped as a whole.
-            _ if received.first() != Some(&self.0.unit()) => {
-                Split::Noise(received.len(), reasons::no_frame(received))
-            }
-            _ => Split::Incomplete,
+        let from = |position: usize| received.get(position..).unwrap_or_default();
+        if let Some(length) = whole_frame(received) {
+            return Split::Frame(length);
+        }
+        // Nothing in a frame says where it begins; only its CRC shows that it does.
+        let whole = (1..received.len()).find(|position| whole_frame(from(*position)).is_some());
+        let begun = || (0..received.len()).find(|position| self.may_begin(from(*position)));
+        match whole.or_else(begun) {
+            Some(0) => Split::Incomplete,
+            Some(begin) => Split::Noise(begin, noise(received.get(..begin).unwrap_or_default())),
+            None => Split::Noise(received.len(), noise(received)),
         }
     }
 

@@ -110,6 +110,8 @@ impl Links {
                 Kind::Streams {
                     listener, incoming, ..
                 } => tokio::select! {
+                    biased;
+                    Some(came) = incoming.recv() => return came,
                     accepted = listener.accept() => match accepted {
                         Ok((stream, peer)) => {
                             let (from, to) = stream.into_split();
@@ -117,9 +119,16 @@ impl Links {
                         }
                         Err(_) => sleep(PAUSE_AFTER_FAILURE).await,
                     },
-                    Some(came) = incoming.recv() => return came,
                 },
             }
+        }
+    }
+
+    /// What has come of the connections that there are, without waiting for more.
+    pub(super) fn waiting(&mut self) -> Option<Came> {
+        match &mut self.kind {
+            Kind::Datagrams { .. } => None,
+            Kind::Streams { incoming, .. } => incoming.try_recv().ok(),
         }
     }
 

@@ -34,6 +34,9 @@ pub(super) struct Service {
     reset: Timer,
 }
 
+/// How long the system takes at most to say that a connection has ended.
+const SETTLING: Duration = Duration::from_millis(3);
+
 /// Something that a stick does again and again.
 struct Timer {
     every: Option<Duration>,
@@ -130,16 +133,28 @@ impl Service {
     async fn take(&mut self, came: Came) {
         match came {
             Came::Opened(peer, from, to) => {
+                // Who closes a connection and opens another has one, so the end of the first is looked for before.
+                sleep(SETTLING).await;
+                while let Some(came) = self.links.waiting() {
+                    self.take_from_connection(came).await;
+                }
                 let off = self.responder.is_off(Instant::now());
                 if self.links.open(peer, from, to, self.is_online() && !off) {
                     self.note(peer, Event::Opened, &[]);
                 }
             }
+            came => self.take_from_connection(came).await,
+        }
+    }
+
+    async fn take_from_connection(&mut self, came: Came) {
+        match came {
+            Came::Opened(..) => {}
             Came::Ended(peer) => self.end(peer, false),
             Came::Message(from, Taken::Unexpected(bytes)) => self.take_other(from, &bytes).await,
             Came::Message(from, Taken::V5(request, bytes)) => {
-                self.take_v5(request.and_then(|request| request.read()), from, &bytes)
-                    .await;
+                let read = request.and_then(|request| request.read());
+                self.take_v5(read, from, &bytes).await;
             }
             Came::Message(from, Taken::Request(request, bytes)) => {
                 self.take_request(request, from, &bytes).await;

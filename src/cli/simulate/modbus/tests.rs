@@ -136,16 +136,24 @@ async fn what_does_not_belong_to_the_family_is_told() {
 
 #[tokio::test]
 async fn the_output_begins_with_a_configuration_and_ends_with_the_counts() {
-    let words = ["--family", "kstar-hybrid", "--inverters", "2"];
+    let words = [
+        "--family",
+        "kstar-hybrid",
+        "--inverters",
+        "2",
+        "--unit",
+        "3",
+    ];
     let output = output_of(&words).await.expect("a simulation");
     assert!(output.starts_with("# KS10KT"), "{output}");
-    assert!(output.contains(", unit 1, logger 27"), "{output}");
+    assert!(output.contains(", unit 3, logger 27"), "{output}");
     let (configuration, counts) = output.split_once("\nsimulated1\n").expect("two parts");
     let table: toml::Table = configuration.parse().expect("TOML");
     let inverters = table["inverter"].as_array().expect("a list");
     assert_eq!(inverters.len(), 2);
     assert_eq!(inverters[1]["family"].as_str(), Some("kstar-hybrid"));
     assert_eq!(inverters[1]["via"].as_str(), Some("solarman"));
+    assert_eq!(inverters[1]["unit"].as_integer(), Some(3));
     assert!(
         counts.contains("asked in all                                 0\n"),
         "{counts}"

@@ -8,6 +8,7 @@
 
 pub mod doubt;
 pub mod notices;
+pub mod ranges;
 pub mod rules;
 
 use std::collections::BTreeMap;
@@ -18,24 +19,26 @@ use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{Amounts, Consumption};
 use kstar_model::scalar::Scalar;
 use kstar_model::time::UnixMillis;
+use kstar_source::source::Profile;
 use serde::{Deserialize, Serialize};
 
 use doubt::{Doubts, Standing};
-use rules::{BALANCE_WATTS, CounterLimit, MAX_POWER, MOST_DOUBTFUL, Range, Rule, counters, ranges};
+use ranges::{Range, ranges, told_ranges, whole};
+use rules::{BALANCE_WATTS, CounterLimit, MAX_POWER, MOST_DOUBTFUL, Rule, counters};
 
 /// How strict a gate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateSettings {
-    /// The most power of the inverter, in watts.
-    pub max_power: u32,
-    /// The rules that are not applied.
+    /// What such a machine can be, with what the configuration says otherwise.
+    pub profile: Profile,
+    /// The rules that are not applied, besides those that do not hold for the machine.
     pub off: Vec<Rule>,
 }
 
 impl Default for GateSettings {
     fn default() -> Self {
         Self {
-            max_power: MAX_POWER,
+            profile: Profile::of(MAX_POWER),
             off: Vec::new(),
         }
     }
@@ -117,7 +120,7 @@ pub struct Judgement {
 pub struct Gate {
     off: Vec<Rule>,
     ranges: Vec<Range>,
-    counters: [CounterLimit; 5],
+    counters: Vec<CounterLimit>,
     baseline: Baseline,
     doubtful_meter: Doubts<()>,
     doubtful_levels: Doubts<Level>,
@@ -126,10 +129,13 @@ pub struct Gate {
 impl Gate {
     /// Goes on from a baseline.
     pub fn new(settings: &GateSettings, baseline: Baseline) -> Self {
+        let GateSettings { profile, off } = settings;
+        let mut all = ranges(profile);
+        all.extend(told_ranges(profile));
         Self {
-            off: settings.off.clone(),
-            ranges: ranges(settings.max_power),
-            counters: counters(settings.max_power),
+            off: off.iter().chain(profile.off).copied().collect(),
+            ranges: all,
+            counters: counters(profile),
             baseline,
             doubtful_meter: Doubts::default(),
             doubtful_levels: Doubts::default(),
@@ -167,14 +173,15 @@ impl Gate {
         values: &mut Values,
     ) -> Judgement {
         let mut judgement = Judgement::default();
-        let mut judged = values.clone();
-        self.check_ranges(values, &mut judged, &mut judgement);
+        let told = told(values);
+        let mut judged = told.clone();
+        self.check_ranges(&told, &mut judged, &mut judgement);
         if self.is_nonsense(&judgement) {
             // Bytes that are not what they are taken for say nothing of a counter either, however often they come.
             judgement.refused = true;
             return judgement;
         }
-        self.check_meter(values, &mut judged, &mut judgement);
+        self.check_meter(&told, &mut judged, &mut judgement);
         let level = |value| Level {
             value,
             time_ms: time.map(|time| time.0),
@@ -190,7 +197,11 @@ impl Gate {
                 self.baseline.learn(counter.quantity, level(value));
             }
         }
+        let dropped = dropped(&told, &judged);
         judged.derive();
+        for quantity in dropped {
+            judged.set_raw(quantity, None);
+        }
         if self.applies(Rule::PowerBalance) {
             judgement.unbalanced =
                 imbalance(&judged).filter(|watts| watts.saturating_abs() > BALANCE_WATTS);
@@ -316,13 +327,13 @@ impl Judgement {
         }
     }
 
-    /// How many values are doubted, each counted once whatever speaks against it.
+    /// How many values are doubted, each counted once whatever speaks against it; the phases of one are one.
     fn doubtful_values(&self) -> usize {
         let faults = self.faults.iter().enumerate();
         faults
             .filter(|(index, fault)| {
                 let mut before = self.faults.iter().take(*index);
-                before.all(|other| other.quantity != fault.quantity)
+                before.all(|other| whole(other.quantity) != whole(fault.quantity))
             })
             .count()
     }
@@ -345,6 +356,36 @@ impl Judgement {
             .collect();
         reasons.join("; ")
     }
+}
+
+/// The values without those that follow from the others as they came: a source may have computed them, and once a part is
+/// dropped they must not stay. What differs from what would follow was told by the machine.
+fn told(values: &Values) -> Values {
+    let mut told = values.clone();
+    let all = Quantity::ALL.iter().copied();
+    for quantity in all.filter(|quantity| quantity.description().derivation.is_some()) {
+        told.set_raw(quantity, None);
+    }
+    for (quantity, raw) in values.told() {
+        told.set_raw(quantity, Some(raw));
+    }
+    told
+}
+
+/// What the machine told itself although it follows from other values, and that was dropped, with all that follows from it.
+/// It is not computed in its place: the machine may have more parts than the catalogue adds up.
+fn dropped(told: &Values, judged: &Values) -> Vec<Quantity> {
+    let mut dropped = Vec::new();
+    for quantity in Quantity::ALL.iter().copied() {
+        let Some(derivation) = quantity.description().derivation else {
+            continue;
+        };
+        let was_told = told.raw(quantity).is_some() && judged.raw(quantity).is_none();
+        if was_told || derivation.sources().any(|of| dropped.contains(&of)) {
+            dropped.push(quantity);
+        }
+    }
+    dropped
 }
 
 /// The rule that a counter's way from one level to the next breaks.

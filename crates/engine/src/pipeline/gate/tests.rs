@@ -4,6 +4,8 @@ use kstar_model::labels::{BatteryMode, GridDirection};
 use kstar_model::units::{Amperes, Hertz, Hours, KilowattHours, Percent, Volts, Watts};
 use proptest::prelude::*;
 
+use kstar_source::source::Bound;
+
 use super::rules::CONVINCED;
 use super::*;
 
@@ -30,7 +32,7 @@ fn sane() -> Values {
         operating_hours: Some(Hours::new(4239)),
         ..Values::default()
     };
-    values.derive();
+    derive_anew(&mut values);
     values
 }
 
@@ -82,10 +84,20 @@ fn without(rule: Rule) -> House {
     })
 }
 
+/// Computes all that follows from the other values, also where it is present.
+fn derive_anew(values: &mut Values) {
+    for quantity in Quantity::ALL.iter().copied() {
+        if quantity.description().derivation.is_some() {
+            values.set_raw(quantity, None);
+        }
+    }
+    values.derive();
+}
+
 fn sane_but(quantity: Quantity, raw: i64) -> Values {
     let mut values = sane();
     values.set_raw(quantity, Some(raw));
-    values.derive();
+    derive_anew(&mut values);
     values
 }
 
@@ -103,7 +115,7 @@ fn check_absent(rule: Rule, quantity: Quantity, raw: i64) {
     );
     let mut expected = struck.clone();
     expected.set_raw(quantity, None);
-    expected.derive();
+    derive_anew(&mut expected);
     assert_eq!(values, expected);
     assert_eq!(
         without(rule).after(5, struck.clone()),
@@ -126,7 +138,7 @@ fn a_value_that_no_machine_has_is_dropped_with_what_follows_from_it() {
 
 #[test]
 fn both_ends_of_every_range_are_possible_and_what_is_beyond_is_not() {
-    for range in ranges(MAX_POWER) {
+    for range in ranges(&Profile::of(MAX_POWER)) {
         let scale = 10_i64.pow(range.quantity.description().decimals.into());
         let (lowest, highest) = (range.lowest * scale, range.highest * scale);
         assert!(range.holds(lowest) && range.holds(highest), "{range:?}");
@@ -148,7 +160,7 @@ fn both_ends_of_every_range_are_possible_and_what_is_beyond_is_not() {
 #[test]
 fn the_inverters_own_limit_is_the_configurations() {
     let strong = GateSettings {
-        max_power: 10_000,
+        profile: Profile::of(10_000),
         ..GateSettings::default()
     };
     let reading = sane_but(Quantity::inverter_power, 9000);
@@ -161,7 +173,7 @@ fn a_meter_that_says_nothing_for_a_moment_is_not_believed() {
     let mut zero = sane_but(Quantity::load_power, 0);
     zero.grid_power = Some(Watts::new(0));
     zero.grid_direction = Some(GridDirection::IDLE);
-    zero.derive();
+    derive_anew(&mut zero);
     let (values, judgement) = house().after(5, zero.clone());
     assert_eq!(judgement.rules().collect::<Vec<_>>(), [Rule::ZeroMeter]);
     let dropped = (
@@ -219,7 +231,7 @@ fn a_reading_with_several_bad_values_is_refused_and_left_as_it_came() {
     let mut nonsense = sane_but(Quantity::pv1_voltage, 65_000);
     nonsense.battery_voltage = Some(Volts::new(2000));
     nonsense.energy_total = Some(KilowattHours::new(15_335_630));
-    nonsense.derive();
+    derive_anew(&mut nonsense);
     let (values, judgement) = house().after(5, nonsense.clone());
     assert!(judgement.refused);
     assert_eq!(judgement.faults.len(), 3);
@@ -278,11 +290,11 @@ fn a_dozen_readings_that_agree_are_the_new_baseline() {
     let mut zero = sane_but(Quantity::load_power, 0);
     zero.grid_power = Some(Watts::new(0));
     zero.grid_direction = None;
-    zero.derive();
+    derive_anew(&mut zero);
     check_convinced(&mut house(), &zero);
     // A new mainboard: every counter begins anew, and readings are refused until then.
     let mut new = sane();
-    for counter in counters(MAX_POWER) {
+    for counter in counters(&Profile::of(MAX_POWER)) {
         new.set_raw(counter.quantity, Some(0));
     }
     assert!(house().after(5, new.clone()).1.refused);
@@ -412,7 +424,7 @@ fn a_percentage_above_100_is_never_believed_however_often_it_comes() {
 
 #[test]
 fn what_is_outside_a_range_is_never_believed_and_max_power_is_named_where_it_would_help() {
-    for range in ranges(MAX_POWER) {
+    for range in ranges(&Profile::of(MAX_POWER)) {
         let scale = 10_i64.pow(range.quantity.description().decimals.into());
         let beyond = sane_but(range.quantity, (range.highest + 1) * scale);
         let mut house = house();
@@ -422,7 +434,7 @@ fn what_is_outside_a_range_is_never_believed_and_max_power_is_named_where_it_wou
             let fault = &judgement.faults[0];
             assert_eq!((fault.rule, fault.quantity), (Rule::Range, range.quantity));
             let stronger = GateSettings {
-                max_power: 100_000,
+                profile: Profile::of(100_000),
                 ..GateSettings::default()
             };
             let allows = House::new(&stronger).after(5, beyond.clone()).1;
@@ -457,7 +469,7 @@ proptest! {
         for (quantity, raw) in Quantity::ALL.iter().zip(raws) {
             values.set_raw(*quantity, raw);
         }
-        values.derive();
+        derive_anew(&mut values);
         let mut house = if off { without(Rule::Nonsense) } else { house() };
         for _ in 0..=CONVINCED {
             house.after(5, values.clone());
@@ -467,7 +479,7 @@ proptest! {
             prop_assert_eq!(through, values);
             return Ok(());
         }
-        for range in ranges(MAX_POWER) {
+        for range in ranges(&Profile::of(MAX_POWER)) {
             prop_assert!(through.raw(range.quantity).is_none_or(|raw| range.holds(raw)), "{:?}", range);
         }
         // What was only estimated is believed by now.
@@ -525,4 +537,199 @@ fn a_counter_grows_by_what_it_shows_and_never_by_more_than_the_time_allows_or_le
     let growth = house.gate.growth(&Baseline::default());
     assert_eq!(growth.of(Quantity::energy_total), Some(0));
     assert_eq!(growth.of(Quantity::energy_today), None);
+}
+
+/// A three-phase machine with a battery of high voltage, whose load is cut off at 0.
+const HYBRID: Profile = Profile {
+    house_power: 60_000,
+    bounds: &[
+        Bound {
+            quantity: Quantity::battery_voltage,
+            lowest: 0,
+            highest: 1000,
+            or_zero: false,
+        },
+        Bound {
+            quantity: Quantity::pv1_voltage,
+            lowest: 0,
+            highest: 1100,
+            or_zero: false,
+        },
+        Bound {
+            quantity: Quantity::pv4_voltage,
+            lowest: 0,
+            highest: 900,
+            or_zero: false,
+        },
+        Bound {
+            quantity: Quantity::pv_power,
+            lowest: 0,
+            highest: 30_000,
+            or_zero: false,
+        },
+    ],
+    off: &[Rule::ZeroMeter],
+    ..Profile::of(20_000)
+};
+
+fn hybrid() -> House {
+    House::new(&GateSettings {
+        profile: HYBRID,
+        ..GateSettings::default()
+    })
+}
+
+/// A reading in which the battery's power and that of the panels are told, as no product and sum of the others.
+fn told_powers() -> Values {
+    let mut values = Values {
+        pv3_voltage: Some(Volts::new(1500)),
+        pv3_current: Some(Amperes::new(20)),
+        battery_power: Some(Watts::new(-98_765)),
+        pv_power: Some(Watts::new(45_000)),
+        ..sane()
+    };
+    (values.battery_charge_power, values.battery_discharge_power) = (None, None);
+    values.derive();
+    values
+}
+
+#[test]
+fn what_a_machine_tells_itself_is_kept_and_what_follows_is_computed_from_it() {
+    let told = told_powers();
+    let (values, judgement) = hybrid().after(5, told.clone());
+    assert_eq!(judgement, Judgement::default());
+    assert_eq!(values, told);
+    assert_eq!(values.battery_discharge_power, Some(Watts::new(98_765)));
+    // It stays without a part that it does not follow from, and what did follow from that part goes.
+    let broken = Values {
+        pv1_voltage: Some(Volts::new(30_000)),
+        ..told.clone()
+    };
+    let (values, judgement) = hybrid().after(
+        5,
+        Values {
+            pv1_power: Some(Watts::new(30_000 * 10)),
+            ..broken
+        },
+    );
+    assert_eq!(judgement.faults.len(), 1);
+    assert_eq!(
+        (values.pv1_voltage, values.pv1_power, values.pv_power),
+        (None, None, told.pv_power)
+    );
+}
+
+#[test]
+fn what_a_machine_tells_itself_has_a_range_as_well_and_is_then_not_made_up_from_parts() {
+    let wild = Values {
+        battery_power: Some(Watts::new(5_000_000)),
+        pv_power: Some(Watts::new(3_100_000)),
+        ..told_powers()
+    };
+    let (values, judgement) = hybrid().after(5, wild);
+    let doubted: Vec<Quantity> = judgement
+        .faults
+        .iter()
+        .map(|fault| fault.quantity)
+        .collect();
+    assert_eq!(doubted, [Quantity::pv_power, Quantity::battery_power]);
+    assert_eq!(
+        (values.pv_power, values.battery_power),
+        (None, None),
+        "there may be more strings and batteries than the sums know of"
+    );
+    assert_eq!(
+        (values.battery_charge_power, values.battery_discharge_power),
+        (None, None)
+    );
+}
+
+#[test]
+fn a_profile_widens_ranges_also_of_what_is_alike() {
+    let highest = |quantity| {
+        let ranges = ranges(&HYBRID);
+        let range = ranges.iter().find(|range| range.quantity == quantity);
+        range.map(|range| range.highest)
+    };
+    for (quantity, expected) in [
+        (Quantity::battery_voltage, 1000),
+        (Quantity::battery2_voltage, 1000),
+        (Quantity::pv1_voltage, 1100),
+        (Quantity::pv2_voltage, 1100),
+        (Quantity::pv3_voltage, 1100),
+        (Quantity::pv4_voltage, 900),
+        (Quantity::pv3_current, 30),
+        (Quantity::grid_power, 60_000),
+        (Quantity::grid_l3_power, 60_000),
+        (Quantity::inverter_l2_power, 20_000),
+        (Quantity::inverter_l3_voltage, 270),
+        (Quantity::bus_voltage, 1200),
+    ] {
+        assert_eq!(highest(quantity), Some(expected), "{quantity}");
+    }
+}
+
+#[test]
+fn every_measurement_but_the_link_and_the_meters_has_a_range() {
+    use kstar_model::catalogue::Group;
+    use kstar_model::scalar::Kind;
+    let profile = Profile::of(MAX_POWER);
+    let ranges: Vec<Range> = ranges(&profile)
+        .into_iter()
+        .chain(told_ranges(&profile))
+        .collect();
+    for quantity in Quantity::ALL {
+        let found = ranges.iter().filter(|range| range.quantity == *quantity);
+        let description = quantity.description();
+        let expected =
+            matches!(description.kind, Kind::Measurement) && description.group != Group::Link;
+        let is_counter = matches!(description.kind, Kind::Counter);
+        assert!(
+            is_counter || found.count() == usize::from(expected),
+            "{quantity}"
+        );
+    }
+}
+
+#[test]
+fn a_load_of_nothing_is_normal_where_the_profile_says_so() {
+    let mut zero = sane_but(Quantity::load_power, 0);
+    zero.grid_power = Some(Watts::new(0));
+    derive_anew(&mut zero);
+    let (values, judgement) = hybrid().after(5, zero.clone());
+    assert_eq!((values, judgement.faults), (zero, vec![]));
+}
+
+#[test]
+fn a_grid_that_sags_on_three_phases_is_one_doubt_and_no_other_frame() {
+    let sagging = Values {
+        grid_voltage: Some(Volts::new(1700)),
+        grid_l2_voltage: Some(Volts::new(1710)),
+        grid_l3_voltage: Some(Volts::new(1690)),
+        ..sane()
+    };
+    let (values, judgement) = hybrid().after(5, sagging);
+    assert!(!judgement.refused);
+    assert_eq!(judgement.faults.len(), 3);
+    assert_eq!((values.grid_voltage, values.grid_l3_voltage), (None, None));
+}
+
+#[test]
+fn the_inverters_own_counters_are_judged_and_grow_in_their_own_steps() {
+    let counted = |hundredths| Values {
+        inverter_grid_import_energy_total: Some(KilowattHours::new(hundredths)),
+        ..sane()
+    };
+    let mut house = house();
+    house.after(5, counted(123_456));
+    let before = house.gate.baseline().clone();
+    assert_eq!(house.after(5, counted(123_455)).1.faults.len(), 1);
+    // 20 kW, and what may come at once.
+    assert_eq!(house.after(360, counted(123_456 + 304)).1.faults.len(), 1);
+    assert_eq!(house.after(0, counted(123_456 + 200)).1.faults.len(), 0);
+    let grown = house.gate.growth(&before);
+    assert_eq!(
+        grown.of(Quantity::inverter_grid_import_energy_total),
+        Some(200)
+    );
 }

@@ -1,10 +1,14 @@
 //! What a meter must not forget: the counters of one inverter, and where its days began.
 
+use std::time::Duration;
+
 use jiff::civil::Date;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::{Amounts, Consumption, hundredths};
+use kstar_model::time::millis;
 use serde::{Deserialize, Serialize};
 
+use super::bridge::Standing;
 use super::energy::Energy;
 
 /// One of the energies that are counted.
@@ -172,6 +176,30 @@ pub struct Coverage {
     /// Whether it was known before the clock was set for the first time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_known: bool,
+    /// How much of what was not known the inverter's own counters may still tell, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(super) waiting_ms: u64,
+}
+
+impl Coverage {
+    /// A gap that was too long to be filled.
+    pub(super) fn miss(&mut self, gap: Duration) {
+        let gap = millis(gap).unsigned_abs();
+        self.unmetered_ms = self.unmetered_ms.saturating_add(gap);
+        self.waiting_ms = self.waiting_ms.saturating_add(gap);
+    }
+
+    /// The inverter's counters have told what was missed, or cannot.
+    pub(super) fn settle(&mut self, is_told: bool) {
+        let waited = std::mem::take(&mut self.waiting_ms);
+        if is_told {
+            self.unmetered_ms = self.unmetered_ms.saturating_sub(waited);
+        }
+    }
+}
+
+fn is_nothing<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How well each power is known.
@@ -201,11 +229,49 @@ impl Coverages {
     }
 }
 
+/// How the inverter's own counter of each flow stands to the meter, where it has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Standings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pv: Option<Standing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grid_import: Option<Standing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grid_export: Option<Standing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    battery_charge: Option<Standing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    battery_discharge: Option<Standing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumption: Option<Standing>,
+}
+
+impl Standings {
+    fn of(mut self, flow: Flow) -> Option<Standing> {
+        *self.of_mut(flow)
+    }
+
+    pub(super) fn of_mut(&mut self, flow: Flow) -> &mut Option<Standing> {
+        match flow {
+            Flow::Pv => &mut self.pv,
+            Flow::GridImport => &mut self.grid_import,
+            Flow::GridExport => &mut self.grid_export,
+            Flow::BatteryCharge => &mut self.battery_charge,
+            Flow::BatteryDischarge => &mut self.battery_discharge,
+            Flow::Consumption => &mut self.consumption,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counters {
     /// Since the meter began.
     pub totals: Energies,
+    /// What of them was not metered, but is what the inverter's own counters have grown by meanwhile.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub bridged: Energies,
     /// The day that is counted now.
     pub day: Option<Day>,
     /// The one before, which a clock that is set back may come to again.
@@ -215,14 +281,41 @@ pub struct Counters {
     /// What the house consumes, by what the inverter has.
     #[serde(default, rename = "has_backup")]
     pub house: Consumption,
+    /// The inverter's own counters.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(super) own: Standings,
+}
+
+/// Where a total comes from, in thousandths of a kWh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origins {
+    /// Power added up, and what the counter was set to.
+    pub metered: i64,
+    /// The growth of the inverter's own counter where the power was not known.
+    pub bridged: i64,
 }
 
 impl Counters {
+    /// Forgets how the inverter's own counters stood. What they do while nobody looks is then nothing that is missing.
+    pub fn forget_own(&mut self) {
+        self.own = Standings::default();
+    }
+
     /// What was counted since midnight, in published thousandths of a kWh: the difference of two published totals, so
     /// that nobody who computes it from them finds another one.
     pub fn today(&self, flow: Flow) -> i64 {
         let since = self.day.as_ref().map_or(self.totals, |day| day.totals);
         self.totals.of(flow).published() - since.of(flow).published()
+    }
+
+    /// Where a total comes from, if the inverter has a counter of its own for it.
+    pub fn origins(&self, flow: Flow) -> Option<Origins> {
+        let bridged = self.bridged.of(flow).published();
+        let is_followed = self.own.of(flow).is_some();
+        (is_followed || bridged > 0).then(|| Origins {
+            metered: self.totals.of(flow).published() - bridged,
+            bridged,
+        })
     }
 
     /// When the last reading was counted, by the wall clock: Unix milliseconds.
@@ -265,6 +358,8 @@ impl Counters {
         let before = self.totals.of(flow);
         let after = before.with_published(thousandths);
         *self.totals.of_mut(flow) = after;
+        let bridged = self.bridged.of_mut(flow);
+        *bridged = after.min(*bridged);
         for day in [&mut self.day, &mut self.day_before].into_iter().flatten() {
             let since = day.totals.of_mut(flow);
             *since = after.minus(before.minus(*since));

@@ -37,6 +37,15 @@ impl Energy {
         Self(self.0.saturating_add(other.0)).min(Self::MOST)
     }
 
+    /// The share of it that belongs to a part of a time.
+    pub(super) fn share(self, part: Duration, whole: Duration) -> Self {
+        let scaled = u128::from(self.0)
+            .checked_mul(part.as_micros())
+            .and_then(|scaled| scaled.checked_div(whole.as_micros()));
+        let share = scaled.and_then(|share| u64::try_from(share).ok());
+        share.map_or(self, Self).min(self)
+    }
+
     /// What is left after taking the other away; nothing if that is more.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {

@@ -4,9 +4,11 @@
 //! forwards; the wall clock merely names the day. So whatever happens to the wall clock, energy is neither lost nor
 //! counted twice. The inverter's clock is never asked: it may be hours off.
 //!
-//! A gap that is too long is not filled: an inverter of 83 bytes counts only its own AC energy and that of the load,
-//! and neither is PV, grid or battery energy. Such a gap is time that is not metered, and that is counted too.
+//! A gap that is too long is bridged by the inverter's own counter of the same flow, where it has one. Else it is not
+//! filled: an inverter of 83 bytes counts only its own AC energy and that of the load, and neither is PV, grid or battery
+//! energy. Such a gap is time that is not metered, and that is counted too.
 
+mod bridge;
 pub mod counters;
 pub mod energy;
 
@@ -19,9 +21,11 @@ use kstar_model::catalogue::Values;
 use kstar_model::counted::{Amounts, Earlier};
 use kstar_model::time::UnixMillis;
 use kstar_model::time::millis;
+use kstar_source::source::Profile;
 
-use counters::{Counters, Day, Energies, Source};
-use energy::{Sample, between, on_the_way};
+use bridge::{Own, Told, follow};
+use counters::{Counters, Day, Energies, Flow, Source};
+use energy::{Energy, Sample, between, on_the_way};
 
 /// How a meter counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,19 +57,59 @@ pub struct Meter {
     dated: Option<(Duration, UnixMillis)>,
     /// When the first reading came, and what the totals were then, if no clock was set yet.
     undated: Option<(Duration, Energies)>,
-    samples: [Option<Sample>; Source::ALL.len()],
+    powers: [Power; Source::ALL.len()],
+    /// What the machine can be, if its own counters bridge gaps.
+    profile: Option<Profile>,
+}
+
+/// What is known of a power.
+#[derive(Clone, Copy, Debug, Default)]
+struct Power {
+    last: Option<Sample>,
+    /// When it was known last before the meter began, by the wall clock, until that tells how long ago it was.
+    adrift: Option<i64>,
+}
+
+/// When a reading came.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: Duration,
+    time: Option<UnixMillis>,
+    /// How long ago the day began.
+    since_midnight: Option<Duration>,
+}
+
+impl Moment {
+    /// When the day began, if this machine ran then.
+    fn midnight(self) -> Option<Duration> {
+        self.at.checked_sub(self.since_midnight?)
+    }
 }
 
 impl Meter {
     /// Goes on from these counters. What happened since they were noted is not known.
     pub fn new(settings: MeterSettings, counters: Counters) -> Self {
+        let power = |source| Power {
+            last: None,
+            adrift: counters.coverage.of(source).last_ms,
+        };
         Self {
             settings,
+            powers: Source::ALL.map(power),
             counters,
             last: None,
             dated: None,
             undated: None,
-            samples: [None; Source::ALL.len()],
+            profile: None,
+        }
+    }
+
+    /// Bridges gaps by the own counters of such a machine.
+    #[must_use]
+    pub fn bridging(self, profile: Profile) -> Self {
+        Self {
+            profile: Some(profile),
+            ..self
         }
     }
 
@@ -78,62 +122,129 @@ impl Meter {
     pub fn count(&mut self, at: Duration, time: Option<UnixMillis>, values: &Values) -> Metered {
         let covers = self.since_last(at, time);
         let before = self.counters.totals;
-        let midnight = if let Some(time) = time {
+        let since_midnight = if let Some(time) = time {
             self.follow_clock(at, time);
-            let midnight = self.turn_day(at, time);
+            let since_midnight = self.turn_day(at, time);
             (self.dated, self.undated) = (Some((at, time)), None);
-            midnight
+            since_midnight
         } else {
             if self.last.is_none() {
                 self.undated = Some((at, before));
             }
             None
         };
+        let moment = Moment {
+            at,
+            time,
+            since_midnight,
+        };
         // The totals as they were at midnight, if that is what parts what is counted now.
         let mut parted = before;
-        for (source, last) in Source::ALL.into_iter().zip(&mut self.samples) {
-            let Some(power) = source.power(values, &mut self.counters.house) else {
-                continue;
-            };
-            let sample = Sample { at, power };
-            let coverage = self.counters.coverage.of_mut(source);
-            let gap = match *last {
-                Some(last) => at.saturating_sub(last.at),
-                // Across a restart only the wall clock knows, which is good enough for what is not counted.
-                None => between_ms(coverage.last_ms, time),
-            };
-            match *last {
-                Some(last) if gap <= self.settings.max_gap => {
-                    add(
-                        &mut self.counters,
-                        &mut parted,
-                        source,
-                        last,
-                        sample,
-                        midnight,
-                    );
-                }
-                _ => {
-                    let gap = millis(gap).unsigned_abs();
-                    coverage.unmetered_ms = coverage.unmetered_ms.saturating_add(gap);
-                }
-            }
-            let coverage = self.counters.coverage.of_mut(source);
-            match time {
-                Some(time) => coverage.last_ms = Some(time.0),
-                None => coverage.is_known = true,
-            }
-            *last = Some(sample);
+        let mut powers = self.powers;
+        for (source, power) in Source::ALL.into_iter().zip(&mut powers) {
+            self.count_power(source, power, moment, values, &mut parted);
         }
+        self.powers = powers;
+        let midnight = moment.midnight();
         let is_parted = self.last.is_some_and(|last| midnight > Some(last)) || parted != before;
         self.last = Some(at);
         Metered {
             covers,
             amounts: self.counters.growth(&parted, &self.counters.totals),
-            earlier: midnight.filter(|_| is_parted).map(|midnight| Earlier {
-                ago: at.saturating_sub(midnight),
+            earlier: since_midnight.filter(|_| is_parted).map(|ago| Earlier {
+                ago,
                 amounts: self.counters.growth(&before, &parted),
             }),
+        }
+    }
+
+    /// Counts what one power has moved, if a reading tells it.
+    fn count_power(
+        &mut self,
+        source: Source,
+        power: &mut Power,
+        moment: Moment,
+        values: &Values,
+        parted: &mut Energies,
+    ) {
+        let Some(now) = source.power(values, &mut self.counters.house) else {
+            return;
+        };
+        let Moment { at, time, .. } = moment;
+        let sample = Sample { at, power: now };
+        let before = self.counters.totals;
+        let coverage = self.counters.coverage.of_mut(source);
+        let gap = match power.last {
+            Some(last) => at.saturating_sub(last.at),
+            // Across a restart only the wall clock knows.
+            None => between_ms(coverage.last_ms, time),
+        };
+        let mut missed = None;
+        match power.last {
+            Some(last) if gap <= self.settings.max_gap => {
+                let midnight = moment.midnight();
+                add(&mut self.counters, parted, source, last, sample, midnight);
+            }
+            _ => {
+                coverage.miss(gap);
+                missed = Some(gap);
+            }
+        }
+        if let Some(since) = power.adrift.take_if(|_| time.is_some()) {
+            missed = Some(between_ms(Some(since), time));
+        }
+        // While nobody knows how long the meter did not run, nobody knows what may have flowed.
+        let shown = Some(values).filter(|_| power.adrift.is_none());
+        self.bridge(source, shown, &before, missed, moment, parted);
+        let coverage = self.counters.coverage.of_mut(source);
+        match time {
+            Some(time) => coverage.last_ms = Some(time.0),
+            None => coverage.is_known = true,
+        }
+        power.last = Some(sample);
+    }
+
+    /// Adds what the inverter's own counters tell of what was missed, and follows them if nothing was: `before` are the
+    /// totals before this reading was metered. What was missed before midnight belongs to the day before.
+    fn bridge(
+        &mut self,
+        source: Source,
+        values: Option<&Values>,
+        before: &Energies,
+        missed: Option<Duration>,
+        moment: Moment,
+        parted: &mut Energies,
+    ) {
+        let (forth, back) = source.flows();
+        let mut is_waiting = false;
+        let mut is_told = true;
+        for flow in [Some(forth), back].into_iter().flatten() {
+            let Some(own) = self.profile.and_then(|profile| Own::of(flow, &profile)) else {
+                is_told = false;
+                continue;
+            };
+            let metered = self.counters.totals.of(flow).minus(before.of(flow));
+            let shown = values.and_then(|values| own.shown(values));
+            let most = missed.map(|missed| own.most(missed));
+            let told = follow(self.counters.own.of_mut(flow), own, shown, metered, most);
+            is_waiting |= told == Told::Later;
+            is_told &= matches!(told, Told::All(_));
+            let bridged = told.energy();
+            if bridged > Energy(0) {
+                let early = missed
+                    .zip(moment.since_midnight)
+                    .and_then(|(missed, since)| {
+                        let early = missed.checked_sub(since).filter(|early| !early.is_zero())?;
+                        Some(bridged.share(early, missed))
+                    });
+                let late = bridged.minus(early.unwrap_or_default());
+                credit(&mut self.counters, parted, flow, early, late);
+                let sum = self.counters.bridged.of_mut(flow);
+                *sum = sum.plus(bridged);
+            }
+        }
+        if !is_waiting {
+            self.counters.coverage.of_mut(source).settle(is_told);
         }
     }
 
@@ -161,8 +272,7 @@ impl Meter {
         }
     }
 
-    /// Begins a new day if this is one, and tells when its midnight was by the clock that only runs forwards, if that
-    /// is not before its beginning.
+    /// Begins a new day if this is one, and tells how long ago its midnight was.
     fn turn_day(&mut self, at: Duration, time: UnixMillis) -> Option<Duration> {
         let (date, midnight_ms) = day_of(time, &self.settings.zone)?;
         let since_midnight =
@@ -208,7 +318,7 @@ impl Meter {
                 counters.day_before = day;
             }
         }
-        at.checked_sub(since_midnight)
+        Some(since_midnight)
     }
 }
 
@@ -228,23 +338,43 @@ fn add(
         .map(|midnight| on_the_way(from, to, midnight));
     let before = split.map(|split| between(from, split));
     let after = between(split.unwrap_or(from), to);
-    let mut count = |flow, before: Option<energy::Energy>, after| {
-        if let Some(before) = before {
-            let total = counters.totals.of_mut(flow);
-            *total = total.plus(before);
-            *parted.of_mut(flow) = *total;
-            if let Some(day) = &mut counters.day {
-                let since = day.totals.of_mut(flow);
-                *since = since.plus(before);
-            }
-        }
-        let total = counters.totals.of_mut(flow);
-        *total = total.plus(after);
-    };
-    count(forth, before.map(|moved| moved.forth), after.forth);
+    credit(
+        counters,
+        parted,
+        forth,
+        before.map(|moved| moved.forth),
+        after.forth,
+    );
     if let Some(back) = back {
-        count(back, before.map(|moved| moved.back), after.back);
+        credit(
+            counters,
+            parted,
+            back,
+            before.map(|moved| moved.back),
+            after.back,
+        );
     }
+}
+
+/// Adds energy to a total; what was moved before midnight belongs to the day before, and is in `parted` as well.
+fn credit(
+    counters: &mut Counters,
+    parted: &mut Energies,
+    flow: Flow,
+    before: Option<Energy>,
+    after: Energy,
+) {
+    if let Some(before) = before {
+        let total = counters.totals.of_mut(flow);
+        *total = total.plus(before);
+        *parted.of_mut(flow) = *total;
+        if let Some(day) = &mut counters.day {
+            let since = day.totals.of_mut(flow);
+            *since = since.plus(before);
+        }
+    }
+    let total = counters.totals.of_mut(flow);
+    *total = total.plus(after);
 }
 
 /// The day that a moment belongs to, and when it began.

@@ -305,6 +305,23 @@ async fn a_sticks_reply_goes_to_every_connection_and_a_reset_ends_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_closes_one_connection_before_the_next_never_has_two() {
+    let machine = start(frozen(Family::KstarHybrid, Via::Solarman))
+        .await
+        .expect("a machine");
+    for sequence in 0..50 {
+        let mut stream = tcp(&machine);
+        // Now and then it is gone before the reply.
+        stream.write_all(&live(sequence, &machine)).expect("sent");
+        if sequence % 3 > 0 {
+            assert_eq!(receive_some(&mut stream).len(), 282);
+        }
+    }
+    let (counts, _) = machine.stop().await;
+    assert_eq!((counts.opened, counts.most_open), (50, 1), "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stick_sends_heartbeats_and_pushes_and_resets_on_its_own() {
     let every = Some(Duration::from_millis(100));
     let mut config = frozen(Family::KstarHybrid, Via::Solarman);
