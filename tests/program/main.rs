@@ -47,6 +47,8 @@ mod output;
 mod past;
 mod process;
 mod read;
+#[cfg(all(feature = "aa55", feature = "modbus"))]
+mod recordings;
 #[cfg(feature = "mqtt")]
 mod reload;
 mod run;

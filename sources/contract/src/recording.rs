@@ -5,6 +5,10 @@ use std::ops::Range;
 
 use tokio::time::Instant;
 
+use crate::error::NoAnswer;
+use crate::exchange::Patience;
+use crate::source::Source;
+
 /// Something that was sent or came.
 #[derive(Clone, Debug)]
 pub struct Heard {
@@ -43,6 +47,34 @@ pub struct Anatomy {
     pub blanks: Vec<Range<usize>>,
     /// The checksums that are right, the inner ones first.
     pub seals: Vec<Seal>,
+}
+
+impl Anatomy {
+    /// Of bytes that are the reply, of which nothing else is known.
+    pub fn of_payload(bytes: &[u8]) -> Self {
+        Self {
+            payload: Some(0..bytes.len()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Asks for everything that the contract has a call for.
+pub(crate) async fn survey<S: Source + ?Sized>(
+    source: &mut S,
+    patience: Patience,
+) -> Result<(), NoAnswer> {
+    source.locate().await?;
+    source.poll().await?;
+    for outcome in [
+        source.identify(patience).await.map(drop),
+        source.settings().await.map(drop),
+    ] {
+        if let Err(reason) = outcome {
+            tracing::debug!(%reason, "a block is not told");
+        }
+    }
+    Ok(())
 }
 
 /// A checksum.

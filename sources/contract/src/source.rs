@@ -23,7 +23,7 @@ use crate::error::NoAnswer;
 use crate::exchange::Patience;
 use crate::explain::{RecordedBlock, RecordedReply};
 use crate::record::Record;
-use crate::recording::Anatomy;
+use crate::recording::{self, Anatomy};
 use crate::rule::Rule;
 use crate::way::{Key, Pace, Way};
 
@@ -72,10 +72,7 @@ pub trait SourceConfig:
     /// What bytes are made of that came after a request for a block, for a recording. By default they are the reply, and
     /// nothing is known of them.
     fn anatomy(&self, _request: &[u8], bytes: &[u8]) -> Anatomy {
-        Anatomy {
-            payload: Some(0..bytes.len()),
-            ..Anatomy::default()
-        }
+        Anatomy::of_payload(bytes)
     }
 
     /// What recorded replies mean, block by block; nothing where each reply explains itself.
@@ -327,17 +324,7 @@ pub trait Source: Send {
     /// Asks for each block once, also for those that the inverter may not have, for the sake of the bytes alone. It fails
     /// if there are no values.
     async fn survey(&mut self, patience: Patience) -> Result<(), NoAnswer> {
-        self.locate().await?;
-        self.poll().await?;
-        for outcome in [
-            self.identify(patience).await.map(drop),
-            self.settings().await.map(drop),
-        ] {
-            if let Err(reason) = outcome {
-                tracing::debug!(%reason, "a block is not told");
-            }
-        }
-        Ok(())
+        recording::survey(self, patience).await
     }
 }
 
