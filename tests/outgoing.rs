@@ -841,6 +841,10 @@ async fn machines_that_speak_modbus_are_sent_reads_and_greetings_and_nothing_els
             let read = ["read", "--config", config, "--inverter", &name, more];
             check_all(&start(&read).end().await);
         }
+        let file = format!("{name}.jsonl");
+        let record = ["record", "--config", config, "--inverter", &name];
+        let record = [&record[..], &["-o", &file, "--polls", "2"]].concat();
+        assert!(!check_all(&start(&record).end().await).is_empty());
     }
     for (_, _, machine) in &machines {
         assert_eq!(machine.counts().unexpected, 0);

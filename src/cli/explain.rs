@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use kstar_common::wrapping::wrapped;
 use kstar_engine::pipeline::ledger::quarantine;
-use kstar_model::catalogue::{Group, Quantity, Values};
+use kstar_model::catalogue::{Quantity, Values};
 use kstar_source::explain::{Explanation, Row, Shown};
 
 use super::shared::args::ConfigArgs;
@@ -179,23 +179,23 @@ fn write_text(explanation: &Explanation, out: &mut impl Write) -> Result<(), Fai
             }
         }
         if let Some(Shown(values)) = &part.values {
-            write_values(values, out)?;
+            write_values(values, &part.rows, out)?;
         }
     }
     Ok(())
 }
 
-fn write_values(values: &Values, out: &mut impl Write) -> Result<(), Failure> {
+fn write_values(values: &Values, rows: &[Row], out: &mut impl Write) -> Result<(), Failure> {
     writeln!(out, "\na reading of it")?;
     for (quantity, value) in values.present() {
         let line = format!("  {quantity:<24} {value} {}", quantity.description().unit);
         writeln!(out, "{}", line.trim_end())?;
     }
-    let of_a_reply =
-        |quantity: Quantity| !matches!(quantity.description().group, Group::Meter | Group::Link);
+    // Of what stands in such a reply; other families have more.
+    let is_told = |name| rows.iter().any(|row| row.quantity == Some(name));
     let absent: Vec<&str> = Quantity::ALL
         .iter()
-        .filter(|quantity| of_a_reply(**quantity) && values.raw(**quantity).is_none())
+        .filter(|quantity| is_told(quantity.name()) && values.raw(**quantity).is_none())
         .map(|quantity| quantity.name())
         .collect();
     if !absent.is_empty() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use kstar_simulator::modbus::config::{Config, Family, Meter, Via};
 use kstar_simulator::modbus::faults::Faults;
@@ -146,6 +147,37 @@ fn machines() -> [(Config, &'static families::Family); 5] {
             &families::goodwe_dt::GOODWE_DT,
         ),
     ]
+}
+
+/// Identities are asked for once, so it takes several recordings until each fault has struck one.
+#[test]
+fn no_fault_brings_a_number_into_a_recording() {
+    let mut modules = Modules::new();
+    for seed in 1..=6 {
+        for (family, via) in [
+            (Family::KstarHybrid, Via::Solarman),
+            (Family::GoodweEt, Via::Udp),
+            (Family::GoodweDt, Via::ModbusTcp),
+        ] {
+            let mut config = Config::new(family, seed);
+            config.via = via;
+            config.faults = Faults::parse(via, "all=0.05,truncate=0.2,crc=0.1")
+                .or_else(|_| Faults::parse(via, "all=0.05,truncate=0.2"))
+                .expect("faults");
+            config.stick.push_every = Some(Duration::from_millis(20));
+            let place = modules.add_machine(&config);
+            let folder = folder();
+            folder.write("fast.toml", FAST.to_owned() + "timeout = \"150ms\"\n");
+            let family = ["kstar-hybrid", "goodwe-et", "goodwe-dt"][family as usize];
+            let how = ["--family", family, "--via", via_name(via)];
+            let recorded = record(&folder, place, "faulty.jsonl", &how);
+            if recorded.status.success() {
+                let secrets = [config.serial, config.mac, place.to_string()];
+                let number = (via == Via::Solarman).then_some(config.logger_serial);
+                assert_private(&folder.join("faulty.jsonl"), &secrets, number.as_slice());
+            }
+        }
+    }
 }
 
 fn via_name(via: Via) -> &'static str {

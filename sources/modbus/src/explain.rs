@@ -141,6 +141,7 @@ fn part(bytes: &[u8], frame: &Frame) -> Part {
             _ => {}
         }
         modbus(&mut rows, of_message);
+        rows.push_unknown(message.end, "");
         if frame.framing != Framing::ModbusTcp {
             rows.push(2, "crc", "the checksum of the serial line, right");
         }
@@ -353,3 +354,6 @@ fn registers(rows: &mut Rows<'_>, function: u8, message: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
