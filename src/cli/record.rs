@@ -99,7 +99,6 @@ async fn record(
         family,
         config,
         context,
-        host,
     } = args.inverter.open_to_record().await?;
     let counts = std::sync::Arc::new(config.counts().with_bytes());
     let every = context.interval;
@@ -149,9 +148,6 @@ async fn record(
     let mut replacements = Replacements::default();
     if let IpAddr::V4(address) = line.address.ip() {
         replacements.add_address(address);
-    }
-    if let Some(host) = host.filter(|host| host.parse::<IpAddr>().is_err()) {
-        replacements.add_text("host", &host);
     }
     write(&config, family.name(), &heard, clock, replacements)
 }
@@ -244,7 +240,8 @@ fn write(
     let mut waiting: Option<Asked> = None;
     let mut exchanges = 0;
     for (one, anatomy) in heard.iter().zip(&anatomies) {
-        let bytes = replacements.replaced(&one.bytes, anatomy);
+        let is_reply = one.what == What::Accepted;
+        let bytes = replacements.replaced(&one.bytes, anatomy, is_reply);
         match one.what {
             What::Sent => {
                 if let Some(asked) = waiting.take() {

@@ -161,8 +161,8 @@ fn no_fault_brings_a_number_into_a_recording() {
         ] {
             let mut config = Config::new(family, seed);
             config.via = via;
-            config.faults = Faults::parse(via, "all=0.05,truncate=0.2,crc=0.1")
-                .or_else(|_| Faults::parse(via, "all=0.05,truncate=0.2"))
+            config.faults = Faults::parse(via, "all=0.04,truncate=0.15,crc=0.1")
+                .or_else(|_| Faults::parse(via, "all=0.04,truncate=0.2"))
                 .expect("faults");
             config.stick.push_every = Some(Duration::from_millis(20));
             let place = modules.add_machine(&config);

@@ -10,16 +10,25 @@ use kstar_source::recording::Anatomy;
 /// A text with fewer letters and digits is nobody's number.
 const SHORTEST: usize = 5;
 
-/// At the end of something that was cut off, so many letters of a number are enough to replace them.
-const SHORTEST_PIECE: usize = 4;
+/// Where something was cut off, so many letters of a number are enough to replace them.
+const SHORTEST_PIECE: usize = 6;
 
 /// What is replaced.
 #[derive(Debug, Default)]
 pub(super) struct Replacements {
     /// In every form in which it may stand in bytes; the longest comes first.
-    forms: Vec<(Vec<u8>, Vec<u8>)>,
+    forms: Vec<Form>,
     /// As people write it: what it is, and what stands in its place.
     shown: BTreeMap<String, (&'static str, String)>,
+}
+
+/// How something stands in bytes.
+#[derive(Debug)]
+struct Form {
+    from: Vec<u8>,
+    to: Vec<u8>,
+    /// Whether it is replaced also where it is cut off or a few bytes of it are wrong.
+    also_damaged: bool,
 }
 
 impl Replacements {
@@ -37,7 +46,7 @@ impl Replacements {
             _ => sign,
         };
         let replacement: String = text.chars().map(other).collect();
-        self.add_form(text.as_bytes(), replacement.as_bytes());
+        self.insert(text.as_bytes(), replacement.as_bytes(), true);
         self.show(what, text.to_owned(), replacement);
     }
 
@@ -108,10 +117,21 @@ impl Replacements {
     }
 
     fn add_form(&mut self, from: &[u8], to: &[u8]) {
-        let place = self
-            .forms
-            .partition_point(|(known, _)| known.len() >= from.len());
-        self.forms.insert(place, (from.to_vec(), to.to_vec()));
+        self.insert(from, to, false);
+    }
+
+    fn insert(&mut self, from: &[u8], to: &[u8], also_damaged: bool) {
+        let is_longer = |known: &Form| known.from.len() >= from.len();
+        let place = self.forms.partition_point(is_longer);
+        let (from, to) = (from.to_vec(), to.to_vec());
+        self.forms.insert(
+            place,
+            Form {
+                from,
+                to,
+                also_damaged,
+            },
+        );
     }
 
     fn show(&mut self, what: &'static str, from: String, to: String) {
@@ -161,15 +181,21 @@ impl Replacements {
     }
 
     /// The bytes with everything replaced, and with checksums that are right where they were.
-    pub(super) fn replaced(&self, bytes: &[u8], anatomy: &Anatomy) -> Vec<u8> {
+    pub(super) fn replaced(&self, bytes: &[u8], anatomy: &Anatomy, is_reply: bool) -> Vec<u8> {
         let mut changed = bytes.to_vec();
+        if !is_reply {
+            blank_numbers(&mut changed);
+        }
         for blank in &anatomy.blanks {
             if let Some(place) = changed.get_mut(blank.clone()) {
                 place.fill(0);
             }
         }
-        for (from, to) in &self.forms {
-            replace(&mut changed, from, to);
+        for form in &self.forms {
+            replace_exactly(&mut changed, &form.from, &form.to);
+            if form.also_damaged {
+                replace_damaged(&mut changed, &form.from, &form.to);
+            }
         }
         if changed != bytes {
             for seal in &anatomy.seals {
@@ -193,9 +219,8 @@ fn other_than(sign: char, first: char, count: u32) -> char {
     char::from_u32(u32::from(first) + other).unwrap_or(first)
 }
 
-/// Puts one number in the place of another, also of one with a few wrong bytes in it, and of pieces of it where something was
-/// cut off.
-fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+/// Puts one number in the place of another with a few wrong bytes in it, and of pieces of it where something was cut off.
+fn replace_damaged(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     let wrong_at_most = from.len() / 6;
     let mut position = 0;
     while let Some(place) = bytes.get_mut(position..position + from.len()) {
@@ -208,21 +233,42 @@ fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
         }
     }
     for length in (SHORTEST_PIECE..from.len()).rev() {
-        let pieces = from.get(..length).zip(to.get(..length));
-        if let Some((piece, other)) = pieces
-            && bytes.ends_with(piece)
-        {
-            let start = bytes.len() - length;
-            if let Some(place) = bytes.get_mut(start..) {
-                place.copy_from_slice(other);
+        let cut = from.len() - length;
+        for (piece, other) in [
+            (from.get(..length), to.get(..length)),
+            (from.get(cut..), to.get(cut..)),
+        ] {
+            if let Some((piece, other)) = piece.zip(other) {
+                replace_exactly(bytes, piece, other);
             }
         }
-        let cut = from.len() - length;
-        if let Some((piece, other)) = from.get(cut..).zip(to.get(cut..))
-            && bytes.starts_with(piece)
-            && let Some(place) = bytes.get_mut(..length)
-        {
-            place.copy_from_slice(other);
+    }
+}
+
+fn replace_exactly(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    for position in 0..bytes.len() {
+        match bytes.get_mut(position..position + from.len()) {
+            Some(place) if place == from => place.copy_from_slice(to),
+            Some(_) => {}
+            None => return,
+        }
+    }
+}
+
+/// Takes everything out that may be a serial number or a part of one: where a reply did not come whole, or came late, nothing
+/// says what stands in it. A text as a whole is left: no inverter sends its number as such.
+fn blank_numbers(bytes: &mut [u8]) {
+    if bytes
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+    {
+        return;
+    }
+    let runs = bytes.split_mut(|byte| !byte.is_ascii_alphanumeric());
+    for run in runs {
+        let digits = run.iter().filter(|byte| byte.is_ascii_digit()).count();
+        if run.len() >= SHORTEST_PIECE && digits >= 2 {
+            run.fill(0);
         }
     }
 }
@@ -232,7 +278,7 @@ mod tests {
     use super::*;
 
     fn replaced(replacements: &Replacements, bytes: &[u8]) -> Vec<u8> {
-        replacements.replaced(bytes, &Anatomy::default())
+        replacements.replaced(bytes, &Anatomy::default(), true)
     }
 
     #[test]
@@ -267,8 +313,25 @@ mod tests {
             assert!(!String::from_utf8_lossy(&changed).contains("1234"));
             assert!(!changed.starts_with(b"9010"));
         }
-        assert!(!replaced(&replacements, b"..9010KE").ends_with(b"9010KE"));
-        assert!(!replaced(&replacements, b"2345678..").starts_with(b"2345678"));
+        let changed = replaced(&replacements, b"..9010KE\x15");
+        assert!(
+            !changed.windows(4).any(|piece| piece == b"9010"),
+            "{changed:?}"
+        );
+        let changed = replaced(&replacements, b"2345678..");
+        assert!(!changed.starts_with(b"2345"), "{changed:?}");
+    }
+
+    #[test]
+    fn a_number_that_nothing_tells_is_not_in_what_was_passed_over() {
+        let replacements = Replacements::default();
+        let told = |bytes: &[u8]| replacements.replaced(bytes, &Anatomy::default(), false);
+        assert_eq!(told(b"\x01KSE4000S1\xff"), *b"\x01\0\0\0\0\0\0\0\0\0\xff");
+        assert_eq!(told(b"\x01KSTAR  \xff"), *b"\x01KSTAR  \xff");
+        assert_eq!(
+            told(b"AT+YZCMPVER=MW3_16U_5406"),
+            *b"AT+YZCMPVER=MW3_16U_5406"
+        );
     }
 
     #[test]

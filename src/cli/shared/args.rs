@@ -180,8 +180,6 @@ pub struct OpenedToRecord {
     pub family: Family,
     pub config: AnySource,
     pub context: Context,
-    /// The name or address that it was found at, if it was not discovered.
-    pub host: Option<String>,
 }
 
 impl InverterArgs {
@@ -207,7 +205,7 @@ impl InverterArgs {
             Some(Host::At { host, port }) => Some((host.clone(), *port)),
             Some(Host::Anywhere) | None => None,
         };
-        if let Some((host, port)) = host.clone().filter(|_| !is_told) {
+        if let Some((host, port)) = host.filter(|_| !is_told) {
             let stranger = Stranger {
                 host,
                 port,
@@ -231,7 +229,6 @@ impl InverterArgs {
         Ok(OpenedToRecord {
             family: chosen.family,
             context: chosen.context(&collector),
-            host: host.map(|(host, _)| host),
             config: chosen.source,
         })
     }
