@@ -29,7 +29,7 @@ struct Rows<'a> {
     bytes: &'a [u8],
     /// Where the next row begins.
     position: usize,
-    rows: Vec<Row>,
+    done: Vec<Row>,
 }
 
 impl Rows<'_> {
@@ -41,7 +41,7 @@ impl Rows<'_> {
             return;
         }
         self.position += count;
-        self.rows.push(Row {
+        self.done.push(Row {
             position: start,
             offset: None,
             hex: Hex(bytes).to_string(),
@@ -92,7 +92,7 @@ fn between(bytes: &[u8], range: Range<usize>) -> Option<Part> {
         position: range.start,
         what: "bytes that belong to no frame; searched past".to_owned(),
         refusal: None,
-        rows: rows.rows,
+        rows: rows.done,
         values: None,
     })
 }
@@ -101,7 +101,7 @@ fn rows(bytes: &[u8], position: usize) -> Rows<'_> {
     Rows {
         bytes,
         position,
-        rows: Vec::new(),
+        done: Vec::new(),
     }
 }
 
@@ -157,7 +157,7 @@ fn part(bytes: &[u8], frame: &Frame) -> Part {
         rows.push(1, "checksum", "the sum of the bytes before, right");
         rows.push(1, "end", "every V5 frame ends so");
     }
-    part.rows = rows.rows;
+    part.rows = rows.done;
     part
 }
 
@@ -330,7 +330,7 @@ fn registers(rows: &mut Rows<'_>, function: u8, message: &[u8]) {
             let count = register.hex.len() / 2;
             let meaning = format!("{}: {}", register.register, register.meaning);
             rows.push(count, field, meaning);
-            if let Some(row) = rows.rows.last_mut() {
+            if let Some(row) = rows.done.last_mut() {
                 row.raw = register.raw;
                 row.quantity = name;
                 row.offset = Some(row.position - start);
@@ -348,7 +348,7 @@ fn registers(rows: &mut Rows<'_>, function: u8, message: &[u8]) {
         let explained: Vec<String> = explained.collect();
         let field = if explained.is_empty() { "" } else { "register" };
         rows.push(2, field, explained.join("; or "));
-        if let Some(row) = rows.rows.last_mut() {
+        if let Some(row) = rows.done.last_mut() {
             row.raw = Some(i64::from(*word));
             row.offset = Some(row.position - start);
         }

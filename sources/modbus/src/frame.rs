@@ -142,7 +142,7 @@ impl Request {
     }
 
     /// The first of the registers.
-    pub(crate) fn first(&self) -> u16 {
+    pub(crate) fn first(self) -> u16 {
         self.first
     }
 

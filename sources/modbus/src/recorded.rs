@@ -1,6 +1,7 @@
 //! What recorded registers mean, one by one; those that nobody knows as well, with how they moved.
 
 use kstar_model::catalogue::{Quantity, Values};
+use kstar_source::datagram::Hex;
 use kstar_source::explain::{RecordedBlock, RecordedReply, Register};
 
 use crate::families::{Family, Machine};
@@ -98,7 +99,7 @@ pub(crate) fn registers(
         };
         rows.push(Register {
             register,
-            hex: last.iter().map(|word| format!("{word:04x}")).collect(),
+            hex: Hex(&bytes(&last)).to_string(),
             raw: integer(&last, meaning.is_signed),
             lowest: integers().min(),
             highest: integers().max(),
@@ -115,17 +116,17 @@ pub(crate) fn registers(
 }
 
 /// What a family knows of a register, and of how many that follow it belong to it.
-struct Meaning<'a> {
+struct Meaning {
     count: u16,
     is_signed: bool,
-    fields: Vec<&'a Field>,
+    fields: Vec<Field>,
     note: Option<&'static str>,
 }
 
-impl<'a> Meaning<'a> {
-    fn of(family: &'a Family, register: u16, end: u16) -> Self {
+impl Meaning {
+    fn of(family: &Family, register: u16, end: u16) -> Self {
         let begins = |field: &&Field| field.register == register;
-        let fields: Vec<&Field> = family.fields.iter().filter(begins).collect();
+        let fields: Vec<Field> = family.fields.iter().filter(begins).copied().collect();
         let covers = |(first, count, _): &&(u16, u16, &str)| {
             (*first..first.saturating_add(*count)).contains(&register)
         };
@@ -159,7 +160,7 @@ impl<'a> Meaning<'a> {
         registers.insert(register, words);
         let fields = self.fields.iter();
         let mut parts: Vec<String> = fields
-            .map(|field| quantity(field, &registers, values))
+            .map(|field| quantity(*field, &registers, values))
             .collect();
         if let Some(note) = self.note {
             let text = registers
@@ -185,7 +186,7 @@ fn read_as(note: &str, values: Option<&Values>) -> Option<String> {
 }
 
 /// What stands there, and what a reading makes of it.
-fn quantity(field: &Field, registers: &Registers<'_>, values: Option<&Values>) -> String {
+fn quantity(field: Field, registers: &Registers<'_>, values: Option<&Values>) -> String {
     let quantity = field.quantity;
     let told = field.read(registers);
     let Some(raw) = told else {
@@ -224,6 +225,11 @@ fn integer(words: &[u16], is_signed: bool) -> Option<i64> {
             .map(|word| word.cast_signed().into()),
         _ => i64::try_from(all).ok(),
     }
+}
+
+/// Registers as they stand on the wire.
+fn bytes(words: &[u16]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
 /// The registers of a reply.
