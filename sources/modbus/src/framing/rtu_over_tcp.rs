@@ -59,8 +59,8 @@ impl Dialogue for RtuOverTcp {
         }
         // Nothing in a frame says where it begins; only its CRC shows that it does.
         let whole = (1..received.len()).find(|position| whole_frame(from(*position)).is_some());
-        let begun = || (0..received.len()).find(|position| self.may_begin(from(*position)));
-        match whole.or_else(begun) {
+        let partial = || (0..received.len()).find(|position| self.may_begin(from(*position)));
+        match whole.or_else(partial) {
             Some(0) => Split::Incomplete,
             Some(begin) => Split::Noise(begin, noise(received.get(..begin).unwrap_or_default())),
             None => Split::Noise(received.len(), noise(received)),
