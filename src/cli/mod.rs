@@ -169,7 +169,7 @@ impl Cli {
             #[cfg(feature = "watch")]
             Command::Watch(args) => watch::run(args, shutdown).await,
             Command::Read(args) => read::run(args, &mut out).await,
-            Command::Record(args) => record::run(args, shutdown).await,
+            Command::Record(args) => record::run(args, &mut io::stderr(), shutdown).await,
             Command::Discover(args) => discover::run(args, &mut out).await,
             Command::Check(args) => check::run(args, &mut out).await,
             Command::Init(args) => init::run(args, &mut out, shutdown).await,

@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use kstar_common::setting::duration;
+use kstar_common::wrapping::visible;
 use kstar_model::time::UnixMillis;
 use kstar_source::error::NoAnswer;
 use kstar_source::greeting::GREETINGS;
 use kstar_source::recording::{Anatomy, Heard, What};
-use kstar_source::source::{AnySource, Source};
+use kstar_source::source::{AnySource, Block, Source};
 use kstar_source::way::KeyValue;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -24,6 +25,7 @@ use super::read::lock;
 use super::shared::args::{InverterArgs, OpenedToRecord};
 use super::shared::failure::Failure;
 use super::shared::recording::{Bytes, Exchange, Header, PassedOver};
+use crate::registry::Family;
 use private::Replacements;
 
 mod private;
@@ -45,19 +47,23 @@ pub struct RecordArgs {
 }
 
 /// Records until all is asked or `shutdown` ends, and writes the file.
-pub async fn run(args: RecordArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+pub async fn run(
+    args: RecordArgs,
+    notes: &mut impl Write,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
     let path = args.output.display();
     let cannot_write = |error| Failure::Runtime(format!("cannot write {path}: {error}"));
     // Before minutes of asking.
     let mut file = std::fs::File::create_new(&args.output).map_err(cannot_write)?;
-    let recorded = record(&args, shutdown).await;
+    let recorded = record(&args, notes, shutdown).await;
     let written = recorded.and_then(|recorded| {
         file.write_all(&recorded.text).map_err(cannot_write)?;
         Ok(recorded)
     });
     match written {
         Ok(recorded) => {
-            recorded.tell(&args);
+            recorded.tell(&args, notes)?;
             Ok(())
         }
         Err(failure) => {
@@ -78,21 +84,27 @@ struct Recorded {
 
 impl Recorded {
     /// Says what was replaced, to the owner alone, and what to do with the file.
-    fn tell(&self, args: &RecordArgs) {
+    fn tell(&self, args: &RecordArgs, notes: &mut impl Write) -> std::io::Result<()> {
         let path = args.output.display();
-        eprintln!("{path} holds {} exchanges. Replaced in it:", self.exchanges);
+        writeln!(
+            notes,
+            "{path} holds {} exchanges. Replaced in it:",
+            self.exchanges
+        )?;
         for (what, from, to) in self.replacements.shown() {
-            eprintln!("  {what}: {from} -> {to}");
+            writeln!(notes, "  {what}: {} -> {to}", visible(from))?;
         }
-        eprintln!(
+        writeln!(
+            notes,
             "`kstar explain --recording {path}` shows what it says. To send it, open an issue of the kind \"Inverter\" and \
              attach the file and a photo of the inverter's display; see docs/recordings.md."
-        );
+        )
     }
 }
 
 async fn record(
     args: &RecordArgs,
+    notes: &mut impl Write,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Recorded, Failure> {
     let OpenedToRecord {
@@ -110,12 +122,13 @@ async fn record(
     } else {
         lock(line.address).await?
     };
-    eprintln!(
+    writeln!(
+        notes,
         "recording {} at {line}: {} polls, one each {}; Ctrl-C ends it sooner",
         family.name(),
         args.polls,
         duration::text(every)
-    );
+    )?;
     // Other inverters answer a broadcast as well; they are nobody's business.
     counts.take_heard();
     let (began, time) = (Instant::now(), SystemTime::now());
@@ -137,19 +150,22 @@ async fn record(
         tracing::warn!(%reason, "there are no values; recording what came all the same");
     }
     let clock = Clock { began, time };
-    let config = match source.turned_out() {
-        Some(keys) => {
-            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-            let turned_out = family.with_keys(&keys.join("\n"));
-            turned_out.map_err(Failure::Runtime)?
-        }
-        None => config,
-    };
+    let config = turned_out(&*source, family)?.unwrap_or(config);
     let mut replacements = Replacements::default();
     if let IpAddr::V4(address) = line.address.ip() {
         replacements.add_address(address);
     }
     write(&config, family.name(), &heard, clock, replacements)
+}
+
+/// How the inverter is reached, if that is another way than the configured one.
+fn turned_out(source: &dyn Source, family: Family) -> Result<Option<AnySource>, Failure> {
+    let keys = source.turned_out().map(|keys| {
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        keys.join("\n")
+    });
+    let turned_out = keys.map(|keys| family.with_keys(&keys)).transpose();
+    turned_out.map_err(Failure::Runtime)
 }
 
 /// Asks for everything once, then for values as often as is wanted. A poll that is lost is part of the recording.
@@ -188,11 +204,32 @@ impl Clock {
     }
 }
 
+/// What the exchange of a greeting is called, as if it were a block.
+const GREETED: &str = "greeting";
+
 /// A request that waits for its reply.
 struct Asked {
     block: &'static str,
     request: Vec<u8>,
     at: Instant,
+}
+
+impl Asked {
+    /// What a frame asks for.
+    fn of(blocks: &[Block], sent: &Heard) -> Option<Self> {
+        let bytes = &sent.bytes;
+        let is_in_it =
+            |request: &[u8]| bytes.windows(request.len()).any(|window| window == request);
+        let block = blocks.iter().find(|block| is_in_it(&block.request));
+        let known = block.map(|block| (block.name, block.request.clone()));
+        let greeted = || {
+            let greeting = GREETINGS.into_iter().find(|greeting| is_in_it(greeting));
+            greeting.map(|greeting| (GREETED, greeting.to_vec()))
+        };
+        let (block, request) = known.or_else(greeted)?;
+        let at = sent.at;
+        Some(Self { block, request, at })
+    }
 }
 
 /// Puts what was heard into lines, with everything replaced in them.
@@ -204,35 +241,18 @@ fn write(
     mut replacements: Replacements,
 ) -> Result<Recorded, Failure> {
     let blocks = config.blocks();
-    let asked_for = |heard: &Heard| {
-        let sent = &heard.bytes;
-        let in_it = |request: &[u8]| sent.windows(request.len()).any(|window| window == request);
-        let block = blocks.iter().find(|block| in_it(&block.request));
-        let known = block.map(|block| (block.name, block.request.clone()));
-        let greeted = || {
-            let greeting = GREETINGS.into_iter().find(|greeting| in_it(greeting));
-            greeting.map(|greeting| ("greeting", greeting.to_vec()))
-        };
-        known.or_else(greeted).map(|(block, request)| Asked {
-            block,
-            request,
-            at: heard.at,
-        })
-    };
     // All of it first: the first polls hold what only a later reply names.
     let mut anatomies = Vec::new();
     let mut request = Vec::new();
     for one in heard {
-        let anatomy = if one.what == What::Sent {
-            request = asked_for(one)
-                .map(|asked| asked.request)
-                .unwrap_or_default();
-            Anatomy::default()
+        let mut anatomy = Anatomy::default();
+        if one.what == What::Sent {
+            let asked = Asked::of(&blocks, one);
+            request = asked.map(|asked| asked.request).unwrap_or_default();
         } else {
-            let anatomy = config.anatomy(&request, &one.bytes);
+            anatomy = config.anatomy(&request, &one.bytes);
             replacements.learn(&one.bytes, &anatomy);
-            anatomy
-        };
+        }
         anatomies.push(anatomy);
     }
     let mut text = Vec::new();
@@ -248,14 +268,14 @@ fn write(
                     exchanges += 1;
                     put(&mut text, &exchange(asked, None, clock))?;
                 }
-                waiting = asked_for(one);
+                waiting = Asked::of(&blocks, one);
             }
             What::Accepted => {
                 let Some(asked) = waiting.take() else {
                     continue;
                 };
                 // The greeting's answer has no framing.
-                let whole = (asked.block == "greeting").then_some(0..bytes.len());
+                let whole = (asked.block == GREETED).then_some(0..bytes.len());
                 let payload = whole.or_else(|| anatomy.payload.clone());
                 let reply = payload
                     .and_then(|payload| bytes.get(payload))

@@ -61,7 +61,7 @@ fn read(folder: &Folder, args: &[&str]) -> Row {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    kstar_source::datagram::Hex(bytes).to_string()
 }
 
 /// None of these stands in the file, neither as text nor as bytes, nor a part of eight signs of them.

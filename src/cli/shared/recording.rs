@@ -124,10 +124,9 @@ impl Recording {
     /// Whether a file is one, by its first byte: files of hexadecimal digits are the other kind that can be replayed.
     #[cfg(feature = "demo")]
     pub fn is_one(path: &Path) -> bool {
-        let first = std::fs::File::open(path)
-            .ok()
-            .and_then(|file| file.bytes().next());
-        matches!(first, Some(Ok(b'{')))
+        let mut first = [0];
+        let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut first));
+        read.is_ok() && first == *b"{"
     }
 
     /// Reads a file.
