@@ -142,12 +142,17 @@ async fn record(
         () = &mut shutdown => Ok(()),
     };
     heard.extend(counts.take_heard());
-    if let Err(reason) = outcome {
-        // What came and was no reply may be just what somebody must see.
-        if heard.iter().all(|heard| heard.what == What::Sent) {
-            return Err(failed(reason));
+    // What came and was no reply may be just what somebody must see.
+    let is_silent = heard.iter().all(|heard| heard.what == What::Sent);
+    match outcome {
+        Err(reason) if is_silent => return Err(failed(reason)),
+        Err(reason) => {
+            tracing::warn!(%reason, "there are no values; recording what came all the same");
         }
-        tracing::warn!(%reason, "there are no values; recording what came all the same");
+        Ok(()) if is_silent => {
+            return Err(Failure::Runtime("stopped before anything came".to_owned()));
+        }
+        Ok(()) => {}
     }
     let clock = Clock { began, time };
     let config = turned_out(&*source, family)?.unwrap_or(config);

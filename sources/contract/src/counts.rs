@@ -102,3 +102,26 @@ fn locked<T>(counts: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub(crate) fn increment(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_kept_only_where_somebody_wants_them_and_not_without_end() {
+        let counts = Counts::default();
+        counts.hear(What::Sent, &[1]);
+        assert!(counts.take_heard().is_empty());
+        let counts = Counts::default().with_bytes();
+        for _ in 0..=MOST_HEARD {
+            counts.hear(What::Rejected("text"), &[1]);
+        }
+        let heard = counts.take_heard();
+        assert_eq!(heard.len(), MOST_HEARD);
+        assert_eq!(
+            (heard[0].what, &*heard[0].bytes),
+            (What::Rejected("text"), &[1][..])
+        );
+        assert!(counts.take_heard().is_empty());
+    }
+}

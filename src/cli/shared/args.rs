@@ -13,7 +13,7 @@ use super::failure::Failure;
 use crate::config::{
     CollectorSection, Config, ConfigFile, Host, InverterSection, SYSTEM_PLACE, usual_places,
 };
-use crate::registry::{Family, Stranger, identify};
+use crate::registry::{Family, Stranger, Unknown, identify};
 
 /// Where the configuration comes from; the same for every command that reads it.
 #[derive(Args, Clone, Debug, Default)]
@@ -216,9 +216,16 @@ impl InverterArgs {
                 fast: chosen.context(&collector).fast,
             };
             let found = identify(&stranger).await.map_err(|unknown| {
-                Failure::Runtime(format!(
-                    "{unknown}; say what it is with --family and --via to record what it answers"
-                ))
+                let advice = match unknown {
+                    Unknown::Polled(_) => {
+                        "; stop it first, or say with --family and --via what the inverter is, and use --force"
+                    }
+                    Unknown::Silent(_) => {
+                        "; say with --family and --via what it is, to record what it answers"
+                    }
+                    Unknown::Unreachable(_) => "",
+                };
+                Failure::Runtime(format!("{unknown}{advice}"))
             })?;
             let keys: Vec<String> = found.keys.iter().map(ToString::to_string).collect();
             let keys = keys.join("\n");

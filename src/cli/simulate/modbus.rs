@@ -154,6 +154,7 @@ pub(super) async fn run(
             config.playback = Some(machine.playback.clone());
             // It answers as it did, whatever the time of day.
             config.off_at_night = false;
+            config.aa55_device_info = false;
         }
         let machine = start(config).await;
         running.push(machine.map_err(|error| {
@@ -231,11 +232,14 @@ fn write_machine(
         host.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
     let config = machine.config();
-    write!(
-        out,
-        "# {}, seed {}, unit {}",
-        config.serial, config.seed, config.unit
-    )?;
+    match &config.playback {
+        Some(_) => write!(out, "# a recording, unit {}", config.unit)?,
+        None => write!(
+            out,
+            "# {}, seed {}, unit {}",
+            config.serial, config.seed, config.unit
+        )?,
+    }
     if config.via == Via::Solarman {
         write!(out, ", logger {}", config.logger_serial)?;
     }
