@@ -198,7 +198,7 @@ fn serial(family: &Family, request: &[u8], reply: &[u8], start: usize) -> Option
 }
 
 /// Where the head of a V5 frame may begin, and its control code; also of one that is cut off or wrong.
-fn heads(bytes: &[u8]) -> impl Iterator<Item = (usize, [u8; 2])> {
+pub(crate) fn heads(bytes: &[u8]) -> impl Iterator<Item = (usize, [u8; 2])> {
     let windows = bytes.windows(v5::HEADER).enumerate();
     windows.filter_map(|(position, head)| match head {
         [v5::START, _, _, 0x10, high, ..] if high & 0x0f <= 8 => Some((position, [0x10, *high])),

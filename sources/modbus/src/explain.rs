@@ -8,7 +8,7 @@ use std::ops::Range;
 use kstar_source::datagram::Hex;
 use kstar_source::explain::{Explanation, Part, Row};
 
-use crate::anatomy::{Frame, Framing, frames};
+use crate::anatomy::{self, Frame, Framing, frames};
 use crate::families::Family;
 use crate::families::goodwe_dt::GOODWE_DT;
 use crate::families::goodwe_et::GOODWE_ET;
@@ -84,17 +84,61 @@ pub fn explain(bytes: &[u8]) -> Explanation {
     }
 }
 
-/// Bytes that belong to no frame.
-fn between(bytes: &[u8], range: Range<usize>) -> Option<Part> {
-    let mut rows = rows(bytes, range.start);
+/// Bytes in which there is no whole frame.
+fn between(bytes: &[u8], range: Range<usize>) -> Vec<Part> {
+    let rest = bytes.get(range.clone()).unwrap_or_default();
+    let mut parts = Vec::new();
+    let head = anatomy::heads(rest).next();
+    let end = head.map_or(range.end, |(position, _)| range.start + position);
+    if range.start < end {
+        let mut rows = rows(bytes, range.start);
+        let what = if v5::is_modbus_tcp(rest) {
+            rows.push(
+                4,
+                "header",
+                "the first bytes of the V5 request, as a header of Modbus TCP",
+            );
+            rows.push(2, "length", "3 bytes follow");
+            rows.push(1, "unit", "");
+            rows.push(1, "function", "an exception");
+            rows.push(1, "exception code", "");
+            "the answer of a stick that speaks Modbus TCP to a Solarman V5 request"
+        } else {
+            "bytes that belong to no frame; searched past"
+        };
+        rows.push_unknown(end, "");
+        parts.push(Part {
+            position: range.start,
+            what: what.to_owned(),
+            refusal: None,
+            rows: rows.done,
+            values: None,
+        });
+    }
+    parts.extend(head.map(|(_, control)| broken_v5(bytes, end..range.end, control)));
+    parts
+}
+
+/// A V5 frame that is cut off or wrong.
+fn broken_v5(bytes: &[u8], range: Range<usize>, control: [u8; 2]) -> Part {
+    let mut rows = rows(bytes.get(..range.end).unwrap_or_default(), range.start);
+    let found = range.len();
+    rows.position += 1;
+    let expected = usize::try_from(rows.little(2)).unwrap_or(usize::MAX) + v5::AROUND;
+    rows.position = range.start;
+    v5_head(&mut rows, control);
     rows.push_unknown(range.end, "");
-    (!range.is_empty()).then(|| Part {
+    Part {
         position: range.start,
-        what: "bytes that belong to no frame; searched past".to_owned(),
-        refusal: None,
+        what: v5_name(control).to_owned(),
+        refusal: Some(if found < expected {
+            format!("cut off: {found} bytes, expected {expected}")
+        } else {
+            "its checksum or its end is wrong".to_owned()
+        }),
         rows: rows.done,
         values: None,
-    })
+    }
 }
 
 fn rows(bytes: &[u8], position: usize) -> Rows<'_> {
@@ -152,6 +196,9 @@ fn part(bytes: &[u8], frame: &Frame) -> Part {
             let code = u16::try_from(rows.little(2)).unwrap_or_default();
             rows.push(2, "exception", "the stick has no answer from the inverter");
             part.refusal = Some(Exception(code).to_string());
+        }
+        if frame.message.is_some() && end - rows.position == 2 {
+            rows.push(2, "crc", "a second, empty one, as some sticks send it");
         }
         rows.push_unknown(end, "");
         rows.push(1, "checksum", "the sum of the bytes before, right");

@@ -175,6 +175,29 @@ fn registers_that_may_be_several_blocks_are_explained_by_each() {
     );
 }
 
+#[test]
+fn what_is_cut_off_or_wrong_is_explained_as_far_as_it_goes() {
+    let whole = v5_reply(&with_crc(&live_a()));
+    let cut = explain(&whole[..40]);
+    assert_eq!(cut.parts[0].what, "a reply in a Solarman V5 frame");
+    let refusal = cut.parts[0].refusal.as_deref();
+    assert_eq!(refusal, Some("cut off: 40 bytes, expected 282"));
+    assert!(row(&cut, "logger_serial").meaning.contains("2712847316"));
+    let mut wrong = whole.clone();
+    wrong[100] ^= 1;
+    let wrong = explain(&[&wrong[..], &whole].concat());
+    assert_eq!(wrong.parts.len(), 2, "{wrong:#?}");
+    assert!(wrong.parts[0].refusal.is_some() && wrong.parts[1].refusal.is_none());
+    let double_crc = explain(&v5_reply(&[&with_crc(&live_a())[..], &[0, 0]].concat()));
+    let crcs = double_crc.parts[0].rows.iter();
+    assert_eq!(crcs.filter(|row| row.field == "crc").count(), 2);
+    let other = explain(&[0xa5, 23, 0, 0x10, 0x45, 3, 0, 0xde, 2]);
+    assert!(
+        other.parts[0].what.contains("speaks Modbus TCP"),
+        "{other:#?}"
+    );
+}
+
 proptest! {
     #[test]
     fn every_byte_stands_in_exactly_one_row(

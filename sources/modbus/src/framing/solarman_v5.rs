@@ -31,7 +31,7 @@ pub(crate) const REPLY_HEAD: usize = 14;
 pub(crate) const REQUEST_HEAD: usize = 15;
 
 /// The header, and checksum and end.
-const AROUND: usize = HEADER + 2;
+pub(crate) const AROUND: usize = HEADER + 2;
 
 /// More than the longest reply takes, 282 bytes; what claims to be longer is no frame.
 const LONGEST: usize = 1024;
@@ -299,7 +299,7 @@ const MODBUS_TCP_ANSWER: usize = 9;
 
 /// Whether this is the answer of a stick that speaks Modbus TCP and took our frame for that: an exception, with our first
 /// four bytes as transaction number and protocol, and part of our serial number as the function (PROTOCOL-SOLARMAN 1.6).
-fn is_modbus_tcp(received: &[u8]) -> bool {
+pub(crate) fn is_modbus_tcp(received: &[u8]) -> bool {
     matches!(
         received,
         [START, 23, 0, control_low, control_high, 3, 0, function, _]
