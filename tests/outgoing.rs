@@ -695,6 +695,10 @@ async fn run_with_a_host_read_discover_and_check_send_requests_and_greetings_and
         let config = config.to_str().expect("a path of text");
         for inverter in ["roof0", "roof1"] {
             let read = ["read", "--config", config, "--inverter", inverter];
+            let file = format!("{inverter}-{ap:02x}.jsonl");
+            let record = ["record", "--config", config, "--inverter", inverter];
+            let record = [&record[..], &["-o", &file, "--polls", "2"]].concat();
+            check(&Traced::start(folder.path(), &record).end().await);
             for (more, requests) in [
                 (&[][..], &[0x06][..]),
                 (&["--json"], &[0x06]),
