@@ -4,10 +4,8 @@
 //! `sinks/`.
 
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::str::FromStr;
 
 use kstar_common::finding::Finding;
 use kstar_common::key::KeyError;
@@ -16,8 +14,13 @@ use kstar_sink::async_trait;
 use kstar_sink::delivery::Policy;
 use kstar_sink::sink::{Context, Sink, SinkConfig, Unavailable};
 use kstar_source::explain::Explanation;
-use kstar_source::source::{AnySource, Discover, Search};
+use kstar_source::source::AnySource;
+use kstar_source::way::Way;
 use serde::{Deserialize, Deserializer, de};
+
+pub use identify::{Acquaintance, Stranger, Unknown, identify};
+
+mod identify;
 
 macro_rules! families {
     ($($name:literal, $feature:literal: $config:path;)+) => {
@@ -30,6 +33,7 @@ macro_rules! families {
             Known {
                 name: $name,
                 usual: || AnySource::new(<$config>::default()),
+                ways: AnySource::ways::<$config>,
                 read: |keys| Ok(AnySource::new(<$config>::deserialize(keys)?)),
             },
         )+];
@@ -49,12 +53,6 @@ families! {
     "goodwe-dt", "modbus": kstar_source_modbus::GoodweDtConfig;
 }
 
-/// What searches for inverters.
-const DISCOVERERS: &[&dyn Discover] = &[
-    #[cfg(feature = "aa55")]
-    &kstar_source_aa55::discovery::Modules,
-];
-
 /// What explains datagrams.
 const EXPLAINERS: &[fn(&[u8]) -> Explanation] = &[
     #[cfg(feature = "aa55")]
@@ -65,6 +63,7 @@ const EXPLAINERS: &[fn(&[u8]) -> Explanation] = &[
 struct Known {
     name: &'static str,
     usual: fn() -> AnySource,
+    ways: fn() -> Vec<Way<AnySource>>,
     read: fn(toml::Deserializer<'_>) -> Result<AnySource, toml::de::Error>,
 }
 
@@ -85,14 +84,21 @@ impl Default for Family {
     }
 }
 
-impl<'de> Deserialize<'de> for Family {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
+impl PartialEq for Family {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl FromStr for Family {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
         if let Some(known) = FAMILIES.iter().find(|known| known.name == name) {
             return Ok(Self(known));
         }
         let not_built = NOT_BUILT.iter().find(|(missing, _)| *missing == name);
-        let message = if let Some((_, feature)) = not_built {
+        Err(if let Some((_, feature)) = not_built {
             format!(
                 "the family `{name}` is not part of this build; build with `--features {feature}`"
             )
@@ -105,8 +111,14 @@ impl<'de> Deserialize<'de> for Family {
                 "`{name}` is no family of inverters; there are {}",
                 known.join(", ")
             )
-        };
-        Err(de::Error::custom(message))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Family {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(de::Error::custom)
     }
 }
 
@@ -122,27 +134,22 @@ impl Family {
         (self.0.read)(keys)
     }
 
+    /// What the configuration calls it.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// The source of such an inverter with these keys of its own, as the configuration writes them.
+    pub fn with_keys(self, keys: &str) -> Result<AnySource, String> {
+        let wrong = |error: toml::de::Error| error.message().to_owned();
+        let keys = toml::Deserializer::parse(keys).map_err(wrong)?;
+        self.source(keys).map_err(wrong)
+    }
+
     /// The source of such an inverter of which nothing is said.
     pub fn usual_source(self) -> AnySource {
         (self.0.usual)()
     }
-}
-
-/// Searches for inverters of every family that can be found: greets these addresses, everybody if there are none, and waits
-/// so long for answers.
-pub async fn discover(greeted: &[SocketAddr], timeout: Duration) -> io::Result<Search> {
-    let mut all = Search {
-        greeted: Vec::new(),
-        found: Vec::new(),
-    };
-    for discoverer in DISCOVERERS {
-        let search = discoverer.search(greeted, timeout).await?;
-        all.greeted.extend(search.greeted);
-        all.found.extend(search.found);
-    }
-    all.greeted.sort_unstable();
-    all.greeted.dedup();
-    Ok(all)
 }
 
 /// Explains a datagram, by the protocol that knows most of its bytes.

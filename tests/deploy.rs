@@ -129,7 +129,7 @@ fn the_packages_configuration_keeps_a_history_in_the_services_folder() {
     };
     let context = Context {
         inverters: Vec::new(),
-        poll_interval: config.collector.poll_interval,
+        poll_interval: config.poll_interval(),
         state_dir: config.state_dir(),
         zone: config.zone(),
         version: "",

@@ -9,7 +9,7 @@
 ))]
 #![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
-use kstar_collector::config::{Config, ConfigFile};
+use kstar_collector::config::{CollectorSection, Config, ConfigFile};
 use kstar_sink::sink::Context;
 
 const EXAMPLE: &str = include_str!("../config.example.toml");
@@ -120,6 +120,8 @@ fn the_example_shows_the_defaults() {
     );
     let mut shown = full.collector.clone();
     shown.discovery_addresses.clear();
+    // What these come to is compared below, since it depends on the inverter.
+    (shown.poll_interval, shown.timeout, shown.tries) = (None, None, None);
     assert_eq!(format!("{shown:?}"), format!("{:?}", default.collector));
     let policies = |config: &Config| -> Vec<String> {
         config
@@ -133,14 +135,22 @@ fn the_example_shows_the_defaults() {
         config.inverters().first().map(|inverter| {
             let gate = config.gate(inverter);
             let name = inverter.name.clone();
-            (name, inverter.source.describe(), gate.profile, gate.off)
+            let pace = inverter.pace(&config.collector);
+            let paces = (pace, inverter.pace(&CollectorSection::default()));
+            (
+                name,
+                inverter.source.describe(),
+                gate.profile,
+                gate.off,
+                paces,
+            )
         })
     };
     assert_eq!(inverter(&full), inverter(&default));
     assert_eq!(full.metering().max_gap, default.metering().max_gap);
     let context = Context {
         inverters: Vec::new(),
-        poll_interval: full.collector.poll_interval,
+        poll_interval: full.poll_interval(),
         state_dir: full.state_dir(),
         zone: kstar_model::TimeZone::UTC,
         version: "",

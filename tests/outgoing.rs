@@ -1,4 +1,5 @@
-//! Whatever happens, nothing leaves the program but six requests and a greeting.
+//! Whatever happens, nothing leaves the program but two greetings, six requests of AA55 and the reads of Modbus that are listed
+//! here.
 //!
 //! The built program runs under `strace`, in every command that sends, against a simulator with every fault, against
 //! a peer that answers with whatever might be echoed or obeyed, and over silence and return. Two records are looked
@@ -18,7 +19,8 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use kstar_simulator::encode::Request;
 use kstar_simulator::faults::Faults;
-use kstar_simulator::{Config, Running};
+use kstar_simulator::{Config, Running, modbus};
 
 use common::{Place, bind_when_free, missing, start_when_free, until};
 
@@ -42,6 +44,100 @@ const REQUESTS: [&str; 6] = [
     "aa55c07f0109000248",
 ];
 const GREETING: &str = "574946494b49542d3231343032382d52454144";
+/// PROTOCOL-SOLARMAN 1.3: what a search sends as well.
+const ASSIST_GREETING: &str = "48462d4131314153534953544852454144";
+const GREETINGS: [&str; 2] = [GREETING, ASSIST_GREETING];
+
+/// A read: function, first register, how many.
+type Read = (u8, u16, u16);
+
+/// PROTOCOL-SOLARMAN 2 and 3, written down once more.
+const KSTAR: [Read; 9] = [
+    (4, 3000, 125),
+    (4, 3125, 29),
+    (4, 3292, 10),
+    (4, 3450, 1),
+    (4, 3494, 1),
+    (4, 3538, 1),
+    (3, 3200, 18),
+    (4, 3228, 11),
+    (4, 3193, 1),
+];
+
+/// PROTOCOL-GOODWE-MODBUS 3, the same.
+const ET: [Read; 8] = [
+    (3, 35000, 33),
+    (3, 35100, 125),
+    (3, 36000, 125),
+    (3, 36000, 58),
+    (3, 36000, 45),
+    (3, 37000, 24),
+    (3, 39000, 22),
+    (3, 35262, 6),
+];
+const DT: [Read; 4] = [
+    (3, 30001, 40),
+    (3, 30100, 73),
+    (3, 30195, 15),
+    (3, 40173, 8),
+];
+
+/// The reads that are allowed over datagrams, Modbus TCP and V5, by the unit address.
+const OVER_UDP: [(u8, &[Read]); 2] = [(247, &ET), (127, &DT)];
+const OVER_TCP: [(u8, &[Read]); 5] = [(1, &KSTAR), (247, &ET), (245, &ET), (127, &DT), (245, &DT)];
+const OVER_V5: [(u8, &[Read]); 1] = [(1, &KSTAR)];
+
+/// Whether these six bytes, a unit address and a read, are on the list.
+fn is_listed(bytes: &[u8], list: &[(u8, &[Read])]) -> bool {
+    let &[unit, function, a, b, c, d] = bytes else {
+        return false;
+    };
+    let read = (
+        function,
+        u16::from_be_bytes([a, b]),
+        u16::from_be_bytes([c, d]),
+    );
+    list.iter()
+        .any(|(of, reads)| *of == unit && reads.contains(&read))
+}
+
+/// Whether it is a read that is on the list, with its CRC behind it.
+fn is_rtu(bytes: &[u8], list: &[(u8, &[Read])]) -> bool {
+    let Some((request, sum)) = bytes.split_last_chunk::<2>() else {
+        return false;
+    };
+    let crc = request.iter().fold(0xffff_u16, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
+            (crc >> 1) ^ if crc & 1 == 1 { 0xa001 } else { 0 }
+        })
+    });
+    *sum == crc.to_le_bytes() && is_listed(request, list)
+}
+
+/// Whether it is a request of Modbus TCP, whatever its transaction number.
+fn is_modbus_tcp(bytes: &[u8]) -> bool {
+    bytes.len() == 12 && bytes[2..6] == [0, 0, 0, 6] && is_listed(&bytes[6..], &OVER_TCP)
+}
+
+/// Whether it is a request of Solarman V5, whatever its sequence number and the serial number of the stick.
+fn is_v5(bytes: &[u8]) -> bool {
+    let mut head = vec![0xa5, 23, 0, 0x10, 0x45];
+    if bytes.len() != 36 || !bytes.starts_with(&head) || bytes[6] != 0 {
+        return false;
+    }
+    head = vec![2];
+    head.extend([0; 14]);
+    let sum = bytes[1..34]
+        .iter()
+        .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    bytes[11..26] == head && is_rtu(&bytes[26..34], &OVER_V5) && bytes[34..] == [sum, 0x15]
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.map(|pair| byte(pair).expect("hex")).collect()
+}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -90,6 +186,51 @@ fn temptations() -> Vec<Vec<u8>> {
     all
 }
 
+/// A frame of Solarman V5 with a right checksum, as a stick sends one.
+fn v5(control: u16, sequence: [u8; 2], payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).expect("a short payload");
+    let mut bytes = vec![0xa5];
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(control.to_le_bytes());
+    bytes.extend(sequence);
+    bytes.extend(2_712_847_316_u32.to_le_bytes());
+    bytes.extend(payload);
+    let sum = bytes
+        .iter()
+        .skip(1)
+        .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    bytes.extend([sum, 0x15]);
+    bytes
+}
+
+/// The same over a connection, for somebody who has asked this.
+fn temptations_of_a_stick(asked: &[u8]) -> Vec<u8> {
+    let sequence = asked.get(5).copied().unwrap_or_default();
+    let write = [1, 6, 0x0b, 0xe4, 0, 1, 0x8b, 0xc9];
+    let mut reply = vec![2, 1];
+    reply.extend([0; 12]);
+    reply.extend(write);
+    [
+        v5(0x4710, [sequence, 1], &[0]),
+        v5(0x4110, [sequence, 2], &[0; 20]),
+        v5(
+            0x4510,
+            [sequence, 3],
+            &[&[2][..], &[0; 14], &write].concat(),
+        ),
+        v5(0x1510, [sequence, 4], &reply),
+        v5(
+            0x1510,
+            [sequence, 5],
+            &[&[2, 1][..], &[0; 12], &[6, 0]].concat(),
+        ),
+        b"AT+YZCMPVER=MW3_16U_5406_2.27\r\n\r\n".to_vec(),
+        write.to_vec(),
+        asked.to_vec(),
+    ]
+    .concat()
+}
+
 /// What came, and to which port.
 type Received = Arc<Mutex<Vec<(u16, Vec<u8>)>>>;
 
@@ -106,7 +247,7 @@ impl Hostile {
         let place = Place::free();
         let received = Received::default();
         let stop = Arc::<AtomicBool>::default();
-        let threads = [place.data(), place.discovery()]
+        let mut threads: Vec<JoinHandle<()>> = [place.data(), place.discovery()]
             .map(|address| {
                 let socket = bind_when_free(address);
                 socket
@@ -120,6 +261,19 @@ impl Hostile {
                 })
             })
             .into();
+        let listener = TcpListener::bind(place.data()).expect("the port is free");
+        listener
+            .set_nonblocking(true)
+            .expect("a listener that does not wait");
+        let stopped = stop.clone();
+        threads.push(std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    Ok((stream, _)) => tempt_over(stream, &stopped),
+                    Err(_) => std::thread::sleep(Duration::from_millis(5)),
+                }
+            }
+        }));
         Self {
             place,
             received,
@@ -154,9 +308,9 @@ impl Hostile {
         for (port, bytes) in self.received() {
             let bytes = hex(&bytes);
             let is_right = if port == self.place.data().port() {
-                REQUESTS.contains(&bytes.as_str())
+                REQUESTS.contains(&bytes.as_str()) || is_rtu(&unhex(&bytes), &OVER_UDP)
             } else {
-                bytes == GREETING
+                GREETINGS.contains(&bytes.as_str())
             };
             assert!(is_right, "port {port} received {bytes}");
         }
@@ -191,6 +345,33 @@ fn tempt(socket: &UdpSocket, received: &Received) {
     }
     for temptation in temptations() {
         let _ = socket.send_to(&temptation, from);
+    }
+}
+
+/// Answers whatever comes over a connection, until that ends; now and then as a stick does that speaks Modbus TCP.
+fn tempt_over(mut stream: TcpStream, stop: &AtomicBool) {
+    stream.set_nonblocking(false).expect("a stream that waits");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .expect("it is some time");
+    let mut buffer = [0; 4096];
+    let mut number = 0_usize;
+    while !stop.load(Ordering::Relaxed) {
+        let length = match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(length) => length,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(_) => return,
+        };
+        number += 1;
+        let answer = if number.is_multiple_of(3) {
+            unhex("a5170010450300de02")
+        } else {
+            temptations_of_a_stick(&buffer[..length])
+        };
+        if stream.write_all(&answer).is_err() {
+            return;
+        }
     }
 }
 
@@ -266,7 +447,7 @@ impl Drop for Traced {
     }
 }
 
-/// One datagram that went out.
+/// One datagram or piece of a stream that went out.
 #[derive(Debug)]
 struct Sent {
     /// The socket, as `UDP:[0.0.0.0:40000]`.
@@ -288,6 +469,7 @@ impl Sent {
             let is_known = [
                 "AF_INET, SOCK_DGRAM",
                 "AF_INET6, SOCK_DGRAM",
+                "AF_INET, SOCK_STREAM",
                 "AF_UNIX",
                 "AF_NETLINK",
             ]
@@ -320,14 +502,30 @@ impl Sent {
     }
 }
 
-/// That all of it may be sent; gives what occurred.
+/// That all of it may be sent to an inverter that speaks AA55; gives what occurred.
 #[track_caller]
 fn check(sent: &[Sent]) -> BTreeSet<&str> {
     for Sent { socket, bytes } in sent {
+        let text = bytes.as_str();
         assert!(
-            socket.starts_with("UDP:") && (REQUESTS.contains(&bytes.as_str()) || bytes == GREETING),
+            socket.starts_with("UDP:") && (REQUESTS.contains(&text) || GREETINGS.contains(&text)),
             "{socket} sent {bytes}"
         );
+    }
+    sent.iter().map(|sent| sent.bytes.as_str()).collect()
+}
+
+/// That all of it may be sent to an inverter of whatever family; gives what occurred.
+#[track_caller]
+fn check_all(sent: &[Sent]) -> BTreeSet<&str> {
+    for Sent { socket, bytes } in sent {
+        let text = bytes.as_str();
+        let is_right = if socket.starts_with("TCP:") {
+            is_v5(&unhex(text)) || is_modbus_tcp(&unhex(text))
+        } else {
+            REQUESTS.contains(&text) || GREETINGS.contains(&text) || is_rtu(&unhex(text), &OVER_UDP)
+        };
+        assert!(is_right, "{socket} sent {bytes}");
     }
     sent.iter().map(|sent| sent.bytes.as_str()).collect()
 }
@@ -480,16 +678,16 @@ async fn run_with_a_host_read_discover_and_check_send_requests_and_greetings_and
     until("a request", || (hostile.requests() > before).then_some(())).await;
     assert!(check(&traced.stop().await).contains(REQUESTS[1]));
 
-    let greet = |address: &str| {
-        Traced::start(
-            folder.path(),
-            &["discover", "--timeout", "200ms", "--address", address],
-        )
+    let discover = |address: &str, more: &[&str]| {
+        let greet = ["discover", "--timeout", "200ms", "--address", address];
+        Traced::start(folder.path(), &[&greet, more].concat())
     };
     for address in [place.0.to_string(), host.clone()] {
-        assert_eq!(check(&greet(&address).end().await), [GREETING].into());
+        let sent = discover(&address, &["--greet-only"]).end().await;
+        assert_eq!(check(&sent), GREETINGS.into());
     }
-    assert_eq!(simulator.counts().greetings, 1, "it is awake from here on");
+    let greetings = simulator.counts().greetings;
+    assert_eq!(greetings, 2, "it is awake from here on");
 
     for ap in [0xB0, 0xC0] {
         let inverters = [(&place, ap), (&hostile.place, ap)];
@@ -526,15 +724,134 @@ async fn run_with_a_host_read_discover_and_check_send_requests_and_greetings_and
             .end()
             .await;
         assert!(sent.is_empty(), "check only looks at the file: {sent:?}");
+    }
+    assert_eq!(simulator.counts().unexpected, 0);
+
+    // What does not answer as it should is asked in every other way as well.
+    for ap in [0xB0, 0xC0] {
+        let inverters = [(&place, ap), (&hostile.place, ap)];
+        let config = write_config(folder.path(), "connect", "", &inverters);
+        let config = config.to_str().expect("a path of text");
         let connect = ["check", "--config", config, "--connect", "--polls", "3"];
         let sent = Traced::start(folder.path(), &connect).end().await;
         let polls = REQUESTS.iter().filter(|request| {
             request.starts_with(&hex(&[0xaa, 0x55, ap])) && request[10..12] == *"06"
         });
-        let expected: BTreeSet<&str> = polls.copied().chain([GREETING]).collect();
-        assert_eq!(check(&sent), expected);
+        let expected: BTreeSet<&str> = polls.copied().chain(GREETINGS).collect();
+        assert!(check_all(&sent).is_superset(&expected));
     }
-    assert_eq!(simulator.counts().unexpected, 0);
+    let sent = discover(&host, &[]).end().await;
+    let expected = [REQUESTS[1], REQUESTS[4]].into_iter().chain(GREETINGS);
+    let kinds = check_all(&sent);
+    assert!(kinds.is_superset(&expected.collect()), "{kinds:?}");
+    let sent = ["init", "-", "--yes", "--host", &host];
+    let sent = Traced::start(folder.path(), &sent).end().await;
+    assert!(check_all(&sent).contains(REQUESTS[1]));
+    hostile.check();
+}
+
+/// Machines that speak Modbus with every fault of their way, each at a place of its own.
+async fn machines() -> Vec<(Place, &'static str, modbus::Running)> {
+    use modbus::config::{Config, Family, Via};
+    let mut machines = Vec::new();
+    for (family, via, section) in [
+        (
+            Family::KstarHybrid,
+            Via::Solarman,
+            "family = 'kstar-hybrid'",
+        ),
+        (Family::GoodweEt, Via::Udp, "family = 'goodwe-et'"),
+        (Family::GoodweDt, Via::Udp, "family = 'goodwe-dt'"),
+        (
+            Family::GoodweEt,
+            Via::ModbusTcp,
+            "family = 'goodwe-et'\nvia = 'modbus-tcp'",
+        ),
+        // A stick that speaks Modbus TCP.
+        (
+            Family::KstarHybrid,
+            Via::ModbusTcp,
+            "family = 'kstar-hybrid'",
+        ),
+    ] {
+        let place = Place::free();
+        let config = Config {
+            via,
+            data: place.data(),
+            discovery: Some(place.discovery()),
+            faults: modbus::faults::Faults::parse(via, "all=0.02").expect("a list of faults"),
+            ..Config::new(family, 5)
+        };
+        let running = modbus::start(config).await.expect("its ports are free");
+        machines.push((place, section, running));
+    }
+    machines
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn machines_that_speak_modbus_are_sent_reads_and_greetings_and_nothing_else() {
+    if !cfg!(feature = "modbus") || !strace_works() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let machines = machines().await;
+    let hostile = Hostile::new();
+    let mut text = "[collector]\npoll_interval = '50ms'\ntimeout = '100ms'\n\
+                    allow_fast_polling = true\n[sinks.sqlite]\npath = 'modbus.db'\n"
+        .to_owned();
+    let hostile_one = "family = 'kstar-hybrid'";
+    let all = machines.iter().map(|(place, section, _)| (place, *section));
+    for (number, (place, section)) in all.chain([(&hostile.place, hostile_one)]).enumerate() {
+        let host = place.data();
+        let _ = writeln!(
+            text,
+            "[[inverter]]\nname = 'roof{number}'\nhost = '{host}'\n{section}"
+        );
+    }
+    let config = folder.path().join("modbus.toml");
+    std::fs::write(&config, text).expect("a file can be written");
+    let config = config.to_str().expect("a path of text");
+    let start = |arguments: &[&str]| Traced::start(folder.path(), arguments);
+
+    let traced = start(&["run", "--config", config]);
+    until("requests to all", || {
+        let each = machines.iter().map(|(_, _, machine)| machine.counts());
+        each.into_iter()
+            .all(|counts| counts.requested() >= 60)
+            .then_some(())
+    })
+    .await;
+    let sent = traced.stop().await;
+    let kinds = check_all(&sent);
+    assert!(kinds.iter().any(|bytes| is_v5(&unhex(bytes))));
+    assert!(kinds.iter().any(|bytes| is_modbus_tcp(&unhex(bytes))));
+    assert!(
+        kinds
+            .iter()
+            .any(|bytes| is_rtu(&unhex(bytes), &OVER_UDP[..1]))
+    );
+    assert!(
+        kinds
+            .iter()
+            .any(|bytes| is_rtu(&unhex(bytes), &OVER_UDP[1..]))
+    );
+    for number in 0..=machines.len() {
+        let name = format!("roof{number}");
+        for more in ["--device", "--settings", "--json"] {
+            let read = ["read", "--config", config, "--inverter", &name, more];
+            check_all(&start(&read).end().await);
+        }
+    }
+    for (_, _, machine) in &machines {
+        assert_eq!(machine.counts().unexpected, 0);
+    }
+    let connect = ["check", "--config", config, "--connect", "--polls", "2"];
+    check_all(&start(&connect).end().await);
+    for (place, ..) in &machines {
+        let address = place.0.to_string();
+        let discover = ["discover", "--timeout", "200ms", "--address", &address];
+        assert!(check_all(&start(&discover).end().await).is_superset(&GREETINGS.into()));
+    }
     hostile.check();
 }
 

@@ -271,26 +271,28 @@ fn each_part_knows_only_what_it_may() {
 }
 
 #[test]
-fn datagrams_leave_the_program_in_one_place() {
-    let datagram = "sources/contract/src/datagram.rs";
+fn datagrams_and_requests_leave_the_program_in_one_place_each() {
+    let (datagram, stream) = (
+        "sources/contract/src/datagram.rs",
+        "sources/contract/src/stream.rs",
+    );
     for folder in ["src", "crates", "sinks", "sources"] {
         for (path, code) in sources(folder) {
             // The simulator is the other side, and a test may be it.
-            let may = path == datagram
-                || path.starts_with("sources/simulator")
-                || ["/tests.rs", "/testing.rs"]
+            let is_other_side = path.starts_with("sources/simulator")
+                || path.ends_with("/tests.rs")
+                || ["/tests/", "/testing/"]
                     .iter()
-                    .any(|end| path.ends_with(end))
-                || path.contains("/tests/");
+                    .any(|part| path.contains(part));
             for word in ["UdpSocket", ".send_to("] {
+                let may = is_other_side || path == datagram;
                 assert!(may || !code.contains(word), "{path} must not send: {word}");
             }
-        }
-    }
-    for folder in ["src", "sources", "crates"] {
-        for (path, code) in sources(folder) {
-            // Inverters hear no TCP; this asks collectors.
-            let may = path == "crates/client/src/lib.rs";
+            // The client asks collectors; sinks have clients of their own.
+            let may = is_other_side
+                || path == stream
+                || path == "crates/client/src/lib.rs"
+                || folder == "sinks";
             assert!(
                 may || !code.contains("TcpStream"),
                 "{path} must not connect"

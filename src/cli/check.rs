@@ -5,14 +5,14 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use clap::Args;
-use kstar_common::finding::Finding;
+use kstar_common::finding::{Finding, Verdict};
 use kstar_common::setting::{duration, size};
 use kstar_engine::pipeline::stamp::WallClock;
 use kstar_engine::probe;
 use kstar_sink::delivery::Keep;
 use kstar_sink::sink::Context;
 
-use super::shared::args::ConfigArgs;
+use super::shared::args::{ConfigArgs, PlaceArgs};
 use super::shared::failure::Failure;
 use super::shared::findings::{Findings, Form};
 use super::shared::load::{self, Overrides};
@@ -21,6 +21,7 @@ use crate::run::plans;
 
 #[cfg(feature = "http")]
 mod listener;
+mod speaks;
 
 /// What `kstar check` can be told.
 #[derive(Args, Clone, Debug)]
@@ -43,7 +44,10 @@ pub struct CheckArgs {
 
 /// Checks and shows.
 pub async fn run(args: CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let (source, config) = load::load(&args.config, Overrides::new(None, None, false)?)?;
+    let (source, config) = load::load(
+        &args.config,
+        Overrides::new(PlaceArgs::default(), None, false)?,
+    )?;
     let context = plans::context(&config);
     if args.connect {
         connect(&args, &source, &config, &context, out).await
@@ -140,10 +144,16 @@ async fn connect(
         Err(error) => Finding::failed("configuration", &error.summary()),
     }])?;
     shown.show(&looked)?;
-    for plan in plans::inverter_plans(config) {
+    let plans = plans::inverter_plans(config).into_iter();
+    for (inverter, plan) in config.inverters().into_iter().zip(plans) {
         shown.begin(format!("inverter {}", plan.name))?;
         let probe = plan.source.probe(&plan.context, args.polls, args.force);
-        shown.show(&probe.await)?;
+        let found = probe.await;
+        shown.show(&found)?;
+        let is_wrong = |finding: &Finding| finding.verdict == Verdict::Wrong;
+        if found.iter().any(is_wrong) {
+            shown.show(&speaks::look(&inverter, config).await)?;
+        }
     }
     for section in config.sinks.enabled() {
         shown.begin(format!("sink {}", section.name()))?;

@@ -53,7 +53,7 @@ mod built {
                 sinks: SinkSections::built_in(Path::new(DATABASE)),
                 ..Config::default()
             };
-            config.collector.poll_interval = Duration::from_secs(1);
+            config.collector.poll_interval = Some(Duration::from_secs(1));
             // Its day takes minutes, so its counters do run faster than any inverter's.
             config.gate.off = vec![Rule::CounterJump];
             config

@@ -9,8 +9,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::spawn_blocking;
 
 use super::demo::Demonstration;
-use super::shared::args::ConfigArgs;
-use super::shared::args::HOST_HELP;
+use super::shared::args::{ConfigArgs, PlaceArgs};
 use super::shared::environment::environment;
 use super::shared::environment::http_of_environment;
 use super::shared::failure::Failure;
@@ -19,7 +18,7 @@ use super::shared::load::{Overrides, load};
 use super::shared::serve;
 #[cfg(feature = "watch")]
 use super::watch;
-use crate::config::{Config, ConfigFile, Host, ListenAddress};
+use crate::config::{Config, ConfigFile, ListenAddress};
 use crate::run::{self, Order, Shown};
 use crate::run::{Read, Reloads};
 
@@ -41,8 +40,8 @@ const SILENT_HELP: &str =
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
-    host: Option<Host>,
+    #[command(flatten)]
+    place: PlaceArgs,
     #[arg(long, value_name = "HOST|URL", help = MQTT_HELP)]
     mqtt: Option<String>,
     #[arg(long, value_name = "ADDRESS:PORT", help = HTTP_HELP)]
@@ -55,7 +54,7 @@ pub struct RunArgs {
     /// Read a simulated inverter, whose day takes minutes: JSON lines, and a history in ./kstar-demo.db
     #[cfg_attr(
         feature = "demo",
-        arg(long, conflicts_with_all = ["config", "host", "mqtt"])
+        arg(long, conflicts_with_all = ["config", "host", "family", "via", "unit", "logger_serial", "mqtt"])
     )]
     #[cfg_attr(not(feature = "demo"), arg(skip))]
     demo: bool,
@@ -71,7 +70,8 @@ impl RunArgs {
 
     /// What is said in place of the configuration.
     fn overrides(&self) -> Result<Overrides, Failure> {
-        let overrides = Overrides::new(self.host.clone(), self.mqtt.clone(), self.kstar_sharp > 0)?;
+        let overrides =
+            Overrides::new(self.place.clone(), self.mqtt.clone(), self.kstar_sharp > 0)?;
         Ok(overrides.with_http(self.http))
     }
 

@@ -30,12 +30,11 @@ use kstar_watch::screen::{Left, NoScreen, Screen, Shared, look};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::shared::args::{ConfigArgs, HOST_HELP, at};
-use super::shared::environment::host_of_environment;
+use super::shared::args::{ConfigArgs, PlaceArgs, choose, known};
 use super::shared::failure::Failure;
 use super::shared::remote::{RemoteArgs, failed};
 use super::shared::signals::HangUp;
-use crate::config::{Config, Host};
+use crate::config::Config;
 use crate::run::plans;
 
 /// What `kstar watch` can be told.
@@ -43,8 +42,8 @@ use crate::run::plans;
 pub struct WatchArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
-    host: Option<Host>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Poll even though a running collector polls the inverter
     #[arg(long)]
     force: bool,
@@ -93,12 +92,15 @@ async fn poll_and_show(
 ) -> Result<(), Failure> {
     let mut shutdown = std::pin::pin!(shutdown);
     let mut config = args.config.config()?;
-    let host = match args.host {
-        Some(host) => Some(host),
-        None => host_of_environment()?,
-    };
-    if let Some(host) = host {
-        config.inverters = vec![at(host, &config.inverters)];
+    let place = args.place.or_environment()?;
+    if !place.is_empty() {
+        let mut inverter = if place.host.is_some() {
+            known(&config.inverters())
+        } else {
+            choose(&config.inverters(), None, "name one with --host")?.clone()
+        };
+        place.put_on(&mut inverter)?;
+        config.inverters = vec![inverter];
     }
     let plans = plans::inverter_plans(&config);
     if !args.force {

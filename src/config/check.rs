@@ -9,6 +9,7 @@ use kstar_common::setting::{duration, size};
 use kstar_common::tariff::Tariff;
 use kstar_sink::delivery::{self, Keep, Policy};
 use kstar_sink::spool;
+use kstar_source::way::KeyValue;
 
 use super::Config;
 
@@ -26,9 +27,10 @@ impl Config {
             let message = "this is no path of a folder; write one, like \"/var/lib/kstar\"";
             return Err(KeyError::new("state_dir", message));
         }
-        self.check_polling()
+        let collector = &self.collector;
+        self.check_polling(collector.poll_interval, collector.timeout)
             .map_err(|error| error.within("collector"))?;
-        let two_polls = self.collector.poll_interval.saturating_mul(2);
+        let two_polls = self.poll_interval().saturating_mul(2);
         if self.meter.max_gap.is_some_and(|gap| gap < two_polls) {
             let message = format!(
                 "a gap must be at least two poll intervals long, {}, or a single lost poll is not metered",
@@ -55,18 +57,24 @@ impl Config {
             .map_err(|error| error.within("inverter"))
     }
 
-    fn check_polling(&self) -> Result<(), KeyError> {
-        let collector = &self.collector;
-        if collector.poll_interval.is_zero() {
+    /// What is wrong with how often and how patiently inverters are asked, by the collector's section or one's own.
+    fn check_polling(
+        &self,
+        poll_interval: Option<Duration>,
+        timeout: Option<Duration>,
+    ) -> Result<(), KeyError> {
+        if poll_interval.is_some_and(|interval| interval.is_zero()) {
             let message = "there must be some time between two polls";
             return Err(KeyError::new("poll_interval", message));
         }
-        if collector.poll_interval < SHORTEST_INTERVAL && !collector.allow_fast_polling {
+        if poll_interval.is_some_and(|interval| interval < SHORTEST_INTERVAL)
+            && !self.collector.allow_fast_polling
+        {
             let message = "inverters cannot take polls more often than once a second; \
                            set allow_fast_polling = true if yours is a simulated one";
             return Err(KeyError::new("poll_interval", message));
         }
-        if collector.timeout.is_zero() {
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(KeyError::new("timeout", "a reply needs some time"));
         }
         Ok(())
@@ -96,7 +104,7 @@ impl Config {
 
     fn check_inverters(&self) -> Result<(), KeyError> {
         let mut names = BTreeMap::new();
-        let mut hosts = BTreeMap::new();
+        let mut hosts: BTreeMap<_, Vec<(usize, Option<KeyValue>)>> = BTreeMap::new();
         for (index, inverter) in self.inverters.iter().enumerate() {
             let wrong = |key: &str, message| Err(KeyError::new(key, message).within(index));
             if let Some(first) = names.insert(inverter.name.clone(), index + 1) {
@@ -114,16 +122,28 @@ impl Config {
                 );
                 return wrong("max_power", message);
             }
+            self.check_polling(inverter.poll_interval, inverter.timeout)
+                .map_err(|error| error.within(index))?;
             match inverter.place() {
                 Some((host, port)) => {
-                    if let Some(first) = hosts.insert((host, port), index + 1) {
+                    let there = hosts.entry((host, port)).or_default();
+                    let unit = inverter.unit();
+                    let is_same = |(_, other): &&(usize, _)| {
+                        unit.is_none() || unit == *other || other.is_none()
+                    };
+                    if let Some((first, _)) = there.iter().find(is_same) {
                         let message = format!(
-                            "the inverters {first} and {} are both at {}; two pollers disturb each other",
+                            "the inverters {first} and {} are both at {}; {}",
                             index + 1,
-                            with_port(host, port)
+                            with_port(host, port),
+                            match unit {
+                                None => "two pollers disturb each other",
+                                Some(_) => "several behind one stick or gateway need a `unit` each",
+                            }
                         );
                         return wrong("host", message);
                     }
+                    there.push((index + 1, unit));
                 }
                 None if self.inverters.len() > 1 => {
                     let message =

@@ -8,17 +8,18 @@ use kstar_common::setting::duration;
 use kstar_source::datagram::GREETING_PORT;
 use serde::Deserialize;
 
+/// What is not set here depends on the inverter: first its own section says it, then this one, then its family.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectorSection {
     /// The time from one poll to the next.
-    #[serde(with = "duration")]
-    pub poll_interval: Duration,
+    #[serde(with = "duration::optional")]
+    pub poll_interval: Option<Duration>,
     /// How long a reply may take.
-    #[serde(with = "duration")]
-    pub timeout: Duration,
+    #[serde(with = "duration::optional")]
+    pub timeout: Option<Duration>,
     /// How often a poll asks before it gives up.
-    pub tries: NonZeroU32,
+    pub tries: Option<NonZeroU32>,
     /// How long sinks may take to deliver what waits when the program is stopped.
     #[serde(with = "duration")]
     pub grace: Duration,
@@ -31,9 +32,9 @@ pub struct CollectorSection {
 impl Default for CollectorSection {
     fn default() -> Self {
         Self {
-            poll_interval: Duration::from_secs(5),
-            timeout: Duration::from_secs(2),
-            tries: NonZeroU32::MIN.saturating_add(2),
+            poll_interval: None,
+            timeout: None,
+            tries: None,
             grace: Duration::from_secs(10),
             allow_fast_polling: false,
             discovery_addresses: Vec::new(),

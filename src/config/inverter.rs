@@ -1,10 +1,14 @@
 //! The section `[[inverter]]`, and what inverters and their places are called.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 use kstar_common::host::{is_name, split_port};
+use kstar_common::setting::duration;
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Profile, Target};
+use kstar_source::way::{KeyValue, Pace};
 use serde::Deserialize;
 
 use super::collector::CollectorSection;
@@ -24,6 +28,14 @@ pub struct InverterSection {
     pub max_power: Option<u32>,
     /// Whether it is silent by night; as its family is, if absent.
     pub sleeps_at_night: Option<bool>,
+    /// The time from one poll to the next, in place of the collector's.
+    #[serde(with = "duration::optional")]
+    pub poll_interval: Option<Duration>,
+    /// How long a reply may take, in place of the collector's.
+    #[serde(with = "duration::optional")]
+    pub timeout: Option<Duration>,
+    /// How often a poll asks before it gives up, in place of the collector's.
+    pub tries: Option<NonZeroU32>,
     /// What asks it.
     #[serde(skip)]
     pub source: AnySource,
@@ -38,6 +50,9 @@ impl Default for InverterSection {
             host: None,
             max_power: None,
             sleeps_at_night: None,
+            poll_interval: None,
+            timeout: None,
+            tries: None,
             source: family.usual_source(),
         }
     }
@@ -45,11 +60,20 @@ impl Default for InverterSection {
 
 impl InverterSection {
     /// The keys that are not the source's.
-    pub(super) const KEYS: [&'static str; 5] =
-        ["name", "family", "host", "max_power", "sleeps_at_night"];
+    pub(super) const KEYS: [&'static str; 8] = [
+        "name",
+        "family",
+        "host",
+        "max_power",
+        "sleeps_at_night",
+        "poll_interval",
+        "timeout",
+        "tries",
+    ];
 
     /// Where it is, and how it is asked. Without a host it is whoever answers a greeting.
     pub fn context(&self, collector: &CollectorSection) -> Context {
+        let pace = self.pace(collector);
         Context {
             target: match self.place() {
                 Some((host, port)) => Target::Host {
@@ -64,13 +88,32 @@ impl InverterSection {
                         .collect(),
                 },
             },
-            patience: Patience {
-                tries: collector.tries.get(),
-                timeout: collector.timeout,
-            },
-            interval: collector.poll_interval,
+            patience: pace.patience,
+            interval: pace.interval,
             fast: collector.allow_fast_polling,
         }
+    }
+
+    /// How often and how patiently it is asked: as its section says, else as the collector's does, else as its family needs.
+    pub fn pace(&self, collector: &CollectorSection) -> Pace {
+        let usual = self.source.pace();
+        let tries = self.tries.or(collector.tries).map(NonZeroU32::get);
+        let timeout = self.timeout.or(collector.timeout);
+        let interval = self.poll_interval.or(collector.poll_interval);
+        Pace {
+            interval: interval.unwrap_or(usual.interval),
+            patience: Patience {
+                tries: tries.unwrap_or(usual.patience.tries),
+                timeout: timeout.unwrap_or(usual.patience.timeout),
+            },
+        }
+    }
+
+    /// Its unit address, where several may be at one place.
+    pub(super) fn unit(&self) -> Option<KeyValue> {
+        let keys = self.source.keys().into_iter();
+        let mut units = keys.filter(|key| key.name == "unit");
+        units.next().map(|key| key.value)
     }
 
     /// The host and the port, if it is not to be discovered.

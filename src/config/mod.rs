@@ -131,6 +131,13 @@ impl Config {
         }
     }
 
+    /// The longest time from one poll of an inverter to the next.
+    pub fn poll_interval(&self) -> Duration {
+        let inverters = self.inverters();
+        let paces = inverters.iter().map(|one| one.pace(&self.collector));
+        paces.map(|pace| pace.interval).max().unwrap_or_default()
+    }
+
     /// The folder for what must outlive the process.
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir
@@ -140,7 +147,7 @@ impl Config {
 
     /// How energy is counted.
     pub fn metering(&self) -> MeterSettings {
-        let longest = || longest_gap(self.collector.poll_interval);
+        let longest = || longest_gap(self.poll_interval());
         MeterSettings {
             zone: self.zone(),
             max_gap: self.meter.max_gap.unwrap_or_else(longest),

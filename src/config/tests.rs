@@ -254,3 +254,60 @@ fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
         assert!(wrong.parse::<Host>().is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn an_inverter_is_asked_as_its_section_says_else_the_collectors_else_as_its_family_needs() {
+    let paces = |text: &str| {
+        let config = Config::parse(&ConfigFile::new("kstar.toml", text)).expect("nothing is wrong");
+        let inverters = config.inverters();
+        let contexts = inverters.iter().map(|one| one.context(&config.collector));
+        let paces: Vec<(u64, u64, u32)> = contexts
+            .map(|context| {
+                let patience = context.patience;
+                (
+                    context.interval.as_secs(),
+                    patience.timeout.as_secs(),
+                    patience.tries,
+                )
+            })
+            .collect();
+        (paces, config.poll_interval().as_secs())
+    };
+    assert_eq!(paces(""), (vec![(5, 2, 3)], 5));
+    assert_eq!(
+        paces("[collector]\ntimeout = \"4s\"\ntries = 1"),
+        (vec![(5, 4, 1)], 5)
+    );
+    let own = "[collector]\npoll_interval = \"7s\"\n\
+               [[inverter]]\nname = \"a\"\nhost = \"a\"\npoll_interval = \"1m\"\ntimeout = \"9s\"\ntries = 2\n\
+               [[inverter]]\nname = \"b\"\nhost = \"b\"\n";
+    assert_eq!(paces(own), (vec![(60, 9, 2), (7, 2, 3)], 60));
+    #[cfg(feature = "modbus")]
+    {
+        let hybrid = "[[inverter]]\nfamily = \"kstar-hybrid\"\n";
+        assert_eq!(paces(hybrid), (vec![(5, 3, 3)], 5));
+        let collector = format!("[collector]\ntimeout = \"2s\"\n{hybrid}");
+        assert_eq!(paces(&collector), (vec![(5, 2, 3)], 5));
+    }
+    let wrong = error("[[inverter]]\npoll_interval = \"500ms\"\n");
+    assert!(wrong.contains("kstar.toml:2:17"), "{wrong}");
+}
+
+#[cfg(feature = "modbus")]
+#[test]
+fn inverters_at_one_host_need_a_unit_each() {
+    let two = |first: &str, second: &str| {
+        format!(
+            "[[inverter]]\nname = \"a\"\nhost = \"stick\"\n{first}\n\
+             [[inverter]]\nname = \"b\"\nhost = \"stick\"\n{second}\n"
+        )
+    };
+    let unit = |unit: u8| format!("family = \"kstar-hybrid\"\nunit = {unit}");
+    let parse = |text: &str| Config::parse(&ConfigFile::new("kstar.toml", text));
+    let right = parse(&two(&unit(1), &unit(2))).expect("one stick, two inverters");
+    assert_eq!(right.inverters().len(), 2);
+    let same = error(&two(&unit(2), &unit(2)));
+    assert!(same.contains("need a `unit` each"), "{same}");
+    let without = error(&two("", &unit(2)).replace("\"stick\"", "\"stick:8899\""));
+    assert!(without.contains("are both at stick:8899"), "{without}");
+}

@@ -71,7 +71,7 @@ pub fn context(config: &Config) -> Context {
             .iter()
             .map(|inverter| Arc::from(inverter.name.as_str()))
             .collect(),
-        poll_interval: config.collector.poll_interval,
+        poll_interval: config.poll_interval(),
         state_dir: config.state_dir(),
         zone: config.zone(),
         version: env!("CARGO_PKG_VERSION"),

@@ -301,7 +301,7 @@ fn what_an_inverter_tells_itself_is_exported_and_reported_and_no_part_of_a_total
             for (quantity, raw) in told {
                 values.set_raw(quantity, Some(raw));
             }
-            values.derive_absent();
+            values.derive();
             Arc::new(Reading {
                 time: UnixMillis(begin + (12 * 60 + minute) * 60_000),
                 inverter: Arc::clone(&inverter),

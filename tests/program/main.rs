@@ -22,6 +22,8 @@ mod config;
 #[cfg(all(feature = "history", feature = "mqtt"))]
 mod counted;
 mod faraway;
+#[cfg(all(feature = "aa55", feature = "modbus"))]
+mod finding;
 mod history;
 #[cfg(feature = "history")]
 mod history_commands;

@@ -4,11 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use kstar_simulator::Running;
 use kstar_simulator::faults::Faults;
+#[cfg(all(feature = "aa55", feature = "modbus"))]
+use kstar_simulator::modbus;
 
 /// Inverters on loopback addresses of their own, with both ports as real ones have them.
 pub(crate) struct Modules {
     runtime: tokio::runtime::Runtime,
     running: Vec<Running>,
+    #[cfg(all(feature = "aa55", feature = "modbus"))]
+    machines: Vec<modbus::Running>,
 }
 
 impl Modules {
@@ -21,6 +25,8 @@ impl Modules {
         Self {
             runtime,
             running: Vec::new(),
+            #[cfg(all(feature = "aa55", feature = "modbus"))]
+            machines: Vec::new(),
         }
     }
 
@@ -40,6 +46,29 @@ impl Modules {
                 return ip;
             }
         }
+    }
+
+    /// One more that speaks Modbus.
+    #[cfg(all(feature = "aa55", feature = "modbus"))]
+    pub(crate) fn add_machine(&mut self, config: &modbus::config::Config) -> Ipv4Addr {
+        loop {
+            let ip = free_ip();
+            let config = modbus::config::Config {
+                data: (ip, 8899).into(),
+                discovery: Some((ip, 48899).into()),
+                ..config.clone()
+            };
+            if let Ok(machine) = self.runtime.block_on(modbus::start(config)) {
+                self.machines.push(machine);
+                return ip;
+            }
+        }
+    }
+
+    /// What machines that speak Modbus got that they do not understand.
+    #[cfg(all(feature = "aa55", feature = "modbus"))]
+    pub(crate) fn machine_counts(&self) -> Vec<modbus::record::Counts> {
+        self.machines.iter().map(modbus::Running::counts).collect()
     }
 
     pub(crate) fn at(&mut self, data: SocketAddr) {

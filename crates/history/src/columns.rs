@@ -86,7 +86,7 @@ impl Columns {
         for (index, quantity) in (1..).zip(&self.quantities) {
             values.set_raw(*quantity, row.get(index)?);
         }
-        values.derive_absent();
+        values.derive();
         Ok((row.get(0)?, values))
     }
 

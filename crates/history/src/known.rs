@@ -321,7 +321,7 @@ impl KnownInverter {
                 Ok((self.all.read(row)?.1, self.all.counted(row)?.0))
             })?;
         let mut values = reading.values.clone();
-        values.derive_absent();
+        values.derive();
         // What counts for nothing, since another account has counted the same time, may have been anything.
         let nothing = Amounts::default();
         let amounts = reading.counted.as_ref().map_or(nothing, Counted::all);

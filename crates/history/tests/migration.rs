@@ -65,7 +65,7 @@ fn reading(time: i64, values: &[(Quantity, i64)]) -> Arc<Reading> {
     for (quantity, raw) in values {
         reading.values.set_raw(*quantity, Some(*raw));
     }
-    reading.values.derive_absent();
+    reading.values.derive();
     Arc::new(reading)
 }
 

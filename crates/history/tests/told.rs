@@ -128,7 +128,7 @@ fn hybrid(time: i64, told: &[(Quantity, i64)]) -> Arc<Reading> {
     for (quantity, raw) in told {
         values.set_raw(*quantity, Some(*raw));
     }
-    values.derive_absent();
+    values.derive();
     Arc::new(Reading {
         time: UnixMillis(time),
         inverter: Inverter::named("hybrid"),

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use kstar_engine::board::{InverterEntry, Present};
@@ -116,6 +117,10 @@ struct Seen {
     present: Present,
     /// What was rejected, by reason.
     rejected: BTreeMap<&'static str, u64>,
+    /// Which blocks were asked for in vain.
+    missing: BTreeMap<&'static str, u64>,
+    /// How many connections were opened.
+    connections: u64,
     /// Whether what it measured last is still so.
     fresh: bool,
 }
@@ -133,6 +138,8 @@ impl Seen {
             overview: entry.into(),
             present,
             rejected: entry.polls.exchanges.rejected(),
+            missing: entry.polls.exchanges.missing(),
+            connections: entry.polls.exchanges.connections.load(Ordering::Relaxed),
             fresh,
         }
     }
@@ -333,6 +340,21 @@ fn polls(seen: &[Seen], out: &mut Exposition) {
             let reasons = seen.rejected.iter();
             reasons.map(|(reason, count)| seen.sample_by("reason", (*reason, *count)))
         }),
+    );
+    out.family(
+        Type::Counter,
+        "kstar_blocks_missing",
+        "Optional parts of a poll that were asked for in vain, by their name.",
+        seen.iter().flat_map(|seen| {
+            let blocks = seen.missing.iter();
+            blocks.map(|(block, count)| seen.sample_by("block", (*block, *count)))
+        }),
+    );
+    out.family(
+        Type::Counter,
+        "kstar_connections",
+        "Connections opened to the inverter; 0 where it is asked by datagrams.",
+        seen.iter().map(|seen| seen.sample(seen.connections)),
     );
     out.family(
         Type::Counter,

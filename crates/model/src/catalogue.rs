@@ -72,6 +72,15 @@ pub enum Derivation {
 }
 
 impl Derivation {
+    /// What it follows from.
+    pub fn sources(self) -> impl Iterator<Item = Quantity> {
+        let (one, other) = match self {
+            Self::Product(one, other) | Self::Sum(one, other) => (one, Some(other)),
+            Self::Positive(of) | Self::Negative(of) | Self::Bits(of) => (of, None),
+        };
+        std::iter::once(one).chain(other)
+    }
+
     #[inline]
     fn raw(self, values: &Values) -> Option<i64> {
         match self {
@@ -184,17 +193,10 @@ macro_rules! catalogue {
                 }
             }
 
-            /// Computes every quantity that follows from others.
+            /// Computes every quantity that follows from others, unless it is present: what a machine has told itself takes
+            /// precedence.
             #[inline]
             pub fn derive(&mut self) {
-                $($($(
-                    self.$name = Derivation::$derivation($(Quantity::$of),+).raw(self).and_then(Scalar::from_raw);
-                )?)+)+
-            }
-
-            /// Computes every quantity that follows from others, unless it is present: one that a machine has told
-            /// itself weighs more than what others say of it.
-            pub fn derive_absent(&mut self) {
                 $($($(
                     self.$name = self.$name.or_else(|| {
                         Derivation::$derivation($(Quantity::$of),+).raw(self).and_then(Scalar::from_raw)
@@ -572,7 +574,7 @@ impl Values {
     }
 
     /// What follows from others and is not what they come to: the inverter has told it itself. In the catalogue's order, with
-    /// raw values. All derived quantities are these, or what [`derive_absent`](Self::derive_absent) makes of the rest.
+    /// raw values. All derived quantities are these, or what [`derive`](Self::derive) makes of the rest.
     pub fn told(&self) -> impl Iterator<Item = (Quantity, i64)> {
         Quantity::ALL.iter().filter_map(|quantity| {
             let derivation = quantity.description().derivation?;
@@ -698,7 +700,7 @@ mod tests {
             battery_power: Some(Watts::new(-7)),
             ..Values::default()
         };
-        values.derive_absent();
+        values.derive();
         assert_eq!(values.battery_power, Some(Watts::new(-7)));
         assert_eq!(values.battery_discharge_power, Some(Watts::new(7)));
         assert_eq!(values.pv_power, None);
@@ -715,7 +717,7 @@ mod tests {
             battery_power: Some(Watts::new(-7)),
             ..Values::default()
         };
-        values.derive_absent();
+        values.derive();
         assert_eq!(values.pv2_power, Some(Watts::new(60_000)));
         let told: Vec<_> = values.told().collect();
         assert_eq!(
@@ -736,7 +738,7 @@ mod tests {
         for (quantity, raw) in told {
             kept.set_raw(quantity, Some(raw));
         }
-        kept.derive_absent();
+        kept.derive();
         assert_eq!(kept, values);
     }
 

@@ -157,7 +157,7 @@ fn values(row: &Row<'_>) -> rusqlite::Result<Values> {
         grid_power: scalar(number(12)?),
         ..Values::default()
     };
-    values.derive_absent();
+    values.derive();
     Ok(values)
 }
 

@@ -1,5 +1,6 @@
 //! One inverter behind its WiFi module: found, woken, asked.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +10,11 @@ use kstar_source::counts::Counts;
 use kstar_source::datagram::{self, GREETING_PORT, Reply};
 use kstar_source::error::NoAnswer;
 use kstar_source::exchange::{Exchange, Patience};
+use kstar_source::greeting::{self, GREETING, MacAddress, Module};
 use kstar_source::record::Record;
 use kstar_source::source::{Context, Identity, Line, Sample, Source, Target};
 
-use crate::discovery::{found, modules};
 use crate::wire::device_info::DeviceInfo;
-use kstar_source::greeting::{self, GREETING, MacAddress, Module};
 
 use crate::wire::{self, ApAddress, Outgoing, Refusal, Request, running, settings};
 
@@ -26,6 +26,16 @@ pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The block that is asked for at each poll.
 pub(crate) const RUNNING_DATA: &str = "running_data";
+
+/// The modules that answer a greeting, without the Solarman sticks: they speak another protocol.
+pub(crate) async fn modules(
+    greeted: &[SocketAddr],
+    counts: &Counts,
+) -> io::Result<(Vec<SocketAddr>, Vec<Module>)> {
+    let (greeted, mut modules) = greeting::search(greeted, greeting::TIMEOUT, counts).await?;
+    modules.retain(|module| module.logger_serial().is_none());
+    Ok((greeted, modules))
+}
 
 /// One inverter: where it is, and when it was asked last.
 pub(crate) struct Inverter {
@@ -52,7 +62,7 @@ impl Inverter {
     }
 
     async fn search(&self, greeted: &[SocketAddr]) -> Result<Module, NoAnswer> {
-        let (_, modules) = modules(greeted, greeting::TIMEOUT, self.exchange.counts())
+        let (_, modules) = modules(greeted, self.exchange.counts())
             .await
             .map_err(NoAnswer::CannotBroadcast)?;
         let chosen = match self.module {
@@ -67,12 +77,15 @@ impl Inverter {
             let lines: Vec<String> = modules
                 .iter()
                 .zip(1..)
-                .map(|(module, number)| found(module).config_lines(&format!("inverter{number}")))
+                .map(|(module, number)| {
+                    let host = module.host();
+                    format!("[[inverter]]\nname = \"inverter{number}\"\nhost = \"{host}\"")
+                })
                 .collect();
             tracing::warn!(
                 "{} inverters answered; only {} is read. To read them all, put this into the configuration:\n{}",
                 modules.len(),
-                found(chosen),
+                chosen,
                 lines.join("\n")
             );
         }
@@ -86,7 +99,8 @@ impl Inverter {
         let counts = self.exchange.counts();
         // What it answers is not needed, but its coming is the earliest moment to go on.
         let heard = |_, answer: &[u8]| greeting::answer(answer).is_ok();
-        let greeted = datagram::greet(GREETING, &[module], GREETING_TIMEOUT, counts, heard).await;
+        let greeted =
+            datagram::greet(&[GREETING], &[module], GREETING_TIMEOUT, counts, heard).await;
         if let Err(error) = greeted {
             tracing::debug!(%module, %error, "cannot greet the module");
         }

@@ -1,7 +1,7 @@
 //! The source for KSTAR KSE and GoodWe ES, EM and BP inverters: AA55 over UDP.
 //!
 //! [`wire`] is the protocol, pure: bytes to values. [`request`](wire::request) lists every byte that is ever sent.
-//! [`discovery`] greets WiFi modules, [`probe`] looks at an inverter for a person, [`explain`](mod@explain) shows what each
+//! [`probe`] looks at an inverter for a person, [`explain`](mod@explain) shows what each
 //! byte of a datagram means.
 //!
 //! The way to an inverter is a WiFi module with one serial line behind it, so one request is under way at a time and a
@@ -14,13 +14,13 @@ use kstar_common::finding::Finding;
 use kstar_source::async_trait;
 use kstar_source::counts::Counts;
 use kstar_source::source::{Asked, Block, Context, Profile, Source, SourceConfig};
+use kstar_source::way::{Key, KeyValue, Way};
 use serde::{Deserialize, Deserializer, de};
 
 use inverter::{Inverter, RUNNING_DATA};
 pub use wire::DATA_PORT;
 use wire::{ApAddress, Outgoing, Refusal, Request};
 
-pub mod discovery;
 pub mod explain;
 mod inverter;
 pub mod probe;
@@ -54,6 +54,22 @@ impl SourceConfig for Aa55Config {
     const NAME: &'static str = "aa55";
     const PORT: u16 = DATA_PORT;
     const REASONS: &'static [&'static str] = Refusal::NAMES;
+
+    fn ways() -> Vec<Way<Self>> {
+        let way = |ap_address| Way {
+            config: Self { ap_address },
+            port: DATA_PORT,
+        };
+        [ApAddress::B0, ApAddress::C0].map(way).into()
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        let value = KeyValue::Byte(self.ap_address.byte());
+        vec![Key {
+            name: "ap_address",
+            value,
+        }]
+    }
 
     fn blocks(&self) -> Vec<Block> {
         let block = |name, request, asked| Block {

@@ -12,18 +12,16 @@ use std::time::Duration;
 
 use kstar_common::finding::{Finding, Verdict};
 use kstar_source::counts::Counts;
-use kstar_source::datagram::{GREETING_PORT, greet};
+use kstar_source::datagram::GREETING_PORT;
 use kstar_source::error::NoAnswer;
 use kstar_source::exchange::Patience;
+use kstar_source::greeting::{self, Module};
 use kstar_source::lock::InverterLock;
 use kstar_source::poller::SILENT_AFTER;
 use kstar_source::source::{Context, Source as _, Target};
 
-use crate::discovery::{found, modules};
-use crate::inverter::{GREETING_TIMEOUT, Inverter};
+use crate::inverter::{GREETING_TIMEOUT, Inverter, modules};
 use crate::wire::device_info::DeviceInfo;
-use kstar_source::greeting::{self, GREETING, answer};
-
 use crate::wire::{ApAddress, Request};
 
 /// Looks at an inverter with so many polls; `force` asks it even while another process does.
@@ -52,9 +50,9 @@ async fn look_at(
         Target::Host { .. } => None,
         Target::Discovered { greeted } => Some(search(greeted, &counts, findings).await?),
     };
-    let target = match found {
+    let target = match &found {
         None => context.target.clone(),
-        Some(address) => Target::Host {
+        Some(Module { address, .. }) => Target::Host {
             host: address.ip().to_string(),
             port: address.port(),
         },
@@ -105,10 +103,13 @@ async fn look_at(
             "leave out `allow_fast_polling`, which is for simulated ones",
         ));
     }
-    let greeted = found.is_some() || answers_greeting(address, &counts).await;
-    let replies = replies(&mut inverter, once, polls, address, greeted).await;
-    if found.is_none() {
-        findings.push(module(address, greeted, replies.verdict));
+    let module = match found {
+        Some(module) => Some(module),
+        None => greeting::module_at(address.ip(), GREETING_TIMEOUT, &counts).await,
+    };
+    let replies = replies(&mut inverter, once, polls, address, module.as_ref()).await;
+    if matches!(context.target, Target::Host { .. }) {
+        findings.push(greeted(address, module.as_ref(), replies.verdict));
     }
     findings.push(replies);
     findings.extend(strangers(&counts));
@@ -120,30 +121,22 @@ async fn search(
     greeted: &[SocketAddr],
     counts: &Counts,
     findings: &mut Vec<Finding>,
-) -> Result<SocketAddr, Finding> {
-    let (_, modules) = modules(greeted, greeting::TIMEOUT, counts)
+) -> Result<Module, Finding> {
+    let (_, modules) = modules(greeted, counts)
         .await
         .map_err(|error| unlocated(&NoAnswer::CannotBroadcast(error)))?;
-    let Some(first) = modules.first() else {
-        return Err(unlocated(&NoAnswer::NotFound));
-    };
-    findings.push(if modules.len() == 1 {
-        Finding::good(
-            "address",
-            format!("found {} by broadcast", self::found(first)),
-        )
+    let (number, first) = (modules.len(), modules.into_iter().next());
+    let first = first.ok_or_else(|| unlocated(&NoAnswer::NotFound))?;
+    findings.push(if number == 1 {
+        Finding::good("address", format!("found {first} by broadcast"))
     } else {
         Finding::note(
             "address",
-            format!(
-                "{} inverters answered the broadcast; only {} is read",
-                modules.len(),
-                self::found(first)
-            ),
+            format!("{number} inverters answered the broadcast; only {first} is read"),
             "put them all into the configuration: `kstar discover` shows the lines",
         )
     });
-    Ok(first.address)
+    Ok(first)
 }
 
 fn unlocated(reason: &NoAnswer) -> Finding {
@@ -164,23 +157,11 @@ fn unlocated(reason: &NoAnswer) -> Finding {
     Finding::wrong("address", said, fix)
 }
 
-/// Greets the WiFi module in front of the inverter. An error shows in the polls as well, and says more there.
-async fn answers_greeting(address: SocketAddr, counts: &Counts) -> bool {
-    let module = SocketAddr::new(address.ip(), GREETING_PORT);
-    let mut answered = false;
-    let heard = |from: SocketAddr, datagram: &[u8]| {
-        let is_answer = answer(datagram).is_ok();
-        answered |= is_answer && from.ip() == address.ip();
-        is_answer
-    };
-    let sent = greet(GREETING, &[module], GREETING_TIMEOUT, counts, heard).await;
-    sent.is_ok() && answered
-}
-
-fn module(address: SocketAddr, greeted: bool, replies: Verdict) -> Finding {
+/// Whether the module in front of the inverter answers a greeting. An error shows in the polls, and says more there.
+fn greeted(address: SocketAddr, module: Option<&Module>, replies: Verdict) -> Finding {
     let about = "WiFi module";
     let place = format!("{}:{GREETING_PORT}", address.ip());
-    match (greeted, replies) {
+    match (module.is_some(), replies) {
         (true, _) => Finding::good(about, format!("answers the greeting at {place}")),
         (false, Verdict::Good | Verdict::Note) => Finding::good(
             about,
@@ -200,7 +181,7 @@ async fn replies(
     patience: Patience,
     polls: NonZeroU32,
     address: SocketAddr,
-    greeted: bool,
+    module: Option<&Module>,
 ) -> Finding {
     let about = "replies";
     let mut times = Vec::new();
@@ -221,7 +202,7 @@ async fn replies(
         let (said, fix) = match last_failure {
             Some(reason) => match identity(inverter, patience, &reason).await {
                 Some(info) => silent_inverter(&info, address),
-                None => symptom(&reason, address, greeted),
+                None => symptom(&reason, address, module),
             },
             None => (format!("nothing was asked of {address}"), "check `host`"),
         };
@@ -272,8 +253,8 @@ fn silent_inverter(info: &DeviceInfo, address: SocketAddr) -> (String, &'static 
             format!(
                 "{address} is {family}, serial number {serial}: it tells its values by Modbus only"
             ),
-            "this version does not read Modbus. Programs that do reach it at UDP port 8899, or, with a WiFi/LAN kit 2.0, at \
-             TCP port 502 once Modbus is switched on in the vendor's app: Home Assistant's GoodWe integration is one",
+            "write `family = \"goodwe-et\"` for this inverter; with a WiFi/LAN kit 2.0 `via = \"modbus-tcp\"` as well, which needs \
+             TCP port 502, open once Modbus is switched on in the vendor's app",
         ),
         None => (
             format!(
@@ -287,7 +268,20 @@ fn silent_inverter(info: &DeviceInfo, address: SocketAddr) -> (String, &'static 
 }
 
 /// What the silence of an inverter points to: what was seen, and what to do.
-fn symptom(reason: &NoAnswer, address: SocketAddr, greeted: bool) -> (String, &'static str) {
+fn symptom(
+    reason: &NoAnswer,
+    address: SocketAddr,
+    module: Option<&Module>,
+) -> (String, &'static str) {
+    if let Some(serial) = module.and_then(Module::logger_serial) {
+        return (
+            format!(
+                "at {} is the Solarman stick {serial}, which does not speak AA55",
+                address.ip()
+            ),
+            "write `family = \"kstar-hybrid\"` for this inverter",
+        );
+    }
     let rejected = match reason {
         NoAnswer::NoReply { rejected, .. } => rejected.as_ref(),
         NoAnswer::PortClosed(address) => {
@@ -313,7 +307,7 @@ fn symptom(reason: &NoAnswer, address: SocketAddr, greeted: bool) -> (String, &'
     match rejected.map(|rejection| (rejection.reason, rejection)) {
         Some(("modbus", _)) => (
             format!("{address} answers by Modbus"),
-            "a newer machine, which speaks another protocol: it is not supported",
+            "write `family = \"goodwe-et\"` for this inverter, or `\"goodwe-dt\"` if it is a string inverter",
         ),
         Some(("other_reply" | "other_address", _)) => (
             format!("{address} sends replies to others' requests, and none to ours"),
@@ -327,7 +321,7 @@ fn symptom(reason: &NoAnswer, address: SocketAddr, greeted: bool) -> (String, &'
             format!("what {address} answers is no reply: {rejection}"),
             "check that `host` is the inverter; if it is, give its module better WiFi",
         ),
-        None if greeted => (
+        None if module.is_some() => (
             format!(
                 "the WiFi module at {} answers, the inverter behind it does not",
                 address.ip()

@@ -97,10 +97,10 @@ pub async fn request<T>(
     }
 }
 
-/// Sends a greeting to these addresses, which may be broadcast addresses, and gives each answer to `heard` until
-/// that says `true` or the time is up. It fails only if the greeting could be sent to none of them.
+/// Sends greetings to these addresses, which may be broadcast addresses, and gives each answer to `heard` until
+/// that says `true` or the time is up. It fails only if nothing could be sent to any of them.
 pub async fn greet(
-    greeting: &[u8],
+    greetings: &[&[u8]],
     modules: &[SocketAddr],
     timeout: Duration,
     counts: &Counts,
@@ -114,14 +114,16 @@ pub async fn greet(
         "there is no network to send a greeting to",
     );
     for module in modules {
-        match socket.send_to(greeting, *module).await {
-            Ok(_) => {
-                increment(&counts.greetings);
-                sent = true;
-            }
-            Err(error) => {
-                tracing::debug!(%module, %error, "cannot send a greeting");
-                failure = error;
+        for greeting in greetings {
+            match socket.send_to(greeting, *module).await {
+                Ok(_) => {
+                    increment(&counts.greetings);
+                    sent = true;
+                }
+                Err(error) => {
+                    tracing::debug!(%module, %error, "cannot send a greeting");
+                    failure = error;
+                }
             }
         }
     }

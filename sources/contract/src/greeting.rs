@@ -7,14 +7,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::counts::Counts;
-use crate::datagram::{Hex, everybody, greet};
+use crate::datagram::{GREETING_PORT, Hex, everybody, greet};
 
 /// What makes a WiFi module or a stick tell its address, and some of them open the data port. It changes nothing.
 pub const GREETING: &[u8] = b"WIFIKIT-214028-READ";
+
+/// What modules of the same make answer as well, and some sticks alone.
+pub const ASSIST_GREETING: &[u8] = b"HF-A11ASSISTHREAD";
+
+/// What a search sends, and all that is ever sent to the port for greetings.
+pub const GREETINGS: [&[u8]; 2] = [GREETING, ASSIST_GREETING];
 
 /// A MAC address. Its order is that of its bytes, so that "the lowest" is the same on every machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +58,8 @@ pub enum Unreadable {
 
 /// Reads an answer of any length.
 pub fn answer(datagram: &[u8]) -> Result<ModuleAnswer, Unreadable> {
-    if datagram.starts_with(GREETING) {
+    let is_greeting = |greeting: &&[u8]| datagram.starts_with(greeting);
+    if GREETINGS.iter().any(is_greeting) {
         return Err(Unreadable::Greeting);
     }
     let text = std::str::from_utf8(datagram).map_err(|_| Unreadable::UnknownForm)?;
@@ -95,9 +102,33 @@ pub const TIMEOUT: Duration = Duration::from_secs(3);
 /// Where modules answer requests for their inverter.
 pub const DATA_PORT: u16 = 8899;
 
+/// What kind of module answered, as far as its answer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModuleKind {
+    /// A WiFi module, as inverters that speak AA55 have one.
+    Wifi,
+    /// A Solarman logger stick: it has its own serial number in the place of a name.
+    SolarmanStick,
+    /// A newer dongle of GoodWe's: its answer names no address.
+    GoodweDongle,
+}
+
+impl ModuleKind {
+    /// For people.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Wifi => "WiFi module",
+            Self::SolarmanStick => "Solarman stick",
+            Self::GoodweDongle => "GoodWe dongle",
+        }
+    }
+}
+
 /// A WiFi module or stick that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
+    /// What kind it is.
+    pub kind: ModuleKind,
     /// Its MAC address, if it told.
     pub mac: Option<MacAddress>,
     /// Where its inverter answers requests.
@@ -109,8 +140,62 @@ pub struct Module {
 impl Module {
     /// The serial number of a Solarman stick; other modules have none.
     pub fn logger_serial(&self) -> Option<u32> {
-        self.name.as_deref()?.parse().ok()
+        match self.kind {
+            ModuleKind::SolarmanStick => self.name.as_deref()?.parse().ok(),
+            ModuleKind::Wifi | ModuleKind::GoodweDongle => None,
+        }
     }
+
+    /// The value of the key `host` that leads to it.
+    pub fn host(&self) -> String {
+        match self.address.port() {
+            DATA_PORT => self.address.ip().to_string(),
+            _ => self.address.to_string(),
+        }
+    }
+
+    /// What answered from there.
+    fn new(from: SocketAddr, answer: ModuleAnswer) -> Self {
+        let is_number = |name: &String| name.parse::<u32>().is_ok();
+        let kind = match (answer.address, &answer.name) {
+            (None, _) => ModuleKind::GoodweDongle,
+            (Some(_), Some(name)) if is_number(name) => ModuleKind::SolarmanStick,
+            (Some(_), _) => ModuleKind::Wifi,
+        };
+        Self {
+            kind,
+            mac: answer.mac,
+            address: SocketAddr::new(from.ip(), DATA_PORT),
+            name: answer.name,
+        }
+    }
+}
+
+/// By its address, with the MAC address if that is known.
+impl fmt::Display for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address.ip())?;
+        if let Some(mac) = &self.mac {
+            write!(f, " ({mac})")?;
+        }
+        Ok(())
+    }
+}
+
+/// The module at an address, if it answers a greeting before the time is up. An error counts as none: whoever asks for the
+/// data learns more of it.
+pub async fn module_at(address: IpAddr, timeout: Duration, counts: &Counts) -> Option<Module> {
+    let mut module = None;
+    let heard = |from: SocketAddr, datagram: &[u8]| {
+        let answered = answer(datagram).ok().filter(|_| from.ip() == address);
+        module = answered.map(|answer| Module::new(from, answer));
+        module.is_some()
+    };
+    let place = SocketAddr::new(address, GREETING_PORT);
+    if let Err(error) = greet(&GREETINGS, &[place], timeout, counts, heard).await {
+        tracing::debug!(%place, %error, "cannot greet the module");
+    }
+    module
 }
 
 /// Greets these addresses, everybody if there are none; waits so long for answers, and returns who was greeted and who
@@ -129,15 +214,10 @@ pub async fn search(
         greeted.to_vec()
     };
     let mut modules = BTreeMap::new();
-    greet(GREETING, &greeted, timeout, counts, |from, datagram| {
+    greet(&GREETINGS, &greeted, timeout, counts, |from, datagram| {
         if let Ok(answer) = answer(datagram) {
-            let address = SocketAddr::new(from.ip(), DATA_PORT);
-            let module = Module {
-                mac: answer.mac,
-                address,
-                name: answer.name,
-            };
-            modules.insert(address, module);
+            let module = Module::new(from, answer);
+            modules.insert(module.address, module);
         } else {
             tracing::debug!(%from, datagram = %Hex(datagram), "no answer to a greeting");
         }
@@ -206,7 +286,9 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_told_apart() {
-        assert_eq!(answer(GREETING), Err(Unreadable::Greeting));
+        for greeting in GREETINGS {
+            assert_eq!(answer(greeting), Err(Unreadable::Greeting));
+        }
         for other in [
             &b""[..],
             b"192.168.1.50",
@@ -217,6 +299,45 @@ mod tests {
         ] {
             assert_eq!(answer(other), Err(Unreadable::UnknownForm), "{other:?}");
         }
+    }
+
+    fn module(datagram: &[u8]) -> Module {
+        let from = ([192, 168, 1, 50], 48899).into();
+        Module::new(from, answer(datagram).expect("an answer"))
+    }
+
+    #[test]
+    fn a_stick_a_dongle_and_a_wifi_module_are_told_apart() {
+        for (datagram, kind, logger_serial) in [
+            (
+                &b"192.168.1.50,34EAE7000001,3503312345"[..],
+                ModuleKind::SolarmanStick,
+                Some(3_503_312_345),
+            ),
+            (
+                b"192.168.1.50,ACCF23000001,HF-LPB1x000",
+                ModuleKind::Wifi,
+                None,
+            ),
+            (b"192.168.1.50,,", ModuleKind::Wifi, None),
+            (
+                b"dongle@sn,dtls_port:8899,95048ESU000W0000",
+                ModuleKind::GoodweDongle,
+                None,
+            ),
+        ] {
+            let module = module(datagram);
+            assert_eq!(module.kind, kind);
+            assert_eq!(module.logger_serial(), logger_serial);
+        }
+    }
+
+    #[test]
+    fn a_host_names_the_port_only_where_it_is_another() {
+        let mut module = module(b"192.168.1.50,,");
+        assert_eq!(module.host(), "192.168.1.50");
+        module.address.set_port(9000);
+        assert_eq!(module.host(), "192.168.1.50:9000");
     }
 
     #[test]

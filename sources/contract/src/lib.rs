@@ -3,7 +3,7 @@
 //! - [`source`]: the contract; [`counts`]: what is counted of it, [`error`]: why there is no answer;
 //! - [`datagram`]: a request and its reply over UDP; [`stream`]: over TCP; [`exchange`]: tries, time-outs and pauses;
 //! - [`blocks`]: which parts of what an inverter tells are due, which it does not have, which are too old;
-//! - [`greeting`]: finding WiFi modules and sticks by broadcast;
+//! - [`greeting`]: finding WiFi modules and sticks by broadcast; [`way`]: how an inverter can be asked;
 //! - [`poller`]: schedule, silence, back-off, coming back: written once for all sources;
 //! - [`lock`]: one poller per inverter; [`rule`]: the rules by which readings are judged;
 //! - [`record`]: what an inverter tells of itself, [`explain`]: what the bytes of a datagram mean.
@@ -27,5 +27,6 @@ pub mod source;
 pub mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod way;
 
 pub use async_trait::async_trait;

@@ -5,7 +5,6 @@
 
 use std::any::Any;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -24,11 +23,12 @@ use crate::error::NoAnswer;
 use crate::exchange::Patience;
 use crate::record::Record;
 use crate::rule::Rule;
+use crate::way::{Key, Pace, Way};
 
 /// A source's own part of a section `[[inverter]]`, and how a source is made from it.
 ///
 /// Implementations derive `Deserialize` with `deny_unknown_fields`; the doc comments of the fields are the documentation
-/// that users read. The keys that every inverter has (`name`, `family`, `host`, `max_power`, `sleeps_at_night`) are not among them.
+/// that users read. The keys that every inverter has (`name`, `host`, `poll_interval` and so on) are not among them.
 #[async_trait]
 pub trait SourceConfig:
     DeserializeOwned + Default + PartialEq + fmt::Debug + Send + Sync + 'static
@@ -42,6 +42,23 @@ pub trait SourceConfig:
     /// The same where it depends on the source's own keys.
     fn port(&self) -> u16 {
         Self::PORT
+    }
+
+    /// The configurations that are worth trying at an inverter of which nothing is known, the most likely one first.
+    fn ways() -> Vec<Way<Self>> {
+        let config = Self::default();
+        let port = config.port();
+        vec![Way { config, port }]
+    }
+
+    /// The source's own keys with their values, as far as they say how the inverter is reached.
+    fn keys(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// How often and how patiently such an inverter is asked where nothing is configured.
+    fn pace(&self) -> Pace {
+        Pace::default()
     }
 
     /// Every reason for which something that came is rejected, as counts and metrics name it.
@@ -272,6 +289,12 @@ pub trait Source: Send {
     /// Where it is, as far as that is known.
     fn line(&self) -> Option<Line>;
 
+    /// How it is reached, where that has turned out to be another way than the configured one: the source's own keys as they
+    /// should be.
+    fn turned_out(&self) -> Option<Vec<Key>> {
+        None
+    }
+
     /// Asks for the values as they are now; locates it first where that was not done.
     async fn poll(&mut self) -> Result<Sample, NoAnswer>;
 
@@ -286,53 +309,6 @@ pub trait Source: Send {
     }
 }
 
-/// A search for inverters by their greeting.
-#[derive(Clone, Debug)]
-pub struct Search {
-    /// Where the greeting was sent.
-    pub greeted: Vec<SocketAddr>,
-    /// What answered.
-    pub found: Vec<Found>,
-}
-
-/// An inverter that answered a greeting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Where it answers requests.
-    pub address: SocketAddr,
-    /// The MAC address of its module, if it told.
-    pub mac: Option<String>,
-    /// The module's name or model, if it told.
-    pub name: Option<String>,
-    /// The value of the key `host` that leads to it.
-    pub host: String,
-}
-
-impl Found {
-    /// The lines that put it into the configuration under that name.
-    pub fn config_lines(&self, name: &str) -> String {
-        format!("[[inverter]]\nname = \"{name}\"\nhost = \"{}\"", self.host)
-    }
-}
-
-/// By its address, with the MAC address if that is known.
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address.ip())?;
-        if let Some(mac) = &self.mac {
-            write!(f, " ({mac})")?;
-        }
-        Ok(())
-    }
-}
-
-/// What searches for inverters: greets these addresses, everybody if there are none, and waits so long for answers.
-#[async_trait]
-pub trait Discover: Sync {
-    /// Searches. It fails if the greeting could be sent nowhere.
-    async fn search(&self, greeted: &[SocketAddr], timeout: Duration) -> io::Result<Search>;
-}
-
 /// The configuration of a source, whatever its type.
 #[derive(Clone)]
 pub struct AnySource(Arc<dyn Erased>);
@@ -341,6 +317,8 @@ pub struct AnySource(Arc<dyn Erased>);
 trait Erased: fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     fn port(&self) -> u16;
+    fn keys(&self) -> Vec<Key>;
+    fn pace(&self) -> Pace;
     fn reasons(&self) -> &'static [&'static str];
     fn describe(&self) -> String;
     fn profile(&self) -> Profile;
@@ -358,6 +336,14 @@ impl<T: SourceConfig> Erased for T {
 
     fn port(&self) -> u16 {
         SourceConfig::port(self)
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        SourceConfig::keys(self)
+    }
+
+    fn pace(&self) -> Pace {
+        SourceConfig::pace(self)
     }
 
     fn reasons(&self) -> &'static [&'static str] {
@@ -395,6 +381,16 @@ impl AnySource {
         Self(Arc::new(config))
     }
 
+    /// See [`SourceConfig::ways`].
+    pub fn ways<T: SourceConfig>() -> Vec<Way<Self>> {
+        let ways = T::ways().into_iter();
+        let any = ways.map(|Way { config, port }| Way {
+            config: Self::new(config),
+            port,
+        });
+        any.collect()
+    }
+
     /// The source's name.
     pub fn name(&self) -> &'static str {
         self.0.name()
@@ -403,6 +399,16 @@ impl AnySource {
     /// See [`SourceConfig::PORT`].
     pub fn port(&self) -> u16 {
         self.0.port()
+    }
+
+    /// See [`SourceConfig::keys`].
+    pub fn keys(&self) -> Vec<Key> {
+        self.0.keys()
+    }
+
+    /// See [`SourceConfig::pace`].
+    pub fn pace(&self) -> Pace {
+        self.0.pace()
     }
 
     /// See [`SourceConfig::describe`].

@@ -13,6 +13,7 @@ use kstar_source::exchange::{Exchange, Patience};
 use kstar_source::greeting::{self, GREETING, Module};
 use kstar_source::source::{Asked, Context, Identity, Line, Sample, Source, Target};
 use kstar_source::stream::{Dialogue, Stream};
+use kstar_source::way::Key;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Settings;
@@ -39,6 +40,8 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Inverter {
     family: &'static Family,
     settings: Settings,
+    /// The way of the configuration.
+    configured: Via,
     context: Context,
     counts: Arc<Counts>,
     exchange: Exchange,
@@ -82,6 +85,7 @@ impl Inverter {
         Self {
             family,
             settings,
+            configured: settings.via,
             context: context.clone(),
             exchange: Exchange::new(pause(context, DATAGRAM_PAUSE), Arc::clone(&counts)),
             counts,
@@ -98,6 +102,16 @@ impl Inverter {
     /// The way that it is asked by; another than the configured one if the stick has told so.
     pub(crate) fn via(&self) -> Via {
         self.settings.via
+    }
+
+    /// The serial number of its stick, as far as that is known or was learnt.
+    pub(crate) fn logger_serial(&self) -> Option<u32> {
+        self.session.logger_serial
+    }
+
+    /// Whether it is off by night, as its family is.
+    pub(crate) fn sleeps_at_night(&self) -> bool {
+        self.family.profile.sleeps_at_night
     }
 
     async fn find(&mut self) -> Result<SocketAddr, NoAnswer> {
@@ -139,8 +153,14 @@ impl Inverter {
         }
         let module = SocketAddr::new(address.ip(), GREETING_PORT);
         let heard = |_, answer: &[u8]| greeting::answer(answer).is_ok();
-        let greeted =
-            datagram::greet(GREETING, &[module], GREETING_TIMEOUT, &self.counts, heard).await;
+        let greeted = datagram::greet(
+            &[GREETING],
+            &[module],
+            GREETING_TIMEOUT,
+            &self.counts,
+            heard,
+        )
+        .await;
         if let Err(error) = greeted {
             tracing::debug!(%module, %error, "cannot greet the module");
         }
@@ -330,6 +350,10 @@ impl Source for Inverter {
     fn line(&self) -> Option<Line> {
         let unit = Some(self.settings.unit);
         self.address.map(|address| Line { address, unit })
+    }
+
+    fn turned_out(&self) -> Option<Vec<Key>> {
+        (self.settings.via != self.configured).then(|| self.settings.keys())
     }
 
     async fn poll(&mut self) -> Result<Sample, NoAnswer> {

@@ -18,6 +18,7 @@ use kstar_common::finding::Finding;
 use kstar_source::async_trait;
 use kstar_source::counts::Counts;
 use kstar_source::source::{Context, Profile, Source, SourceConfig};
+use kstar_source::way::{Key, KeyValue, Pace, Way};
 use serde::{Deserialize, Deserializer, de};
 
 use families::Family;
@@ -148,6 +149,29 @@ impl<K: Kind> SourceConfig for ModbusConfig<K> {
         self.via.port()
     }
 
+    fn ways() -> Vec<Way<Self>> {
+        let mut ways = Vec::new();
+        for place in K::FAMILY.places {
+            for unit in place.units {
+                let mut config = Self::new(Some(place.via));
+                config.unit = *unit;
+                let port = place.port;
+                ways.push(Way { config, port });
+            }
+        }
+        ways
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        Settings::from(self).keys()
+    }
+
+    fn pace(&self) -> Pace {
+        let mut pace = Pace::default();
+        pace.patience.timeout = K::FAMILY.timeout;
+        pace
+    }
+
     fn blocks(&self) -> Vec<kstar_source::source::Block> {
         let blocks = K::FAMILY.blocks.iter();
         let requests = blocks.flat_map(|block| {
@@ -184,6 +208,20 @@ pub(crate) struct Settings {
     pub(crate) via: Via,
     pub(crate) unit: u8,
     pub(crate) logger_serial: Option<u32>,
+}
+
+impl Settings {
+    /// The keys of the configuration that lead here.
+    fn keys(self) -> Vec<Key> {
+        let key = |name, value| Key { name, value };
+        let mut keys = vec![
+            key("via", KeyValue::Word(self.via.name())),
+            key("unit", KeyValue::Number(self.unit.into())),
+        ];
+        let serial = self.logger_serial.filter(|_| self.via == Via::Solarman);
+        keys.extend(serial.map(|serial| key("logger_serial", KeyValue::Number(serial))));
+        keys
+    }
 }
 
 impl<K> From<&ModbusConfig<K>> for Settings {

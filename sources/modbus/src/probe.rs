@@ -2,11 +2,12 @@
 //! answers and how well, and what its silence points to.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstar_common::finding::Finding;
+use kstar_common::finding::{Finding, Verdict};
 use kstar_source::counts::Counts;
 use kstar_source::error::NoAnswer;
 use kstar_source::exchange::Patience;
@@ -56,16 +57,28 @@ pub(crate) async fn look(
             )];
         }
     };
-    let mut findings = vec![replies(&mut inverter, settings, polls, line).await];
+    let replies = replies(&mut inverter, settings, polls, line).await;
+    let is_silent = replies.verdict == Verdict::Wrong;
+    let mut findings = vec![replies];
     if inverter.via() != settings.via {
         findings.push(Finding::note(
             "via",
             format!("{line} speaks {}, not {}", inverter.via(), settings.via),
-            format!("set `via = \"{}\"`", inverter.via()),
+            other_way(inverter.via(), line.address),
         ));
     }
-    findings.extend(strangers(&counts));
+    // Of one that is silent it is said already what came in place of replies.
+    findings.extend(strangers(&counts).filter(|_| !is_silent));
     findings
+}
+
+/// How to write the way that was found; its usual port is another one than the stick's.
+fn other_way(via: Via, at: SocketAddr) -> String {
+    if at.port() == via.port() {
+        format!("write `via = \"{via}\"` for this inverter")
+    } else {
+        format!("write `via = \"{via}\"` and `host = \"{at}\"` for this inverter")
+    }
 }
 
 /// Polls, and says how that went.
@@ -92,7 +105,7 @@ async fn replies(
         (times.first(), times.get(times.len() / 2), times.last())
     else {
         return match last_failure {
-            Some(reason) => symptom(&reason, settings, line),
+            Some(reason) => symptom(&reason, inverter, settings, line),
             None => Finding::wrong(
                 about,
                 format!("nothing was asked of {line}"),
@@ -116,7 +129,7 @@ async fn replies(
 }
 
 /// What the silence of an inverter points to.
-fn symptom(reason: &NoAnswer, settings: Settings, line: Line) -> Finding {
+fn symptom(reason: &NoAnswer, inverter: &Inverter, settings: Settings, line: Line) -> Finding {
     let wrong = |said: String, fix: &str| Finding::wrong("replies", said, fix);
     let via = settings.via;
     match reason {
@@ -151,36 +164,63 @@ fn symptom(reason: &NoAnswer, settings: Settings, line: Line) -> Finding {
                 }
             },
         ),
+        NoAnswer::Exception { .. } if via == Via::Solarman => wrong(
+            format!("the stick answers, the inverter behind it does not: {reason}"),
+            "check that the inverter is on, that its `unit` is the address that it shows in its menu, and its `family`",
+        ),
         NoAnswer::Exception { .. } => wrong(
             reason.to_string(),
-            "check that the inverter is on (a string inverter sleeps at night), its `unit`, and its `family`",
+            "check that the inverter is on, its `unit` and its `family`",
+        ),
+        NoAnswer::NoReply { rejected: None, .. } if inverter.sleeps_at_night() => wrong(
+            format!("no answer from {line}; a string inverter is off while there is no sun"),
+            "try again by day; if it is silent then as well, check `host`, `unit` and `via`",
         ),
         NoAnswer::NoReply { rejected, .. } => {
             let rejected = rejected.as_ref().map(|rejection| rejection.reason);
-            let fix = match (rejected, via) {
-                (Some(reasons::OTHER_REQUEST | reasons::OTHER_LENGTH), _) => {
-                    "stop the other poller: it gets replies to requests that are not ours"
-                }
-                (Some(reasons::OTHER_UNIT), _) => "set `unit` to that of the inverter",
-                (Some(reasons::OTHER_LOGGER), _) => {
-                    "correct `logger_serial`, or leave it out: it is learnt"
-                }
-                (Some(_), _) => "check that `host` is the inverter, and its `family` and `via`",
-                (None, Via::Solarman) => {
-                    "check that the inverter is on and `unit` is right; one that speaks Modbus TCP needs `via = \"modbus-tcp\"`"
-                }
-                (None, Via::Udp) => {
-                    "check that the inverter is on (a string inverter sleeps at night), `host` and `unit`; a WiFi/LAN kit 2.0 needs \
-                     `via = \"modbus-tcp\"`"
-                }
-                (None, _) => {
-                    "check `unit` and that the inverter is on; a Solarman stick needs `via = \"solarman\"` and port 8899"
-                }
-            };
-            wrong(format!("{line}: {reason}"), fix)
+            if rejected == Some(reasons::OTHER_LOGGER) {
+                return other_stick(inverter, settings, line);
+            }
+            wrong(format!("{line}: {reason}"), silence(rejected, via))
         }
         other => Finding::failed("replies", &other.to_string()),
     }
+}
+
+/// What to do where no reply came, by what came instead.
+fn silence(rejected: Option<&'static str>, via: Via) -> &'static str {
+    match (rejected, via) {
+        (Some(reasons::OTHER_REQUEST | reasons::OTHER_LENGTH), _) => {
+            "stop the other poller: it gets replies to requests that are not ours"
+        }
+        (Some(reasons::OTHER_UNIT), _) => "set `unit` to that of the inverter",
+        (Some(_), _) => "check that `host` is the inverter, and its `family` and `via`",
+        (None, Via::Solarman) => {
+            "check that the inverter is on and `unit` is right; one that speaks Modbus TCP needs `via = \"modbus-tcp\"`"
+        }
+        (None, Via::Udp) => {
+            "check that the inverter is on, `host` and `unit`; a WiFi/LAN kit 2.0 needs `via = \"modbus-tcp\"`"
+        }
+        (None, _) => {
+            "check `unit` and that the inverter is on; a Solarman stick needs `via = \"solarman\"` and port 8899"
+        }
+    }
+}
+
+/// The stick has another serial number than the configured one.
+fn other_stick(inverter: &Inverter, settings: Settings, line: Line) -> Finding {
+    let configured = settings.logger_serial.unwrap_or_default();
+    let (said, fix) = match inverter.logger_serial() {
+        Some(serial) if serial != configured => (
+            format!("the stick at {line} has the serial number {serial}, not {configured}"),
+            format!("write `logger_serial = {serial}`, or leave it out: it is learnt"),
+        ),
+        _ => (
+            format!("the stick at {line} has another serial number than {configured}"),
+            "leave out `logger_serial`: it is learnt".to_owned(),
+        ),
+    };
+    Finding::wrong("replies", said, fix)
 }
 
 /// What came that was no reply to us, beside the replies.

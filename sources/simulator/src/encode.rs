@@ -7,6 +7,9 @@
 /// The greeting that a radio module answers on its discovery port.
 pub const GREETING: &[u8; 19] = b"WIFIKIT-214028-READ";
 
+/// What modules of the same make answer as well.
+pub const ASSIST_GREETING: &[u8; 17] = b"HF-A11ASSISTHREAD";
+
 /// The addresses a collector may ask from: KSTAR's own app uses the first, GoodWe's tools the second.
 pub const MASTERS: [u8; 2] = [0xB0, 0xC0];
 

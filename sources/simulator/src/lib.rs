@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use encode::{GREETING, Request};
+use encode::{ASSIST_GREETING, GREETING, Request};
 use inverter::{Asked, Inverter, Outgoing};
 use record::{Counts, Entry, Event, Record, Sent, Withheld};
 
@@ -248,7 +248,7 @@ impl Service {
         let Some(local) = self.discovery.as_ref().map(|(_, address)| *address) else {
             return;
         };
-        if datagram != GREETING {
+        if datagram != GREETING && datagram != ASSIST_GREETING {
             self.note(local, from, Event::Unexpected, datagram);
             return;
         }

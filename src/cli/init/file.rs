@@ -17,8 +17,8 @@ pub(super) struct Plan {
 
 pub(super) struct Inverter {
     pub(super) name: String,
-    /// Where it is; looked for if absent.
-    pub(super) host: Option<String>,
+    /// Where it is and what it speaks; looked for if there are none.
+    pub(super) lines: Vec<String>,
 }
 
 pub(super) struct History {
@@ -103,14 +103,15 @@ state_dir = {}
 #host = \"192.168.1.50\"
 ";
         }
-        for Inverter { name, host } in &self.inverters {
+        for Inverter { name, lines } in &self.inverters {
             text += "\n# An inverter: what it is called in every sink, and where it is. Give it a fixed address in the router.\n";
-            let host = match host {
-                Some(host) => format!("host = {}", quoted(host)),
-                None => "#host = \"192.168.1.50\"".to_owned(),
+            let lines = if lines.is_empty() {
+                "#host = \"192.168.1.50\"".to_owned()
+            } else {
+                lines.join("\n")
             };
             // Writing to a `String` cannot fail.
-            let _ = writeln!(text, "[[inverter]]\nname = {}\n{host}", quoted(name));
+            let _ = writeln!(text, "[[inverter]]\nname = {}\n{lines}", quoted(name));
         }
         if let Some(history) = &self.sqlite {
             text += &history.text();
@@ -197,7 +198,7 @@ impl Influxdb {
 }
 
 /// A text as TOML writes it, which is as JSON does.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

@@ -9,15 +9,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use kstar_source::counts::Counts;
+use kstar_source::greeting::{self, Module};
 
 use self::asking::{Asking, say};
-use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret, is_root};
+use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret, is_root, quoted};
 use super::shared::environment::environment;
 use super::shared::failure::Failure;
 use crate::config::{
     Config, ConfigFile, DiscoveryAddress, Host, InverterName, SYSTEM_PLACE, usual_places,
 };
-use crate::registry::{SinkSections, discover};
+use crate::registry::{SinkSections, Stranger, identify};
 
 mod asking;
 mod file;
@@ -239,8 +241,10 @@ async fn gather(args: &InitArgs, path: Option<&Path>) -> Result<Plan, Failure> {
 }
 
 async fn inverters(args: &InitArgs, asking: &Asking) -> Result<Vec<Inverter>, Failure> {
+    let mut modules = Vec::new();
     let hosts = if args.host.is_empty() {
-        let found = search(args).await?;
+        modules = search(args).await;
+        let found: Vec<String> = modules.iter().map(Module::host).collect();
         let question = if found.is_empty() {
             "Inverter's address (empty: it is looked for at each start)"
         } else {
@@ -265,25 +269,56 @@ async fn inverters(args: &InitArgs, asking: &Asking) -> Result<Vec<Inverter>, Fa
             Some(name) => name.clone(),
             None => asking.ask(&format!("Name of {host}"), &usual, name).await?,
         };
+        let module = modules.iter().find(|module| module.host() == *host);
         inverters.push(Inverter {
             name,
-            host: Some(host.clone()),
+            lines: lines(host, module).await,
         });
     }
     // One that is looked for can have a name too; more names than hosts are a mistake that shows.
     inverters.extend(names.map(|name| Inverter {
         name: name.clone(),
-        host: None,
+        lines: Vec::new(),
     }));
     Ok(inverters)
 }
 
-/// The addresses of those who answer a greeting.
-async fn search(args: &InitArgs) -> Result<Vec<String>, Failure> {
+/// The lines that lead to the inverter at a host: what it speaks is found out by asking.
+async fn lines(host: &str, module: Option<&Module>) -> Vec<String> {
+    say(&format!("Asking {host} what it speaks ..."));
+    let place = host.parse().ok();
+    let Some(Host::At { host: name, port }) = place else {
+        return vec![format!("host = {}", quoted(host))];
+    };
+    let stranger = Stranger {
+        host: name,
+        port,
+        module: module.cloned(),
+        elsewhere: false,
+        tried: None,
+        timeout: None,
+        fast: false,
+    };
+    match identify(&stranger).await {
+        Ok(inverter) => {
+            say(&format!("It is {inverter}."));
+            inverter.lines()
+        }
+        Err(unknown) => {
+            say(&format!(
+                "{unknown}; `kstar check --connect` tells more, and finds out what it speaks once it is there."
+            ));
+            vec![format!("host = {}", quoted(host))]
+        }
+    }
+}
+
+/// Those who answer a greeting.
+async fn search(args: &InitArgs) -> Vec<Module> {
     let greeted: Vec<_> = args.address.iter().map(|address| address.0).collect();
     say("Looking for inverters ...");
-    let modules = match discover(&greeted, SEARCH).await {
-        Ok(search) => search.found,
+    let modules = match greeting::search(&greeted, SEARCH, &Counts::default()).await {
+        Ok((_, modules)) => modules,
         Err(error) => {
             say(&format!("Cannot look for inverters: {error}"));
             Vec::new()
@@ -292,7 +327,7 @@ async fn search(args: &InitArgs) -> Result<Vec<String>, Failure> {
     if modules.is_empty() {
         say("None has answered; a broadcast does not leave this network, nor a container's.");
     }
-    Ok(modules.into_iter().map(|found| found.host).collect())
+    modules
 }
 
 /// Whether there is to be a history.

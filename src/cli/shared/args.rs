@@ -1,5 +1,6 @@
 //! Arguments that several commands have.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use kstar_source::source::Source;
 use super::environment::{environment, host_of_environment};
 use super::failure::Failure;
 use crate::config::{Config, ConfigFile, Host, InverterSection, SYSTEM_PLACE, usual_places};
+use crate::registry::Family;
 
 /// Where the configuration comes from; the same for every command that reads it.
 #[derive(Args, Clone, Debug, Default)]
@@ -61,13 +63,104 @@ pub fn is_there(place: &Path) -> bool {
 pub const HOST_HELP: &str =
     "The inverter's name or address, in place of the configuration's [env: KSTAR_HOST]";
 
+/// Where an inverter is and what it speaks, in place of what the configuration says; for every command with a host.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PlaceArgs {
+    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
+    pub host: Option<Host>,
+    /// What kind of inverter it is: `family` of the configuration
+    #[arg(long, value_name = "FAMILY")]
+    family: Option<Family>,
+    /// The way to it, where its family has several: udp, solarman, modbus-tcp or rtu-over-tcp
+    #[arg(long, value_name = "WAY")]
+    via: Option<String>,
+    /// Its Modbus unit address
+    #[arg(long, value_name = "NUMBER")]
+    unit: Option<u8>,
+    /// The serial number of its Solarman stick, which is learnt otherwise
+    #[arg(long, value_name = "NUMBER")]
+    logger_serial: Option<u32>,
+}
+
+impl PlaceArgs {
+    /// The same with this host where none is named.
+    #[must_use]
+    pub fn or_host(self, host: Option<Host>) -> Self {
+        Self {
+            host: self.host.or(host),
+            ..self
+        }
+    }
+
+    /// The same with the environment's host where none is named.
+    pub fn or_environment(self) -> Result<Self, Failure> {
+        Ok(match self.host {
+            Some(_) => self,
+            None => self.or_host(host_of_environment()?),
+        })
+    }
+
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.host.is_none() && !self.says_how()
+    }
+
+    /// Whether it is said how the inverter is asked.
+    fn says_how(&self) -> bool {
+        self.family.is_some()
+            || self.via.is_some()
+            || self.unit.is_some()
+            || self.logger_serial.is_some()
+    }
+
+    /// That inverter at the place that is said, asked as is said.
+    pub fn put_on(&self, inverter: &mut InverterSection) -> Result<(), Failure> {
+        if let Some(host) = &self.host {
+            inverter.host = Some(host.clone());
+        }
+        if !self.says_how() {
+            return Ok(());
+        }
+        let is_other = self.family.is_some_and(|family| family != inverter.family);
+        inverter.family = self.family.unwrap_or(inverter.family);
+        let mut lines = BTreeMap::new();
+        if !is_other {
+            let keys = inverter.source.keys().into_iter();
+            lines.extend(keys.map(|key| (key.name, key.to_string())));
+        }
+        if let Some(via) = &self.via {
+            lines.insert("via", format!("via = {}", serde_json::Value::from(&**via)));
+            // The stick of another way.
+            lines.remove("logger_serial");
+        }
+        let numbers = [
+            ("unit", self.unit.map(u32::from)),
+            ("logger_serial", self.logger_serial),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                lines.insert(name, format!("{name} = {number}"));
+            }
+        }
+        let family = inverter.family;
+        let text = lines.into_values().collect::<Vec<_>>().join("\n");
+        inverter.source = family.with_keys(&text).map_err(|error| {
+            let family = family.name();
+            let message = format!(
+                "--family, --via, --unit or --logger-serial is wrong for a {family}: {error}"
+            );
+            Failure::Usage(message)
+        })?;
+        Ok(())
+    }
+}
 /// Which inverter a command asks, for commands that ask just one.
 #[derive(Args, Clone, Debug)]
 pub struct InverterArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    #[arg(long, value_name = "HOST[:PORT]", help = HOST_HELP)]
-    host: Option<Host>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// The inverter's name in the configuration, if there are several
     #[arg(long, value_name = "NAME", conflicts_with = "host")]
     pub inverter: Option<String>,
@@ -85,16 +178,17 @@ impl InverterArgs {
     pub fn open(&self) -> Result<Opened, Failure> {
         let config = self.config.config()?;
         let inverters = config.inverters();
-        let host = match (&self.host, &self.inverter) {
-            (None, None) => host_of_environment()?,
-            (host, _) => host.clone(),
+        let place = match &self.inverter {
+            Some(_) => self.place.clone(),
+            None => self.place.clone().or_environment()?,
         };
-        let chosen = if let Some(host) = host {
-            at(host, &inverters)
+        let mut chosen = if place.host.is_some() {
+            known(&inverters)
         } else {
             let name = self.inverter.as_deref();
             choose(&inverters, name, "choose one with --inverter")?.clone()
         };
+        place.put_on(&mut chosen)?;
         let context = chosen.context(&config.collector);
         let counts = Arc::new(chosen.source.counts());
         Ok(Opened {
@@ -105,15 +199,12 @@ impl InverterArgs {
     }
 }
 
-/// What stands at a host: the inverter of the configuration at another place, if there is just one.
-pub fn at(host: Host, inverters: &[InverterSection]) -> InverterSection {
-    let known = match inverters {
+/// What stands at a host that the command line names: the inverter of the configuration at another place, if there is just
+/// one.
+pub fn known(inverters: &[InverterSection]) -> InverterSection {
+    match inverters {
         [only] => only.clone(),
         _ => InverterSection::default(),
-    };
-    InverterSection {
-        host: Some(host),
-        ..known
     }
 }
 

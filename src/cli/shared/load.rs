@@ -4,11 +4,11 @@ use std::path::Path;
 
 use kstar_common::setting::Secret;
 
-use super::args::ConfigArgs;
-use super::environment::{environment, host_of_environment, http_of_environment};
+use super::args::{ConfigArgs, PlaceArgs};
+use super::environment::{environment, http_of_environment};
 use super::failure::Failure;
 use super::{kstar_sharp, serve};
-use crate::config::{Config, ConfigFile, Host, InverterSection, ListenAddress};
+use crate::config::{Config, ConfigFile, InverterSection, ListenAddress};
 use crate::registry::{Publish, SinkSections};
 
 /// Where the history goes without a configuration.
@@ -17,7 +17,7 @@ pub const BUILT_IN_DATABASE: &str = "kstar.db";
 /// What arguments and environment say in place of the configuration, in the order of their weight.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    host: Option<Host>,
+    place: PlaceArgs,
     broker: Option<String>,
     kstar_sharp: bool,
     http: Option<ListenAddress>,
@@ -28,17 +28,14 @@ pub struct Overrides {
 impl Overrides {
     /// What the arguments say, and `KSTAR_*` where they say nothing.
     pub fn new(
-        host: Option<Host>,
+        place: PlaceArgs,
         broker: Option<String>,
         kstar_sharp: bool,
     ) -> Result<Self, Failure> {
         let broker_of_environment =
             || environment("KSTAR_MQTT").map(|value| value.to_string_lossy().into_owned());
         Ok(Self {
-            host: match host {
-                Some(host) => Some(host),
-                None => host_of_environment()?,
-            },
+            place: place.or_environment()?,
             broker: broker.or_else(broker_of_environment),
             kstar_sharp,
             http: http_of_environment()?,
@@ -69,11 +66,10 @@ impl Overrides {
         if let Some(environment) = environment {
             self.kstar_sharp = true;
             self.broker = self.broker.or(environment.broker);
-            if let (None, Some(host)) = (&self.host, environment.host) {
-                self.host = Some(
-                    host.parse()
-                        .map_err(|error| Failure::Usage(format!("IP: {error}")))?,
-                );
+            if let (None, Some(host)) = (&self.place.host, environment.host) {
+                let host = host.parse();
+                let host = host.map_err(|error| Failure::Usage(format!("IP: {error}")))?;
+                self.place.host = Some(host);
             }
         }
         if self.kstar_sharp {
@@ -93,7 +89,7 @@ pub fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(ConfigFile, Conf
         None
     };
     let Overrides {
-        host,
+        place,
         broker,
         kstar_sharp,
         http,
@@ -140,22 +136,20 @@ pub fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(ConfigFile, Conf
             source.path().display()
         )));
     }
-    if let Some(host) = host {
-        match &mut config.inverters[..] {
-            [] => config.inverters.push(InverterSection {
-                host: Some(host),
-                ..InverterSection::default()
-            }),
-            [only] => only.host = Some(host),
-            several => {
-                let message = format!(
-                    "--host (or KSTAR_HOST) is for one inverter, and {} has {}; leave it away, or change the host there",
-                    source.path().display(),
-                    several.len()
-                );
-                return Err(Failure::Usage(message));
-            }
+    if !place.is_empty() {
+        if config.inverters.is_empty() {
+            config.inverters.push(InverterSection::default());
         }
+        let [only] = &mut config.inverters[..] else {
+            let message = format!(
+                "--host (or KSTAR_HOST), --family and the like are for one inverter, and {} has {}; leave them away, or \
+                 change them there",
+                source.path().display(),
+                config.inverters.len()
+            );
+            return Err(Failure::Usage(message));
+        };
+        place.put_on(only)?;
     }
     // What is said in its place must go with the rest.
     config.validate(&source)?;

@@ -17,7 +17,7 @@ const TOKEN_HELP: &str =
 #[derive(Args, Clone, Debug)]
 pub struct RemoteArgs {
     /// Show what a running collector says through its HTTP API, and poll nothing
-    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["config", "host", "force"])]
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["config", "host", "family", "via", "unit", "logger_serial", "force"])]
     url: Option<Url>,
     #[arg(long, value_name = "FILE", requires = "url", help = TOKEN_HELP)]
     token_file: Option<PathBuf>,

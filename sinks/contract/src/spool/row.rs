@@ -35,7 +35,7 @@ pub(super) fn decode(mut row: &[u8], quantity: impl Fn(u64) -> Option<Quantity>)
             values.set_raw(quantity, Some(raw));
         }
     }
-    values.derive_absent();
+    values.derive();
     Some(values)
 }
 

@@ -107,7 +107,7 @@ fn with_values(
     for quantity in Quantity::ALL {
         values.set_raw(*quantity, value(*quantity, &mut random));
     }
-    values.derive_absent();
+    values.derive();
     Arc::new(Reading {
         time: UnixMillis(time),
         inverter: Inverter::named(inverter),

@@ -2,6 +2,8 @@
 //!
 //! They have no battery and measure no load. A string's power is its voltage times its current.
 
+use std::time::Duration;
+
 #[expect(clippy::enum_glob_use, reason = "a data sheet names quantities only")]
 use kstar_model::catalogue::Quantity::{self, *};
 use kstar_model::catalogue::Values;
@@ -10,7 +12,7 @@ use kstar_source::record::EntryValue;
 use kstar_source::rule::Rule;
 use kstar_source::source::{Asked, Bound, Identity, Profile};
 
-use super::{Family, Machine, clear, direction, record};
+use super::{Family, Machine, Place, clear, direction, record};
 use crate::frame::Function::ReadHolding;
 use crate::registers::{
     Block, Field, Registers, begins_with_clock, can_begin_with_clock, can_hold_text, fields, read,
@@ -23,6 +25,11 @@ pub static GOODWE_DT: Family = Family {
     name: "goodwe-dt",
     unit: 127,
     ways: &[Via::Udp, Via::ModbusTcp, Via::RtuOverTcp],
+    places: &[
+        Place::at(Via::Udp, 8899, &[127]),
+        Place::at(Via::ModbusTcp, 502, &[127, 245]),
+    ],
+    timeout: Duration::from_secs(2),
     blocks: BLOCKS,
     fields: FIELDS,
     notes: NOTES,

@@ -4,6 +4,8 @@
 //! What the running data call export and import (35195, 35200) is what goes out of the inverter's AC side and into it, not the
 //! grid's: so the first is `energy_total`, and the grid's energies come from the meter's block alone.
 
+use std::time::Duration;
+
 #[expect(clippy::enum_glob_use, reason = "a data sheet names quantities only")]
 use kstar_model::catalogue::Quantity::{self, *};
 use kstar_model::catalogue::Values;
@@ -14,7 +16,7 @@ use kstar_source::record::EntryValue;
 use kstar_source::rule::Rule;
 use kstar_source::source::{Asked, Bound, Identity, Profile};
 
-use super::{Family, Machine, clear, direction, record};
+use super::{Family, Machine, Place, clear, direction, record};
 use crate::frame::Function::ReadHolding;
 use crate::registers::{
     Block, Field, Registers, begins_with_clock, can_begin_with_clock, can_hold_text, fields, read,
@@ -27,6 +29,12 @@ pub static GOODWE_ET: Family = Family {
     name: "goodwe-et",
     unit: 247,
     ways: &[Via::Udp, Via::ModbusTcp, Via::RtuOverTcp],
+    places: &[
+        Place::at(Via::Udp, 8899, &[247]),
+        // 245 was shipped on a WiFi/LAN kit 2.0.
+        Place::at(Via::ModbusTcp, 502, &[247, 245]),
+    ],
+    timeout: Duration::from_secs(2),
     blocks: BLOCKS,
     fields: FIELDS,
     notes: NOTES,

@@ -3,6 +3,8 @@
 //! The map was never checked against a dump of a real machine: what owners have confirmed is listed in PROTOCOL-SOLARMAN 3.9.
 //! The totals of the battery (3292, 3299) are not read, since nobody knows whether they count whole kWh or tenths.
 
+use std::time::Duration;
+
 #[expect(clippy::enum_glob_use, reason = "a data sheet names quantities only")]
 use kstar_model::catalogue::Quantity::{self, *};
 use kstar_model::catalogue::Values;
@@ -12,7 +14,7 @@ use kstar_source::record::EntryValue;
 use kstar_source::rule::Rule;
 use kstar_source::source::{Asked, Bound, Identity, Profile};
 
-use super::{Family, Machine, clear, direction, record, sum};
+use super::{Family, Machine, Place, clear, direction, record, sum};
 use crate::frame::Function::{ReadHolding, ReadInput};
 use crate::registers::{Block, Field, Registers, fields, translate};
 use crate::via::Via;
@@ -22,6 +24,14 @@ pub static KSTAR_HYBRID: Family = Family {
     name: "kstar-hybrid",
     unit: 1,
     ways: &[Via::Solarman, Via::ModbusTcp, Via::RtuOverTcp],
+    places: &[
+        Place::at(Via::Solarman, 8899, &[1]),
+        // Sticks that speak Modbus TCP: a gateway's port, the data port of a stick, that of older LAN sticks.
+        Place::at(Via::ModbusTcp, 502, &[1]),
+        Place::at(Via::ModbusTcp, 8899, &[1]),
+        Place::at(Via::ModbusTcp, 30003, &[1]),
+    ],
+    timeout: Duration::from_secs(3),
     blocks: BLOCKS,
     fields: FIELDS,
     notes: NOTES,

@@ -4,6 +4,8 @@ pub mod goodwe_dt;
 pub mod goodwe_et;
 pub mod kstar_hybrid;
 
+use std::time::Duration;
+
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::labels::GridDirection;
 use kstar_model::scalar::Scalar;
@@ -23,6 +25,10 @@ pub struct Family {
     pub unit: u8,
     /// The ways to such an inverter, the usual one first.
     pub ways: &'static [Via],
+    /// Where one of which nothing is known is looked for, the most likely place first.
+    pub places: &'static [Place],
+    /// How long a reply may take, unless the configuration says otherwise.
+    pub timeout: Duration,
     /// What is asked for, in this order.
     pub blocks: &'static [Block],
     /// What stands where.
@@ -35,6 +41,23 @@ pub struct Family {
     pub(crate) identity: fn(&Registers<'_>, &mut Machine) -> Identity,
     /// What such a machine can be.
     pub profile: Profile,
+}
+
+/// Where an inverter may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The way.
+    pub via: Via,
+    /// The port.
+    pub port: u16,
+    /// The unit addresses that are known there.
+    pub units: &'static [u8],
+}
+
+impl Place {
+    const fn at(via: Via, port: u16, units: &'static [u8]) -> Self {
+        Self { via, port, units }
+    }
 }
 
 /// What was found out about one machine since the start.

@@ -142,7 +142,7 @@ fn decode(folder: &Path, family: &'static Family, first: u16, words: &[u16]) -> 
     }
     registers.insert(first, words);
     let mut values = family.decode(&registers, &mut Machine::default());
-    values.derive_absent();
+    values.derive();
     values
 }
 

@@ -79,7 +79,7 @@ fn decode(family: &'static Family, set: &[(u16, u16)]) -> Values {
         registers.insert(*first, words);
     }
     let mut values = family.decode(&registers, &mut Machine::default());
-    values.derive_absent();
+    values.derive();
     values
 }
 

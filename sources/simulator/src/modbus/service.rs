@@ -16,11 +16,8 @@ use super::links::{Came, Links};
 use super::lock;
 use super::record::{Event, Read, Record, Sent, Withheld};
 use super::respond::{Asked, Outcome, Outgoing, Responder};
-use crate::encode::{self, DeviceInfo, GREETING};
+use crate::encode::{self, ASSIST_GREETING, DeviceInfo, GREETING};
 use crate::{KEEP_UP_EVERY, MOST_WAITING, PAUSE_AFTER_FAILURE, receive, until};
-
-/// The other greeting that is in use.
-const ASSIST_GREETING: &[u8] = b"HF-A11ASSISTHREAD";
 
 pub(super) struct Service {
     responder: Responder,

@@ -197,7 +197,11 @@ impl Gate {
                 self.baseline.learn(counter.quantity, level(value));
             }
         }
-        judged.derive_absent();
+        let dropped = dropped(&told, &judged);
+        judged.derive();
+        for quantity in dropped {
+            judged.set_raw(quantity, None);
+        }
         if self.applies(Rule::PowerBalance) {
             judgement.unbalanced =
                 imbalance(&judged).filter(|watts| watts.saturating_abs() > BALANCE_WATTS);
@@ -357,20 +361,31 @@ impl Judgement {
 /// The values without those that follow from the others as they came: a source may have computed them, and once a part is
 /// dropped they must not stay. What differs from what would follow was told by the machine.
 fn told(values: &Values) -> Values {
-    let (mut told, mut computed) = (values.clone(), values.clone());
+    let mut told = values.clone();
     let all = Quantity::ALL.iter().copied();
     for quantity in all.filter(|quantity| quantity.description().derivation.is_some()) {
-        let Some(raw) = values.raw(quantity) else {
-            continue;
-        };
-        computed.set_raw(quantity, None);
-        computed.derive_absent();
-        if computed.raw(quantity) == Some(raw) {
-            told.set_raw(quantity, None);
-        }
-        computed.set_raw(quantity, Some(raw));
+        told.set_raw(quantity, None);
+    }
+    for (quantity, raw) in values.told() {
+        told.set_raw(quantity, Some(raw));
     }
     told
+}
+
+/// What the machine told itself although it follows from other values, and that was dropped, with all that follows from it.
+/// It is not computed in its place: the machine may have more parts than the catalogue adds up.
+fn dropped(told: &Values, judged: &Values) -> Vec<Quantity> {
+    let mut dropped = Vec::new();
+    for quantity in Quantity::ALL.iter().copied() {
+        let Some(derivation) = quantity.description().derivation else {
+            continue;
+        };
+        let was_told = told.raw(quantity).is_some() && judged.raw(quantity).is_none();
+        if was_told || derivation.sources().any(|of| dropped.contains(&of)) {
+            dropped.push(quantity);
+        }
+    }
+    dropped
 }
 
 /// The rule that a counter's way from one level to the next breaks.
