@@ -24,6 +24,7 @@ use std::time::Duration;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_simulator::modbus::config::{Config, Family, Via};
 use kstar_simulator::modbus::faults::{Fault, Faults};
+use kstar_simulator::modbus::framing::rtu_frame;
 use kstar_simulator::modbus::record::{Counts as Simulated, Entry, Event, Read, Sent};
 use kstar_simulator::modbus::{Running, start};
 use kstar_source::counts::Counts;
@@ -39,11 +40,14 @@ const MACHINES: usize = 40;
 
 /// Longer than the pieces of a torn reply take; the delays end on both sides of it.
 const TIMEOUT: Duration = Duration::from_millis(120);
+const ONCE: Patience = Patience {
+    tries: 1,
+    timeout: TIMEOUT,
+};
 
 /// Where nothing goes wrong, and forty machines make their weather at once.
 const UNHURRIED: Duration = Duration::from_secs(20);
-
-const DELAYS: &str = "10ms..300ms";
+const FAULTS: &str = "all=0.05,delay=0.05:10ms..300ms";
 
 /// One family by one way.
 struct Scene {
@@ -105,6 +109,19 @@ impl Scene {
         config.via = self.via;
         config.speed = 0.0;
         config.discovery = None;
+        config
+    }
+
+    /// The same under every fault.
+    fn harsh(&self, seed: u64) -> Config {
+        let mut config = self.config(seed);
+        config.log_capacity = 1_000_000;
+        config.faults = Faults::parse(self.via, FAULTS).expect("faults");
+        if self.via == Via::Solarman {
+            config.stick.heartbeat_every = Some(Duration::from_millis(170));
+            config.stick.push_every = Some(Duration::from_millis(310));
+            config.stick.reset_every = Some(Duration::from_millis(2900));
+        }
         config
     }
 
@@ -196,10 +213,6 @@ impl Outcome {
         add(&mut self.sent, other.sent);
     }
 
-    fn struck(&self, fault: Fault) -> u64 {
-        self.sent.get(&Sent::Faulty(fault)).copied().unwrap_or(0)
-    }
-
     /// That every rejection has a reason which this way can have, and every such fault was rejected for it. A thread that
     /// stood still may have seen some of them too late.
     fn check_reasons(&self, scene: &Scene) {
@@ -208,7 +221,8 @@ impl Outcome {
             assert!(known || *count == 0, "{}: {count} {reason}", scene.name());
         }
         for (reason, faults) in scene.reasons {
-            let struck: u64 = faults.iter().map(|fault| self.struck(*fault)).sum();
+            let sent = |fault: &Fault| self.sent.get(&Sent::Faulty(*fault)).copied();
+            let struck: u64 = faults.iter().filter_map(sent).sum();
             let counted = self.rejected.get(reason).copied().unwrap_or(0);
             assert!(
                 counted + 2 + struck / 10 >= struck,
@@ -228,16 +242,7 @@ fn add<K: Ord>(sum: &mut BTreeMap<K, u64>, other: BTreeMap<K, u64>) {
 /// Polls one machine under every fault, and looks at each sample.
 async fn campaign(scene: &'static Scene, seed: u64, polls: usize) -> Outcome {
     let right = right(scene, seed).await;
-    let mut config = scene.config(seed);
-    config.log_capacity = 1_000_000;
-    let faults = format!("all=0.05,delay=0.05:{DELAYS}");
-    config.faults = Faults::parse(scene.via, &faults).expect("faults");
-    if scene.via == Via::Solarman {
-        config.stick.heartbeat_every = Some(Duration::from_millis(170));
-        config.stick.push_every = Some(Duration::from_millis(310));
-        config.stick.reset_every = Some(Duration::from_millis(2900));
-    }
-    let machine = start(config).await.expect("a machine");
+    let machine = start(scene.harsh(seed)).await.expect("a machine");
     // Known, learnt, and wrong so that the right one has to be learnt.
     let logger = match (scene.via, seed % 3) {
         (Via::Solarman, 0) => Some(machine.config().logger_serial),
@@ -264,21 +269,14 @@ async fn campaign(scene: &'static Scene, seed: u64, polls: usize) -> Outcome {
             }
             Err(_) => outcome.silences += 1,
         }
-        if number % 10 == 0 {
-            let patience = Patience {
-                tries: 1,
-                timeout: TIMEOUT,
-            };
-            if let Ok(identity) = source.identify(patience).await {
-                let of = machine.config();
-                for (told, right) in [(identity.serial, &of.serial), (identity.model, &of.model)] {
-                    assert!(
-                        told.is_none_or(|told| told == *right),
-                        "{}: not {right}",
-                        scene.name()
-                    );
-                }
-            }
+        if number % 10 == 0
+            && let Ok(identity) = source.identify(ONCE).await
+        {
+            let of = machine.config();
+            let is_wrong =
+                |told: Option<String>, right: &str| told.is_some_and(|told| told != right);
+            assert!(!is_wrong(identity.serial, &of.serial), "not {}", of.serial);
+            assert!(!is_wrong(identity.model, &of.model), "not {}", of.model);
         }
     }
     let requests = counts.requests.load(Ordering::Relaxed);
@@ -350,13 +348,8 @@ fn check_received(
     connections: u64,
 ) {
     let logger = scene.config(seed).logger_serial;
-    let most = u64::from(scene.via != Via::Udp);
-    assert_eq!(
-        (simulated.most_open, simulated.opened),
-        (most, connections),
-        "{}",
-        scene.name()
-    );
+    assert_eq!(simulated.opened, connections, "{}", scene.name());
+    check_connections(scene, log);
     assert_eq!(
         (simulated.unexpected, simulated.greetings, simulated.aa55),
         (0, 0, 0)
@@ -374,6 +367,21 @@ fn check_received(
     }
 }
 
+/// That one connection was open at a time. On a busy machine the end of one is noticed a moment after the next was opened.
+fn check_connections(scene: &Scene, log: &[Entry]) {
+    let mut open: Vec<&Entry> = Vec::new();
+    for entry in log {
+        match entry.event {
+            Event::Opened => open.push(entry),
+            Event::Closed => open.retain(|opened| opened.peer != entry.peer),
+            _ => {}
+        }
+        if let [.., _, last] = open[..] {
+            assert!(entry.at - last.at < TIMEOUT, "{}: {open:?}", scene.name());
+        }
+    }
+}
+
 /// The one form that a request has, with the holes that it may have.
 fn check_bytes(scene: &Scene, bytes: &[u8], read: Read, logger: u32) {
     let [first, count] = [read.first, read.count].map(u16::to_be_bytes);
@@ -383,7 +391,7 @@ fn check_bytes(scene: &Scene, bytes: &[u8], read: Read, logger: u32) {
         &count,
     ]
     .concat();
-    let rtu = [&modbus[..], &crc(&modbus)].concat();
+    let rtu = rtu_frame(modbus[0], &modbus[1..]);
     match scene.via {
         Via::Udp | Via::RtuOverTcp => assert_eq!(bytes, rtu),
         Via::ModbusTcp => assert_eq!(bytes[2..], [&[0, 0, 0, 6][..], &modbus].concat()),
@@ -405,17 +413,6 @@ fn check_bytes(scene: &Scene, bytes: &[u8], read: Read, logger: u32) {
             assert_eq!(bytes[34..], [sum, 0x15], "checksum and end");
         }
     }
-}
-
-fn crc(bytes: &[u8]) -> [u8; 2] {
-    let mut crc = 0xffff_u16;
-    for byte in bytes {
-        crc ^= u16::from(*byte);
-        for _ in 0..8 {
-            crc = crc >> 1 ^ if crc & 1 == 1 { 0xa001 } else { 0 };
-        }
-    }
-    crc.to_le_bytes()
 }
 
 async fn play(scene: &'static Scene) -> Outcome {
