@@ -86,13 +86,17 @@ fn table(out: &mut impl Write) -> Result<(), Failure> {
             writeln!(out, "{}", group.label())?;
         }
         let step = resolution(quantity).map_or_else(String::new, |step| step.to_string());
-        writeln!(
-            out,
-            "  {quantity:<24} {:<4} {step:<5} {:<12} {}",
+        let row = format!(
+            "  {quantity:<24} {:<4} {step:<5} {:<12}",
             description.unit,
             kind_name(description.kind),
-            description.label
-        )?;
+        );
+        let label = description.label;
+        if row.chars().count() + 1 + label.chars().count() <= WIDTH {
+            writeln!(out, "{row} {label}")?;
+        } else {
+            writeln!(out, "{}\n      {label}", row.trim_end())?;
+        }
         let labels = match description.kind {
             Kind::Mode(labels) => list(labels, "codes"),
             Kind::Flags(labels) => list(labels, "bits"),

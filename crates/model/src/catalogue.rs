@@ -179,7 +179,8 @@ macro_rules! catalogue {
 
         impl Values {
             /// The raw value of a quantity, if it is present.
-            #[inline]
+            // A copy of so long a match at each call makes the program much larger, and not noticeably faster.
+            #[inline(never)]
             pub fn raw(&self, quantity: Quantity) -> Option<i64> {
                 match quantity {
                     $($(Quantity::$name => self.$name.map(Scalar::raw),)+)+
@@ -187,6 +188,7 @@ macro_rules! catalogue {
             }
 
             /// Sets the raw value of a quantity; what its type cannot hold makes it absent.
+            #[inline(never)]
             pub fn set_raw(&mut self, quantity: Quantity, raw: Option<i64>) {
                 match quantity {
                     $($(Quantity::$name => self.$name = raw.and_then(Scalar::from_raw),)+)+
@@ -195,7 +197,7 @@ macro_rules! catalogue {
 
             /// Computes every quantity that follows from others, unless it is present: what a machine has told itself takes
             /// precedence.
-            #[inline]
+            #[inline(never)]
             pub fn derive(&mut self) {
                 $($($(
                     self.$name = self.$name.or_else(|| {

@@ -162,7 +162,7 @@ fn json_tells_everything_about_every_quantity() {
         *named("pv_power"),
         json!({
             "name": "pv_power", "label": "PV power", "group": "PV", "kind": "measurement",
-            "meaning": "Power of both PV strings together, on the DC side.",
+            "meaning": "Power of all PV strings together, on the DC side.",
             "unit": "W", "decimals": 2, "resolution": 0.01,
             "follows_from": { "rule": "sum", "of": ["pv1_power", "pv2_power"] },
         })

@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-#[expect(clippy::enum_glob_use, reason = "a data sheet names quantities only")]
+#[cfg_attr(
+    not(test),
+    expect(clippy::enum_glob_use, reason = "a data sheet names quantities only")
+)]
 use kstar_model::catalogue::Quantity::{self, *};
 use kstar_model::catalogue::Values;
 use kstar_model::labels::{BatteryAlarms, BatteryMode, BmsWarnings, WorkMode};

@@ -6,8 +6,4 @@ pub mod rtu_over_tcp;
 pub mod solarman_v5;
 
 #[cfg(test)]
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a test whose input is wrong has to stop"
-)]
 mod tests;

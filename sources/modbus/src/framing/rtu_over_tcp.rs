@@ -65,8 +65,8 @@ impl Dialogue for RtuOverTcp {
         // right as a frame, and stands in the middle of many replies.
         let is_reply = |bytes: &[u8]| self.is_ours(bytes) && whole_frame(bytes).is_some();
         let whole = (1..received.len()).find(|position| is_reply(from(*position)));
-        let begun = || (0..received.len()).find(|position| self.may_begin(from(*position)));
-        match whole.or_else(begun) {
+        let partial = || (0..received.len()).find(|position| self.may_begin(from(*position)));
+        match whole.or_else(partial) {
             Some(0) => Split::Incomplete,
             Some(start) => Split::Noise(start, noise(received.get(..start).unwrap_or_default())),
             None => Split::Noise(received.len(), noise(received)),

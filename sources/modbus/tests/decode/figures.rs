@@ -6,13 +6,16 @@ use kstar_source_modbus::families::{Family, Machine};
 use kstar_source_modbus::registers::Registers;
 
 /// Registers, what they make, and how that is shown; nothing if it is missing.
-type Figure = (&'static [(u16, u16)], Quantity, Option<&'static str>);
+type Figure = (Registered, Quantity, Option<&'static str>);
 
 const LOW: u16 = 0xffff;
 
+/// Registers and what they hold.
+type Registered = &'static [(u16, u16)];
+
 /// What machines hold besides the registers of a figure: blocks of zeros, and what makes a machine of three phases with two
 /// batteries and a meter.
-fn base(family: &Family) -> (&'static [(u16, usize)], &'static [(u16, u16)]) {
+fn base(family: &Family) -> (&'static [(u16, usize)], Registered) {
     match family.name {
         "kstar-hybrid" => (
             &[
