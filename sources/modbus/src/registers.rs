@@ -111,7 +111,7 @@ pub enum Form {
     I32,
     /// Four registers without a sign, the highest word first; all bits set mean that there is no value.
     U64,
-    /// A float in two registers.
+    /// A float in two registers that counts something; below zero there is no value.
     F32,
     /// One register with a sign, where 0x7FFF means that there is no sensor.
     Temperature,
@@ -188,7 +188,7 @@ fn scaled(integer: i64, more_decimals: i32) -> Option<i64> {
 fn float(bits: u32, more_decimals: i32) -> Option<i64> {
     let number = f64::from(f32::from_bits(bits));
     let scaled = (number * 10_f64.powi(more_decimals)).round();
-    number.is_finite().then_some(scaled as i64)
+    (number.is_finite() && number >= 0.0).then_some(scaled as i64)
 }
 
 /// A clock in three registers: year and month, day and hour, minute and second.
@@ -370,6 +370,8 @@ mod tests {
         ] {
             assert_eq!(form.read(&registers, register, 0), expected, "{form:?}");
         }
+        let floats = [12.5_f32, -12.5].map(f32::to_bits);
+        assert_eq!(floats.map(|bits| float(bits, 1)), [Some(125), None]);
     }
 
     #[test]
