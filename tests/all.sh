@@ -61,5 +61,8 @@ deploy/home-assistant/test.sh "${CARGO_TARGET_DIR:-target}/debug/kstar"
 say "the API against its description"
 tests/api.sh
 
+say "somebody else's Modbus"
+tests/peers.sh
+
 say "all tests"
 cargo test --workspace --locked

@@ -6,7 +6,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use kstar_source::stream::Dialogue as _;
 use kstar_source_aa55::wire::{ApAddress, GREETING, Request};
+use kstar_source_modbus::families::goodwe_dt::GOODWE_DT;
+use kstar_source_modbus::families::goodwe_et::GOODWE_ET;
+use kstar_source_modbus::families::kstar_hybrid::KSTAR_HYBRID;
+use kstar_source_modbus::frame::with_crc;
+use kstar_source_modbus::framing::solarman_v5::{Session, SolarmanV5};
 
 #[path = "../../sources/aa55/tests/wire/figures.rs"]
 #[expect(
@@ -77,7 +83,73 @@ fn main() -> io::Result<()> {
     write("frame", &frames)?;
     write("running", &running)?;
     write("records", &records)?;
-    write("discovery", &discovery)
+    write("discovery", &discovery)?;
+    write_modbus()
+}
+
+/// Replies to every request of the Modbus families, in each framing, and registers of each family.
+fn write_modbus() -> io::Result<()> {
+    let (mut udp, mut rtu, mut tcp, mut v5) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for family in [&KSTAR_HYBRID, &GOODWE_ET, &GOODWE_DT] {
+        let mut registers = vec![0xff, 0xff];
+        for block in family.blocks {
+            for request in block.requests(family.unit) {
+                let [unit, function, first_high, first_low, high, low] = request.bytes();
+                let first = u16::from_be_bytes([first_high, first_low]);
+                let words = words(first, u16::from_be_bytes([high, low]));
+                registers.extend(&words);
+                let reply = [&[unit, function, low * 2][..], &words].concat();
+                let line = with_crc(&reply);
+                udp.push([&[0xaa, 0x55][..], &line].concat());
+                v5.push(stick_frame(&line));
+                tcp.push([&[0, 7, 0, 0, 0, low * 2 + 3][..], &reply].concat());
+                rtu.push(line);
+            }
+        }
+        write(&family.name.replace('-', "_"), &[registers])?;
+    }
+    v5.push(stick_frame(&[6, 0]));
+    v5.push(b"AT+YZCMPVER=MW3_16U_5406_2.27\r\n\r\n".to_vec());
+    tcp.push(vec![0, 7, 0, 0, 0, 3, 0xf7, 0x83, 2]);
+    write("rtu_in_udp", &udp)?;
+    write("rtu_over_tcp", &rtu)?;
+    write("mbap", &tcp)?;
+    write("v5", &v5)
+}
+
+/// Registers of a block: a date where there is one, else voltages.
+fn words(first: u16, count: u16) -> Vec<u8> {
+    let mut words = vec![2310_u16; count.into()];
+    if let (35100 | 30100, Some(clock)) = (first, words.first_chunk_mut()) {
+        *clock = [0x1a0b, 0x1e0c, 0x0102];
+    }
+    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+/// A reply of the stick whose serial number the target knows, to its first request.
+fn stick_frame(modbus: &[u8]) -> Vec<u8> {
+    const LOGGER: u32 = 2_712_847_316;
+    fastrand::seed(1);
+    let mut session = Session::new(Some(LOGGER));
+    let request = SolarmanV5 {
+        request: KSTAR_HYBRID.blocks[0].requests(1).next().expect("one"),
+        session: &mut session,
+        speaks_modbus_tcp: false,
+    }
+    .request();
+    let length = u16::try_from(14 + modbus.len()).expect("short");
+    let mut frame = vec![0xa5];
+    frame.extend(length.to_le_bytes());
+    frame.extend([0x10, 0x15, request[5], 1]);
+    frame.extend(LOGGER.to_le_bytes());
+    frame.extend([2, 1]);
+    frame.extend([0; 12]);
+    frame.extend(modbus);
+    let sum = frame[1..]
+        .iter()
+        .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    frame.extend([sum, 0x15]);
+    frame
 }
 
 fn write(target: &str, seeds: &[Vec<u8>]) -> io::Result<()> {

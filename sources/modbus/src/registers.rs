@@ -111,7 +111,7 @@ pub enum Form {
     I32,
     /// Four registers without a sign, the highest word first; all bits set mean that there is no value.
     U64,
-    /// A float in two registers.
+    /// A float in two registers that counts something; below zero there is no value.
     F32,
     /// One register with a sign, where 0x7FFF means that there is no sensor.
     Temperature,
@@ -188,7 +188,7 @@ fn scaled(integer: i64, more_decimals: i32) -> Option<i64> {
 fn float(bits: u32, more_decimals: i32) -> Option<i64> {
     let number = f64::from(f32::from_bits(bits));
     let scaled = (number * 10_f64.powi(more_decimals)).round();
-    number.is_finite().then_some(scaled as i64)
+    (number.is_finite() && number >= 0.0).then_some(scaled as i64)
 }
 
 /// A clock in three registers: year and month, day and hour, minute and second.
@@ -196,6 +196,33 @@ pub(crate) fn clock(words: [u16; 3]) -> Option<Clock> {
     let [[year, month], [day, hour], [minute, second]] =
         words.map(|word| word.to_be_bytes().map(i16::from));
     Clock::new([2000 + year, month, day, hour, minute, second])
+}
+
+/// Whether registers begin with a date and a time.
+pub(crate) fn begins_with_clock(words: &[u16]) -> bool {
+    words.first_chunk().copied().and_then(clock).is_some()
+}
+
+/// Whether registers can begin with a clock, be it one that was never set or lost its date: each part is one that clocks show,
+/// or all of its bits are set.
+pub(crate) fn can_begin_with_clock(words: &[u16]) -> bool {
+    const MOST: [[u8; 2]; 3] = [[99, 12], [31, 23], [59, 59]];
+    words.first_chunk().is_some_and(|clock: &[u16; 3]| {
+        let parts = clock.map(u16::to_be_bytes);
+        let pairs = parts.as_flattened().iter().zip(MOST.as_flattened());
+        pairs
+            .into_iter()
+            .all(|(part, most)| part <= most || *part == u8::MAX)
+    })
+}
+
+/// Whether some of the registers, counted from the first, can hold a text: nothing but letters and what fills it up.
+pub(crate) fn can_hold_text(words: &[u16], at: std::ops::Range<usize>) -> bool {
+    let is_text = |byte: u8| byte.is_ascii_graphic() || matches!(byte, 0 | b' ' | u8::MAX);
+    words.get(at).is_some_and(|text| {
+        let mut bytes = text.iter().flat_map(|word| word.to_be_bytes());
+        bytes.all(is_text)
+    })
 }
 
 /// Where a quantity stands.
@@ -343,6 +370,25 @@ mod tests {
         ] {
             assert_eq!(form.read(&registers, register, 0), expected, "{form:?}");
         }
+        let floats = [12.5_f32, -12.5].map(f32::to_bits);
+        assert_eq!(floats.map(|bits| float(bits, 1)), [Some(125), None]);
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_is_no_other_blocks_beginning() {
+        for (words, is_clock, can_be) in [
+            ([0x1a0b, 0x1e0c, 0x0102], true, true),
+            ([0, 0, 0x3b3b], false, true),
+            ([0xffff, 0xffff, 0xffff], false, true),
+            // Unit, rated power in hundreds of watts, phases.
+            ([1, 100, 3], false, false),
+            // The letters of a serial number.
+            ([0x3930, 0x3130, 0x4b45], false, false),
+        ] {
+            assert_eq!(begins_with_clock(&words), is_clock, "{words:x?}");
+            assert_eq!(can_begin_with_clock(&words), can_be, "{words:x?}");
+        }
+        assert!(!can_begin_with_clock(&[0, 0]));
     }
 
     #[test]
@@ -351,6 +397,8 @@ mod tests {
         let mut registers = Registers::default();
         registers.insert(1, &words);
         assert_eq!(registers.text(1, 4).as_deref(), Some("0GW"));
+        assert!(can_hold_text(&words, 0..4));
+        assert!(!can_hold_text(&words, 0..5) && !can_hold_text(&[0x3047, 0x0107], 0..2));
         assert_eq!(registers.text(3, 2), None);
         assert_eq!(registers.text(3, 3), None);
     }

@@ -14,9 +14,12 @@ use kstar_source_modbus::{GoodweDtConfig, GoodweEtConfig, KstarHybridConfig};
 
 const LOGGER: [u8; 4] = [0xd4, 0xc3, 0xb2, 0xa1];
 
-/// Registers that are plausible enough for every family: a date where there may be one, ones elsewhere.
+/// Registers that are plausible enough for every family: a date or letters where there may be some, ones elsewhere.
 fn registers(first: u16, count: u16) -> Vec<u8> {
     let mut words = vec![1_u16; count.into()];
+    if matches!(first, 35000 | 30001 | 40173) {
+        words.fill(u16::from_be_bytes(*b"11"));
+    }
     if matches!(first, 35100 | 30100) {
         words[..3].copy_from_slice(&[0x1a0b, 0x1e0c, 0x0102]);
     }

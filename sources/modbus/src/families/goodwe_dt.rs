@@ -17,7 +17,10 @@ use kstar_source::source::{Asked, Bound, Identity, Profile};
 
 use super::{Family, Machine, Place, clear, direction, record};
 use crate::frame::Function::ReadHolding;
-use crate::registers::{Block, Field, Registers, fields, read, translate};
+use crate::registers::{
+    Block, Field, Registers, begins_with_clock, can_begin_with_clock, can_hold_text, fields, read,
+    translate,
+};
 use crate::via::Via;
 
 /// The family.
@@ -56,10 +59,21 @@ const BOUNDS: &[Bound] = &[
 ];
 
 const BLOCKS: &[Block] = &[
-    Block::new("running_data", ReadHolding, 30100, &[73], Asked::EachPoll),
-    Block::new("meter", ReadHolding, 30195, &[15], Asked::IfAvailable),
-    Block::new("device_info", ReadHolding, 30001, &[40], Asked::ForIdentity),
     Block {
+        fits: can_begin_with_clock,
+        ..Block::new("running_data", ReadHolding, 30100, &[73], Asked::EachPoll)
+    },
+    Block {
+        // Taken for a power, a date of this century is megawatts.
+        fits: |words| !begins_with_clock(words),
+        ..Block::new("meter", ReadHolding, 30195, &[15], Asked::IfAvailable)
+    },
+    Block {
+        fits: |words| can_hold_text(words, 3..11),
+        ..Block::new("device_info", ReadHolding, 30001, &[40], Asked::ForIdentity)
+    },
+    Block {
+        fits: |words| can_hold_text(words, 0..8),
         wanted: |registers| registers.text(30012, 5).is_none(),
         ..Block::new("model_name", ReadHolding, 40173, &[8], Asked::ForIdentity)
     },

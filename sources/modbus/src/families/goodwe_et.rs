@@ -21,7 +21,10 @@ use kstar_source::source::{Asked, Bound, Identity, Profile};
 
 use super::{Family, Machine, Place, clear, direction, record};
 use crate::frame::Function::ReadHolding;
-use crate::registers::{Block, Field, Registers, clock, fields, read, translate};
+use crate::registers::{
+    Block, Field, Registers, begins_with_clock, can_begin_with_clock, can_hold_text, fields, read,
+    translate,
+};
 use crate::via::Via;
 
 /// The family.
@@ -66,11 +69,11 @@ const BOUNDS: &[Bound] = &[
 
 const BLOCKS: &[Block] = &[
     Block {
-        fits: |words| !is_meter(words),
+        fits: |words| can_begin_with_clock(words) && !is_meter(words),
         ..Block::new("running_data", ReadHolding, 35100, &[125], Asked::EachPoll)
     },
     Block {
-        fits: |words| words.len() < 125 || !is_running_data(words),
+        fits: |words| !begins_with_clock(words),
         ..Block::new(
             "meter",
             ReadHolding,
@@ -86,6 +89,11 @@ const BLOCKS: &[Block] = &[
     },
     Block {
         wanted: has_battery,
+        fits: |words| {
+            words
+                .get(4)
+                .is_some_and(|mode| *mode <= 15 || *mode == u16::MAX)
+        },
         ..Block::new(
             "battery_2_power",
             ReadHolding,
@@ -99,19 +107,17 @@ const BLOCKS: &[Block] = &[
         fits: |words| is_share(words.get(5)) && is_share(words.get(6)),
         ..Block::new("battery_2", ReadHolding, 39000, &[22], Asked::IfAvailable)
     },
-    Block::new("device_info", ReadHolding, 35000, &[33], Asked::ForIdentity),
+    Block {
+        fits: |words| can_hold_text(words, 3..11),
+        ..Block::new("device_info", ReadHolding, 35000, &[33], Asked::ForIdentity)
+    },
 ];
-
-/// Running data begin with the inverter's clock.
-fn is_running_data(words: &[u16]) -> bool {
-    words.first_chunk().copied().and_then(clock).is_some()
-}
 
 /// The longest meter block, which has the length of the running data: a grid frequency, and what kind of meter it is. The
 /// clock at the beginning of running data may never have been set, so that it alone tells nothing.
 fn is_meter(words: &[u16]) -> bool {
     let at = |index: usize| words.get(index).copied();
-    !is_running_data(words)
+    !begins_with_clock(words)
         && at(14).is_some_and(|hundredths| (4500..=6600).contains(&hundredths))
         && at(43).is_some_and(|kind| kind <= 3)
 }

@@ -22,16 +22,20 @@ fn whole_frame(received: &[u8]) -> Option<usize> {
 pub struct RtuOverTcp(pub Request);
 
 impl RtuOverTcp {
-    /// Whether the reply may begin like this, and is not whole.
-    fn may_begin(&self, received: &[u8]) -> bool {
+    /// Whether the reply begins like this, as far as it is there.
+    fn is_ours(&self, received: &[u8]) -> bool {
         let [unit, function, ..] = self.0.bytes();
-        let is_ours = match received {
+        match received {
             [first] => *first == unit,
             [first, second, ..] => *first == unit && second & 0x7f == function,
             [] => false,
-        };
+        }
+    }
+
+    /// Whether the reply may begin like this, and is not whole.
+    fn may_begin(&self, received: &[u8]) -> bool {
         let length = Request::reply_length(received).map(|length| length + CRC);
-        is_ours && length.is_none_or(|length| received.len() < length)
+        self.is_ours(received) && length.is_none_or(|length| received.len() < length)
     }
 }
 
@@ -57,12 +61,14 @@ impl Dialogue for RtuOverTcp {
         if let Some(length) = whole_frame(received) {
             return Split::Frame(length);
         }
-        // Nothing in a frame says where it begins; only its CRC shows that it does.
-        let whole = (1..received.len()).find(|position| whole_frame(from(*position)).is_some());
+        // Nothing in a frame says where it begins; only its CRC shows that it does. That alone is not enough: FF FF 00 00 00 is
+        // right as a frame, and stands in the middle of many replies.
+        let is_reply = |bytes: &[u8]| self.is_ours(bytes) && whole_frame(bytes).is_some();
+        let whole = (1..received.len()).find(|position| is_reply(from(*position)));
         let partial = || (0..received.len()).find(|position| self.may_begin(from(*position)));
         match whole.or_else(partial) {
             Some(0) => Split::Incomplete,
-            Some(begin) => Split::Noise(begin, noise(received.get(..begin).unwrap_or_default())),
+            Some(start) => Split::Noise(start, noise(received.get(..start).unwrap_or_default())),
             None => Split::Noise(received.len(), noise(received)),
         }
     }

@@ -402,6 +402,20 @@ fn somebody_elses_modbus_reads_our_requests_and_writes_replies_that_we_read() {
     }
 }
 
+#[test]
+fn registers_that_look_like_a_frame_do_not_end_a_reply_in_pieces() {
+    let request = Request::new(0x7f, ReadHolding, 30195, 15);
+    let mut reply = vec![0x7f, 3, 30];
+    reply.extend([0xff, 0xff, 0, 0, 0]);
+    reply.resize(33, 1);
+    let reply = crate::frame::with_crc(&reply);
+    let dialogue = RtuOverTcp(request);
+    for length in 1..reply.len() {
+        assert_eq!(dialogue.split(&reply[..length]), Split::Incomplete);
+    }
+    assert_eq!(dialogue.split(&reply), Split::Frame(35));
+}
+
 /// A reply of a stick to the first request of KSTAR hybrids.
 fn stick_reply(sequence: u8, modbus: &[u8]) -> Vec<u8> {
     let length = u16::try_from(14 + modbus.len()).expect("short");

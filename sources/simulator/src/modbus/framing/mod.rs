@@ -88,7 +88,7 @@ impl Taken {
         let bytes: Vec<u8> = stream.drain(..length).collect();
         let request = match via {
             Via::Solarman => solarman_v5::request(&bytes),
-            Via::ModbusTcp if bytes.first() == Some(&solarman_v5::START) => {
+            Via::ModbusTcp if modbus_tcp::is_v5(&bytes) => {
                 return Some(Self::V5(solarman_v5::request(&bytes), bytes));
             }
             Via::ModbusTcp => modbus_tcp::request(&bytes),

@@ -19,7 +19,7 @@ pub fn modbus_tcp_frame(transaction: u16, content: &[u8]) -> Vec<u8> {
 
 pub(super) fn request_len(stream: &[u8]) -> Length {
     match *stream {
-        [solarman_v5::START, ..] => solarman_v5::request_len(stream),
+        _ if is_v5(stream) => solarman_v5::request_len(stream),
         [_, _, 0, 0, high, low, ..] => {
             let length = usize::from(u16::from_be_bytes([high, low]));
             if (2..LONGEST_REQUEST - HEADER).contains(&length) {
@@ -31,6 +31,12 @@ pub(super) fn request_len(stream: &[u8]) -> Length {
         [_, _, _, _, _, _, ..] => Length::Noise,
         _ => Length::Unknown,
     }
+}
+
+/// Whether this begins a V5 request: its start could be half a transaction number, but it has a control code where the
+/// protocol is 0.
+pub(super) fn is_v5(stream: &[u8]) -> bool {
+    matches!(*stream, [solarman_v5::START, _, _, control, ..] if control != 0)
 }
 
 pub(super) fn request(frame: &[u8]) -> Option<Request> {
@@ -91,6 +97,13 @@ mod tests {
         let taken = Taken::from_stream(Via::ModbusTcp, &mut asked);
         assert!(matches!(taken, Some(Taken::V5(Some(_), _))), "{taken:?}");
         assert_eq!(asked, []);
+    }
+
+    #[test]
+    fn a_transaction_number_may_begin_like_v5() {
+        let mut stream = bytes("a51700000006f703891c007d");
+        let taken = Taken::from_stream(Via::ModbusTcp, &mut stream);
+        assert!(matches!(taken, Some(Taken::Request(..))), "{taken:?}");
     }
 
     #[test]
