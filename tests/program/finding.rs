@@ -280,24 +280,24 @@ fn every_wrong_choice_has_its_own_message_with_the_fix() {
         "write `family = \"kstar-hybrid\"` for",
     );
 
-    let aa55_asked_of_et = wrong(&host(house.et));
+    let hybrid_asked_by_aa55 = wrong(&host(house.et));
     let words = "it tells its values by Modbus only";
     assert_says(
-        &aa55_asked_of_et,
+        &hybrid_asked_by_aa55,
         "replies",
         words,
         "`family = \"goodwe-et\"`",
     );
     assert_says(
-        &aa55_asked_of_et,
+        &hybrid_asked_by_aa55,
         "family",
         "is a goodwe-et via udp",
         "write `family = \"goodwe-et\"` for",
     );
 
-    let aa55_asked_of_dt = wrong(&host(house.dt));
+    let string_inverter_asked_by_aa55 = wrong(&host(house.dt));
     assert_says(
-        &aa55_asked_of_dt,
+        &string_inverter_asked_by_aa55,
         "family",
         "is a goodwe-dt via udp",
         "write `family = \"goodwe-dt\"` for",
