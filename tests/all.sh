@@ -47,10 +47,11 @@ else
   echo "NOT CHECKED: cargo-deny is not installed (cargo install --locked cargo-deny)"
 fi
 
-for feature in stdout sqlite mqtt influxdb; do
-  say "the sink $feature alone"
-  cargo clippy --all-targets --locked --no-default-features --features "aa55,$feature" -- -D warnings
-  cargo test --locked --no-default-features --features "aa55,$feature"
+# Each sink alone, with one source, and the other source with a light one.
+for features in aa55,stdout aa55,sqlite aa55,mqtt aa55,influxdb modbus,stdout; do
+  say "$features alone"
+  cargo clippy --all-targets --locked --no-default-features --features "$features" -- -D warnings
+  cargo test --locked --no-default-features --features "$features"
 done
 
 cargo build --locked
