@@ -3,6 +3,8 @@
 //!
 //! What the running data call export and import (35195, 35200) is what goes out of the inverter's AC side and into it, not the
 //! grid's: so the first is `energy_total`, and the grid's energies come from the meter's block alone.
+//!
+//! The file is long because the tables name each of some 250 registers once.
 
 use std::time::Duration;
 
