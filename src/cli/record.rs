@@ -1,6 +1,6 @@
 //! `kstar record`: everything that an inverter tells, as a file for the people who teach this program to read it.
 //!
-//! What tells whose inverter it is does not reach the file; see [`private`].
+//! What tells whose inverter it is does not reach the file; see `private`.
 
 use std::future::Future;
 use std::io::Write;

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::topics::{OFFLINE, ONLINE};
 
 /// How many messages may wait for their acknowledgement: more than a reading has, so that one goes out at a stretch.
-pub(crate) const IN_FLIGHT: u16 = 100;
+pub(crate) const IN_FLIGHT: u16 = 160;
 
 /// Largest packet that is sent: the announcement of a device with all its entities stays well below.
 pub(crate) const LARGEST_OUTGOING: usize = 1024 * 1024;
