@@ -44,7 +44,7 @@ use kstar_sink::testing::{Record, record, record_of_line};
 use kstar_sink_sqlite::SqliteConfig;
 use kstar_sink_stdout::{StdoutConfig, StdoutSink};
 use kstar_source::poller::PollCounts;
-use kstar_source::source::AnySource;
+use kstar_source::source::{AnySource, Context as Polling};
 use kstar_source_aa55::Aa55Config;
 use kstar_source_aa55::wire::device_info::DeviceInfo;
 use kstar_source_aa55::wire::frame::{self, Refusal};
@@ -494,7 +494,10 @@ async fn poll(
         .start_inverter(InverterPlan {
             name: name.as_str().into(),
             source: AnySource::new(Aa55Config { ap_address: ap }),
-            context: context(place.data(), TIMEOUT),
+            context: Polling {
+                interval: Duration::from_millis(20),
+                ..context(place.data(), TIMEOUT)
+            },
             // Days here take minutes.
             gate: GateSettings {
                 off: vec![Rule::CounterJump],

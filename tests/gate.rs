@@ -30,7 +30,7 @@ use kstar_simulator::day::Household;
 use kstar_simulator::encode::{Variant, running as encode};
 use kstar_simulator::quirks::{Quirk, Quirks};
 use kstar_simulator::{self, Config, Running};
-use kstar_source::source::AnySource;
+use kstar_source::source::{AnySource, Context};
 use kstar_source_aa55::Aa55Config;
 use kstar_source_aa55::wire::{ApAddress, Request, reply, running};
 
@@ -77,7 +77,10 @@ async fn play(config: Config, place: &Place, metering: Metering, goal: u64) -> P
         .start_inverter(InverterPlan {
             name: "roof".into(),
             source: AnySource::new(Aa55Config::default()),
-            context: context(place.data(), timeout),
+            context: Context {
+                interval: Duration::from_millis(5),
+                ..context(place.data(), timeout)
+            },
             gate: GateSettings::default(),
         })
         .await;
@@ -528,7 +531,10 @@ async fn while_the_clock_is_not_set_readings_are_judged_counted_and_shown_withou
         .start_inverter(InverterPlan {
             name: "roof".into(),
             source: AnySource::new(Aa55Config::default()),
-            context: context(place.data(), TIMEOUT),
+            context: Context {
+                interval: Duration::from_millis(5),
+                ..context(place.data(), TIMEOUT)
+            },
             gate: GateSettings::default(),
         })
         .await;
