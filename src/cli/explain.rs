@@ -207,7 +207,8 @@ fn write_values(values: &Values, rows: &[Row], out: &mut impl Write) -> Result<(
     Ok(())
 }
 
-#[cfg(all(test, feature = "aa55"))]
+#[cfg(test)]
+#[cfg(feature = "aa55")]
 mod tests {
     use proptest::prelude::*;
 
