@@ -22,7 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-from program import Run
+from running import Run
 
 POLLS = 200
 
