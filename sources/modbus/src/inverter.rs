@@ -131,6 +131,14 @@ impl Inverter {
         Ok(found)
     }
 
+    /// Where it is; it is looked for if that is not known.
+    async fn located(&mut self) -> Result<SocketAddr, NoAnswer> {
+        match self.address {
+            Some(address) => Ok(address),
+            None => self.find().await,
+        }
+    }
+
     async fn search(&self, greeted: &[SocketAddr]) -> Result<Module, NoAnswer> {
         let (_, modules) = greeting::search(greeted, greeting::TIMEOUT, &self.counts)
             .await
@@ -141,7 +149,16 @@ impl Inverter {
             Some(known) => module.mac == known.mac && module.name == known.name,
             None => module.logger_serial().is_some() == is_stick,
         };
-        let chosen = modules.iter().find(ours).ok_or(NoAnswer::NotFound)?;
+        let mut answered = modules.iter().filter(ours);
+        let chosen = answered.next().ok_or(NoAnswer::NotFound)?;
+        let others = answered.count();
+        if others > 0 {
+            tracing::warn!(
+                "{} modules or sticks answered; only that at {} is read. `kstar discover` shows the lines for all of them",
+                others + 1,
+                chosen.address.ip()
+            );
+        }
         tracing::info!(address = %chosen.address.ip(), module = chosen.name.as_deref().unwrap_or("?"), "found an inverter");
         Ok(chosen.clone())
     }
@@ -181,10 +198,7 @@ impl Inverter {
         fits: fn(&[u16]) -> bool,
         patience: Patience,
     ) -> Result<Reply<Answer>, NoAnswer> {
-        let address = match self.address {
-            Some(address) => address,
-            None => self.find().await?,
-        };
+        let address = self.located().await?;
         if self.settings.via == Via::Udp {
             let accept = |datagram: &[u8]| {
                 let answer = rtu_in_udp::accept(&request, datagram)?;
@@ -200,13 +214,14 @@ impl Inverter {
         let counts = &*self.counts;
         match self.settings.via {
             Via::Solarman => {
-                let mut dialogue = SolarmanV5 {
+                let dialogue = SolarmanV5 {
                     request,
                     session: &mut self.session,
                     speaks_modbus_tcp: false,
                 };
+                let mut dialogue = Fitting(dialogue, fits);
                 let outcome = stream.request(&mut dialogue, pause, patience, counts).await;
-                if !dialogue.speaks_modbus_tcp {
+                if !dialogue.0.speaks_modbus_tcp {
                     return outcome;
                 }
                 tracing::warn!(%address, "the stick speaks Modbus TCP, not Solarman V5; using that: set `via = \"modbus-tcp\"` for this inverter");
@@ -239,6 +254,7 @@ impl Inverter {
                 return Ok(Told::Lacking);
             };
             let serial = self.session.logger_serial;
+            let from = self.located().await?;
             let reply = self.request(request, block.fits, patience).await?;
             match reply.content {
                 Answer::Registers(words) => {
@@ -261,7 +277,7 @@ impl Inverter {
                 }
                 Answer::Exception(exception) => {
                     return Err(NoAnswer::Exception {
-                        from: self.address.unwrap_or(UNKNOWN),
+                        from,
                         block: block.name,
                         what: exception.to_string(),
                     });
@@ -292,9 +308,6 @@ impl Inverter {
         registers
     }
 }
-
-const UNKNOWN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// The pause between two requests; a simulated inverter needs none.
 fn pause(context: &Context, usual: Duration) -> Duration {
