@@ -3,7 +3,7 @@
 //! What tells whose inverter it is does not reach the file; see `private`.
 
 use std::future::Future;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -53,7 +53,13 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let path = args.output.display();
-    let cannot_write = |error| Failure::Runtime(format!("cannot write {path}: {error}"));
+    let cannot_write = |error: io::Error| {
+        let way_out = match error.kind() {
+            io::ErrorKind::AlreadyExists => "; it stays as it is: name another file with -o",
+            _ => "",
+        };
+        Failure::Runtime(format!("cannot write {path}: {error}{way_out}"))
+    };
     // Before minutes of asking.
     let mut file = std::fs::File::create_new(&args.output).map_err(cannot_write)?;
     let recorded = record(&args, notes, shutdown).await;

@@ -194,6 +194,18 @@ fn config(
     if let Some(via) = modbus.via.or(recorded.and_then(|machine| machine.via)) {
         config.via = via.into();
     }
+    // The lines that are printed are for a configuration, which has no such way to the family.
+    let missing = match family {
+        Family::KstarHybrid => Via::Udp,
+        Family::GoodweEt | Family::GoodweDt => Via::Solarman,
+    };
+    if config.via == missing {
+        return Err(Failure::Usage(format!(
+            "--via {}: there is no such way to a {}; leave --via out for the usual one",
+            via_name(missing),
+            family_name(family)
+        )));
+    }
     config.faults = Faults::parse(config.via, &args.faults)
         .map_err(|error| Failure::Usage(format!("--faults: {error}")))?;
     let addresses = super::Addresses::of(args, index)?;
