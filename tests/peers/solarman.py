@@ -1,10 +1,11 @@
 """Two directions over Solarman V5: pysolarmanv5 reads our simulated stick, and the program reads a stick whose Modbus is uModbus."""
 
+import queue
 import socketserver
 import sys
 import threading
 
-from pysolarmanv5 import PySolarmanV5
+from pysolarmanv5 import PySolarmanV5, V5FrameError
 from umodbus.route import Map
 from umodbus.server.serial.rtu import RTUServer
 
@@ -19,6 +20,16 @@ HOLDINGS = [(3200, 18)]
 STICK = ["--logger-serial", str(LOGGER), "--latency", "50ms", "--heartbeat", "130ms", "--faults", "double-crc=0.5"]
 
 
+def asked(ask, first, count, tries=5):
+    """Registers of the stick. On a busy machine pysolarmanv5 loses a reply, or meets it in one piece with a heartbeat: ask again."""
+    for left in reversed(range(tries)):
+        try:
+            return ask(first, count)
+        except (V5FrameError, queue.Empty):
+            if not left:
+                raise
+
+
 def registers_of_the_stick(port):
     """All registers of a simulated stick, by somebody else."""
     client = PySolarmanV5("127.0.0.1", LOGGER, port=port, mb_slave_id=1, socket_timeout=3)
@@ -27,7 +38,7 @@ def registers_of_the_stick(port):
         space = {}
         for first, count in blocks:
             for _ in range(5):
-                words = ask(first, count)
+                words = asked(ask, first, count)
                 assert len(words) == count, (first, words)
             space.update(enumerate(words, first))
         found.append(space)
