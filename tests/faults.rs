@@ -493,6 +493,7 @@ async fn poll(
     collector
         .start_inverter(InverterPlan {
             name: name.as_str().into(),
+            nameplate: Default::default(),
             source: AnySource::new(Aa55Config { ap_address: ap }),
             context: Polling {
                 interval: Duration::from_millis(20),

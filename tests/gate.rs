@@ -76,6 +76,7 @@ async fn play(config: Config, place: &Place, metering: Metering, goal: u64) -> P
     collector
         .start_inverter(InverterPlan {
             name: "roof".into(),
+            nameplate: Default::default(),
             source: AnySource::new(Aa55Config::default()),
             context: Context {
                 interval: Duration::from_millis(5),
@@ -530,6 +531,7 @@ async fn while_the_clock_is_not_set_readings_are_judged_counted_and_shown_withou
     collector
         .start_inverter(InverterPlan {
             name: "roof".into(),
+            nameplate: Default::default(),
             source: AnySource::new(Aa55Config::default()),
             context: Context {
                 interval: Duration::from_millis(5),

@@ -124,6 +124,7 @@ async fn collect(folder: &Path, machine: &Running, memory: &Memory) -> Collector
     collector
         .start_inverter(InverterPlan {
             name: NAME.into(),
+            nameplate: Default::default(),
             gate: GateSettings {
                 profile: source.profile(),
                 off: Vec::new(),

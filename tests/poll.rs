@@ -448,6 +448,7 @@ async fn collector(places: &[&Place], sinks: impl IntoIterator<Item = SinkPlan>)
 fn plan(number: usize, place: &Place) -> InverterPlan {
     InverterPlan {
         name: format!("roof{number}").into(),
+        nameplate: Default::default(),
         source: AnySource::new(Aa55Config::default()),
         context: context(at(place.data()), TIMEOUT),
         gate: GateSettings::default(),

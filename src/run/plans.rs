@@ -8,6 +8,7 @@ use std::time::Duration;
 
 #[cfg(feature = "http")]
 use kstar_common::tariff::Tariff;
+use kstar_engine::herald::Facts;
 use kstar_engine::pipeline::meter::MeterSettings;
 use kstar_engine::unit::{InverterPlan, SinkPlan, SpoolPlan};
 #[cfg(feature = "http")]
@@ -31,6 +32,8 @@ pub struct Plans {
     pub sinks: SinkSections,
     /// What sinks may know.
     pub context: Context,
+    /// What sinks are told of the collector itself.
+    pub facts: Facts,
     /// Metrics, health and the API, if they are served.
     pub serving: Option<ServingPlan>,
     /// How long sinks may take to deliver what waits when they are stopped.
@@ -82,6 +85,7 @@ pub fn context(config: &Config) -> Context {
 pub fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
     let plan = |inverter: InverterSection| InverterPlan {
         gate: config.gate(&inverter),
+        nameplate: inverter.nameplate(),
         name: inverter.name.as_str().into(),
         context: inverter.context(&config.collector),
         source: inverter.source,
@@ -101,6 +105,7 @@ impl Plans {
                 .map(|plan| (plan.name.clone(), plan))
                 .collect(),
             metering: config.metering(),
+            facts: config.facts(),
             serving: ServingPlan::of(&config, &context),
             context,
             grace: config.collector.grace,

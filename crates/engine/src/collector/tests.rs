@@ -73,6 +73,7 @@ fn silent(name: &str) -> (UdpSocket, InverterPlan) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let plan = InverterPlan {
         name: name.into(),
+        nameplate: Default::default(),
         source: AnySource::new(Aa55Config::default()),
         context: Context {
             target: Target::Host {

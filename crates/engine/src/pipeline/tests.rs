@@ -276,6 +276,7 @@ async fn whatever_happens_everything_that_is_counted_is_told_once() {
 async fn station(folder: &Path, pv_power: Option<i32>) -> Station {
     let plan = InverterPlan {
         name: "roof".into(),
+        nameplate: Default::default(),
         source: AnySource::new(Aa55Config::default()),
         context: Context {
             target: Target::Discovered {

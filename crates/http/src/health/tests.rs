@@ -41,6 +41,7 @@ fn board() -> (Arc<Board>, Arc<InverterEntry>) {
     let source = AnySource::new(Aa55Config::default());
     let entry = Arc::new(InverterEntry::new(&InverterPlan {
         name: "roof".into(),
+        nameplate: Default::default(),
         source,
         context: Context {
             target: Target::Discovered {

@@ -17,6 +17,7 @@
 //! memory or in the spool, until it has a time.
 
 mod lanes;
+mod news;
 mod opening;
 mod send;
 mod take;
@@ -35,7 +36,7 @@ pub use self::opening::Opener;
 use self::opening::Opening;
 use self::send::Sending;
 use crate::delivery::{Keep, Policy};
-use crate::event::{Event, InverterStatus};
+use crate::event::{CollectorStatus, Event, InverterStatus, Price};
 use crate::health::Health;
 use crate::queue::Queue;
 pub use crate::queue::Remainder;
@@ -111,6 +112,10 @@ struct Inbox {
     clock: Option<ClockSet>,
     /// The newest status of each inverter that the sink was not told yet.
     statuses: BTreeMap<Arc<str>, Arc<InverterStatus>>,
+    /// How the collector is, if the sink was not told yet.
+    collector: Option<Arc<CollectorStatus>>,
+    /// What electricity costs, if the sink was not told yet.
+    price: Option<Arc<Price>>,
 }
 
 impl Driver {
@@ -132,6 +137,8 @@ impl Driver {
             spooled: 0,
             clock: None,
             statuses: BTreeMap::new(),
+            collector: None,
+            price: None,
         };
         Self {
             opener,
@@ -186,6 +193,19 @@ impl Driver {
             .inbox()
             .statuses
             .extend(statuses.into_iter().map(named));
+        self
+    }
+
+    /// The same, telling the sink first how the collector is and what electricity costs, as far as that is known.
+    #[must_use]
+    pub fn with_present(
+        self,
+        collector: Option<Arc<CollectorStatus>>,
+        price: Option<Arc<Price>>,
+    ) -> Self {
+        let mut inbox = self.shared.inbox();
+        (inbox.collector, inbox.price) = (collector, price);
+        drop(inbox);
         self
     }
 

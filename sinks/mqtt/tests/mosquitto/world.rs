@@ -355,10 +355,7 @@ impl Running {
 
     pub(crate) fn status(&self, inverter: &str, reachability: Reachability) {
         let inverter = Inverter::named(inverter);
-        let status = InverterStatus {
-            inverter,
-            reachability,
-        };
+        let status = InverterStatus::new(inverter, reachability);
         self.events.send(Event::Status(Arc::new(status))).unwrap();
     }
 
