@@ -144,7 +144,7 @@ fn until_next_minute(clock: WallClock) -> Duration {
     // Before 1970 any minute will do.
     let now = (clock.0)().duration_since(UNIX_EPOCH).unwrap_or_default();
     let into = Duration::new(now.as_secs() % MINUTE.as_secs(), now.subsec_nanos());
-    MINUTE - into
+    MINUTE.saturating_sub(into)
 }
 
 /// The address of what is served there, as others reach it; none if they do not.
