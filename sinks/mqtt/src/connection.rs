@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::flight::{Batch, Due, Flight};
 use crate::identity::Identity;
 use crate::message::Message;
-use crate::network::{Network, Outgoing};
+use crate::network::{LARGEST_OUTGOING, Network, Outgoing};
 use crate::settings::Settings;
 use crate::topics::{OFFLINE, ONLINE};
 
@@ -32,6 +32,9 @@ const REQUESTS: usize = 4;
 
 /// How much may wait to be written before more is added: a reading in all forms is a tenth of it.
 const STRETCH: usize = 64 * 1024;
+
+/// How much may wait to be written before no more is heard, which would bring answers: what we say ourselves stays below.
+const HEARD: usize = STRETCH + LARGEST_OUTGOING;
 
 /// What a connection begins with: should it break, the broker tells that we are offline.
 pub(crate) fn login(identity: &Identity, settings: &Settings) -> Connect {
@@ -187,7 +190,7 @@ impl Connection {
                     }
                     exchange.flight.written();
                 }
-                read = incoming.read() => read?,
+                read = incoming.read(), if outgoing.waiting() < HEARD => read?,
                 // The session waits for the end of the connection, and not the other way round.
                 Some(request) = requests.recv(), if exchange.flight.has_begun_all() => {
                     exchange.asked(request)?;
@@ -294,3 +297,6 @@ impl Exchange<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

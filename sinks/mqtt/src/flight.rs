@@ -197,3 +197,130 @@ impl Flight {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(count: usize) -> impl Iterator<Item = Message> {
+        (0..count).map(|number| Message::live(format!("a/{number}"), number.to_string()))
+    }
+
+    /// Begins a batch of so many messages.
+    fn begin(flight: &mut Flight, count: usize, qos: QoS) -> oneshot::Receiver<()> {
+        let (acknowledged, ack) = oneshot::channel();
+        let mut batch = Batch::default();
+        batch.publish(messages(count), qos);
+        flight.begin(batch, acknowledged);
+        ack
+    }
+
+    /// Sends what there is room for; returns the packet ids.
+    fn send(flight: &mut Flight) -> Vec<u16> {
+        std::iter::from_fn(|| flight.next())
+            .map(|publish| publish.pkid)
+            .collect()
+    }
+
+    #[test]
+    fn a_batch_is_acknowledged_with_its_last_message_in_whatever_order() {
+        let mut flight = Flight::default();
+        let mut acks = Vec::new();
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            assert!(flight.has_begun_all());
+            acks.push(begin(&mut flight, 3, QoS::AtLeastOnce));
+            ids.push(send(&mut flight));
+        }
+        let mut second = acks.pop().unwrap();
+        let mut first = acks.pop().unwrap();
+        for id in [ids[1][2], ids[0][1], ids[1][0], ids[0][0]] {
+            flight.acknowledged(id, Due::Acknowledged).unwrap();
+            assert!(first.try_recv().is_err() && second.try_recv().is_err());
+        }
+        flight.acknowledged(ids[1][1], Due::Acknowledged).unwrap();
+        assert_eq!(second.try_recv(), Ok(()));
+        assert!(first.try_recv().is_err());
+        flight.acknowledged(ids[0][2], Due::Acknowledged).unwrap();
+        assert_eq!(first.try_recv(), Ok(()));
+    }
+
+    #[test]
+    fn a_batch_that_is_larger_than_the_room_goes_on_as_acknowledgements_come() {
+        let mut flight = Flight::default();
+        let mut ack = begin(&mut flight, 2 * IN_FLIGHT + 1, QoS::AtLeastOnce);
+        let mut ids = send(&mut flight);
+        assert_eq!(ids.len(), IN_FLIGHT);
+        assert!(!flight.has_begun_all());
+        let mut rounds = 0;
+        while !ids.is_empty() {
+            assert!(ack.try_recv().is_err());
+            for id in std::mem::take(&mut ids) {
+                flight.acknowledged(id, Due::Acknowledged).unwrap();
+            }
+            ids = send(&mut flight);
+            rounds += 1;
+        }
+        assert_eq!(rounds, 3);
+        assert_eq!(ack.try_recv(), Ok(()));
+        assert!(flight.has_begun_all());
+    }
+
+    #[test]
+    fn a_packet_id_that_is_under_way_is_not_given_twice() {
+        let mut flight = Flight::default();
+        let _late = begin(&mut flight, 1, QoS::AtLeastOnce);
+        let late = send(&mut flight);
+        for _ in 0..70_000 {
+            let _ack = begin(&mut flight, 1, QoS::AtLeastOnce);
+            let ids = send(&mut flight);
+            assert!(ids.len() == 1 && ids != late && ids != [0]);
+            flight.acknowledged(ids[0], Due::Acknowledged).unwrap();
+        }
+    }
+
+    #[test]
+    fn quality_of_service_2_has_two_steps_and_only_the_one_that_is_due_counts() {
+        let mut flight = Flight::default();
+        let mut ack = begin(&mut flight, 1, QoS::ExactlyOnce);
+        let id = send(&mut flight)[0];
+        assert!(flight.acknowledged(id, Due::Acknowledged).is_err());
+        assert!(flight.acknowledged(id, Due::Completed).is_err());
+        flight.acknowledged(id, Due::Received).unwrap();
+        assert!(flight.acknowledged(id, Due::Received).is_err());
+        assert!(ack.try_recv().is_err());
+        flight.acknowledged(id, Due::Completed).unwrap();
+        assert_eq!(ack.try_recv(), Ok(()));
+        assert!(flight.acknowledged(id, Due::Completed).is_err());
+    }
+
+    #[test]
+    fn without_an_acknowledgement_to_come_a_message_is_delivered_when_it_is_written() {
+        let mut flight = Flight::default();
+        let mut ack = begin(&mut flight, 3, QoS::AtMostOnce);
+        assert_eq!(send(&mut flight), [0, 0, 0]);
+        assert!(ack.try_recv().is_err());
+        flight.written();
+        assert_eq!(ack.try_recv(), Ok(()));
+    }
+
+    #[test]
+    fn a_batch_does_not_wait_for_its_announcements() {
+        let mut flight = Flight::default();
+        let (acknowledged, mut ack) = oneshot::channel();
+        let mut batch = Batch::default();
+        batch.announce(messages(1));
+        batch.publish(messages(1), QoS::AtLeastOnce);
+        flight.begin(batch, acknowledged);
+        let ids = send(&mut flight);
+        let of_values = flight.acknowledged(ids[1], Due::Acknowledged);
+        assert_eq!(of_values.unwrap(), None);
+        assert_eq!(ack.try_recv(), Ok(()));
+        let of_announcement = flight.acknowledged(ids[0], Due::Acknowledged);
+        assert_eq!(of_announcement.unwrap().as_deref(), Some("a/0"));
+
+        let (acknowledged, mut ack) = oneshot::channel();
+        flight.begin(Batch::default(), acknowledged);
+        assert_eq!(ack.try_recv(), Ok(()), "there is nothing to wait for");
+    }
+}
