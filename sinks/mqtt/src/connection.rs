@@ -14,7 +14,7 @@ use rumqttc::{
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::flight::{Batch, Due, Flight};
+use crate::flight::{Batch, Due, Flight, ID_OF_SUBSCRIPTION};
 use crate::identity::Identity;
 use crate::message::Message;
 use crate::network::{LARGEST_OUTGOING, Network, Outgoing};
@@ -230,7 +230,7 @@ impl Exchange<'_> {
             }
             Request::Subscribe(topic) => {
                 let mut subscribe = Subscribe::new(topic, QoS::AtLeastOnce);
-                subscribe.pkid = self.flight.free_id();
+                subscribe.pkid = ID_OF_SUBSCRIPTION;
                 self.outgoing.put(&Packet::Subscribe(subscribe))
             }
             Request::Disconnect => {

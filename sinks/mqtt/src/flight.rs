@@ -4,15 +4,19 @@
 //! An acknowledgement counts for the message of its id alone, and for nothing but the step that is due: of quality of
 //! service 2 there are two.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use rumqttc::{Publish, QoS, StateError};
 use tokio::sync::oneshot;
 
 use crate::message::Message;
 
-/// How many messages may wait for their acknowledgement: more than a reading has, so that one goes out at a stretch.
-const IN_FLIGHT: usize = 160;
+/// How many messages may wait for their acknowledgement: more than a reading has, so that one goes out at a stretch. It
+/// is also their largest packet id.
+const IN_FLIGHT: u16 = 160;
+
+/// The packet id of what is not a message: of the one subscription.
+pub(crate) const ID_OF_SUBSCRIPTION: u16 = IN_FLIGHT + 1;
 
 /// What goes out at one stretch, in its order.
 #[derive(Debug, Default)]
@@ -79,18 +83,36 @@ struct Waiter {
 }
 
 /// What is under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flight {
     /// What the newest batch has not sent.
     unsent: std::vec::IntoIter<Item>,
     /// The number of the newest batch.
     newest: u64,
     waiters: BTreeMap<u64, Waiter>,
-    /// By packet id.
-    sent: HashMap<u16, (Due, Whose)>,
+    /// What waits for an acknowledgement, by packet id; 0 is none.
+    sent: Vec<Option<(Due, Whose)>>,
+    /// How many of those are not free.
+    awaited: u16,
+    last_id: u16,
     /// Without an acknowledgement to come; delivered when they are written.
     unwritten: Vec<u64>,
-    last_id: u16,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self {
+            unsent: Vec::new().into_iter(),
+            newest: 0,
+            waiters: BTreeMap::new(),
+            sent: std::iter::repeat_with(|| None)
+                .take(usize::from(IN_FLIGHT) + 1)
+                .collect(),
+            awaited: 0,
+            last_id: 0,
+            unwritten: Vec::new(),
+        }
+    }
 }
 
 impl Flight {
@@ -115,7 +137,7 @@ impl Flight {
 
     /// The next message to send, if there is one and room for it.
     pub(crate) fn next(&mut self) -> Option<Publish> {
-        if self.sent.len() >= IN_FLIGHT {
+        if self.awaited >= IN_FLIGHT {
             return None;
         }
         let Item {
@@ -138,16 +160,17 @@ impl Flight {
             QoS::AtLeastOnce => Due::Acknowledged,
             QoS::ExactlyOnce => Due::Received,
         };
-        publish.pkid = self.free_id();
-        self.sent.insert(publish.pkid, (due, whose));
+        publish.pkid = self.depart(due, whose);
         Some(publish)
     }
 
-    /// A packet id that is not under way. Ids go round, so that one is not used again soon.
-    pub(crate) fn free_id(&mut self) -> u16 {
+    /// The packet id of a message for which there is room. Ids go round, since brokers acknowledge in our order.
+    fn depart(&mut self, due: Due, whose: Whose) -> u16 {
         loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            if !self.sent.contains_key(&self.last_id) {
+            self.last_id = self.last_id % IN_FLIGHT + 1;
+            if let Some(free @ None) = self.sent.get_mut(usize::from(self.last_id)) {
+                *free = Some((due, whose));
+                self.awaited += 1;
                 return self.last_id;
             }
         }
@@ -166,20 +189,24 @@ impl Flight {
         id: u16,
         step: Due,
     ) -> Result<Option<String>, StateError> {
-        let Some((due, _)) = self.sent.get_mut(&id).filter(|(due, _)| *due == step) else {
+        let departed = match self.sent.get_mut(usize::from(id)) {
+            Some(Some((due @ Due::Received, _))) if step == Due::Received => {
+                *due = Due::Completed;
+                return Ok(None);
+            }
+            Some(place) => place.take_if(|(due, _)| *due == step),
+            None => None,
+        };
+        let Some((_, whose)) = departed else {
             return Err(StateError::Unsolicited(id));
         };
-        if step == Due::Received {
-            *due = Due::Completed;
-            return Ok(None);
-        }
-        match self.sent.remove(&id) {
-            Some((_, Whose::Announcement(topic))) => Ok(Some(topic)),
-            Some((_, Whose::Batch(number))) => {
+        self.awaited -= 1;
+        match whose {
+            Whose::Announcement(topic) => Ok(Some(topic)),
+            Whose::Batch(number) => {
                 self.count(number);
                 Ok(None)
             }
-            None => Ok(None),
         }
     }
 
@@ -248,9 +275,13 @@ mod tests {
     #[test]
     fn a_batch_that_is_larger_than_the_room_goes_on_as_acknowledgements_come() {
         let mut flight = Flight::default();
-        let mut ack = begin(&mut flight, 2 * IN_FLIGHT + 1, QoS::AtLeastOnce);
+        let mut ack = begin(
+            &mut flight,
+            2 * usize::from(IN_FLIGHT) + 1,
+            QoS::AtLeastOnce,
+        );
         let mut ids = send(&mut flight);
-        assert_eq!(ids.len(), IN_FLIGHT);
+        assert_eq!(ids.len(), usize::from(IN_FLIGHT));
         assert!(!flight.has_begun_all());
         let mut rounds = 0;
         while !ids.is_empty() {
@@ -271,11 +302,20 @@ mod tests {
         let mut flight = Flight::default();
         let _late = begin(&mut flight, 1, QoS::AtLeastOnce);
         let late = send(&mut flight);
-        for _ in 0..70_000 {
-            let _ack = begin(&mut flight, 1, QoS::AtLeastOnce);
+        for _ in 0..1000 {
+            let _ack = begin(&mut flight, 7, QoS::AtLeastOnce);
             let ids = send(&mut flight);
-            assert!(ids.len() == 1 && ids != late && ids != [0]);
-            flight.acknowledged(ids[0], Due::Acknowledged).unwrap();
+            assert!(ids.len() == 7 && !ids.contains(&late[0]));
+            for id in ids {
+                assert!((1..=IN_FLIGHT).contains(&id));
+                flight.acknowledged(id, Due::Acknowledged).unwrap();
+            }
+        }
+        for foreign in [0, IN_FLIGHT, IN_FLIGHT + 1, u16::MAX] {
+            assert!(
+                flight.acknowledged(foreign, Due::Acknowledged).is_err(),
+                "{foreign}"
+            );
         }
     }
 
