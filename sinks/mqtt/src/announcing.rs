@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kstar_model::reading::Shown;
 
-use crate::connection::{Connection, Lost};
+use crate::connection::Connection;
 use crate::home_assistant::Discovery;
 use crate::limit::Limit;
 use crate::message::Message;
@@ -30,27 +30,23 @@ impl Announcing {
         self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues all that there is to tell.
-    pub(crate) async fn all(&self, connection: &Connection) -> Result<(), Lost> {
+    /// All that there is to tell.
+    pub(crate) async fn all(&self) -> Vec<Message> {
         let messages = self.discovery(|discovery| discovery.all()).await;
-        self.announce(connection, messages).await
+        self.taken(messages)
     }
 
-    /// Queues what must be told because of a reading: nothing, as a rule, and that is seen without a thread that may block.
-    pub(crate) async fn because_of(
-        &self,
-        reading: &Arc<Shown>,
-        connection: &Connection,
-    ) -> Result<(), Lost> {
+    /// What must be told because of a reading: nothing, as a rule, and that is seen without a thread that may block.
+    pub(crate) async fn because_of(&self, reading: &Arc<Shown>) -> Vec<Message> {
         let unlocked = self.discovery.try_lock();
         if unlocked.is_ok_and(|discovery| discovery.knows_all_of(reading)) {
-            return Ok(());
+            return Vec::new();
         }
         let observed = Arc::clone(reading);
         let messages = self
             .discovery(move |discovery| discovery.observe(&observed))
             .await;
-        self.announce(connection, messages).await
+        self.taken(messages)
     }
 
     /// Takes note of it once the broker has every announcement.
@@ -64,22 +60,19 @@ impl Announcing {
         }
     }
 
-    /// Behind what the broker does not take nothing is cleared: an entity that has not found its new topic would be lost with
-    /// the old one.
-    async fn announce(&self, connection: &Connection, messages: Vec<Message>) -> Result<(), Lost> {
+    /// Those of the messages that the broker takes. Behind what it does not take nothing is cleared: an entity that has
+    /// not found its new topic would be lost with the old one.
+    fn taken(&self, mut messages: Vec<Message>) -> Vec<Message> {
         let mut held = false;
-        for message in messages {
-            let clears = message.payload.is_empty();
-            if clears && held {
-                continue;
+        messages.retain(|message| {
+            if message.payload.is_empty() {
+                return !held;
             }
-            if clears || self.limit().allows(&message) {
-                connection.announce(message).await?;
-            } else {
-                held = true;
-            }
-        }
-        Ok(())
+            let allowed = self.limit().allows(message);
+            held |= !allowed;
+            allowed
+        });
+        messages
     }
 
     /// Asks or tells what Home Assistant knows of us, on a thread that may block.

@@ -1,47 +1,53 @@
-//! One connection that is up: what is queued on it, and what the broker has acknowledged.
+//! One connection that is up: what is handed to it, and the task that exchanges packets with the broker.
+//!
+//! What is handed over at one stretch goes out in one write, as far as there is room in flight. Writing and reading go
+//! on side by side, so that a broker that waits for us to read does not wait for ever.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, Event, LastWill, MqttOptions, Outgoing, Packet, QoS, SubscribeReasonCode,
+    Connect, ConnectionError, LastWill, Packet, PubAck, PubRel, Publish, QoS, StateError,
+    Subscribe, SubscribeReasonCode,
 };
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use crate::flight::{Batch, Due, Flight, ID_OF_SUBSCRIPTION};
 use crate::identity::Identity;
 use crate::message::Message;
+use crate::network::{LARGEST_OUTGOING, Network, Outgoing};
 use crate::settings::Settings;
 use crate::topics::{OFFLINE, ONLINE};
-
-/// How many messages may wait for their acknowledgement: more than a reading has, so that one goes out at a stretch.
-pub(crate) const IN_FLIGHT: u16 = 160;
-
-/// Largest packet that is sent: the announcement of a device with all its entities stays well below.
-pub(crate) const LARGEST_OUTGOING: usize = 1024 * 1024;
 
 /// How often an idle connection is tried; one that is dead is noticed within twice that.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Largest packet that is read: the birth message of Home Assistant is one word.
-const LARGEST_INCOMING: usize = 64 * 1024;
+/// The same in seconds, as it is told to the broker.
+const KEEP_ALIVE_SECONDS: u16 = 15;
+
+/// How many requests may wait. There is one driver, and beside it only what Home Assistant is told again.
+const REQUESTS: usize = 4;
+
+/// How much may wait to be written before more is added: a reading in all forms is a tenth of it.
+const STRETCH: usize = 64 * 1024;
+
+/// How much may wait to be written before no more is heard, which would bring answers: what we say ourselves stays below.
+const HEARD: usize = STRETCH + LARGEST_OUTGOING;
 
 /// What a connection begins with: should it break, the broker tells that we are offline.
-pub(crate) fn options(identity: &Identity, settings: &Settings) -> MqttOptions {
-    let mut options = identity.options(settings);
-    let will = settings.topics.collector(OFFLINE);
-    options
-        .set_last_will(LastWill::new(
-            will.topic,
-            will.payload,
-            QoS::AtLeastOnce,
-            will.retain,
-        ))
-        .set_clean_session(true)
-        .set_keep_alive(KEEP_ALIVE)
-        .set_inflight(IN_FLIGHT)
-        .set_max_packet_size(LARGEST_INCOMING, LARGEST_OUTGOING);
-    options
+pub(crate) fn login(identity: &Identity, settings: &Settings) -> Connect {
+    let Message {
+        topic,
+        payload,
+        retain,
+    } = settings.topics.collector(OFFLINE);
+    let mut connect = identity.login();
+    connect.last_will = Some(LastWill::new(topic, payload, QoS::AtLeastOnce, retain));
+    connect.clean_session = true;
+    connect.keep_alive = KEEP_ALIVE_SECONDS;
+    connect
 }
 
 /// Why something was not delivered.
@@ -60,189 +66,237 @@ impl From<Lost> for Undelivered {
     }
 }
 
-/// What becomes ready when the broker has acknowledged a message.
-pub(crate) type Ack = oneshot::Receiver<()>;
+/// What becomes ready when the broker has acknowledged every message of a batch.
+pub(crate) struct Ack(oneshot::Receiver<()>);
 
-pub(crate) async fn all(acks: impl IntoIterator<Item = Ack>) -> Result<(), Lost> {
-    for ack in acks {
-        ack.await.map_err(|_| Lost)?;
+impl Ack {
+    pub(crate) async fn all(self) -> Result<(), Lost> {
+        self.0.await.map_err(|_| Lost)
     }
-    Ok(())
+}
+
+/// What the task is to do.
+pub(crate) enum Request {
+    Send(Batch, oneshot::Sender<()>),
+    Subscribe(String),
+    Disconnect,
 }
 
 /// One connection that is up.
 pub(crate) struct Connection {
-    client: AsyncClient,
-    room: Arc<Semaphore>,
-    waiting: Mutex<Waiting>,
+    requests: mpsc::Sender<Request>,
+    /// The topic and the size of each announcement that is not acknowledged.
+    announcing: Mutex<VecDeque<(String, usize)>>,
     /// Home Assistant has started.
     pub(crate) birth: Notify,
     /// The broker has acknowledged every announcement.
     pub(crate) announced: Notify,
 }
 
-/// Messages without an acknowledgement.
-#[derive(Default)]
-struct Waiting {
-    /// Given to rumqttc, in the order in which it will send them; it has given them no packet id yet.
-    queued: VecDeque<Waiter>,
-    /// Sent, by packet id.
-    sent: HashMap<u16, Waiter>,
-    ended: bool,
-}
-
-impl Waiting {
-    /// The topic and the size of the largest announcement among them.
-    fn announcing(&self) -> Option<&(String, usize)> {
-        self.queued
-            .iter()
-            .chain(self.sent.values())
-            .filter_map(|waiter| waiter.announcing.as_ref())
-            .max_by_key(|(_, size)| *size)
-    }
-}
-
-struct Waiter {
-    acknowledged: oneshot::Sender<()>,
-    /// The topic and the size of an announcement.
-    announcing: Option<(String, usize)>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl Waiter {
-    fn acknowledge(self) {
-        // Whoever has given up waiting hears nothing.
-        let _ = self.acknowledged.send(());
-    }
-}
-
 impl Connection {
-    pub(crate) fn new(client: AsyncClient) -> Self {
-        Self {
-            client,
-            room: Arc::new(Semaphore::new(IN_FLIGHT.into())),
-            waiting: Mutex::default(),
+    /// A connection, and what its task is to be given.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        let connection = Self {
+            requests,
+            announcing: Mutex::default(),
             birth: Notify::new(),
             announced: Notify::new(),
-        }
+        };
+        (connection, receiver)
     }
 
-    /// Queues a message, waiting for room; what it returns is ready when the broker has it.
-    pub(crate) async fn publish(&self, message: Message, qos: QoS) -> Result<Ack, Lost> {
-        self.queue(message, qos, None).await
+    /// Hands a batch over, behind what was handed over before.
+    pub(crate) async fn send(&self, batch: Batch) -> Result<Ack, Lost> {
+        let announcing = batch
+            .announcements()
+            .map(|message| (message.topic.clone(), message.packet_size()));
+        self.under_way().extend(announcing);
+        let (acknowledged, ack) = oneshot::channel();
+        self.request(Request::Send(batch, acknowledged)).await?;
+        Ok(Ack(ack))
     }
 
-    /// Queues an announcement, waiting for room. That the broker has it is nobody's to wait for.
-    pub(crate) async fn announce(&self, message: Message) -> Result<(), Lost> {
-        let announcing = Some((message.topic.clone(), message.packet_size()));
-        let queued = self.queue(message, QoS::AtLeastOnce, announcing).await;
-        queued.map(drop)
+    pub(crate) async fn subscribe(&self, topic: String) -> Result<(), Lost> {
+        self.request(Request::Subscribe(topic)).await
+    }
+
+    pub(crate) async fn disconnect(&self) -> Result<(), Lost> {
+        self.request(Request::Disconnect).await
+    }
+
+    async fn request(&self, request: Request) -> Result<(), Lost> {
+        self.requests.send(request).await.map_err(|_| Lost)
     }
 
     /// The largest announcement that is not acknowledged.
     pub(crate) fn announcing(&self) -> Option<(String, usize)> {
-        self.waiting().announcing().cloned()
+        let announcing = self.under_way();
+        announcing.iter().max_by_key(|(_, size)| *size).cloned()
     }
 
-    async fn queue(
-        &self,
-        message: Message,
-        qos: QoS,
-        announcing: Option<(String, usize)>,
-    ) -> Result<Ack, Lost> {
-        let room = Arc::clone(&self.room).acquire_owned();
-        let room = room.await.map_err(|_| Lost)?;
-        let Message {
-            topic,
-            payload,
-            retain,
-        } = message;
-        let (acknowledged, ack) = oneshot::channel();
-        // Under one lock, so that our order is rumqttc's.
-        let mut waiting = self.waiting();
-        if waiting.ended {
-            return Err(Lost);
+    /// Takes note of an announcement that the broker has.
+    fn announced(&self, topic: &str) {
+        let mut announcing = self.under_way();
+        // Brokers acknowledge in our order, so it stands in front.
+        if let Some(place) = announcing.iter().position(|(other, _)| other == topic) {
+            announcing.remove(place);
         }
-        self.client
-            .try_publish(topic, qos, retain, payload)
-            .map_err(|_| Lost)?;
-        waiting.queued.push_back(Waiter {
-            acknowledged,
-            announcing,
-            _room: room,
-        });
-        Ok(ack)
+        if announcing.is_empty() {
+            self.announced.notify_one();
+        }
     }
 
-    pub(crate) fn subscribe(&self, topic: &str) -> Result<(), Lost> {
-        self.client
-            .try_subscribe(topic, QoS::AtLeastOnce)
-            .map_err(|_| Lost)
+    fn under_way(&self) -> MutexGuard<'_, VecDeque<(String, usize)>> {
+        // Nothing panics while it holds the lock.
+        self.announcing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn disconnect(&self) -> Result<(), Lost> {
-        self.client.try_disconnect().map_err(|_| Lost)
-    }
-
-    /// Takes note of what the event loop has done; breaks after the farewell.
-    pub(crate) fn saw(&self, event: Event) -> std::ops::ControlFlow<()> {
-        let mut waiting = self.waiting();
-        let acknowledged = match event {
-            Event::Outgoing(Outgoing::Publish(id)) => {
-                let waiter = waiting.queued.pop_front();
-                match waiter {
-                    // Without an acknowledgement to come, it is delivered when it is written.
-                    waiter if id == 0 => waiter,
-                    Some(waiter) => waiting.sent.insert(id, waiter).and(None),
-                    None => None,
+    /// Exchanges packets until the farewell is written or the connection breaks. Everything that was not acknowledged
+    /// by then has failed.
+    pub(crate) async fn run(
+        &self,
+        mut requests: mpsc::Receiver<Request>,
+        network: Network,
+    ) -> Result<(), ConnectionError> {
+        let Network {
+            mut incoming,
+            outgoing,
+        } = network;
+        let mut exchange = Exchange {
+            connection: self,
+            outgoing,
+            flight: Flight::default(),
+            tried: false,
+            leaving: false,
+        };
+        let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            while let Some(packet) = incoming.next()? {
+                exchange.heard(packet)?;
+            }
+            exchange.send()?;
+            let outgoing = &mut exchange.outgoing;
+            tokio::select! {
+                biased;
+                _ = keep_alive.tick() => exchange.try_it()?,
+                written = outgoing.write(), if !outgoing.is_flushed() => {
+                    written?;
+                    if exchange.leaving {
+                        return Ok(());
+                    }
+                    exchange.flight.written();
+                }
+                read = incoming.read(), if outgoing.waiting() < HEARD => read?,
+                // The session waits for the end of the connection, and not the other way round.
+                Some(request) = requests.recv(), if exchange.flight.has_begun_all() => {
+                    exchange.asked(request)?;
                 }
             }
-            Event::Incoming(Packet::PubAck(ack)) => waiting.sent.remove(&ack.pkid),
-            Event::Incoming(Packet::PubComp(ack)) => waiting.sent.remove(&ack.pkid),
-            Event::Incoming(Packet::Publish(publish)) => {
-                // What was retained was said before we came, and our greeting has answered it.
-                if !publish.retain && publish.payload.as_ref() == ONLINE.as_bytes() {
-                    self.birth.notify_one();
-                }
-                None
+        }
+    }
+}
+
+/// The state of the exchange with the broker.
+struct Exchange<'a> {
+    connection: &'a Connection,
+    outgoing: Outgoing,
+    flight: Flight,
+    /// We wait for a sign of life.
+    tried: bool,
+    /// The farewell is said.
+    leaving: bool,
+}
+
+impl Exchange<'_> {
+    /// Adds to what is written next, as far as there is room.
+    fn send(&mut self) -> Result<(), StateError> {
+        while self.outgoing.waiting() < STRETCH
+            && let Some(publish) = self.flight.next()
+        {
+            self.outgoing.put(&Packet::Publish(publish))?;
+        }
+        Ok(())
+    }
+
+    fn asked(&mut self, request: Request) -> Result<(), StateError> {
+        match request {
+            Request::Send(batch, acknowledged) => {
+                self.flight.begin(batch, acknowledged);
+                Ok(())
             }
-            Event::Incoming(Packet::SubAck(ack)) => {
+            Request::Subscribe(topic) => {
+                let mut subscribe = Subscribe::new(topic, QoS::AtLeastOnce);
+                subscribe.pkid = ID_OF_SUBSCRIPTION;
+                self.outgoing.put(&Packet::Subscribe(subscribe))
+            }
+            Request::Disconnect => {
+                self.leaving = true;
+                self.outgoing.put(&Packet::Disconnect)
+            }
+        }
+    }
+
+    /// Asks for a sign of life; the one before must have come.
+    fn try_it(&mut self) -> Result<(), StateError> {
+        if self.tried {
+            return Err(StateError::AwaitPingResp);
+        }
+        self.tried = true;
+        self.outgoing.put(&Packet::PingReq)
+    }
+
+    fn heard(&mut self, packet: Packet) -> Result<(), StateError> {
+        match packet {
+            Packet::PubAck(ack) => self.acknowledged(ack.pkid, Due::Acknowledged),
+            Packet::PubRec(ack) => {
+                self.acknowledged(ack.pkid, Due::Received)?;
+                self.outgoing.put(&Packet::PubRel(PubRel::new(ack.pkid)))
+            }
+            Packet::PubComp(ack) => self.acknowledged(ack.pkid, Due::Completed),
+            Packet::Publish(publish) => self.told(&publish),
+            Packet::SubAck(ack) => {
                 if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
                     tracing::warn!(
                         "the broker does not let us hear when Home Assistant starts; its entities may be unknown until the next reading"
                     );
                 }
-                None
+                Ok(())
             }
-            Event::Outgoing(Outgoing::Disconnect) => return std::ops::ControlFlow::Break(()),
-            _ => None,
-        };
-        let announced = acknowledged
-            .as_ref()
-            .is_some_and(|waiter| waiter.announcing.is_some())
-            && waiting.announcing().is_none();
-        drop(waiting);
-        if let Some(waiter) = acknowledged {
-            waiter.acknowledge();
+            Packet::PingResp => {
+                self.tried = false;
+                Ok(())
+            }
+            _ => Err(StateError::WrongPacket),
         }
-        if announced {
-            self.announced.notify_one();
-        }
-        std::ops::ControlFlow::Continue(())
     }
 
-    /// Everything that was not acknowledged has failed.
-    pub(crate) fn end(&self) {
-        let mut waiting = self.waiting();
-        waiting.ended = true;
-        waiting.queued.clear();
-        waiting.sent.clear();
-        drop(waiting);
-        self.room.close();
+    fn acknowledged(&mut self, id: u16, step: Due) -> Result<(), StateError> {
+        if let Some(topic) = self.flight.acknowledged(id, step)? {
+            self.connection.announced(&topic);
+        }
+        Ok(())
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing panics while it holds the lock.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The one topic that we listen to says something.
+    fn told(&mut self, publish: &Publish) -> Result<(), StateError> {
+        // What was retained was said before we came, and our greeting has answered it.
+        if !publish.retain && publish.payload.as_ref() == ONLINE.as_bytes() {
+            self.connection.birth.notify_one();
+        }
+        match publish.qos {
+            QoS::AtMostOnce => Ok(()),
+            QoS::AtLeastOnce => self
+                .outgoing
+                .put(&Packet::PubAck(PubAck::new(publish.pkid))),
+            // Nobody has subscribed for that.
+            QoS::ExactlyOnce => Err(StateError::WrongPacket),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rumqttc::{MqttOptions, TlsConfiguration, Transport, v5};
+use rumqttc::{Connect, MqttOptions, TlsConfiguration, Transport, v5};
 
 use crate::reason::Failure;
 use crate::settings::Settings;
@@ -34,6 +34,15 @@ impl Identity {
             id,
             credentials: Some((user, password)),
         })
+    }
+
+    /// The request to be let in.
+    pub(crate) fn login(&self) -> Connect {
+        let mut connect = Connect::new(&self.id);
+        if let Some((user, password)) = &self.credentials {
+            connect.set_login(user, password);
+        }
+        connect
     }
 
     pub(crate) fn options(&self, settings: &Settings) -> MqttOptions {

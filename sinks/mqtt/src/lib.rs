@@ -4,8 +4,9 @@
 //! - `topics`: what is published where, and what is retained; it sends nothing;
 //! - `identity`: who we are there;
 //! - `limit`: what is too large for it;
-//! - `session`: the connection, kept up; `connection`: one connection, and what the broker has acknowledged on it;
-//!   `delays`: when to try again; `settings`: what a session needs to know;
+//! - `session`: the connection, kept up; `connection`: one connection, and the exchange on it; `flight`: what the broker
+//!   has acknowledged of it; `network`: bytes and packets; `delays`: when to try again; `settings`: what a session needs
+//!   to know;
 //! - `reason`: what went wrong, for people;
 //! - `home_assistant`: what Home Assistant is told; `announcing`: that it is, as far as the broker takes it;
 //! - `probe`: a look at the broker for `kstar check --connect`.
@@ -17,10 +18,12 @@ mod announcing;
 mod broker;
 mod connection;
 mod delays;
+mod flight;
 pub mod home_assistant;
 mod identity;
 mod limit;
 pub mod message;
+mod network;
 mod probe;
 mod reason;
 mod session;

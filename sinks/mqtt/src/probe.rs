@@ -16,10 +16,10 @@ use rumqttc::{
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::connection::LARGEST_OUTGOING;
 use crate::identity::Identity;
 use crate::limit::{self, REMEDY};
 use crate::message::Message;
+use crate::network::LARGEST_OUTGOING;
 use crate::reason;
 use crate::settings::Settings;
 

@@ -1,9 +1,8 @@
 //! The session with the broker: one task that connects, greets, and connects anew for as long as the sink lives.
 //!
-//! - A connection never outlives its state: each one is a fresh event loop of rumqttc. That one forgets what was not
-//!   acknowledged when it reconnects to a broker without a session, and would send it late, behind something newer,
-//!   to one with a session. So nothing is left to it: what was not acknowledged on one connection has failed, and the
-//!   driver delivers it, or what is newer, on the next one.
+//! - A connection never outlives its state: nothing of it is sent again on the next one, where it would come late, behind
+//!   something newer. What was not acknowledged on one connection has failed, and the driver delivers it, or what is
+//!   newer, on the next one.
 //! - Delivered means: the broker's acknowledgement of that packet id on that connection.
 //! - On every connection, first comes the greeting (we are here, who else is), and what Home Assistant must know is on
 //!   its way; only then are readings let through. They wait for no acknowledgement of an announcement: a broker to which
@@ -17,28 +16,24 @@ use std::time::Duration;
 use kstar_model::reading::Shown;
 use kstar_sink::event::Reachability;
 use kstar_sink::sink::DeliveryError;
-use rumqttc::{AsyncClient, ConnectionError, NetworkOptions, QoS};
+use rumqttc::{ConnectionError, QoS};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
 use crate::announcing::Announcing;
-use crate::connection::{Ack, Connection, IN_FLIGHT, Lost, Undelivered, all, options};
+use crate::connection::{Ack, Connection, Lost, Undelivered, login};
 use crate::delays::Delays;
+use crate::flight::Batch;
 use crate::home_assistant::Discovery;
 use crate::identity::Identity;
 use crate::limit;
 use crate::message::Message;
+use crate::network::Network;
 use crate::reason::{self, Failure};
 use crate::settings::Settings;
 use crate::topics::{KSTAR_SHARP_QOS, OFFLINE, ONLINE, kstar_sharp};
 
-/// Room in rumqttc's queue beside the messages: for a subscription and the farewell.
-const BESIDE: usize = 4;
-
-/// How long connecting may take, shorter than a delivery waits for it, so that its own reason is told.
-const CONNECTING_SECONDS: u64 = 3;
-
-/// The part of a delivery's patience that the greeting may take, for the same reason.
+/// The part of a delivery's patience that the greeting may take, so that its own reason is told.
 const GREETING: f64 = 0.75;
 
 /// How early timers may be.
@@ -142,29 +137,15 @@ impl Session {
             let told = limit::ask(settings, &identity).await;
             self.announcing.limit().told(told);
         }
-        let options = options(&identity, settings);
-        let capacity = usize::from(IN_FLIGHT) + BESIDE;
-        let (client, mut events) = AsyncClient::new(options, capacity);
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        network.set_connection_timeout(CONNECTING_SECONDS);
-        events.set_network_options(network);
-        // The first event is the broker's answer to our request to connect.
-        events
-            .poll()
+        let network = Network::connect(settings, login(&identity, settings))
             .await
-            .map_err(|error| reason::of_connecting(&error, &self.settings))?;
-        let connection = Arc::new(Connection::new(client));
-        let polling = async {
-            loop {
-                match events.poll().await {
-                    Ok(event) => {
-                        if connection.saw(event).is_break() {
-                            return Ended::Farewell;
-                        }
-                    }
-                    Err(error) => return Ended::Lost(self.lost(&error, &connection)),
-                }
+            .map_err(|error| reason::of_connecting(&error, settings))?;
+        let (connection, requests) = Connection::new();
+        let connection = Arc::new(connection);
+        let exchanging = async {
+            match connection.run(requests, network).await {
+                Ok(()) => Ended::Farewell,
+                Err(error) => Ended::Lost(self.lost(&error, &connection)),
             }
         };
         let mut up_since = None;
@@ -183,13 +164,12 @@ impl Session {
             std::future::pending().await
         };
         let ended = tokio::select! {
-            ended = polling => ended,
+            ended = exchanging => ended,
             ended = talking => ended,
             () = self.reset.notified() => {
                 Ended::Lost(Failure::soon(reason::no_longer_answers(&self.settings)))
             }
         };
-        connection.end();
         match (up_since, ended) {
             (Some(since), ended) => Ok((since.elapsed(), ended)),
             (None, Ended::Lost(failure)) => Err(failure),
@@ -212,16 +192,14 @@ impl Session {
     /// What is said on every connection before anything else: who is here, which the broker then has, and what Home
     /// Assistant must know, which is on its way.
     async fn greet(&self, connection: &Connection) -> Result<(), Lost> {
-        let mut acks = Vec::new();
-        for message in self.availability() {
-            acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
-        }
+        let mut greeting = Batch::default();
+        greeting.publish(self.availability(), QoS::AtLeastOnce);
+        let greeted = connection.send(greeting).await?;
         if let Some(topic) = &self.settings.birth {
-            connection.subscribe(topic)?;
+            connection.subscribe(topic.clone()).await?;
         }
-        all(acks).await?;
-        let _order = self.order.lock().await;
-        self.announcing.all(connection).await
+        greeted.all().await?;
+        self.announce_again(connection).await
     }
 
     /// Takes note of it once the broker has every announcement.
@@ -253,35 +231,37 @@ impl Session {
                     let _order = self.order.lock().await;
                     self.answer_birth(connection).await?;
                 }
-                _ = again.tick() => {
-                    let _order = self.order.lock().await;
-                    self.announcing.all(connection).await?;
-                }
+                _ = again.tick() => self.announce_again(connection).await?,
             }
         }
     }
 
+    /// Hands over all that Home Assistant is to know.
+    async fn announce_again(&self, connection: &Connection) -> Result<(), Lost> {
+        let _order = self.order.lock().await;
+        let mut batch = Batch::default();
+        batch.announce(self.announcing.all().await);
+        connection.send(batch).await.map(drop)
+    }
+
     /// Says what there is, whether it is there, and how it is.
     async fn answer_birth(&self, connection: &Connection) -> Result<(), Lost> {
-        self.announcing.all(connection).await?;
         let Settings {
             topics, form, qos, ..
         } = &self.settings;
-        let mut messages = self.availability();
+        let mut batch = Batch::default();
+        batch.announce(self.announcing.all().await);
+        batch.publish(self.availability(), *qos);
         for reading in self.known().newest.values() {
-            messages.extend(topics.reading(*form, reading).unwrap_or_default());
+            batch.publish(topics.reading(*form, reading).unwrap_or_default(), *qos);
         }
-        for message in messages {
-            connection.publish(message, *qos).await?;
-        }
-        Ok(())
+        connection.send(batch).await.map(drop)
     }
 
     /// Delivers readings: ends when the broker has acknowledged every message of them.
     pub(crate) async fn deliver(&self, readings: &[Arc<Shown>]) -> Result<(), DeliveryError> {
         self.within_patience(async |connection| {
-            let acks = self.publish(connection, readings).await?;
-            Ok(all(acks).await?)
+            Ok(self.publish(connection, readings).await?.all().await?)
         })
         .await
     }
@@ -297,9 +277,10 @@ impl Session {
             .inverters
             .insert(Arc::clone(name), reachability);
         self.within_patience(async |connection| {
+            let mut batch = Batch::default();
             let message = self.settings.topics.inverter(name, reachability);
-            let ack = connection.publish(message, QoS::AtLeastOnce).await?;
-            Ok(all([ack]).await?)
+            batch.publish([message], QoS::AtLeastOnce);
+            Ok(connection.send(batch).await?.all().await?)
         })
         .await
     }
@@ -312,71 +293,61 @@ impl Session {
         };
         let lost = |_| DeliveryError::unreachable("the connection has broken off");
         let topics = &self.settings.topics;
-        let mut messages: Vec<Message> = self
-            .known()
-            .inverters
-            .keys()
-            .map(|name| topics.inverter(name, Reachability::Silent))
-            .collect();
-        messages.push(topics.collector(OFFLINE));
-        let mut acks = Vec::new();
-        for message in messages {
-            let ack = connection.publish(message, QoS::AtLeastOnce).await;
-            acks.push(ack.map_err(lost)?);
-        }
-        all(acks).await.map_err(lost)?;
+        let mut batch = Batch::default();
+        let inverters: Vec<_> = self.known().inverters.keys().cloned().collect();
+        let silent = inverters
+            .iter()
+            .map(|name| topics.inverter(name, Reachability::Silent));
+        batch.publish(silent, QoS::AtLeastOnce);
+        batch.publish([topics.collector(OFFLINE)], QoS::AtLeastOnce);
+        let told = connection.send(batch).await.map_err(lost)?;
+        told.all().await.map_err(lost)?;
         // What was announced before is acknowledged before.
         self.settle(&connection).await;
         let mut link = self.link.subscribe();
-        connection.disconnect().map_err(lost)?;
+        connection.disconnect().await.map_err(lost)?;
         // However it ends now: everything is said.
         let _ = link.wait_for(|link| !matches!(link, Link::Up(_))).await;
         Ok(())
     }
 
+    /// Hands readings over, all that each of them brings at one stretch.
     async fn publish(
         &self,
         connection: &Connection,
         readings: &[Arc<Shown>],
-    ) -> Result<Vec<Ack>, Undelivered> {
+    ) -> Result<Ack, Undelivered> {
         let settings = &self.settings;
-        let mut acks = Vec::new();
+        let _order = self.order.lock().await;
+        let mut batch = Batch::default();
         for reading in readings {
             let messages = settings
                 .topics
                 .reading(settings.form, reading)
                 .map_err(|error| Undelivered::Refused(error.to_string()))?;
-            let _order = self.order.lock().await;
-            for message in self.on_reading(reading) {
-                acks.push(connection.publish(message, QoS::AtLeastOnce).await?);
-            }
-            self.announcing.because_of(reading, connection).await?;
-            for message in messages {
-                acks.push(connection.publish(message, settings.qos).await?);
-            }
+            batch.publish(self.on_reading(reading), QoS::AtLeastOnce);
+            batch.announce(self.announcing.because_of(reading).await);
+            batch.publish(messages, settings.qos);
             if let Some(prefix) = &settings.kstar_sharp {
-                for message in kstar_sharp(prefix, reading) {
-                    acks.push(connection.publish(message, KSTAR_SHARP_QOS).await?);
-                }
+                batch.publish(kstar_sharp(prefix, reading), KSTAR_SHARP_QOS);
             }
         }
-        Ok(acks)
+        Ok(connection.send(batch).await?)
     }
 
     /// What follows from a reading beside its values.
-    fn on_reading(&self, reading: &Arc<Shown>) -> Vec<Message> {
+    fn on_reading(&self, reading: &Arc<Shown>) -> Option<Message> {
         let name = &reading.inverter.name;
         let mut known = self.known();
         known.newest.insert(Arc::clone(name), Arc::clone(reading));
-        let mut messages = Vec::new();
-        if !known.inverters.contains_key(name) {
-            // A reading of one whose status nobody has told.
-            known
-                .inverters
-                .insert(Arc::clone(name), Reachability::Online);
-            messages.push(self.settings.topics.inverter(name, Reachability::Online));
+        if known.inverters.contains_key(name) {
+            return None;
         }
-        messages
+        // A reading of one whose status nobody has told.
+        known
+            .inverters
+            .insert(Arc::clone(name), Reachability::Online);
+        Some(self.settings.topics.inverter(name, Reachability::Online))
     }
 
     /// Does something on a connection that is up, and gives the connection up if it takes too long.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kstar_sink::driver::Ended;
 use kstar_sink::testing::full_reading;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
@@ -144,6 +144,42 @@ async fn each_misbehaviour_has_one_line_that_says_what_it_is() {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+/// A way to a broker that is dead once: the first connection is let in, and then nothing is read from it.
+async fn dead_once(broker: u16) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut dead, _) = listener.accept().await.unwrap();
+        let _ = dead.read(&mut [0; 4096]).await;
+        dead.write_all(&[0x20, 2, 0, 0]).await.unwrap();
+        loop {
+            let (mut ours, _) = listener.accept().await.unwrap();
+            let mut theirs = TcpStream::connect((Ipv4Addr::LOCALHOST, broker))
+                .await
+                .unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut ours, &mut theirs).await });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_stops_reading_is_left_in_time_and_found_again() {
+    let mosquitto = Mosquitto::open();
+    let port = dead_once(mosquitto.port).await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("mqtt://127.0.0.1:{port}");
+    let config = config(&url, "delivery.timeout = '1s'");
+    let running = Running::start(&config, &context(&["roof"], folder.path()));
+    let begin = Instant::now();
+    running.send(full_reading("roof", 1));
+    let reason = running.down().await;
+    assert!(reason.contains("no longer answers"), "{reason}");
+    assert!(begin.elapsed() < Duration::from_secs(3));
+    running.delivered(1).await;
+    running.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,6 +67,33 @@ async fn every_value_arrives_as_it_is_at_every_quality_of_service() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_json_message_of_a_reading_comes_before_its_topics() {
+    let broker = Mosquitto::with("allow_anonymous true\nmax_inflight_messages 1000");
+    let listener = Listener::at(broker.port).await;
+    let config = broker.config("kstar_sharp_topics = true");
+    let running = Running::start(&config, &context(&["roof"], broker.folder.path()));
+    for (count, reading) in (1..).zip(readings("roof", 5)) {
+        listener.forget();
+        running.send(reading);
+        running.delivered(count).await;
+        listener.catch_up().await;
+        let heard = listener.heard();
+        let of_reading = |heard: &&Heard| {
+            heard.topic.starts_with("kstar/roof/") && !heard.topic.ends_with("/status")
+                || heard.topic.starts_with("sensor/inverter/")
+        };
+        let topics: Vec<&str> = heard
+            .iter()
+            .filter(of_reading)
+            .map(|heard| heard.topic.as_str())
+            .collect();
+        assert_eq!(topics.first(), Some(&"kstar/roof/state"), "{topics:?}");
+        assert!(topics.len() > 1, "{topics:?}");
+    }
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn totals_and_statuses_are_retained_and_live_values_are_not() {
     let broker = Mosquitto::open();
     let config = broker.config("home_assistant.discovery = 'off'");
