@@ -4,7 +4,7 @@
 //! - `topics`: what is published where, and what is retained; it sends nothing;
 //! - `identity`: who we are there;
 //! - `limit`: what is too large for it;
-//! - `session`: the connection, kept up; `connection`: one connection, and the exchange on it; `flight`: what the broker
+//! - `present`: what a subscriber is to know, and in which order; `session`: the connection, kept up; `connection`: one connection, and the exchange on it; `flight`: what the broker
 //!   has acknowledged of it; `network`: bytes and packets; `delays`: when to try again; `settings`: what a session needs
 //!   to know;
 //! - `reason`: what went wrong, for people;
@@ -24,6 +24,7 @@ mod identity;
 mod limit;
 pub mod message;
 mod network;
+mod present;
 mod probe;
 mod reason;
 mod session;
@@ -41,7 +42,7 @@ use kstar_common::setting::Secret;
 use kstar_model::reading::Undated;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
-use kstar_sink::event::InverterStatus;
+use kstar_sink::event::{CollectorStatus, InverterStatus, Price};
 use kstar_sink::sink::{Batch, Context, DeliveryError, Sink, SinkConfig, Unavailable};
 use rumqttc::QoS;
 use serde::{Deserialize, Deserializer, de};
@@ -423,9 +424,15 @@ impl Sink for MqttSink {
     }
 
     async fn status(&mut self, status: &InverterStatus) -> Result<(), DeliveryError> {
-        self.session()
-            .status(&status.inverter.name, status.reachability)
-            .await
+        self.session().status(status).await
+    }
+
+    async fn collector(&mut self, status: &CollectorStatus) -> Result<(), DeliveryError> {
+        self.session().collector(status).await
+    }
+
+    async fn price(&mut self, price: &Price) -> Result<(), DeliveryError> {
+        self.session().price(price).await
     }
 
     async fn close(self: Box<Self>) -> Result<(), DeliveryError> {

@@ -524,6 +524,19 @@ fn last_reading() -> Value {
     })
 }
 
+fn fault() -> Value {
+    json!({
+        "platform": "binary_sensor",
+        "name": "BMS errors problem",
+        "unique_id": "kstar_inverter-bms_errors_problem",
+        "default_entity_id": "binary_sensor.inverter_bms_errors_problem",
+        "state_topic": "kstar/inverter/bms_errors",
+        "value_template": "{{ 'ON' if value.split(',') | reject('in', ['none', 'no_bms_communication']) | list else 'OFF' }}",
+        "device_class": "problem",
+        "expire_after": 60
+    })
+}
+
 /// Frozen: what Home Assistant has stored under these ids must be found again.
 #[test]
 fn a_small_device_looks_like_this() {
@@ -607,16 +620,7 @@ fn a_small_device_looks_like_this() {
                     "entity_category": "diagnostic",
                     "expire_after": 60
                 },
-                "bms_errors_problem": {
-                    "platform": "binary_sensor",
-                    "name": "BMS errors problem",
-                    "unique_id": "kstar_inverter-bms_errors_problem",
-                    "default_entity_id": "binary_sensor.inverter_bms_errors_problem",
-                    "state_topic": "kstar/inverter/bms_errors",
-                    "value_template": "{{ 'ON' if value.split(',') | reject('in', ['none', 'no_bms_communication']) | list else 'OFF' }}",
-                    "device_class": "problem",
-                    "expire_after": 60
-                },
+                "bms_errors_problem": fault(),
                 "energy_total": {
                     "platform": "sensor",
                     "name": "Energy total",
