@@ -16,5 +16,6 @@ mod limits;
 mod outages;
 mod probe;
 mod published;
+mod returns;
 mod trust;
 mod world;

@@ -359,6 +359,11 @@ impl Running {
         self.events.send(Event::Status(Arc::new(status))).unwrap();
     }
 
+    /// Anything else that goes over the channel.
+    pub(crate) fn event(&self, event: Event) {
+        self.events.send(event).unwrap();
+    }
+
     pub(crate) fn now(&self) -> Snapshot {
         self.health.snapshot()
     }
