@@ -21,11 +21,8 @@ use crate::network::{LARGEST_OUTGOING, Network, Outgoing};
 use crate::settings::Settings;
 use crate::topics::{OFFLINE, ONLINE};
 
-/// How often an idle connection is tried; one that is dead is noticed within twice that.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// The same in seconds, as it is told to the broker.
-const KEEP_ALIVE_SECONDS: u16 = 15;
+/// How often a connection is tried, in seconds; one that is dead is noticed within twice that.
+const KEEP_ALIVE: u16 = 15;
 
 /// How many requests may wait. There is one driver, and beside it only what Home Assistant is told again.
 const REQUESTS: usize = 4;
@@ -46,7 +43,7 @@ pub(crate) fn login(identity: &Identity, settings: &Settings) -> Connect {
     let mut connect = identity.login();
     connect.last_will = Some(LastWill::new(topic, payload, QoS::AtLeastOnce, retain));
     connect.clean_session = true;
-    connect.keep_alive = KEEP_ALIVE_SECONDS;
+    connect.keep_alive = KEEP_ALIVE;
     connect
 }
 
@@ -108,12 +105,13 @@ impl Connection {
 
     /// Hands a batch over, behind what was handed over before.
     pub(crate) async fn send(&self, batch: Batch) -> Result<Ack, Lost> {
+        let place = self.requests.reserve().await.map_err(|_| Lost)?;
         let announcing = batch
             .announcements()
             .map(|message| (message.topic.clone(), message.packet_size()));
         self.under_way().extend(announcing);
         let (acknowledged, ack) = oneshot::channel();
-        self.request(Request::Send(batch, acknowledged)).await?;
+        place.send(Request::Send(batch, acknowledged));
         Ok(Ack(ack))
     }
 
@@ -172,7 +170,8 @@ impl Connection {
             tried: false,
             leaving: false,
         };
-        let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        let every = Duration::from_secs(KEEP_ALIVE.into());
+        let mut keep_alive = interval_at(Instant::now() + every, every);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(packet) = incoming.next()? {
