@@ -4,7 +4,7 @@
 //! may change because of what it was told; so changes of health that follow each other within a second are told together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,6 +14,7 @@ use kstar_common::tariff::Tariff;
 use kstar_model::time::UnixMillis;
 use kstar_sink::event::{CollectorStatus, Event, Price, Rates};
 use kstar_sink::health::State;
+use kstar_source::datagram::own_address;
 use tokio::sync::broadcast;
 use tokio::time::sleep;
 
@@ -154,25 +155,6 @@ fn page(listen: SocketAddr) -> Option<String> {
         ip => ip,
     };
     (!ip.is_loopback()).then(|| format!("http://{}/", SocketAddr::new(ip, listen.port())))
-}
-
-/// The address of this machine in its network, by the way to addresses that are nobody's (RFC 5737, RFC 3849). Nothing is sent.
-fn own_address() -> Option<IpAddr> {
-    let ways: [(IpAddr, IpAddr); 2] = [
-        (
-            Ipv4Addr::UNSPECIFIED.into(),
-            Ipv4Addr::new(192, 0, 2, 1).into(),
-        ),
-        (
-            Ipv6Addr::UNSPECIFIED.into(),
-            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
-        ),
-    ];
-    ways.into_iter().find_map(|(from, to)| {
-        let socket = UdpSocket::bind((from, 0)).ok()?;
-        socket.connect((to, 9)).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    })
 }
 
 #[cfg(test)]
