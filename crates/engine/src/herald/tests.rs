@@ -120,7 +120,7 @@ async fn changes_of_health_are_told_at_most_once_a_second_and_only_if_something_
     }
     sleep(PAUSE).await;
     let now = BTreeMap::from([("mqtt", down("three")), ("sqlite", State::Opening)]);
-    assert_eq!(told(&mut events), [now.clone()]);
+    assert_eq!(told(&mut events), std::slice::from_ref(&now));
     // There and back within the second.
     health.broken("four");
     health.broken("three");
