@@ -115,12 +115,12 @@ impl Http {
         // Requests are made in one piece, and somebody waits for the answer.
         tcp.set_nodelay(true)?;
         let Some(tls) = &self.tls else {
-            return Connection::over(tcp).await;
+            return Connection::over(Box::new(tcp)).await;
         };
         let name = ServerName::try_from(self.address.bare_host().to_owned())
             .map_err(|error| Failure::Broken(error.into()))?;
         let tls = TlsConnector::from(Arc::clone(tls));
-        Connection::over(tls.connect(name, tcp).await?).await
+        Connection::over(Box::new(tls.connect(name, tcp).await?)).await
     }
 
     /// Tries one address of the host after the other; each has its share of the time, so that one that swallows
@@ -142,6 +142,11 @@ impl Http {
     }
 }
 
+/// What a connection goes over: one type for both, so that the program holds hyper's part once.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// A connection, which is closed when it is dropped.
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
@@ -149,10 +154,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn over<S>(stream: S) -> Result<Self, Failure>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn over(stream: Box<dyn Stream>) -> Result<Self, Failure> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let task = tokio::spawn(async move {
             // What goes wrong with it is seen by whoever waits for the answer.
