@@ -354,7 +354,7 @@ impl Store {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(is_aside)
             .collect();
-        aside.sort();
+        aside.sort_unstable();
         for old in aside.iter().rev().skip(DAMAGED_KEPT) {
             let _ = std::fs::remove_file(old);
             let _ = std::fs::remove_file(beside(old, "-wal"));
