@@ -541,7 +541,7 @@ fn sinks(database: &Path, page: &Page) -> [SinkPlan; 2] {
         SinkPlan {
             name: StdoutConfig::NAME,
             policy: StdoutConfig::default().policy(),
-            open: Arc::new(move || Ok(Box::new(StdoutSink::to(page.clone()).expect("a thread")))),
+            open: Arc::new(move || Ok(Box::new(StdoutSink::to(page.clone())))),
             spool: None,
         },
     ]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "http")]
+use kstar_common::collect::inserted;
 use kstar_common::tariff::Tariff;
 use kstar_engine::herald::Facts;
 use kstar_engine::pipeline::meter::MeterSettings;
@@ -100,20 +101,18 @@ impl Plans {
         let context = context(&config);
         Self {
             source,
-            inverters: plans
-                .into_iter()
-                .map(|plan| (plan.name.clone(), plan))
-                .collect(),
+            inverters: inserted(plans.into_iter().map(|plan| (plan.name.clone(), plan))),
             metering: config.metering(),
             facts: config.facts(),
             serving: ServingPlan::of(&config, &context),
             context,
             grace: config.collector.grace,
-            files: config
-                .sinks
-                .enabled()
-                .map(|section| (section.name(), content(section.files())))
-                .collect(),
+            files: inserted(
+                config
+                    .sinks
+                    .enabled()
+                    .map(|section| (section.name(), content(section.files()))),
+            ),
             sinks: config.sinks,
         }
     }
@@ -138,7 +137,7 @@ impl Plans {
     }
 
     fn sink_names(&self) -> BTreeSet<&'static str> {
-        self.sinks.enabled().map(Section::name).collect()
+        inserted(self.sinks.enabled().map(Section::name))
     }
 
     /// What changes from this plans to another, where only these of its sinks still run.
@@ -159,11 +158,11 @@ impl Plans {
             (before, after) if before == after => Some(Change::Kept),
             (Some(_), Some(_)) => Some(Change::Replaced),
         };
-        let running = self.sink_names().intersection(running).copied().collect();
+        let running = inserted(self.sink_names().intersection(running).copied());
         Changes {
             inverters: changes(
-                &self.inverters.keys().cloned().collect(),
-                &after.inverters.keys().cloned().collect(),
+                &inserted(self.inverters.keys().cloned()),
+                &inserted(after.inverters.keys().cloned()),
                 same_inverter,
             ),
             sinks: changes(&running, &after.sink_names(), same_sink),
@@ -178,18 +177,15 @@ fn changes<T: Ord + Clone>(
     after: &BTreeSet<T>,
     same: impl Fn(&T) -> bool,
 ) -> BTreeMap<T, Change> {
-    before
-        .union(after)
-        .map(|name| {
-            let change = match (before.contains(name), after.contains(name)) {
-                (true, false) => Change::Stopped,
-                (true, true) if same(name) => Change::Kept,
-                (true, true) => Change::Replaced,
-                (false, _) => Change::Started,
-            };
-            (name.clone(), change)
-        })
-        .collect()
+    inserted(before.union(after).map(|name| {
+        let change = match (before.contains(name), after.contains(name)) {
+            (true, false) => Change::Stopped,
+            (true, true) if same(name) => Change::Kept,
+            (true, true) => Change::Replaced,
+            (false, _) => Change::Started,
+        };
+        (name.clone(), change)
+    }))
 }
 
 /// What HTTP needs of a configuration.

@@ -1,4 +1,5 @@
-//! Files that are replaced as a whole: a crash leaves the old one or the new one. It blocks.
+//! Files that are replaced as a whole, so that a crash leaves the old one or the new one, and whether a file is still the
+//! same one. It blocks.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -27,6 +28,27 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Device and inode: the file itself, whatever name it has.
+#[cfg(unix)]
+pub type FileId = (u64, u64);
+
+/// Which file has this name.
+#[cfg(unix)]
+pub fn file_id(path: &Path) -> io::Result<FileId> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Elsewhere an open file cannot be taken away, so that it is enough that there is one.
+#[cfg(not(unix))]
+pub type FileId = ();
+
+/// Which file has this name.
+#[cfg(not(unix))]
+pub fn file_id(path: &Path) -> io::Result<FileId> {
+    fs::metadata(path).map(drop)
 }
 
 #[cfg(test)]

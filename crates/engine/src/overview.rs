@@ -1,5 +1,6 @@
 //! The board as data: what the HTTP API tells of inverters and sinks, and what the live page reads from it.
 
+use kstar_common::collect::inserted;
 use kstar_model::time::millis;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,7 +136,5 @@ impl From<&Health> for SinkOverview {
 }
 
 fn named(counts: impl Iterator<Item = (impl ToString, u64)>) -> BTreeMap<String, u64> {
-    counts
-        .map(|(name, count)| (name.to_string(), count))
-        .collect()
+    inserted(counts.map(|(name, count)| (name.to_string(), count)))
 }

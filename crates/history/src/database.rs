@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kstar_common::file::FileId;
 use kstar_common::sqlite_file::write_ahead;
 use kstar_model::counted::AccountId;
 use kstar_model::reading::Reading;
@@ -18,7 +19,7 @@ use crate::apart::{SetApart, apart_of, close_open, close_overtaken, set_apart, s
 use crate::failure::Failure;
 use crate::known::{Inserted, KnownInverter};
 use crate::moments::Moments;
-use crate::place::{FileId, files, is_open_in_another_of_us, log_of};
+use crate::place::{files, is_open_in_another_of_us, log_of};
 use crate::retention::{KeepFor, Retention};
 use crate::rivals::Rivals;
 use crate::schema;
@@ -241,7 +242,9 @@ impl Database {
             ..
         } = self;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let data_version = transaction.query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        let data_version = transaction
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?;
         if data_version != *version {
             *is_shared = true;
             *version = data_version;

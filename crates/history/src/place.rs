@@ -1,8 +1,8 @@
 //! Where the file is, and whether it is still the same one.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
+use kstar_common::file::{FileId, file_id};
 use kstar_common::sqlite_file::beside;
 
 /// Whether a file may have this path, as far as its text tells.
@@ -19,25 +19,6 @@ pub(crate) fn log_of(path: &Path) -> PathBuf {
 /// The file and its write-ahead log, if both are there.
 pub(crate) fn files(path: &Path) -> Option<[FileId; 2]> {
     Some([file_id(path).ok()?, file_id(&log_of(path)).ok()?])
-}
-
-/// Device and inode: the file itself, whatever name it has.
-#[cfg(unix)]
-pub(crate) type FileId = (u64, u64);
-
-#[cfg(unix)]
-fn file_id(path: &Path) -> io::Result<FileId> {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
-}
-
-/// Elsewhere an open file cannot be taken away, so that it is enough that there is one.
-#[cfg(not(unix))]
-pub(crate) type FileId = ();
-
-#[cfg(not(unix))]
-fn file_id(path: &Path) -> io::Result<FileId> {
-    std::fs::metadata(path).map(drop)
 }
 
 /// Which other processes hold locks on the file or on the index of its write-ahead log, if the system tells.

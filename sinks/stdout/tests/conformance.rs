@@ -75,7 +75,7 @@ impl Pipe {
 #[async_trait]
 impl FarSide for Pipe {
     fn sink(&mut self) -> Box<dyn Sink> {
-        Box::new(StdoutSink::to(self.writer.try_clone().unwrap()).unwrap())
+        Box::new(StdoutSink::to_file(self.writer.try_clone().unwrap()))
     }
 
     async fn held(&mut self) -> Vec<Record> {

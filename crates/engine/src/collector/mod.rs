@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_common::collect::inserted;
 use kstar_common::due::at;
 use kstar_common::hold::Holds;
 use kstar_sink::delivery::Keep;
@@ -367,7 +368,7 @@ impl Collector {
     }
 
     pub fn sink_names(&self) -> BTreeSet<&'static str> {
-        self.sinks.keys().copied().collect()
+        inserted(self.sinks.keys().copied())
     }
 
     /// Whether any sink is left to collect for.

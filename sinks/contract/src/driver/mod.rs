@@ -25,6 +25,7 @@ mod take;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ pub struct Handover {
     /// What was taken and is not delivered. What waits in a spool is not among it.
     pub waiting: Remainder,
 }
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What runs a sink.
 pub struct Driver {
@@ -213,7 +216,7 @@ impl Driver {
     pub async fn run(
         self,
         events: broadcast::Receiver<Event>,
-        stop: impl Future<Output = ()>,
+        stop: impl Future<Output = ()> + Send + 'static,
     ) -> Ended {
         let drain = async {
             stop.await;
@@ -227,7 +230,24 @@ impl Driver {
     pub async fn run_until(
         self,
         events: broadcast::Receiver<Event>,
-        stop: impl Future<Output = Parting>,
+        stop: impl Future<Output = Parting> + Send + 'static,
+    ) -> (Ended, Option<Handover>) {
+        self.boxed(events, Box::pin(stop)).await
+    }
+
+    /// The same for whatever may stop it, made in this crate: else the program would hold all of it once for each.
+    fn boxed(
+        self,
+        events: broadcast::Receiver<Event>,
+        stop: Boxed<Parting>,
+    ) -> Boxed<(Ended, Option<Handover>)> {
+        Box::pin(self.until(events, stop))
+    }
+
+    async fn until(
+        self,
+        events: broadcast::Receiver<Event>,
+        stop: Boxed<Parting>,
     ) -> (Ended, Option<Handover>) {
         let Self {
             opener,

@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use kstar_common::file::{replace, sync_folder};
+use kstar_common::file::{FileId, file_id, replace, sync_folder};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -99,6 +99,8 @@ pub struct LedgerFile {
     /// How long the log is, if it can be gone on with. Otherwise something is missing, damaged or of an old form, and the
     /// base is written first.
     log: Option<u64>,
+    /// The log, as it was opened last, and which file that is.
+    open: Option<(File, FileId)>,
     /// Readings that were refused and are not written yet.
     refused: Waiting,
     /// What is wrong with the folder, since that was said.
@@ -172,6 +174,7 @@ impl LedgerFile {
             written,
             synced: 0,
             log: length,
+            open: None,
             refused: Waiting::default(),
             trouble: None,
         })
@@ -231,24 +234,30 @@ impl LedgerFile {
             .filter_map(|name| Some((name.as_str(), accounts.get(name)?)))
             .collect();
         let line = self.text(&changed)?;
-        let path = self.folder.join(LOG);
-        // By its name each time: in a file that somebody has removed nothing would be found again.
-        let mut log = match OpenOptions::new().append(true).open(path) {
+        match self.open_log() {
+            Ok(mut log) => log.write_all(line.as_bytes())?,
             Err(error) if error.kind() == ErrorKind::NotFound => return self.rebase(),
-            other => other?,
-        };
-        log.write_all(line.as_bytes())?;
+            Err(error) => return Err(error),
+        }
         let written = u64::try_from(line.len()).unwrap_or(u64::MAX);
         self.log = Some(length.saturating_add(written));
         self.changed.clear();
         Ok(())
     }
 
+    /// The log that has the name now: in a file that somebody has removed nothing would be found again.
+    fn open_log(&mut self) -> io::Result<&File> {
+        let path = self.folder.join(LOG);
+        let there = file_id(&path)?;
+        let open = match self.open.take() {
+            Some((log, id)) if id == there => (log, id),
+            _ => (OpenOptions::new().append(true).open(path)?, there),
+        };
+        Ok(&self.open.insert(open).0)
+    }
+
     fn sync_log(&mut self) -> io::Result<()> {
-        let log = OpenOptions::new()
-            .append(true)
-            .open(self.folder.join(LOG))?;
-        log.sync_data()?;
+        self.open_log()?.sync_data()?;
         self.synced = self.written;
         Ok(())
     }
