@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "http")]
 use kstar_common::collect::inserted;
+#[cfg(feature = "http")]
 use kstar_common::tariff::Tariff;
 use kstar_engine::herald::Facts;
 use kstar_engine::pipeline::meter::MeterSettings;
