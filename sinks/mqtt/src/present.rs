@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_common::collect::inserted;
+use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::reading::Shown;
+use kstar_model::scalar::Kind;
 use kstar_sink::event::{CollectorStatus, Price, Reachability};
 use kstar_sink::health::State;
 use kstar_sink::sink::SinkConfig;
@@ -26,6 +29,9 @@ const FRESH: Duration = Duration::from_secs(60);
 
 /// How long an inverter that answers waits for its reading, which has come a moment before or comes a moment later.
 const HELD: Duration = Duration::from_secs(2);
+
+/// How much before its time a reading is published: polls do not come to the millisecond.
+const EARLY: Duration = Duration::from_millis(250);
 
 /// How often it is told when the last reading came: who wants to know it exactly looks at the readings.
 const LAST_READING: Duration = Duration::from_secs(60);
@@ -54,6 +60,8 @@ struct Inverter {
     reachability: Option<Reachability>,
     /// Its newest reading, and when it came.
     newest: Option<(Instant, Arc<Shown>)>,
+    /// The reading that was published last, and when.
+    published: Option<(Instant, Arc<Shown>)>,
     /// Whether its `online` was told on this connection.
     is_shown: bool,
     /// When it is told even without a reading.
@@ -71,6 +79,30 @@ impl Inverter {
     fn fresh(&self) -> Option<&Arc<Shown>> {
         let (at, reading) = self.newest.as_ref()?;
         (self.answers() && at.elapsed() < FRESH).then_some(reading)
+    }
+
+    /// When its next reading is due, unless a mode or a flag changes before.
+    fn next(&self, settings: &Settings) -> Option<Instant> {
+        let (at, _) = self.published.as_ref()?;
+        (!settings.interval.is_zero()).then(|| *at + settings.interval)
+    }
+
+    /// Whether a reading waits for the time at which the next one is due.
+    fn may_wait(&self, settings: &Settings, reading: &Shown) -> bool {
+        let is_early = self
+            .next(settings)
+            .is_some_and(|next| Instant::now() + EARLY < next);
+        let unchanged = |(_, published): &(Instant, Arc<Shown>)| {
+            notable(&published.values).eq(notable(&reading.values))
+        };
+        is_early && self.is_shown && self.published.as_ref().is_some_and(unchanged)
+    }
+
+    /// The newest reading, if it waits.
+    fn waiting(&self) -> Option<&Arc<Shown>> {
+        let (_, newest) = self.newest.as_ref()?;
+        let (_, published) = self.published.as_ref()?;
+        (!Arc::ptr_eq(newest, published)).then_some(newest)
     }
 
     /// What its status topic says.
@@ -100,12 +132,21 @@ impl Inverter {
     }
 }
 
+/// The modes and flags, whose changes do not wait.
+fn notable(values: &Values) -> impl Iterator<Item = (Quantity, Option<i64>)> {
+    let kind = |quantity: &Quantity| quantity.description().kind;
+    Quantity::ALL
+        .iter()
+        .filter(move |quantity| matches!(kind(quantity), Kind::Mode(_) | Kind::Flags(_)))
+        .map(|quantity| (*quantity, values.raw(*quantity)))
+}
+
 impl Present {
     /// These inverters, of which nothing is known.
     pub(crate) fn new(inverters: &[Arc<str>]) -> Self {
         let unknown = |name: &Arc<str>| (Arc::clone(name), Inverter::default());
         Self {
-            inverters: inverters.iter().map(unknown).collect(),
+            inverters: inserted(inverters.iter().map(unknown)),
             sinks: None,
             price: None,
             announced: None,
@@ -177,6 +218,14 @@ impl Present {
         announced: Vec<Message>,
         batch: &mut Batch,
     ) -> Result<(), serde_json::Error> {
+        let name = &reading.inverter.name;
+        let known = self.inverters.get(name);
+        if announced.is_empty()
+            && known.is_some_and(|inverter| inverter.may_wait(settings, reading))
+        {
+            self.keep(reading);
+            return Ok(());
+        }
         let messages = settings.topics.reading(settings.form, reading)?;
         self.keep(reading);
         batch.announce(announced);
@@ -184,8 +233,8 @@ impl Present {
         if let Some(prefix) = &settings.kstar_sharp {
             batch.publish(kstar_sharp(prefix, reading), KSTAR_SHARP_QOS);
         }
-        let name = &reading.inverter.name;
         if let Some(inverter) = self.inverters.get_mut(name) {
+            inverter.published = inverter.newest.clone();
             if inverter
                 .last_told
                 .is_none_or(|at| at.elapsed() >= LAST_READING)
@@ -211,6 +260,11 @@ impl Present {
         inverter.reachability = Some(reachability);
         let mut messages = Vec::new();
         if reachability == Reachability::Silent {
+            if let Some(reading) = inverter.waiting() {
+                // What cannot be written was rejected when it came.
+                let waiting = settings.topics.reading(settings.form, reading);
+                messages.extend(waiting.unwrap_or_default());
+            }
             messages.extend(inverter.last_reading(settings));
             inverter.newest = None;
         }
@@ -230,10 +284,15 @@ impl Present {
     }
 
     /// When there is something to tell without anything new.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        let held = self.inverters.values();
-        let held = held.filter_map(|inverter| inverter.held_until);
-        held.chain(self.announced.map(|at| at + AGAIN)).min()
+    pub(crate) fn due(&self, settings: &Settings) -> Option<Instant> {
+        let inverters = self.inverters.values();
+        let due = inverters.flat_map(|inverter| {
+            let waiting = inverter.waiting().and_then(|_| inverter.next(settings));
+            [inverter.held_until, waiting]
+        });
+        due.flatten()
+            .chain(self.announced.map(|at| at + AGAIN))
+            .min()
     }
 
     /// What is due: inverters that are held back no longer, and the readings that Home Assistant has not heard.
@@ -244,6 +303,13 @@ impl Present {
             batch = self.readings(settings, |at| at < announced + SUBSCRIBING);
         }
         for (name, inverter) in &mut self.inverters {
+            if let Some(reading) = inverter.waiting()
+                && inverter.next(settings).is_some_and(|next| next <= now)
+            {
+                let messages = settings.topics.reading(settings.form, reading);
+                batch.publish(messages.unwrap_or_default(), settings.qos);
+                inverter.published = Some((now, Arc::clone(reading)));
+            }
             if inverter.held_until.is_some_and(|until| until <= now) {
                 let online = settings.topics.inverter(name, inverter.show(true));
                 batch.publish([online], QoS::AtLeastOnce);

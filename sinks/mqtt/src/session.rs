@@ -258,7 +258,7 @@ impl Session {
     /// Waits until something of what is known is due.
     async fn due(&self) {
         loop {
-            let due = self.known().present.due();
+            let due = self.known().present.due(&self.settings);
             tokio::select! {
                 () = at(due) => return,
                 () = self.news.notified() => {}
@@ -367,6 +367,10 @@ impl Session {
                 .present
                 .tell(&self.settings, reading, announced, &mut batch)
                 .map_err(|error| Undelivered::Refused(error.to_string()))?;
+        }
+        if !self.settings.interval.is_zero() {
+            // Something may wait now.
+            self.news.notify_one();
         }
         Ok(connection.send(batch).await?)
     }

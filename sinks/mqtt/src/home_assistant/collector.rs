@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kstar_common::collect::inserted;
 use kstar_sink::event::{CollectorStatus, Price};
 
 use super::names::{collector_id, entity_topics};
@@ -90,7 +91,7 @@ impl Discovery {
     pub fn collector(&mut self, status: &CollectorStatus) -> Vec<Message> {
         let known = Known {
             page: status.page.clone(),
-            sinks: status.sinks.keys().map(|name| (*name).to_owned()).collect(),
+            sinks: inserted(status.sinks.keys().map(|name| (*name).to_owned())),
         };
         if self.collector.known.as_ref() == Some(&known) {
             return Vec::new();
@@ -158,7 +159,7 @@ impl Discovery {
         let mut messages = Vec::new();
         if self.writer.form != Form::Off {
             let placed = self.writer.of_collector(&self.collector).into_iter();
-            let components = placed.map(|placed| (placed.key, placed.platform)).collect();
+            let components = inserted(placed.map(|placed| (placed.key, placed.platform)));
             let gone = self.collector.announces(components);
             if self.writer.form == Form::Entity {
                 let node = collector_id(&self.writer.topics.client_id);

@@ -22,6 +22,7 @@ mod vocabulary;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use kstar_common::collect::inserted;
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Reading;
 use kstar_model::scalar::Kind;
@@ -121,7 +122,7 @@ impl Discovery {
     /// Takes up the sink's own topics. What the sink may still write to stays; the rest is to be cleared.
     fn take_up_retained(&mut self, recorded: BTreeSet<String>) {
         let topics = &self.writer.topics;
-        let mut statuses = BTreeSet::from([topics.collector_status()]);
+        let mut statuses = inserted::<BTreeSet<_>, _>([topics.collector_status()]);
         // What is told later stays until then.
         let mut totals = HashSet::from([topics.sinks(), topics.price(), topics.feed_in_price()]);
         for name in self.devices.keys() {
@@ -416,9 +417,7 @@ fn counters() -> Set {
 
 /// The components of these quantities, by key.
 fn components_by_key(quantities: Set) -> BTreeMap<String, Platform> {
-    components(quantities)
-        .map(|component| (component.key(), component.platform))
-        .collect()
+    inserted(components(quantities).map(|component| (component.key(), component.platform)))
 }
 
 /// The components that an inverter has beside those of its quantities, by key.

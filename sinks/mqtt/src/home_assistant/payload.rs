@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kstar_common::collect::inserted;
 use kstar_sink::sink::Context;
 use serde::Serialize;
 
@@ -307,7 +308,7 @@ impl Writer {
                 let mut config = DeviceConfig {
                     shared,
                     availability: available.cloned(),
-                    components: listed.collect(),
+                    components: inserted(listed),
                 };
                 let topic = device_topic(&self.prefix, &node.id);
                 let last = message(topic.clone(), &config);

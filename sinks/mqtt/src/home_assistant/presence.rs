@@ -31,6 +31,8 @@ pub(super) fn of_inverter(topics: &Topics, node: &Node<'_>) -> Vec<Placed> {
         let entity = match key {
             CONNECTION => connection(node, name, topics.inverter_status(node.name)),
             _ => Entity {
+                // The topic is emptied when the inverter is taken out, which is no time.
+                value_template: "{{ value or 'None' }}".to_owned(),
                 classes: Classes {
                     device_class: Some("timestamp"),
                     ..diagnostic()

@@ -12,6 +12,7 @@
 mod announcements;
 mod conformance;
 mod faults;
+mod interval;
 mod limits;
 mod outages;
 mod probe;

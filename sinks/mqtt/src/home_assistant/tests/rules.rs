@@ -516,7 +516,7 @@ fn last_reading() -> Value {
         "unique_id": "kstar_inverter-last_reading",
         "default_entity_id": "sensor.inverter_last_reading",
         "state_topic": "kstar/inverter/last_reading",
-        "value_template": "{{ value }}",
+        "value_template": "{{ value or 'None' }}",
         "device_class": "timestamp",
         "entity_category": "diagnostic",
         "availability": [{ "topic": "kstar/collector/one/status" }],
