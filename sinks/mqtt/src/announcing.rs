@@ -1,5 +1,6 @@
 //! What Home Assistant is told on a connection, but for what the broker does not take.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kstar_model::reading::Shown;
@@ -15,6 +16,21 @@ pub(crate) struct Announcing {
     /// It writes to a file now and then, so it is used where that may block.
     discovery: Arc<Mutex<Discovery>>,
     limit: Mutex<Limit>,
+    /// How many changes there were to announce, and how many of them were in what was told as a whole.
+    changes: AtomicU64,
+    told: AtomicU64,
+}
+
+/// What must be told because of a change.
+pub(crate) struct Announced {
+    messages: Vec<Message>,
+    change: u64,
+}
+
+impl Announced {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
 }
 
 impl Announcing {
@@ -22,6 +38,8 @@ impl Announcing {
         Self {
             discovery: Arc::new(Mutex::new(discovery)),
             limit: Mutex::default(),
+            changes: AtomicU64::new(0),
+            told: AtomicU64::new(0),
         }
     }
 
@@ -33,8 +51,27 @@ impl Announcing {
 
     /// All that there is to tell.
     pub(crate) async fn all(&self) -> Vec<Message> {
+        // Asked first: what changes meanwhile may not be in it.
+        let changes = self.changes.load(Ordering::Relaxed);
         let messages = self.discovery(|discovery| discovery.all()).await;
+        self.told.fetch_max(changes, Ordering::Relaxed);
         self.taken(messages)
+    }
+
+    /// What is still to be told because of a change: nothing if everything was told since. To be told twice that a device
+    /// is gone would be a reason for Home Assistant to warn.
+    pub(crate) fn untold(&self, announced: Announced) -> Vec<Message> {
+        if announced.change <= self.told.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        announced.messages
+    }
+
+    fn changed(&self, messages: Vec<Message>) -> Announced {
+        Announced {
+            messages: self.taken(messages),
+            change: self.changes.fetch_add(1, Ordering::Relaxed) + 1,
+        }
     }
 
     /// Whether nothing must be told because of a reading.
@@ -56,24 +93,24 @@ impl Announcing {
     }
 
     /// What must be told because of what is known of an inverter.
-    pub(crate) async fn status(&self, status: &InverterStatus) -> Vec<Message> {
+    pub(crate) async fn status(&self, status: &InverterStatus) -> Announced {
         let status = status.clone();
         let messages = self.discovery(move |discovery| discovery.status(&status));
-        self.taken(messages.await)
+        self.changed(messages.await)
     }
 
     /// What must be told because of how the collector is.
-    pub(crate) async fn collector(&self, status: &CollectorStatus) -> Vec<Message> {
+    pub(crate) async fn collector(&self, status: &CollectorStatus) -> Announced {
         let status = status.clone();
         let messages = self.discovery(move |discovery| discovery.collector(&status));
-        self.taken(messages.await)
+        self.changed(messages.await)
     }
 
     /// What must be told because of what electricity costs.
-    pub(crate) async fn price(&self, price: &Price) -> Vec<Message> {
+    pub(crate) async fn price(&self, price: &Price) -> Announced {
         let price = price.clone();
         let messages = self.discovery(move |discovery| discovery.price(&price));
-        self.taken(messages.await)
+        self.changed(messages.await)
     }
 
     /// Takes note of it once the broker has every announcement.

@@ -20,7 +20,7 @@ use rumqttc::{ConnectionError, QoS};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
-use crate::announcing::Announcing;
+use crate::announcing::{Announced, Announcing};
 use crate::connection::{Ack, Connection, Lost, Undelivered, login};
 use crate::delays::Delays;
 use crate::flight::Batch;
@@ -308,7 +308,7 @@ impl Session {
     /// Announces, and tells what is known already, so that a connection that is just coming up tells it too.
     async fn tell(
         &self,
-        announced: Vec<Message>,
+        announced: Announced,
         messages: Vec<Message>,
     ) -> Result<(), DeliveryError> {
         if announced.is_empty() && messages.is_empty() {
@@ -317,7 +317,7 @@ impl Session {
         self.within_patience(async |connection| {
             let _order = self.order.lock().await;
             let mut batch = Batch::default();
-            batch.announce(announced);
+            batch.announce(self.announcing.untold(announced));
             batch.publish(messages, QoS::AtLeastOnce);
             Ok(connection.send(batch).await?.all().await?)
         })

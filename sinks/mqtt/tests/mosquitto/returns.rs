@@ -202,3 +202,42 @@ async fn the_collector_tells_of_its_sinks_and_of_the_price_and_again_to_a_broker
     assert!(!kept.contains_key(&price) && !kept.contains_key(&feed_in));
     running.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_an_inverter_is_gone_is_told_once() {
+    let broker = Mosquitto::open();
+    let folder = broker.folder.path();
+    let status = Event::Collector(Arc::new(CollectorStatus {
+        version: "0.0.0",
+        page: None,
+        sinks: BTreeMap::from([("mqtt", State::Up)]),
+    }));
+    let both = Running::start(&broker.config(""), &context(&["roof", "barn"], folder));
+    both.event(status.clone());
+    for name in ["roof", "barn"] {
+        both.status(name, Reachability::Online);
+        both.send(full_reading(name, BEGIN));
+    }
+    both.delivered(2).await;
+    both.end().await;
+    let listener = Listener::at(broker.port).await;
+    let config = "homeassistant/device/kstar_barn/config";
+    listener
+        .until("announced", |heard| {
+            heard.iter().any(|it| it.topic == config)
+        })
+        .await;
+    listener.forget();
+    let one = Running::start(&broker.config(""), &context(&["roof"], folder));
+    // While it connects: what is told on the connection as a whole has it already.
+    one.event(status);
+    one.status("roof", Reachability::Online);
+    one.send(full_reading("roof", BEGIN + 1000));
+    one.delivered(1).await;
+    one.end().await;
+    listener.catch_up().await;
+    let heard = listener.heard();
+    let told = heard.iter().filter(|heard| heard.topic == config);
+    let told: Vec<&str> = told.map(|heard| heard.payload.as_str()).collect();
+    assert_eq!(told, [""]);
+}
