@@ -1,7 +1,7 @@
 //! A week, a month or a year: for each part a bar of what was made and one of what was used.
 
 use super::drawing::{Anchor, Drawing, Frame, Type};
-use super::scale::{Scale, label, step, ticks};
+use super::scale::{Scale, step, ticks};
 use super::{Ink, Legend, Look, energy, percent};
 use crate::energy::{Energy, Flows, Report, show};
 use crate::period::{Calendar, day_of};
@@ -46,13 +46,15 @@ pub fn draw(report: &Report, look: Look) -> Drawing {
     let mut drawing = Drawing::new(look, &format!("{title}, {subtitle}"));
     let (width, height) = (f64::from(look.size.width), f64::from(look.size.height));
     let unit = super::unit(look);
-    super::write_head(&mut drawing, &title, &subtitle);
-    write_legend(&mut drawing, &report.sum.figures.flows);
+    if !look.is_bare() {
+        super::write_head(&mut drawing, &title, &subtitle);
+        write_legend(&mut drawing, &report.sum.figures.flows);
+    }
     let frame = Frame {
         left: 3.8 * unit,
-        top: 9.0 * unit,
+        top: super::top(look),
         width: width - 5.2 * unit,
-        height: height - 11.4 * unit,
+        height: height - super::top(look) - 2.4 * unit,
     };
     draw_bars(&mut drawing, frame, report);
     drawing
@@ -80,7 +82,7 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
     let beside = frame.left - 0.5 * unit;
     for kwh in ticks(highest, step) {
         let y = scale.at(kwh);
-        super::draw_rule(drawing, frame, y, font, &label(kwh, step));
+        super::draw_rule(drawing, frame, y, font, &super::label(kwh, step, look));
     }
     drawing.text((beside, frame.top - 0.9 * unit), font, "kWh");
 
@@ -104,11 +106,12 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
         }
         if f64::from(number) % every < 0.5 {
             let date = day_of(part.span.start, &report.zone);
-            let format = match report.subject.part() {
-                Some(Calendar::Month) => "%b",
-                Some(Calendar::Year) => "%Y",
-                _ if count <= 7 => "%a %-d",
-                _ => "%-d",
+            let day = date.day();
+            let text = match report.subject.part() {
+                Some(Calendar::Month) => look.words.month(date).to_owned(),
+                Some(Calendar::Year) => date.year().to_string(),
+                _ if count <= 7 => format!("{} {day}", look.words.weekday(date)),
+                _ => day.to_string(),
             };
             let font = Type {
                 anchor: Anchor::Middle,
@@ -117,7 +120,7 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
             drawing.text(
                 (left + place / 2.0, frame.bottom() + 1.5 * unit),
                 font,
-                &date.strftime(format).to_string(),
+                &text,
             );
         }
     }
@@ -243,10 +246,7 @@ mod tests {
     }
 
     fn look(size: &str) -> Look {
-        Look {
-            theme: Theme::Light,
-            size: size.parse::<Size>().expect("a size"),
-        }
+        Look::alone(Theme::Light, size.parse::<Size>().expect("a size"))
     }
 
     #[test]

@@ -9,18 +9,32 @@ const FONTS: &str = "'DejaVu Sans', Verdana, sans-serif";
 
 /// The text of the file.
 pub fn write(drawing: &Drawing) -> String {
+    let (width, height) = (drawing.look().size.width, drawing.look().size.height);
+    let attributes = format!(
+        "xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"{FONTS}\""
+    );
+    element(drawing, &attributes)
+}
+
+/// The same as an element of a page, which fills the width that it is given and has the page's font.
+pub fn inline(drawing: &Drawing, class: &'static str) -> String {
+    let (width, height) = (drawing.look().size.width, drawing.look().size.height);
+    let attributes = format!("class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\"");
+    element(drawing, &attributes)
+}
+
+fn element(drawing: &Drawing, attributes: &str) -> String {
     let mut text = String::new();
     // Writing to a `String` cannot fail.
-    let _ = try_write(&mut text, drawing);
+    let _ = try_write(&mut text, drawing, attributes);
     text
 }
 
-fn try_write(text: &mut String, drawing: &Drawing) -> fmt::Result {
-    let (width, height) = (drawing.look().size.width, drawing.look().size.height);
+fn try_write(text: &mut String, drawing: &Drawing, attributes: &str) -> fmt::Result {
     writeln!(
         text,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"{FONTS}\">\n<title>{}</title>",
+        "<svg {attributes}>\n<title>{}</title>",
         Escaped(drawing.title())
     )?;
     for shape in drawing.shapes() {
@@ -220,10 +234,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_a_text_holds_cannot_spoil_the_drawing() {
-        let look = Look {
-            theme: Theme::Light,
-            size: Size::default(),
-        };
+        let look = Look::alone(Theme::Light, Size::default());
         let mut drawing = Drawing::new(look, "a<b>&\"c\"\u{1}");
         let font = Type {
             size: 10.0,
