@@ -1,0 +1,418 @@
+//! What was: a day, a week, a month, a year or all years, as a chart with the figures of `kstar report` beside it.
+
+use std::path::Path;
+
+use axum::body::Body;
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, Response, Uri};
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan};
+use kstar_common::tariff::Tariff;
+use kstar_history::{History, StoredInverter};
+use kstar_model::time::UnixMillis;
+use kstar_reports::chart::day::Day;
+use kstar_reports::chart::drawing::Drawing;
+use kstar_reports::chart::{Look, Size, bars, day, gather, svg};
+use kstar_reports::energy::gather::Question;
+use kstar_reports::energy::{Report, Subject, show};
+use kstar_reports::period::{Calendar, local};
+use maud::{Markup, PreEscaped, html};
+use serde::Deserialize;
+
+use super::download::{self, Form};
+use super::figures;
+use super::frame::{Place, Visit};
+use super::words::Words;
+use crate::answer::{self, Problem};
+use crate::questions::{self, open};
+use crate::state::State;
+
+/// A chart on a phone, and one on a wide screen. The style sheet shows the one that fits.
+const SIZES: [(&str, Size); 2] = [
+    (
+        "chart narrow",
+        Size {
+            width: 360,
+            height: 340,
+        },
+    ),
+    (
+        "chart wide",
+        Size {
+            width: 880,
+            height: 440,
+        },
+    ),
+];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Any day of the period, in place of the one in the path.
+    date: Option<String>,
+    inverter: Option<String>,
+}
+
+/// A period as somebody asks for it.
+#[derive(Debug)]
+struct Wanted {
+    subject: Subject,
+    date: Option<String>,
+    inverter: Option<String>,
+    form: Option<Form>,
+}
+
+/// A period, and what the history knows of it.
+pub(super) struct Period {
+    pub(super) subject: Subject,
+    pub(super) first: Date,
+    today: Date,
+    /// Every inverter that the history knows.
+    names: Vec<String>,
+    inverter: Option<String>,
+    found: Option<Found>,
+}
+
+struct Found {
+    report: Report,
+    charts: [String; 2],
+}
+
+/// What comes of a question: a page, or a file.
+enum Outcome {
+    Page(Box<Period>),
+    /// There is no history yet.
+    TooEarly,
+    File(Response<Body>),
+}
+
+impl Wanted {
+    fn of(uri: &Uri) -> Result<Self, Problem> {
+        let asked: Asked = answer::parameters(uri)?;
+        let (path, form) = Form::split(uri.path());
+        let mut parts = path.split('/').skip(1);
+        let subject = match parts.next() {
+            Some("day") => Subject::One(Calendar::Day),
+            Some("week") => Subject::One(Calendar::Week),
+            Some("month") => Subject::One(Calendar::Month),
+            Some("year") => Subject::One(Calendar::Year),
+            _ => Subject::Total,
+        };
+        let date = asked.date.or_else(|| parts.next().map(str::to_owned));
+        Ok(Self {
+            subject,
+            // An empty field of the form is one that is not filled in.
+            date: date.filter(|date| !date.is_empty()),
+            inverter: asked.inverter.filter(|name| !name.is_empty()),
+            form,
+        })
+    }
+}
+
+pub(super) async fn page(
+    Shared(state): Shared<State>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response<Body> {
+    let visit = Visit::of(&state, &headers, &uri);
+    let wanted = match Wanted::of(&uri) {
+        Ok(wanted) => wanted,
+        Err(problem) => return visit.failure(&problem),
+    };
+    let words = visit.words;
+    if state.0.sources.history.is_none() {
+        let content = html! { p.card.message { (words.no_history) } };
+        return visit.page(Place::History, words.history, &content);
+    }
+    let tariffs = state.0.sources.tariffs.clone();
+    let outcome = questions::ask(&state, move |file| look_up(file, wanted, &tariffs, words));
+    match outcome.await {
+        Ok(Outcome::File(file)) => file,
+        Ok(Outcome::Page(period)) => {
+            let title = words.title(period.subject, period.first);
+            visit.page(Place::History, &title, &content(&visit, &title, &period))
+        }
+        Ok(Outcome::TooEarly) => {
+            let content = html! { p.card.message { (words.no_history_yet) } };
+            visit.page(Place::History, words.history, &content)
+        }
+        Err(problem) => visit.failure(&problem),
+    }
+}
+
+/// Asks the history. It blocks.
+fn look_up(
+    file: &Path,
+    wanted: Wanted,
+    tariffs: &[Tariff],
+    words: &'static Words,
+) -> Result<Outcome, Problem> {
+    if !file.exists() {
+        return Ok(Outcome::TooEarly);
+    }
+    let (history, mut inverters) = open(file, None)?;
+    let names: Vec<String> = inverters.iter().map(|one| one.name.clone()).collect();
+    if let Some(name) = &wanted.inverter {
+        inverters.retain(|one| one.name == *name);
+        if inverters.is_empty() {
+            return Err(Problem::nothing(format!(
+                "the history knows no inverter of this name, only: {}",
+                names.join(", ")
+            )));
+        }
+    }
+    let now = Timestamp::now().to_zoned(history.zone().clone());
+    let date = match (wanted.subject, &wanted.date) {
+        (Subject::One(calendar), Some(text)) => {
+            calendar.named(text, &now).map_err(Problem::wrong)?
+        }
+        (Subject::One(calendar), None) => calendar.first(now.date()),
+        (Subject::Total, _) => now.date(),
+    };
+    let question = Question {
+        subject: wanted.subject,
+        date,
+        inverters: &inverters,
+        tariffs,
+        now: UnixMillis(now.timestamp().as_millisecond()),
+    };
+    let report = figures::report(&history, &question)?;
+    if let Some(form) = wanted.form {
+        let report =
+            report.ok_or_else(|| Problem::nothing("there is no reading in this period"))?;
+        let draw = |look| drawing(&history, &inverters, &report, look);
+        return download::file(form, &report, draw).map(Outcome::File);
+    }
+    let found = match report {
+        None => None,
+        Some(report) => {
+            let mut charts = [String::new(), String::new()];
+            for (chart, (class, size)) in charts.iter_mut().zip(SIZES) {
+                let look = Look::of_page(size, &words.chart);
+                *chart = svg::inline(&drawing(&history, &inverters, &report, look)?, class);
+            }
+            Some(Found { report, charts })
+        }
+    };
+    Ok(Outcome::Page(Box::new(Period {
+        subject: wanted.subject,
+        first: date,
+        today: now.date(),
+        names,
+        inverter: wanted.inverter,
+        found,
+    })))
+}
+
+/// A report's chart.
+fn drawing(
+    history: &History,
+    inverters: &[StoredInverter],
+    report: &Report,
+    look: Look,
+) -> Result<Drawing, Problem> {
+    if report.subject != Subject::One(Calendar::Day) {
+        return Ok(bars::draw(report, look));
+    }
+    let span = report.sum.span.clone();
+    let samples = gather::samples(history, inverters, &span);
+    let day = Day {
+        title: show::title(report.subject, report.days.start),
+        subtitle: report.inverters.join(", "),
+        samples: samples.map_err(|error| questions::unasked(&error))?,
+        span,
+        zone: report.zone.clone(),
+        sums: report.sum.figures.flows,
+    };
+    Ok(day::draw(&day, look))
+}
+
+impl Period {
+    /// The path of a period from `/`: of this kind or another, with the inverter that is shown.
+    fn path(&self, subject: Subject, date: Date, ending: &str) -> String {
+        let date = match subject {
+            Subject::One(Calendar::Day | Calendar::Week) => format!("/{date}"),
+            Subject::One(Calendar::Month) => format!("/{}", date.strftime("%Y-%m")),
+            Subject::One(Calendar::Year) => format!("/{}", date.strftime("%Y")),
+            Subject::Total => String::new(),
+        };
+        let inverter = self.inverter.as_ref();
+        let query = inverter.map_or_else(String::new, |name| format!("?inverter={name}"));
+        format!("{}{date}{ending}{query}", subject.name())
+    }
+
+    /// The first days of the periods before and after; none after the present one, or before all calendars.
+    fn neighbours(&self) -> [Option<Date>; 2] {
+        let Subject::One(calendar) = self.subject else {
+            return [None, None];
+        };
+        let before = calendar.first(self.first.saturating_sub(1.day()));
+        let after = calendar.next(self.first);
+        [
+            Some(before).filter(|before| *before < self.first),
+            Some(after).filter(|after| *after <= self.today),
+        ]
+    }
+}
+
+fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
+    let words = visit.words;
+    html! {
+        (choice(visit, period))
+        (steps(visit, title, period))
+        @match &period.found {
+            None => p.card.message { (words.nothing_then) },
+            Some(found) => {
+                div.columns.history {
+                    section.card aria-labelledby="chart" {
+                        h2 #chart .hidden { (words.chart_title) }
+                        @for chart in &found.charts { (PreEscaped(chart)) }
+                        (legend(words, &found.report))
+                    }
+                    section.card aria-labelledby="figures" {
+                        h2 #figures .hidden { (words.figures) }
+                        (figures::tiles(words, &found.report))
+                        (remarks(words, &found.report))
+                        (downloads(visit, period))
+                    }
+                }
+                (figures::table(words, &found.report))
+            }
+        }
+    }
+}
+
+/// Which kind of period, of which inverter, and which day.
+fn choice(visit: &Visit, period: &Period) -> Markup {
+    let words = visit.words;
+    let kinds = [
+        (Subject::One(Calendar::Day), words.day),
+        (Subject::One(Calendar::Week), words.week),
+        (Subject::One(Calendar::Month), words.month),
+        (Subject::One(Calendar::Year), words.year),
+        (Subject::Total, words.total),
+    ];
+    html! {
+        div.choice {
+            nav aria-label=(words.period) {
+                ul.tabs {
+                    @for (subject, name) in kinds {
+                        li {
+                            a href={ (visit.root) (period.path(subject, period.first, "")) }
+                                aria-current=[(subject == period.subject).then_some("page")] { (name) }
+                        }
+                    }
+                }
+            }
+            form #choice method="get" action={ (visit.root) (period.subject.name()) } {
+                @if period.subject != Subject::Total {
+                    input type="date" name="date" aria-label=(words.date) value=(period.first) max=(period.today) required;
+                }
+                @if period.names.len() > 1 {
+                    select name="inverter" aria-label=(words.inverter) {
+                        option value="" { (words.all_inverters) }
+                        @for name in &period.names {
+                            option value=(name) selected[period.inverter.as_ref() == Some(name)] { (name) }
+                        }
+                    }
+                } @else if let Some(name) = &period.inverter {
+                    input type="hidden" name="inverter" value=(name);
+                }
+                @if period.subject != Subject::Total || period.names.len() > 1 {
+                    button { (words.show) }
+                }
+            }
+        }
+    }
+}
+
+/// The period's name between the ways to the ones before and after.
+fn steps(visit: &Visit, title: &str, period: &Period) -> Markup {
+    let words = visit.words;
+    let [before, after] = period.neighbours();
+    let link = |date: Option<Date>, rel: &'static str, name: &'static str, sign: &'static str| {
+        let path = date.map(|date| period.path(period.subject, date, ""));
+        html! {
+            @match path {
+                Some(path) => a.step rel=(rel) href={ (visit.root) (path) } aria-label=(name) title=(name) { (sign) },
+                None => span.step {},
+            }
+        }
+    };
+    html! {
+        div.steps {
+            (link(before, "prev", words.earlier, "‹"))
+            h1 { (title) }
+            (link(after, "next", words.later, "›"))
+        }
+    }
+}
+
+/// What the colours of the chart stand for.
+fn legend(words: &Words, report: &Report) -> Markup {
+    let entries = if report.subject == Subject::One(Calendar::Day) {
+        let mut entries = vec![("pv", words.pv), ("house", words.house)];
+        let flows = &report.sum.figures.flows;
+        if flows.stored.is_some() || flows.drawn.is_some() {
+            entries.push(("battery", words.battery));
+        }
+        entries.push(("grid", words.grid));
+        entries
+    } else {
+        vec![
+            ("pv", words.from_pv),
+            ("pv-surplus", words.to_grid),
+            ("house", words.from_own),
+            ("grid", words.from_grid),
+        ]
+    };
+    html! {
+        ul.legend {
+            @for (class, name) in entries {
+                li class=(class) { (name) }
+            }
+        }
+        @if report.subject == Subject::One(Calendar::Day) {
+            p.faint { (words.above_line) }
+        }
+    }
+}
+
+/// What is worth a sentence.
+fn remarks(words: &Words, report: &Report) -> Markup {
+    let flows = &report.sum.figures.flows;
+    let local = |moment| local(moment, &report.zone);
+    html! {
+        dl.facts {
+            @for peak in &report.peaks {
+                div {
+                    dt { (words.peak) " " (peak.inverter) }
+                    dd { (words.power(Some(peak.watts))) " · " (local(peak.time).strftime("%Y-%m-%d %H:%M")) }
+                }
+            }
+            @if let Some(losses) = flows.losses() {
+                div { dt { (words.losses) } dd { (words.energy(Some(losses), show::decimals(report))) } }
+            }
+            @if let Some(coverage) = report.sum.coverage {
+                div { dt { (words.data) } dd { (words.percent(Some(coverage))) } }
+            }
+            @for unknown in &report.unknown {
+                div { dt { (words.time_unknown) } dd { (unknown.inverter) ": " (unknown.readings) } }
+            }
+        }
+        @if !flows.is_balanced() {
+            p.bad { (words.balance_warning) }
+        }
+    }
+}
+
+fn downloads(visit: &Visit, period: &Period) -> Markup {
+    html! {
+        p.downloads {
+            span.faint { (visit.words.download) " " }
+            @for (ending, name) in [(".csv", "CSV"), (".svg", "SVG"), (".png", "PNG")] {
+                a href={ (visit.root) (period.path(period.subject, period.first, ending)) } download { (name) }
+            }
+        }
+    }
+}
