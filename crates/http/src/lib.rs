@@ -1,4 +1,4 @@
-//! Metrics, health and the API over HTTP: for reading only, and never in the way of polling.
+//! The page for browsers, metrics, health and the API over HTTP: for reading only, and never in the way of polling.
 //!
 //! It reads the [board](kstar_engine::board), listens to events like a sink, and asks the history on threads of its own.
 //! Everything that somebody else may do to it has a bound: connections, the size of a request, the time it may take to

@@ -10,8 +10,8 @@ use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::health;
 
-/// How many listeners of the stream there may be.
-pub const LISTENERS: usize = 8;
+/// How many listeners of the stream there may be: a page on every screen of a house, and half of the connections are left.
+pub const LISTENERS: usize = 16;
 
 /// How many questions the history is asked at once. Each takes a thread and up to 2 MiB.
 pub const QUESTIONS: usize = 2;

@@ -40,7 +40,7 @@ pub(super) async fn page(
         section.card aria-labelledby="sinks" { (sink_table(words, &sinks)) }
         section.card aria-labelledby="interfaces" {
             h2 #interfaces { (words.interfaces) }
-            dl.facts lang="en" {
+            dl.links lang="en" {
                 @for (path, what) in ROUTES.iter().filter(|(path, _)| *path != "/") {
                     @let relative = path.trim_start_matches('/');
                     div { dt { a href={ (visit.root) (relative) } { (path) } } dd { (what) } }
@@ -80,7 +80,10 @@ fn health(words: &Words, verdict: &Verdict) -> Markup {
 }
 
 fn program(words: &Words, disk: Option<&Disk>) -> Markup {
-    let bytes = |bytes: Option<u64>| bytes.map_or_else(|| MISSING.to_owned(), disk::text);
+    let bytes = |bytes: Option<u64>| {
+        let text = bytes.map(disk::text);
+        text.map_or_else(|| MISSING.to_owned(), |text| words.with_separator(text))
+    };
     html! {
         h2 #program { (words.program) }
         dl.facts {

@@ -51,7 +51,8 @@ impl Words {
         self.with_separator(text)
     }
 
-    fn with_separator(&self, text: String) -> String {
+    /// A text with a number, as the language writes it.
+    pub(super) fn with_separator(&self, text: String) -> String {
         match self.chart.decimal {
             '.' => text,
             decimal => text.replace('.', decimal.encode_utf8(&mut [0; 4])),

@@ -9,6 +9,9 @@ use crate::period::{Calendar, day_of};
 /// The share of a part's place that its two bars take.
 const BARS: f64 = 0.74;
 
+/// The widest bar, in units: a few of them need not fill the picture.
+const WIDEST: f64 = 6.0;
+
 /// What a bar is made of, in kWh: what stayed in the house, and what crossed the grid connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Split {
@@ -50,10 +53,16 @@ pub fn draw(report: &Report, look: Look) -> Drawing {
         super::write_head(&mut drawing, &title, &subtitle);
         write_legend(&mut drawing, &report.sum.figures.flows);
     }
+    // A page has a margin of its own.
+    let (left, right) = if look.is_bare() {
+        (3.0 * unit, 0.2 * unit)
+    } else {
+        (3.8 * unit, 1.4 * unit)
+    };
     let frame = Frame {
-        left: 3.8 * unit,
+        left,
         top: super::top(look),
-        width: width - 5.2 * unit,
+        width: width - left - right,
         height: height - super::top(look) - 2.4 * unit,
     };
     draw_bars(&mut drawing, frame, report);
@@ -92,7 +101,7 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
     ];
     let count = u32::try_from(splits.len()).unwrap_or(u32::MAX).max(1);
     let place = frame.width / f64::from(count);
-    let bar = place * BARS / 2.0;
+    let bar = (place * BARS / 2.0).min(WIDEST * unit);
     // Labels are some three letters wide.
     let every = (2.0 * unit / place).ceil().max(1.0);
     for ((number, splits), part) in (0..count).zip(splits).zip(&report.parts) {
@@ -110,6 +119,7 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
             let text = match report.subject.part() {
                 Some(Calendar::Month) => look.words.month(date).to_owned(),
                 Some(Calendar::Year) => date.year().to_string(),
+                _ if count <= 7 && place < 3.6 * unit => look.words.weekday(date).to_owned(),
                 _ if count <= 7 => format!("{} {day}", look.words.weekday(date)),
                 _ => day.to_string(),
             };

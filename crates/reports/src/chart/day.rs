@@ -94,10 +94,12 @@ pub fn draw(day: &Day, look: Look) -> Drawing {
         0.0
     };
     let gap = if has_battery { 1.6 * unit } else { 0.0 };
+    // A page has a margin of its own.
+    let left = unit * if look.is_bare() { 2.4 } else { 3.4 };
     let power = Frame {
-        left: 3.4 * unit,
+        left,
         top,
-        width: width - 7.4 * unit,
+        width: width - left - 4.0 * unit,
         height: bottom - top - strip - gap,
     };
     let time = Scale::new(
