@@ -360,15 +360,13 @@ fn without_the_pages_everything_is_as_it_was() {
 /// What comes of a form that is sent.
 fn sent(served: &Served, form: &str, headers: &[&str]) -> Answer {
     let mut stream = connect(served.address);
-    let text = format!(
-        "POST /login HTTP/1.0\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n{}\r\n{form}",
-        served.address,
-        form.len(),
-        headers
-            .iter()
-            .map(|header| format!("{header}\r\n"))
-            .collect::<String>(),
-    );
+    let length = format!("Content-Length: {}", form.len());
+    let host = format!("Host: {}", served.address);
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let headers = [&[host.as_str(), kind, &length], headers]
+        .concat()
+        .join("\r\n");
+    let text = format!("POST /login HTTP/1.0\r\n{headers}\r\n\r\n{form}");
     stream.write_all(text.as_bytes()).expect("written");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
