@@ -159,6 +159,18 @@ fn a_page_has_the_figures_of_the_api_and_its_files_too() {
             assert!(is_there, "{path} {key} {figures:?}");
         }
         assert_eq!(shown.matches("<svg class=\"chart").count(), 2, "{path}");
+        let tips = shown.split_once("data-tips=\"").expect("values").1;
+        let tips = tips
+            .split_once('"')
+            .expect("an end")
+            .0
+            .replace("&quot;", "\"");
+        let tips: Vec<Value> = serde_json::from_str(&tips).expect("JSON");
+        assert!(
+            !tips.is_empty() && tips[0]["lines"].is_array(),
+            "{path} {tips:?}"
+        );
+        assert!(shown.len() < 300_000, "{path} has {} bytes", shown.len());
         let parts = told["parts"].as_array().expect("parts");
         let csv = served.get(&format!("{path}.csv"));
         assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
@@ -208,7 +220,7 @@ fn what_is_now_is_what_the_newest_reading_says() {
     for (name, value) in reading.as_object().expect("an object") {
         if let (Value::Number(number), true) = (value, name.ends_with("_voltage")) {
             assert!(
-                shown.contains(&format!("<td>{number} V</td>")),
+                shown.contains(&format!("<td class=\"number\">{number} V</td>")),
                 "{name} {number}"
             );
         }

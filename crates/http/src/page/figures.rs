@@ -149,7 +149,7 @@ pub(super) fn table(words: &Words, report: &Report) -> Markup {
 }
 
 /// A part's name.
-fn name(words: &Words, report: &Report, part: &Part) -> String {
+pub(super) fn name(words: &Words, report: &Report, part: &Part) -> String {
     let date = day_of(part.span.start, &report.zone);
     match report.subject.part() {
         // Where the clock is changed an hour may come twice, and is told apart by the name of its time.

@@ -141,7 +141,7 @@ fn counted(words: &Words, title: &str, counts: &BTreeMap<String, u64>) -> Markup
             section.card {
                 h2 { (title) }
                 table.plain {
-                    thead { tr { th scope="col" { (words.reason) } th.number scope="col" { (words.count) } } }
+                    thead { tr { th scope="col" { (words.reason) } th scope="col" { (words.count) } } }
                     tbody {
                         @for (reason, count) in counts {
                             tr { th scope="row" lang="en" { (reason.replace('_', " ")) } td { (count) } }
@@ -179,7 +179,7 @@ fn quantities(words: &Words, group: Group, values: &Values) -> Markup {
                                     (description.label)
                                     small { (description.meaning) }
                                 }
-                                td { @if text.is_empty() { (MISSING) } @else { (text) } }
+                                td.number[description.unit != ""] { @if text.is_empty() { (MISSING) } @else { (text) } }
                             }
                         }
                     }

@@ -6,7 +6,7 @@
 //! - `words` and `language`: what is said, in the language of the browser;
 //! - `frame`: what all pages have around them, and the headers that tell a browser what a page may do;
 //! - `now`, `past`, `inverter`, `collector`: the pages; `figures`: energies and money as several of them show them;
-//! - `flow`: the picture of power; `download`: a period as a file; `log_in`: the page with the one form that is sent.
+//! - `flow`: the picture of power; `download`: a period as a file; `tips`: the values below a pointer; `log_in`: the page with the one form that is sent.
 
 use std::sync::Arc;
 
@@ -33,6 +33,7 @@ mod language;
 mod log_in;
 mod now;
 mod past;
+mod tips;
 mod words;
 
 /// Where a browser logs in.

@@ -11,7 +11,6 @@ use kstar_common::tariff::Tariff;
 use kstar_history::{History, StoredInverter};
 use kstar_model::time::UnixMillis;
 use kstar_reports::chart::day::Day;
-use kstar_reports::chart::drawing::Drawing;
 use kstar_reports::chart::{Look, Size, bars, day, gather, svg};
 use kstar_reports::energy::gather::Question;
 use kstar_reports::energy::{Report, Subject, show};
@@ -22,6 +21,7 @@ use serde::Deserialize;
 use super::download::{self, Form};
 use super::figures;
 use super::frame::{Place, Visit};
+use super::tips;
 use super::words::Words;
 use crate::answer::{self, Problem};
 use crate::questions::{self, open};
@@ -76,6 +76,8 @@ pub(super) struct Period {
 struct Found {
     report: Report,
     charts: [String; 2],
+    /// What a pointer on a chart is told, for the script.
+    tips: String,
 }
 
 /// What comes of a question: a page, or a file.
@@ -180,18 +182,37 @@ fn look_up(
     if let Some(form) = wanted.form {
         let report =
             report.ok_or_else(|| Problem::nothing("there is no reading in this period"))?;
-        let draw = |look| drawing(&history, &inverters, &report, look);
+        let draw = |look| {
+            let day = day_of(&history, &inverters, &report)?;
+            Ok(day.map_or_else(|| bars::draw(&report, look), |day| day::draw(&day, look)))
+        };
         return download::file(form, &report, draw).map(Outcome::File);
     }
     let found = match report {
         None => None,
         Some(report) => {
-            let mut charts = [String::new(), String::new()];
-            for (chart, (class, size)) in charts.iter_mut().zip(SIZES) {
+            let day = day_of(&history, &inverters, &report)?;
+            let title = words.title(wanted.subject, date);
+            let charts = SIZES.map(|(class, size)| {
                 let look = Look::of_page(size, &words.chart);
-                *chart = svg::inline(&drawing(&history, &inverters, &report, look)?, class);
-            }
-            Some(Found { report, charts })
+                match &day {
+                    Some(day) => {
+                        svg::inline(&day::draw(day, look), class, &title, day::sides(look))
+                    }
+                    None => {
+                        svg::inline(&bars::draw(&report, look), class, &title, bars::sides(look))
+                    }
+                }
+            });
+            let tips = match &day {
+                Some(day) => tips::of_day(words, day),
+                None => tips::of_parts(words, &report),
+            };
+            Some(Found {
+                report,
+                charts,
+                tips,
+            })
         }
     };
     Ok(Outcome::Page(Box::new(Period {
@@ -204,27 +225,25 @@ fn look_up(
     })))
 }
 
-/// A report's chart.
-fn drawing(
+/// What a day's chart shows; nothing of a longer period, whose report is enough.
+fn day_of(
     history: &History,
     inverters: &[StoredInverter],
     report: &Report,
-    look: Look,
-) -> Result<Drawing, Problem> {
+) -> Result<Option<Day>, Problem> {
     if report.subject != Subject::One(Calendar::Day) {
-        return Ok(bars::draw(report, look));
+        return Ok(None);
     }
     let span = report.sum.span.clone();
     let samples = gather::samples(history, inverters, &span);
-    let day = Day {
+    Ok(Some(Day {
         title: show::title(report.subject, report.days.start),
         subtitle: report.inverters.join(", "),
         samples: samples.map_err(|error| questions::unasked(&error))?,
         span,
         zone: report.zone.clone(),
         sums: report.sum.figures.flows,
-    };
-    Ok(day::draw(&day, look))
+    }))
 }
 
 impl Period {
@@ -266,7 +285,9 @@ fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
                 div.columns.history {
                     section.card aria-labelledby="chart" {
                         h2 #chart .hidden { (words.chart_title) }
-                        @for chart in &found.charts { (PreEscaped(chart)) }
+                        div.plot data-tips=(found.tips) {
+                            @for chart in &found.charts { (PreEscaped(chart)) }
+                        }
                         (legend(words, &found.report))
                     }
                     section.card aria-labelledby="figures" {

@@ -47,26 +47,33 @@ pub fn draw(report: &Report, look: Look) -> Drawing {
     let title = show::title(report.subject, report.days.start);
     let subtitle = report.inverters.join(", ");
     let mut drawing = Drawing::new(look, &format!("{title}, {subtitle}"));
-    let (width, height) = (f64::from(look.size.width), f64::from(look.size.height));
+    let height = f64::from(look.size.height);
     let unit = super::unit(look);
     if !look.is_bare() {
         super::write_head(&mut drawing, &title, &subtitle);
         write_legend(&mut drawing, &report.sum.figures.flows);
     }
-    // A page has a margin of its own.
-    let (left, right) = if look.is_bare() {
-        (3.0 * unit, 0.2 * unit)
-    } else {
-        (3.8 * unit, 1.4 * unit)
-    };
+    let [left, right] = sides(look);
     let frame = Frame {
         left,
         top: super::top(look),
-        width: width - left - right,
+        width: right - left,
         height: height - super::top(look) - 2.4 * unit,
     };
     draw_bars(&mut drawing, frame, report);
     drawing
+}
+
+/// Where the first part begins and the last one ends, from the left of the chart.
+pub fn sides(look: Look) -> [f64; 2] {
+    let unit = super::unit(look);
+    // A page has a margin of its own.
+    let (left, right) = if look.is_bare() {
+        (3.0, 0.2)
+    } else {
+        (3.8, 1.4)
+    };
+    [left * unit, f64::from(look.size.width) - right * unit]
 }
 
 fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {

@@ -75,7 +75,7 @@ pub struct Day {
 
 pub fn draw(day: &Day, look: Look) -> Drawing {
     let mut drawing = Drawing::new(look, &format!("{}, {}", day.title, day.subtitle));
-    let (width, height) = (f64::from(look.size.width), f64::from(look.size.height));
+    let height = f64::from(look.size.height);
     let unit = super::unit(look);
     if !look.is_bare() {
         super::write_head(&mut drawing, &day.title, &day.subtitle);
@@ -94,12 +94,11 @@ pub fn draw(day: &Day, look: Look) -> Drawing {
         0.0
     };
     let gap = if has_battery { 1.6 * unit } else { 0.0 };
-    // A page has a margin of its own.
-    let left = unit * if look.is_bare() { 2.4 } else { 3.4 };
+    let [left, right] = sides(look);
     let power = Frame {
         left,
         top,
-        width: width - left - 4.0 * unit,
+        width: right - left,
         height: bottom - top - strip - gap,
     };
     let time = Scale::new(
@@ -118,6 +117,14 @@ pub fn draw(day: &Day, look: Look) -> Drawing {
     }
     write_hours(&mut drawing, day, &time, bottom);
     drawing
+}
+
+/// Where the day begins and ends, from the left of the chart.
+pub fn sides(look: Look) -> [f64; 2] {
+    let unit = super::unit(look);
+    // A page has a margin of its own.
+    let left = unit * if look.is_bare() { 2.4 } else { 3.4 };
+    [left, f64::from(look.size.width) - 4.0 * unit]
 }
 
 /// A moment as a number to be scaled.

@@ -1,4 +1,4 @@
-// What a page does beyond showing: the newest `now`, and ways by key and swipe. Without it everything else works.
+// What a page does beyond showing: the newest `now`, and ways by key and swipe, and the values below a pointer. Without it everything else works.
 
 /** How long to wait at least between two looks, in ms. */
 const LEAST = 1000;
@@ -104,6 +104,53 @@ function turn() {
   }
 }
 
+/** Shows the values below a pointer on a chart.
+ * @param {HTMLElement} plot the charts, of which one is to be seen */
+function tell(plot) {
+  /** @type {{from: number, to: number, name: string, lines: [string, string][]}[]} */
+  const tips = JSON.parse(plot.dataset.tips ?? "[]");
+  const box = document.createElement("div");
+  const mark = document.createElement("div");
+  box.className = "tip";
+  mark.className = "mark";
+  box.hidden = mark.hidden = true;
+  plot.append(mark, box);
+
+  /** @param {PointerEvent} event */
+  const show = (event) => {
+    const chart = event.target instanceof Element ? event.target.closest("svg") : null;
+    if (!chart) return;
+    const [frame, around] = [chart.getBoundingClientRect(), plot.getBoundingClientRect()];
+    const scale = frame.width / chart.viewBox.baseVal.width;
+    const [from, to] = [Number(chart.dataset.from) * scale, Number(chart.dataset.to) * scale];
+    const place = (event.clientX - frame.left - from) / (to - from) * 1000;
+    const tip = tips.find((one) => one.from <= place && place < one.to);
+    box.hidden = mark.hidden = !tip;
+    if (!tip) return;
+    const name = document.createElement("strong");
+    name.textContent = tip.name;
+    box.replaceChildren(name, ...tip.lines.map(([what, value]) => {
+      const line = document.createElement("div");
+      const number = document.createElement("b");
+      number.textContent = value;
+      line.append(what, " ", number);
+      return line;
+    }));
+    const middle = from + (tip.from + tip.to) / 2000 * (to - from);
+    mark.style.left = `${middle}px`;
+    const isLeft = middle > around.width / 2;
+    box.style.left = isLeft ? "auto" : `${middle + 12}px`;
+    box.style.right = isLeft ? `${around.width - middle + 12}px` : "auto";
+  };
+  plot.addEventListener("pointermove", show);
+  plot.addEventListener("pointerdown", show);
+  plot.addEventListener("pointerleave", (event) => {
+    // A finger that is lifted leaves the values to be read.
+    if (event.pointerType === "mouse") box.hidden = mark.hidden = true;
+  });
+}
+
 const live = document.getElementById("live");
 if (live) follow(live);
+document.querySelectorAll("[data-tips]").forEach((plot) => tell(/** @type {HTMLElement} */ (plot)));
 turn();
