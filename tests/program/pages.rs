@@ -481,3 +481,35 @@ fn a_browser_logs_in_once_with_the_token() {
     assert_eq!(log.logged("horse"), 0, "{log:#?}");
     assert_eq!(log.logged("a browser has logged in"), 2, "{log:#?}");
 }
+
+#[test]
+fn the_same_time_a_year_before_stands_beside_a_period() {
+    let roof = Roof::new(1);
+    let folder = Folder::with_config(&roof.config(SECTIONS));
+    for year in [2024, 2025] {
+        let past = Past {
+            first: jiff::civil::date(year, 6, 12),
+            inverters: &["roof1"],
+            metered: true,
+            ..Past::default()
+        };
+        past.write(&folder.join("history.db"));
+    }
+    let served = Served::in_folder(folder);
+    served.process.wait_for_printed(1);
+    let shown = page(&served, "/month/2025-06").body;
+    let before = shown.split_once("A year before").expect("there is one");
+    assert!(before.0.ends_with("href=\"../month/2024-06\">"), "{shown}");
+    let told = served
+        .get("/api/v1/report?period=month&date=2024-06")
+        .json();
+    let consumption = told["sum"]["consumption"].as_f64().expect("some");
+    let near = figures(consumption, "kWh");
+    assert!(
+        near.iter().any(|figure| before.1.contains(figure)),
+        "{near:?}"
+    );
+    let first = page(&served, "/month/2024-06").body;
+    assert!(!first.contains("A year before"), "{first}");
+    served.process.stop().expect_code(0);
+}

@@ -82,15 +82,15 @@ impl Powers {
 }
 
 /// One of the four places that power comes from or goes to.
-struct Spot {
-    class: &'static str,
-    name: &'static str,
+pub(super) struct Spot {
+    pub(super) class: &'static str,
+    pub(super) name: &'static str,
     icon: &'static str,
     centre: (f64, f64),
-    watts: Option<f64>,
+    pub(super) watts: Option<f64>,
     /// Whether power comes from it; nothing where none flows.
     gives: Option<bool>,
-    word: &'static str,
+    pub(super) word: &'static str,
 }
 
 /// Drawn around (0, 0), 24 wide.
@@ -100,7 +100,8 @@ const CELL: &str =
     r#"<rect x="-10" y="-6" width="18" height="12" rx="2"/><path d="M10-2v4M-1-4l-3 4h4l-3 4"/>"#;
 const PYLON: &str = r#"<path d="M-7 11L-2-10H2L7 11M-9-4H9M-7 2H7M-4 2L5 11M4 2L-5 11"/>"#;
 
-fn spots(words: &Words, powers: &Powers) -> Vec<Spot> {
+/// The places with what they are like, the battery only where there is one.
+pub(super) fn spots(words: &Words, powers: &Powers) -> Vec<Spot> {
     // What rounds to nothing flows nowhere.
     let sign = |watts: Option<f64>| match watts {
         Some(watts) if watts >= 0.5 => Some(true),

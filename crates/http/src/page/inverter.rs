@@ -179,7 +179,7 @@ fn quantities(words: &Words, group: Group, values: &Values) -> Markup {
                                     (description.label)
                                     small { (description.meaning) }
                                 }
-                                td.number[description.unit != ""] { @if text.is_empty() { (MISSING) } @else { (text) } }
+                                td.number[!description.unit.is_empty()] { @if text.is_empty() { (MISSING) } @else { (text) } }
                             }
                         }
                     }

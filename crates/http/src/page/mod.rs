@@ -6,6 +6,7 @@
 //! - `words` and `language`: what is said, in the language of the browser;
 //! - `frame`: what all pages have around them, and the headers that tell a browser what a page may do;
 //! - `now`, `past`, `inverter`, `collector`: the pages; `figures`: energies and money as several of them show them;
+//! - `choice`: what is above a period;
 //! - `flow`: the picture of power; `download`: a period as a file; `tips`: the values below a pointer; `log_in`: the page with the one form that is sent.
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::state::State;
 use frame::Visit;
 
 mod assets;
+mod choice;
 mod collector;
 mod download;
 mod figures;

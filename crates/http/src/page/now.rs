@@ -247,15 +247,6 @@ fn one_of_several(visit: &Visit, shot: &Shot) -> Markup {
     let words = visit.words;
     let powers = shot.powers();
     let name = &*shot.entry.name;
-    let absolute = |watts: Option<f64>| words.power(watts.map(f64::abs));
-    let battery = match powers.charge {
-        Some(charge) => format!(
-            "{} · {} %",
-            absolute(powers.battery),
-            words.number(charge, 0)
-        ),
-        None => absolute(powers.battery),
-    };
     html! {
         section.card {
             header.line {
@@ -263,11 +254,16 @@ fn one_of_several(visit: &Visit, shot: &Shot) -> Markup {
                 (shot.condition.pill(words))
             }
             dl.tiles.stale[shot.is_stale()] {
-                div.pv { dt { (words.pv) } dd { (words.power(powers.pv)) } }
-                div.house { dt { (words.house) } dd { (words.power(powers.house)) } }
-                div.grid { dt { (words.grid) } dd { (words.power(powers.grid)) } }
-                @if powers.battery.is_some() {
-                    div.battery { dt { (words.battery) } dd { (battery) } }
+                @for spot in flow::spots(words, &powers) {
+                    div class=(spot.class) {
+                        dt { (spot.name) " · " (spot.word) }
+                        dd {
+                            (words.power(spot.watts.map(f64::abs)))
+                            @if let Some(charge) = powers.charge.filter(|_| spot.class == "battery") {
+                                " · " (words.number(charge, 0)) " %"
+                            }
+                        }
+                    }
                 }
             }
             (remarks(words, shot))

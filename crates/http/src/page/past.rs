@@ -18,6 +18,7 @@ use kstar_reports::period::{Calendar, local};
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 
+use super::choice;
 use super::download::{self, Form};
 use super::figures;
 use super::frame::{Place, Visit};
@@ -66,10 +67,10 @@ struct Wanted {
 pub(super) struct Period {
     pub(super) subject: Subject,
     pub(super) first: Date,
-    today: Date,
+    pub(super) today: Date,
     /// Every inverter that the history knows.
-    names: Vec<String>,
-    inverter: Option<String>,
+    pub(super) names: Vec<String>,
+    pub(super) inverter: Option<String>,
     found: Option<Found>,
 }
 
@@ -78,6 +79,8 @@ struct Found {
     charts: [String; 2],
     /// What a pointer on a chart is told, for the script.
     tips: String,
+    /// The same time a year before, if there are readings of it.
+    before: Option<Report>,
 }
 
 /// What comes of a question: a page, or a file.
@@ -208,10 +211,15 @@ fn look_up(
                 Some(day) => tips::of_day(words, day),
                 None => tips::of_parts(words, &report),
             };
+            let before = match year_before(wanted.subject, date) {
+                Some(date) => figures::report(&history, &Question { date, ..question })?,
+                None => None,
+            };
             Some(Found {
                 report,
                 charts,
                 tips,
+                before,
             })
         }
     };
@@ -223,6 +231,18 @@ fn look_up(
         inverter: wanted.inverter,
         found,
     })))
+}
+
+/// The first day of the same period a year before: of a week, the one of the same number or nearly so.
+fn year_before(subject: Subject, first: Date) -> Option<Date> {
+    let Subject::One(calendar) = subject else {
+        return None;
+    };
+    let before = match calendar {
+        Calendar::Week => first.saturating_sub(52.weeks()),
+        Calendar::Day | Calendar::Month | Calendar::Year => first.saturating_sub(1.year()),
+    };
+    Some(calendar.first(before)).filter(|before| *before < first)
 }
 
 /// What a day's chart shows; nothing of a longer period, whose report is enough.
@@ -248,7 +268,7 @@ fn day_of(
 
 impl Period {
     /// The path of a period from `/`: of this kind or another, with the inverter that is shown.
-    fn path(&self, subject: Subject, date: Date, ending: &str) -> String {
+    pub(super) fn path(&self, subject: Subject, date: Date, ending: &str) -> String {
         let date = match subject {
             Subject::One(Calendar::Day | Calendar::Week) => format!("/{date}"),
             Subject::One(Calendar::Month) => format!("/{}", date.strftime("%Y-%m")),
@@ -261,7 +281,7 @@ impl Period {
     }
 
     /// The first days of the periods before and after; none after the present one, or before all calendars.
-    fn neighbours(&self) -> [Option<Date>; 2] {
+    pub(super) fn neighbours(&self) -> [Option<Date>; 2] {
         let Subject::One(calendar) = self.subject else {
             return [None, None];
         };
@@ -277,8 +297,8 @@ impl Period {
 fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
     let words = visit.words;
     html! {
-        (choice(visit, period))
-        (steps(visit, title, period))
+        (choice::choice(visit, period))
+        (choice::steps(visit, title, period))
         @match &period.found {
             None => p.card.message { (words.nothing_then) },
             Some(found) => {
@@ -294,77 +314,14 @@ fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
                         h2 #figures .hidden { (words.figures) }
                         (figures::tiles(words, &found.report))
                         (remarks(words, &found.report))
+                        @if let Some(before) = &found.before {
+                            (comparison(visit, period, before))
+                        }
                         (downloads(visit, period))
                     }
                 }
                 (figures::table(words, &found.report))
             }
-        }
-    }
-}
-
-/// Which kind of period, of which inverter, and which day.
-fn choice(visit: &Visit, period: &Period) -> Markup {
-    let words = visit.words;
-    let kinds = [
-        (Subject::One(Calendar::Day), words.day),
-        (Subject::One(Calendar::Week), words.week),
-        (Subject::One(Calendar::Month), words.month),
-        (Subject::One(Calendar::Year), words.year),
-        (Subject::Total, words.total),
-    ];
-    html! {
-        div.choice {
-            nav aria-label=(words.period) {
-                ul.tabs {
-                    @for (subject, name) in kinds {
-                        li {
-                            a href={ (visit.root) (period.path(subject, period.first, "")) }
-                                aria-current=[(subject == period.subject).then_some("page")] { (name) }
-                        }
-                    }
-                }
-            }
-            form #choice method="get" action={ (visit.root) (period.subject.name()) } {
-                @if period.subject != Subject::Total {
-                    input type="date" name="date" aria-label=(words.date) value=(period.first) max=(period.today) required;
-                }
-                @if period.names.len() > 1 {
-                    select name="inverter" aria-label=(words.inverter) {
-                        option value="" { (words.all_inverters) }
-                        @for name in &period.names {
-                            option value=(name) selected[period.inverter.as_ref() == Some(name)] { (name) }
-                        }
-                    }
-                } @else if let Some(name) = &period.inverter {
-                    input type="hidden" name="inverter" value=(name);
-                }
-                @if period.subject != Subject::Total || period.names.len() > 1 {
-                    button { (words.show) }
-                }
-            }
-        }
-    }
-}
-
-/// The period's name between the ways to the ones before and after.
-fn steps(visit: &Visit, title: &str, period: &Period) -> Markup {
-    let words = visit.words;
-    let [before, after] = period.neighbours();
-    let link = |date: Option<Date>, rel: &'static str, name: &'static str, sign: &'static str| {
-        let path = date.map(|date| period.path(period.subject, date, ""));
-        html! {
-            @match path {
-                Some(path) => a.step rel=(rel) href={ (visit.root) (path) } aria-label=(name) title=(name) { (sign) },
-                None => span.step {},
-            }
-        }
-    };
-    html! {
-        div.steps {
-            (link(before, "prev", words.earlier, "‹"))
-            h1 { (title) }
-            (link(after, "next", words.later, "›"))
         }
     }
 }
@@ -427,6 +384,29 @@ fn remarks(words: &Words, report: &Report) -> Markup {
     }
 }
 
+/// The same time a year before, to be compared with.
+fn comparison(visit: &Visit, period: &Period, before: &Report) -> Markup {
+    let words = visit.words;
+    let flows = &before.sum.figures.flows;
+    let path = period.path(before.subject, before.days.start, "");
+    let energies = [
+        (words.production, flows.production),
+        (words.consumption, flows.consumption),
+        (words.import, flows.import),
+        (words.export, flows.export),
+    ];
+    html! {
+        h2.before { a href={ (visit.root) (path) } { (words.year_before) } }
+        dl.facts {
+            @for (name, energy) in energies {
+                @let kwh = energy.map(|energy| energy.kwh);
+                div { dt { (name) } dd { (words.energy(kwh, show::decimals(before))) } }
+            }
+            div { dt { (words.self_sufficiency) } dd { (words.percent(flows.autarky())) } }
+        }
+    }
+}
+
 fn downloads(visit: &Visit, period: &Period) -> Markup {
     html! {
         p.downloads {
@@ -435,5 +415,28 @@ fn downloads(visit: &Visit, period: &Period) -> Markup {
                 a href={ (visit.root) (period.path(period.subject, period.first, ending)) } download { (name) }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_year_before_is_the_same_kind_of_period() {
+        for (calendar, first, before) in [
+            (Calendar::Day, date(2026, 11, 29), date(2025, 11, 29)),
+            (Calendar::Day, date(2024, 2, 29), date(2023, 2, 28)),
+            (Calendar::Week, date(2026, 11, 23), date(2025, 11, 24)),
+            (Calendar::Month, date(2026, 2, 1), date(2025, 2, 1)),
+            (Calendar::Year, date(2026, 1, 1), date(2025, 1, 1)),
+        ] {
+            assert_eq!(year_before(Subject::One(calendar), first), Some(before));
+        }
+        assert_eq!(year_before(Subject::Total, date(2026, 1, 1)), None);
+        let first = Subject::One(Calendar::Day);
+        assert_eq!(year_before(first, Date::MIN), None);
     }
 }
