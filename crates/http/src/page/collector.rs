@@ -102,7 +102,7 @@ fn sink_table(words: &Words, sinks: &[SinkOverview]) -> Markup {
         @if sinks.is_empty() {
             p.faint { (words.no_sinks) }
         } @else {
-            div.scroll tabindex="0" role="region" aria-labelledby="sinks" {
+            div.scroll tabindex="0" role="group" aria-labelledby="sinks" {
                 table {
                     thead {
                         tr {

@@ -118,7 +118,7 @@ pub(super) fn table(words: &Words, report: &Report) -> Markup {
     let parts = report.parts.iter().filter(|part| part.coverage.is_some());
     html! {
         section.card {
-            div.scroll tabindex="0" role="region" aria-label=(words.figures) {
+            div.scroll tabindex="0" role="group" aria-label=(words.figures) {
                 table {
                     thead {
                         tr {

@@ -6,8 +6,9 @@
 //! - `words` and `language`: what is said, in the language of the browser;
 //! - `frame`: what all pages have around them, and the headers that tell a browser what a page may do;
 //! - `now`, `past`, `inverter`, `collector`: the pages; `figures`: energies and money as several of them show them;
-//! - `choice`: what is above a period;
-//! - `flow`: the picture of power; `download`: a period as a file; `tips`: the values below a pointer; `log_in`: the page with the one form that is sent.
+//! - `flow`: the picture of power; `choice`: what is above a period; `tips`: the values below a pointer;
+//! - `download`: a period as a file; `log_in`: the page with the one form that is sent;
+//! - `assets`: style sheet, script, icon, manifest.
 
 use std::sync::Arc;
 

@@ -32,7 +32,8 @@ function follow(live) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const focused = live.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : null;
       live.replaceChildren(...page.body.childNodes);
-      if (focused) live.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+      const link = focused && live.querySelector(`a[href="${CSS.escape(focused)}"]`);
+      if (link instanceof HTMLElement) link.focus();
       setLost(false);
     } catch {
       setLost(true);
