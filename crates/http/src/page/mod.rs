@@ -23,6 +23,7 @@ use super::api;
 use super::entrance::Entrance;
 use super::state::State;
 use frame::Visit;
+pub(super) use now::Today;
 
 mod assets;
 mod choice;

@@ -17,6 +17,8 @@ use kstar_reports::energy::gather::Question;
 use kstar_reports::energy::{Report, Subject};
 use kstar_reports::period::Calendar;
 use maud::{Markup, html};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::flow::{self, Powers};
 use super::frame::{Place, Visit, html_of};
@@ -184,9 +186,28 @@ fn newest(shots: &[Shot]) -> Vec<&Shown> {
     readings.map(|(_, reading)| &**reading).collect()
 }
 
+/// How long today's figures are shown as they are: every page asks at each reading, and one answer is enough for all.
+const SHOWN: Duration = Duration::from_secs(2);
+
+/// What the history has last said of today, and when.
+#[derive(Default)]
+pub(crate) struct Today(Mutex<Option<(Instant, Option<Arc<Report>>)>>);
+
 /// What the history knows of today; nothing without a history, or while it cannot be asked.
-async fn today(state: &State) -> Option<Report> {
+async fn today(state: &State) -> Option<Arc<Report>> {
     state.0.sources.history.as_ref()?;
+    let mut known = state.0.today.0.lock().await;
+    if let Some((at, report)) = &*known
+        && at.elapsed() < SHOWN
+    {
+        return report.clone();
+    }
+    let report = ask(state).await.map(Arc::new);
+    *known = Some((Instant::now(), report.clone()));
+    report
+}
+
+async fn ask(state: &State) -> Option<Report> {
     let tariffs = state.0.sources.tariffs.clone();
     let report = questions::ask(state, move |file| {
         if !file.exists() {
