@@ -327,8 +327,38 @@ fn faults(values: &Values) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use kstar_model::labels::{BmsErrors, Errors};
+    use kstar_model::reading::{Inverter, Reading};
+    use tokio::time::advance;
 
     use super::*;
+    use crate::health::tests::board;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inverter_is_online_silent_or_asleep_and_never_frozen() {
+        let (_board, entry) = board();
+        let condition = || Condition::of(&entry, &entry.present());
+        assert_eq!(condition(), Condition::Waiting);
+        let inverter = Inverter::named("roof");
+        let reading = Reading {
+            time: None,
+            inverter: inverter.clone(),
+            values: Values::default(),
+            counted: None,
+        };
+        entry.change(inverter.clone(), Reachability::Online);
+        entry.read(Arc::new(reading));
+        assert_eq!(condition(), Condition::Online);
+        // It answers, and nothing of it is believed.
+        advance(fresh_for(entry.interval) + Duration::from_secs(1)).await;
+        assert_eq!(condition(), Condition::Silent);
+        entry.change(inverter.clone(), Reachability::Silent);
+        assert_eq!(condition(), Condition::Silent);
+        entry.sleep(true);
+        assert_eq!(condition(), Condition::Asleep);
+        assert_eq!(Shot::of(entry.clone()).powers(), Powers::ASLEEP);
+        entry.change(inverter, Reachability::Online);
+        assert_ne!(condition(), Condition::Asleep);
+    }
 
     #[test]
     fn faults_are_told_in_words_and_what_is_harmless_is_not() {
