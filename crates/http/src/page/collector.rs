@@ -1,7 +1,6 @@
 //! The collector itself: whether all is well, where readings go, which version it is, and how much room its disk has.
 
 use axum::body::Body;
-use axum::extract::State as Shared;
 use axum::http::{HeaderMap, Response, Uri};
 use kstar_common::disk;
 use kstar_engine::overview::{SinkOverview, State as SinkState};
@@ -20,17 +19,13 @@ struct Disk {
     size: Option<u64>,
 }
 
-pub(super) async fn page(
-    Shared(state): Shared<State>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response<Body> {
-    let visit = Visit::of(&state, &headers, &uri);
+pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
+    let visit = Visit::of(state, headers, uri);
     let words = visit.words;
     let verdict = state.0.watcher.verdict();
     let healths = state.0.sources.board.sinks();
     let sinks: Vec<SinkOverview> = healths.iter().map(|health| (&**health).into()).collect();
-    let disk = disk(&state).await;
+    let disk = disk(state).await;
     let content = html! {
         h1.hidden { (words.collector) }
         div.columns {

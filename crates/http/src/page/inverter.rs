@@ -1,7 +1,6 @@
 //! One inverter: every quantity with its unit and meaning, which machine it is, and how well it is reached.
 
 use axum::body::Body;
-use axum::extract::State as Shared;
 use axum::http::{HeaderMap, Response, Uri};
 use kstar_engine::board::InverterEntry;
 use kstar_engine::overview::InverterOverview;
@@ -29,12 +28,8 @@ const GROUPS: [Group; 8] = [
     Group::Link,
 ];
 
-pub(super) async fn page(
-    Shared(state): Shared<State>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response<Body> {
-    let visit = Visit::of(&state, &headers, &uri);
+pub(super) fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
+    let visit = Visit::of(state, headers, uri);
     // Names have no letter that a path would write otherwise.
     let name = uri.path().rsplit('/').next().unwrap_or_default();
     let Some(entry) = state.0.sources.board.inverter(name) else {

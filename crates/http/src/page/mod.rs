@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State as Shared;
 use axum::http::header::{ACCEPT, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
@@ -67,11 +68,20 @@ pub(super) struct Pages {
 pub(super) fn add(mut router: Router<State>, pages: Pages) -> Router<State> {
     for calendar in ["day", "week", "month", "year"] {
         router = router
-            .route(&format!("/{calendar}"), get(past::page))
-            .route(&format!("/{calendar}/{{date}}"), get(past::page));
+            .route(&format!("/{calendar}"), get(page))
+            .route(&format!("/{calendar}/{{date}}"), get(page));
     }
-    for path in ["/total", "/total.csv", "/total.svg", "/total.png"] {
-        router = router.route(path, get(past::page));
+    for path in [
+        "/",
+        "/now",
+        "/total",
+        "/total.csv",
+        "/total.svg",
+        "/total.png",
+        "/inverter/{name}",
+        "/collector",
+    ] {
+        router = router.route(path, get(page));
     }
     for path in assets::PATHS {
         router = router.route(path, get(assets::asset));
@@ -80,12 +90,18 @@ pub(super) fn add(mut router: Router<State>, pages: Pages) -> Router<State> {
         let form = get(log_in::page).post(log_in::log_in);
         router = router.route(LOG_IN, form.layer(axum::Extension(entrance)));
     }
-    router
-        .route("/", get(now::page))
-        .route("/now", get(now::fragment))
-        .route("/inverter/{name}", get(inverter::page))
-        .route("/collector", get(collector::page))
-        .fallback(nowhere)
+    router.fallback(nowhere)
+}
+
+/// Every page, by the first part of its path: a handler for each would make the program larger for nothing.
+async fn page(Shared(state): Shared<State>, headers: HeaderMap, uri: Uri) -> Response<Body> {
+    match uri.path().split('/').nth(1) {
+        Some("") => now::page(&state, &headers, &uri).await,
+        Some("now") => now::fragment(&state, &headers, &uri).await,
+        Some("inverter") => inverter::page(&state, &headers, &uri),
+        Some("collector") => collector::page(&state, &headers, &uri).await,
+        _ => past::page(&state, &headers, &uri).await,
+    }
 }
 
 /// Whether a path belongs to a page, which a browser may log in for.
@@ -128,11 +144,7 @@ fn see_other(relative: &str) -> Response<Body> {
     response
 }
 
-async fn nowhere(
-    axum::extract::State(state): axum::extract::State<State>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response<Body> {
+async fn nowhere(Shared(state): Shared<State>, headers: HeaderMap, uri: Uri) -> Response<Body> {
     let problem = api::nowhere(uri.clone()).await;
     if is_browser(&headers) {
         Visit::of(&state, &headers, &uri).failure(&problem)

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State as Shared;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
@@ -93,32 +92,24 @@ impl Shot {
 }
 
 /// The page; whoever is no browser gets the list of what there is.
-pub(super) async fn page(
-    Shared(state): Shared<State>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response<Body> {
-    if !is_browser(&headers) {
+pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
+    if !is_browser(headers) {
         return api::index().await.into_response();
     }
-    let visit = Visit::of(&state, &headers, &uri);
+    let visit = Visit::of(state, headers, uri);
     let content = html! {
         p #lost .banner role="status" hidden { (visit.words.connection_lost) }
         div #live data-stream={ (visit.root) "api/v1/stream" } data-now={ (visit.root) "now" } {
-            (live(&state, &visit).await)
+            (live(state, &visit).await)
         }
     };
     visit.page(Place::Now, visit.words.now, &content)
 }
 
 /// What changes of the page, for its script.
-pub(super) async fn fragment(
-    Shared(state): Shared<State>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response<Body> {
-    let visit = Visit::of(&state, &headers, &uri);
-    html_of(StatusCode::OK, live(&state, &visit).await)
+pub(super) async fn fragment(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
+    let visit = Visit::of(state, headers, uri);
+    html_of(StatusCode::OK, live(state, &visit).await)
 }
 
 async fn live(state: &State, visit: &Visit) -> Markup {

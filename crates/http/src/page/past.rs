@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use axum::body::Body;
-use axum::extract::State as Shared;
 use axum::http::{HeaderMap, Response, Uri};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
@@ -114,13 +113,9 @@ impl Wanted {
     }
 }
 
-pub(super) async fn page(
-    Shared(state): Shared<State>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response<Body> {
-    let visit = Visit::of(&state, &headers, &uri);
-    let wanted = match Wanted::of(&uri) {
+pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
+    let visit = Visit::of(state, headers, uri);
+    let wanted = match Wanted::of(uri) {
         Ok(wanted) => wanted,
         Err(problem) => return visit.failure(&problem),
     };
@@ -130,7 +125,7 @@ pub(super) async fn page(
         return visit.page(Place::History, words.history, &content);
     }
     let tariffs = state.0.sources.tariffs.clone();
-    let outcome = questions::ask(&state, move |file| look_up(file, wanted, &tariffs, words));
+    let outcome = questions::ask(state, move |file| look_up(file, wanted, &tariffs, words));
     match outcome.await {
         Ok(Outcome::File(file)) => file,
         Ok(Outcome::Page(period)) => {
