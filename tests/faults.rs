@@ -39,6 +39,7 @@ use kstar_simulator::encode::{Request, Variant};
 use kstar_simulator::faults::{Fault, Faults};
 use kstar_simulator::record::{Entry, Event, Sent, Withheld};
 use kstar_simulator::{Config, Running};
+use kstar_sink::event::Nameplate;
 use kstar_sink::sink::{Context, SinkConfig};
 use kstar_sink::testing::{Record, record, record_of_line};
 use kstar_sink_sqlite::SqliteConfig;
@@ -493,6 +494,7 @@ async fn poll(
     collector
         .start_inverter(InverterPlan {
             name: name.as_str().into(),
+            nameplate: Nameplate::default(),
             source: AnySource::new(Aa55Config { ap_address: ap }),
             context: Polling {
                 interval: Duration::from_millis(20),

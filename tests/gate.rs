@@ -30,6 +30,7 @@ use kstar_simulator::day::Household;
 use kstar_simulator::encode::{Variant, running as encode};
 use kstar_simulator::quirks::{Quirk, Quirks};
 use kstar_simulator::{self, Config, Running};
+use kstar_sink::event::Nameplate;
 use kstar_source::source::{AnySource, Context};
 use kstar_source_aa55::Aa55Config;
 use kstar_source_aa55::wire::{ApAddress, Request, reply, running};
@@ -76,6 +77,7 @@ async fn play(config: Config, place: &Place, metering: Metering, goal: u64) -> P
     collector
         .start_inverter(InverterPlan {
             name: "roof".into(),
+            nameplate: Nameplate::default(),
             source: AnySource::new(Aa55Config::default()),
             context: Context {
                 interval: Duration::from_millis(5),
@@ -530,6 +532,7 @@ async fn while_the_clock_is_not_set_readings_are_judged_counted_and_shown_withou
     collector
         .start_inverter(InverterPlan {
             name: "roof".into(),
+            nameplate: Nameplate::default(),
             source: AnySource::new(Aa55Config::default()),
             context: Context {
                 interval: Duration::from_millis(5),

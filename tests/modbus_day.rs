@@ -35,6 +35,7 @@ use kstar_model::reading::Reading;
 use kstar_simulator::modbus::config::{Config, Family};
 use kstar_simulator::modbus::energies::{Energies, kilowatt_hours};
 use kstar_simulator::modbus::{Running, start};
+use kstar_sink::event::Nameplate;
 use kstar_sink::sink::{Context, SinkConfig};
 use kstar_sink_mqtt::home_assistant::{Discovery, HomeAssistantSettings, Topics};
 use kstar_sink_sqlite::SqliteConfig;
@@ -124,6 +125,7 @@ async fn collect(folder: &Path, machine: &Running, memory: &Memory) -> Collector
     collector
         .start_inverter(InverterPlan {
             name: NAME.into(),
+            nameplate: Nameplate::default(),
             gate: GateSettings {
                 profile: source.profile(),
                 off: Vec::new(),

@@ -24,7 +24,7 @@ use kstar_simulator::encode::{DeviceInfo, Request, device_info};
 use kstar_simulator::record::Withheld;
 use kstar_simulator::{Config, Running};
 use kstar_sink::async_trait;
-use kstar_sink::event::Reachability;
+use kstar_sink::event::{Nameplate, Reachability};
 use kstar_sink::health::State;
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
 use kstar_source::error::NoAnswer;
@@ -448,6 +448,7 @@ async fn collector(places: &[&Place], sinks: impl IntoIterator<Item = SinkPlan>)
 fn plan(number: usize, place: &Place) -> InverterPlan {
     InverterPlan {
         name: format!("roof{number}").into(),
+        nameplate: Nameplate::default(),
         source: AnySource::new(Aa55Config::default()),
         context: context(at(place.data()), TIMEOUT),
         gate: GateSettings::default(),

@@ -109,7 +109,7 @@ async fn ask(modules: Vec<Module>) -> Result<Vec<Answered>, Failure> {
             Failure::Runtime(format!("asking has failed: {error}; please report this"))
         })?);
     }
-    answered.sort_by_key(|(index, _)| *index);
+    answered.sort_unstable_by_key(|(index, _)| *index);
     Ok(answered.into_iter().map(|(_, answered)| answered).collect())
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Subcommand};
+use kstar_common::collect::inserted;
 use kstar_engine::pipeline::ledger::Machine;
 use kstar_engine::pipeline::ledger::file::LedgerFile;
 use kstar_engine::pipeline::ledger::lock::StateLock;
@@ -68,16 +69,13 @@ fn show(args: &MeterArgs, out: &mut impl Write) -> Result<(), Failure> {
     let config = args.config.config()?;
     let ledger = open(&config)?;
     if args.json {
-        let inverters: Map<String, Value> = ledger
-            .accounts()
-            .iter()
-            .map(|(name, account)| {
-                let former: Vec<Map<String, Value>> = account.former.iter().map(as_json).collect();
-                let mut shown = as_json(&account.current);
-                shown.insert("former".to_owned(), former.into());
-                (name.clone(), shown.into())
-            })
-            .collect();
+        let accounts = ledger.accounts().iter();
+        let inverters: Map<String, Value> = inserted(accounts.map(|(name, account)| {
+            let former: Vec<Map<String, Value>> = account.former.iter().map(as_json).collect();
+            let mut shown = as_json(&account.current);
+            shown.insert("former".to_owned(), former.into());
+            (name.clone(), shown.into())
+        }));
         serde_json::to_writer_pretty(&mut *out, &json!({ "inverters": inverters }))?;
         writeln!(out)?;
     } else if ledger.accounts().is_empty() {
@@ -156,27 +154,23 @@ fn as_json(machine: &Machine) -> Map<String, Value> {
             show(&mut bridged, flow.total(), origins.bridged);
         }
     }
-    let unmetered: Map<String, Value> = Source::ALL
-        .into_iter()
-        .map(|source| {
-            let millis = counters.coverage.of(source).unmetered_ms;
-            (source.name().to_owned(), (millis / 1000).into())
-        })
-        .collect();
+    let unmetered: Map<String, Value> = inserted(Source::ALL.into_iter().map(|source| {
+        let millis = counters.coverage.of(source).unmetered_ms;
+        (source.name().to_owned(), (millis / 1000).into())
+    }));
     let day = counters.day.as_ref().map(|day| day.date.to_string());
     // An inverter without counters of its own has nothing to tell apart.
     let origins = [("metered", metered), ("bridged", bridged)].into_iter();
     let origins = origins.filter(|(_, of)| !of.is_empty());
-    [
+    let shown = [
         ("serial", machine.serial.clone().into()),
         ("day", day.into()),
         ("counters", shown.into()),
         ("unmetered_seconds", unmetered.into()),
     ]
     .into_iter()
-    .chain(origins.map(|(key, of)| (key, of.into())))
-    .map(|(key, value)| (key.to_owned(), value))
-    .collect()
+    .chain(origins.map(|(key, of)| (key, of.into())));
+    inserted(shown.map(|(key, value)| (key.to_owned(), value)))
 }
 
 fn set(args: &SetArgs, out: &mut impl Write) -> Result<(), Failure> {

@@ -182,7 +182,7 @@ async fn summarize(mut events: broadcast::Receiver<Event>, say: impl Fn(&str)) {
                     ));
                 }
             }
-            Ok(Event::Status(_) | Event::Clock(_)) => {}
+            Ok(Event::Status(_) | Event::Clock(_) | Event::Collector(_) | Event::Price(_)) => {}
             Err(RecvError::Lagged(missed)) => count += missed,
             Err(RecvError::Closed) => return,
         }

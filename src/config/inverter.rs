@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kstar_common::host::{is_name, split_port};
 use kstar_common::setting::duration;
+use kstar_sink::event::Nameplate;
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Profile, Target};
 use kstar_source::way::{KeyValue, Pace};
@@ -20,6 +21,8 @@ use crate::registry::Family;
 pub struct InverterSection {
     /// What it is called everywhere.
     pub name: InverterName,
+    /// What people see in its place, if not its name.
+    pub title: Option<Title>,
     /// What kind of inverter it is.
     pub family: Family,
     /// Where it is; discovered if absent.
@@ -46,6 +49,7 @@ impl Default for InverterSection {
         let family = Family::default();
         Self {
             name: InverterName::default(),
+            title: None,
             family,
             host: None,
             max_power: None,
@@ -60,8 +64,9 @@ impl Default for InverterSection {
 
 impl InverterSection {
     /// The keys that are not the source's.
-    pub(super) const KEYS: [&'static str; 8] = [
+    pub(super) const KEYS: [&'static str; 9] = [
         "name",
+        "title",
         "family",
         "host",
         "max_power",
@@ -70,6 +75,15 @@ impl InverterSection {
         "timeout",
         "tries",
     ];
+
+    /// What is told of it to those who look.
+    pub fn nameplate(&self) -> Nameplate {
+        Nameplate {
+            title: self.title.as_ref().map(|title| title.0.as_str().into()),
+            family: Some(self.family.name().into()),
+            firmware: None,
+        }
+    }
 
     /// Where it is, and how it is asked. Without a host it is whoever answers a greeting.
     pub fn context(&self, collector: &CollectorSection) -> Context {
@@ -167,6 +181,27 @@ impl TryFrom<String> for InverterName {
         } else {
             Err(format!(
                 "`{name}` cannot name an inverter; use 1 to 32 of the characters A-Z a-z 0-9 _ -"
+            ))
+        }
+    }
+}
+
+/// What people call an inverter: any text that fits on a line.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Title(String);
+
+impl TryFrom<String> for Title {
+    type Error = String;
+
+    fn try_from(title: String) -> Result<Self, String> {
+        let title = title.trim();
+        if (1..=64).contains(&title.chars().count()) && !title.chars().any(char::is_control) {
+            Ok(Self(title.to_owned()))
+        } else {
+            Err(format!(
+                "`{}` cannot be a title; write 1 to 64 characters on one line",
+                title.escape_debug()
             ))
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use kstar_common::key::KeyError;
 use kstar_common::setting::duration;
 use kstar_common::tariff::Tariff;
+use kstar_engine::herald::Facts;
 use kstar_engine::pipeline::gate::GateSettings;
 use kstar_engine::pipeline::gate::rules::Rule;
 use kstar_engine::pipeline::meter::MeterSettings;
@@ -16,7 +17,7 @@ use kstar_model::TimeZone;
 use kstar_model::counted::longest_gap;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::registry::SinkSections;
+use crate::registry::{Section, SinkSections};
 
 mod check;
 mod collector;
@@ -29,7 +30,7 @@ pub use collector::{CollectorSection, DiscoveryAddress};
 #[cfg(not(feature = "http"))]
 pub use http::NOT_BUILT as HTTP_NOT_BUILT;
 pub use http::{HttpSection, ListenAddress};
-pub use inverter::{Host, InverterName, InverterSection};
+pub use inverter::{Host, InverterName, InverterSection, Title};
 pub use places::{SYSTEM_PLACE, usual_places};
 pub use text::{Blame, ConfigError, ConfigFile};
 
@@ -143,6 +144,21 @@ impl Config {
         self.state_dir
             .clone()
             .unwrap_or_else(places::default_state_dir)
+    }
+
+    /// What sinks are told of the collector and of the price of electricity.
+    pub fn facts(&self) -> Facts {
+        #[cfg(feature = "http")]
+        let listen = self.http.as_ref().map(|http| http.listen.0);
+        #[cfg(not(feature = "http"))]
+        let listen = None;
+        Facts {
+            version: env!("CARGO_PKG_VERSION"),
+            listen,
+            sinks: self.sinks.enabled().map(Section::name).collect(),
+            tariffs: self.tariffs.clone(),
+            zone: self.zone(),
+        }
     }
 
     /// How energy is counted.

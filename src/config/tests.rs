@@ -313,3 +313,17 @@ fn inverters_at_one_host_need_a_unit_each() {
     let without = error(&two("", &unit(2)).replace("\"stick\"", "\"stick:8899\""));
     assert!(without.contains("are both at stick:8899"), "{without}");
 }
+
+#[test]
+fn a_title_is_any_text_on_a_line_and_goes_to_those_who_look_with_the_family() {
+    let config: Config =
+        toml::from_str("[[inverter]]\nname = 'roof'\ntitle = ' Süddach \"A\" '").unwrap();
+    let nameplate = config.inverters()[0].nameplate();
+    assert_eq!(nameplate.title.as_deref(), Some("Süddach \"A\""));
+    assert!(nameplate.family.is_some());
+    for title in ["", "  ", "a\\nb", &"x".repeat(65)] {
+        let text = error(&format!("[[inverter]]\ntitle = \"{title}\""));
+        assert!(text.contains("cannot be a title"), "{text}");
+        assert!(text.contains(":2:"), "{text}");
+    }
+}

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_common::collect::inserted;
 #[cfg(feature = "http")]
 use kstar_common::tariff::Tariff;
+use kstar_engine::herald::Facts;
 use kstar_engine::pipeline::meter::MeterSettings;
 use kstar_engine::unit::{InverterPlan, SinkPlan, SpoolPlan};
 #[cfg(feature = "http")]
@@ -31,6 +33,8 @@ pub struct Plans {
     pub sinks: SinkSections,
     /// What sinks may know.
     pub context: Context,
+    /// What sinks are told of the collector itself.
+    pub facts: Facts,
     /// Metrics, health and the API, if they are served.
     pub serving: Option<ServingPlan>,
     /// How long sinks may take to deliver what waits when they are stopped.
@@ -82,6 +86,7 @@ pub fn context(config: &Config) -> Context {
 pub fn inverter_plans(config: &Config) -> Vec<InverterPlan> {
     let plan = |inverter: InverterSection| InverterPlan {
         gate: config.gate(&inverter),
+        nameplate: inverter.nameplate(),
         name: inverter.name.as_str().into(),
         context: inverter.context(&config.collector),
         source: inverter.source,
@@ -96,19 +101,18 @@ impl Plans {
         let context = context(&config);
         Self {
             source,
-            inverters: plans
-                .into_iter()
-                .map(|plan| (plan.name.clone(), plan))
-                .collect(),
+            inverters: inserted(plans.into_iter().map(|plan| (plan.name.clone(), plan))),
             metering: config.metering(),
+            facts: config.facts(),
             serving: ServingPlan::of(&config, &context),
             context,
             grace: config.collector.grace,
-            files: config
-                .sinks
-                .enabled()
-                .map(|section| (section.name(), content(section.files())))
-                .collect(),
+            files: inserted(
+                config
+                    .sinks
+                    .enabled()
+                    .map(|section| (section.name(), content(section.files()))),
+            ),
             sinks: config.sinks,
         }
     }
@@ -133,7 +137,7 @@ impl Plans {
     }
 
     fn sink_names(&self) -> BTreeSet<&'static str> {
-        self.sinks.enabled().map(Section::name).collect()
+        inserted(self.sinks.enabled().map(Section::name))
     }
 
     /// What changes from this plans to another, where only these of its sinks still run.
@@ -154,11 +158,11 @@ impl Plans {
             (before, after) if before == after => Some(Change::Kept),
             (Some(_), Some(_)) => Some(Change::Replaced),
         };
-        let running = self.sink_names().intersection(running).copied().collect();
+        let running = inserted(self.sink_names().intersection(running).copied());
         Changes {
             inverters: changes(
-                &self.inverters.keys().cloned().collect(),
-                &after.inverters.keys().cloned().collect(),
+                &inserted(self.inverters.keys().cloned()),
+                &inserted(after.inverters.keys().cloned()),
                 same_inverter,
             ),
             sinks: changes(&running, &after.sink_names(), same_sink),
@@ -173,18 +177,15 @@ fn changes<T: Ord + Clone>(
     after: &BTreeSet<T>,
     same: impl Fn(&T) -> bool,
 ) -> BTreeMap<T, Change> {
-    before
-        .union(after)
-        .map(|name| {
-            let change = match (before.contains(name), after.contains(name)) {
-                (true, false) => Change::Stopped,
-                (true, true) if same(name) => Change::Kept,
-                (true, true) => Change::Replaced,
-                (false, _) => Change::Started,
-            };
-            (name.clone(), change)
-        })
-        .collect()
+    inserted(before.union(after).map(|name| {
+        let change = match (before.contains(name), after.contains(name)) {
+            (true, false) => Change::Stopped,
+            (true, true) if same(name) => Change::Kept,
+            (true, true) => Change::Replaced,
+            (false, _) => Change::Started,
+        };
+        (name.clone(), change)
+    }))
 }
 
 /// What HTTP needs of a configuration.

@@ -107,6 +107,7 @@ impl Supervisor {
             serving,
         } = self;
         serving.start(plans.serving.as_ref(), collector).await;
+        collector.tell(plans.facts.clone());
         for section in plans.sinks.enabled() {
             collector.start_sink(sink_plan(plans, section));
         }
@@ -282,6 +283,7 @@ async fn apply(collector: &mut Collector, before: &Plans, after: &Arc<Plans>, ch
             collector.board().take_sink(health.name());
         }
     }
+    collector.tell(after.facts.clone());
     start_inverters(collector, after, &|name| {
         matches!(
             changes.inverters.get(name),

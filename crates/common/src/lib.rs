@@ -6,6 +6,7 @@
 //! - [`back_off`]: pauses between tries;
 //! - [`mod@file`]: files that are replaced as a whole; `sqlite_file`: what every SQLite file has;
 //! - [`disk`]: whether a folder can be written to, and how much room there is;
+//! - [`collect`]: maps and sets made with little code;
 //! - [`due`]: waiting for what may never be due;
 //! - [`lock_file`]: a file that one process at a time holds;
 //! - `tls`: whom TLS trusts;
@@ -14,6 +15,7 @@
 //! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
 
 pub mod back_off;
+pub mod collect;
 pub mod disk;
 pub mod due;
 pub mod file;

@@ -104,7 +104,8 @@ pub enum DayOfWeek {
 }
 
 impl DayOfWeek {
-    const ALL: [Self; 7] = [
+    /// In their order.
+    pub const ALL: [Self; 7] = [
         Self::Mon,
         Self::Tue,
         Self::Wed,

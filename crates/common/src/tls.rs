@@ -1,24 +1,35 @@
-//! Whom TLS trusts: the certificates of the system, or only those in a file. It blocks.
+//! TLS as every client of ours has it: whom it trusts are the certificates of the system, or only those in a file. It
+//! blocks.
 //!
-//! Clients are given finished configurations with them, so that their own reading of certificates, by a crate that nobody
-//! maintains, never runs.
+//! Clients are given finished configurations, so that their own reading of certificates, by a crate that nobody maintains,
+//! never runs. The provider is ring, named here and not installed for the whole process.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls::client::WantsClientCert;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use crate::key::KeyError;
 
-/// Gives the certificates that are trusted to a store of roots, which says how many of them it takes.
-pub fn trust(
-    ca: Option<&Path>,
-    add: impl FnOnce(Vec<CertificateDer<'static>>) -> usize,
-) -> Result<(), KeyError> {
+/// A client that trusts the system's roots, or only those in the file; whom it says it is remains to be set.
+pub fn client(ca: Option<&Path>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, KeyError> {
+    let roots = roots(ca)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| KeyError::new("url", format!("cannot set up TLS: {error}")))?;
+    Ok(builder.with_root_certificates(roots))
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, KeyError> {
+    let mut roots = RootCertStore::empty();
     let Some(path) = ca else {
         let found = rustls_native_certs::load_native_certs();
-        if add(found.certs) > 0 {
-            return Ok(());
+        if roots.add_parsable_certificates(found.certs).0 > 0 {
+            return Ok(roots);
         }
         let reason = found.errors.first();
         let reason = reason.map_or(String::new(), |error| format!(" ({error})"));
@@ -28,12 +39,11 @@ pub fn trust(
         return Err(KeyError::new("url", message));
     };
     let found = certificates(path).map_err(|reason| KeyError::new("ca", reason))?;
-    let all = found.len();
-    if add(found) < all {
+    if roots.add_parsable_certificates(found).1 > 0 {
         let message = format!("a certificate in {} is no root", path.display());
         return Err(KeyError::new("ca", message));
     }
-    Ok(())
+    Ok(roots)
 }
 
 /// The certificates in a file; the error says what is wrong with it.
@@ -60,7 +70,7 @@ mod tests {
     fn a_file_without_a_certificate_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
-        let refusal = || trust(Some(&path), |found| found.len()).unwrap_err().message;
+        let refusal = || roots(Some(&path)).unwrap_err().message;
         let error = refusal();
         assert!(
             error.contains("ca.pem") && error.contains("No such file"),
@@ -75,10 +85,14 @@ mod tests {
     fn a_certificate_in_the_file_that_is_no_root_is_not_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
-        let one = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        std::fs::write(&path, one.repeat(2)).unwrap();
-        trust(Some(&path), |found| found.len()).unwrap();
-        let error = trust(Some(&path), |_| 1).unwrap_err();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let root = params.self_signed(&key).unwrap().pem();
+        std::fs::write(&path, &root).unwrap();
+        roots(Some(&path)).unwrap();
+        let other = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        std::fs::write(&path, root + other).unwrap();
+        let error = roots(Some(&path)).unwrap_err();
         assert!(error.message.contains("is no root"), "{error}");
     }
 }

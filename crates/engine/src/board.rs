@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kstar_model::reading::{Inverter, Shown};
-use kstar_sink::event::InverterStatus;
 pub use kstar_sink::event::{Event, Reachability};
+use kstar_sink::event::{InverterStatus, Nameplate};
 use kstar_sink::health::Health;
 use kstar_source::poller::{PollCounts, longest_pause};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::herald::Told;
 use crate::pipeline::gate::GateCounts;
 use crate::pipeline::ledger::keeper::Outage;
 use crate::unit::InverterPlan;
@@ -26,6 +28,9 @@ pub struct Board {
     sinks: Mutex<BTreeMap<&'static str, Arc<Health>>>,
     outage: Outage,
     vigil: Mutex<Vigil>,
+    told: Mutex<Told>,
+    /// Notified with each sink that comes or goes or changes its state.
+    changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,8 @@ pub struct InverterEntry {
 pub struct Present {
     /// Which one it is, with what is known of it by now.
     pub inverter: Arc<Inverter>,
+    /// What else is known of it.
+    pub nameplate: Arc<Nameplate>,
     /// Whether it answers; nothing before the first answer or the third silence.
     pub reachability: Option<Reachability>,
     /// Whether its silence is that of a night.
@@ -86,6 +93,26 @@ impl Board {
     /// Puts up a sink, in place of one of that name.
     pub fn put_sink(&self, health: Arc<Health>) {
         lock(&self.sinks).insert(health.name(), health);
+        self.changed.notify_one();
+    }
+
+    /// What is to be notified when a sink changes its state.
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
+    }
+
+    /// What sinks were told last of the collector and of the price.
+    pub fn told(&self) -> Told {
+        lock(&self.told).clone()
+    }
+
+    /// Keeps what sinks are told, for those that are started later.
+    pub(crate) fn tells(&self, event: &Event) {
+        match event {
+            Event::Collector(status) => lock(&self.told).collector = Some(status.clone()),
+            Event::Price(price) => lock(&self.told).price = Some(price.clone()),
+            Event::Reading(_) | Event::Undated(_) | Event::Clock(_) | Event::Status(_) => {}
+        }
     }
 
     /// Takes a sink down.
@@ -123,6 +150,7 @@ impl InverterEntry {
     pub fn new(plan: &InverterPlan) -> Self {
         let present = Present {
             inverter: Inverter::named(&plan.name),
+            nameplate: Arc::new(plan.nameplate.clone()),
             reachability: None,
             asleep: false,
             since: Instant::now(),
@@ -139,11 +167,24 @@ impl InverterEntry {
         }
     }
 
-    /// The same, of which this is known already.
+    /// The same, of which is known already what was known here.
     #[must_use]
-    pub fn known_as(self, inverter: Arc<Inverter>) -> Self {
-        lock(&self.present).inverter = inverter;
+    pub fn known_as(self, before: Present) -> Self {
+        lock(&self.present).inverter = before.inverter;
+        if let Some(firmware) = &before.nameplate.firmware {
+            self.learn_firmware(firmware);
+        }
         self
+    }
+
+    /// It has told the versions of its firmware; whether they are new.
+    pub fn learn_firmware(&self, firmware: &str) -> bool {
+        let mut present = lock(&self.present);
+        let is_new = present.nameplate.firmware.as_deref() != Some(firmware);
+        if is_new {
+            Arc::make_mut(&mut present.nameplate).firmware = Some(firmware.into());
+        }
+        is_new
     }
 
     /// Whether it answers, in the form in which sinks are told; nothing before that is known.
@@ -151,6 +192,7 @@ impl InverterEntry {
         let present = self.present();
         Some(Arc::new(InverterStatus {
             inverter: present.inverter,
+            nameplate: present.nameplate,
             reachability: present.reachability?,
         }))
     }

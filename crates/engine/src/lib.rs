@@ -6,6 +6,7 @@
 //!
 //! - [`pipeline`]: one inverter's way from a poll to an event, with what it must not forget in the `ledger`;
 //! - [`collector`]: inverters and sinks as units that start and stop by name, made from the plans of [`mod@unit`];
+//! - [`herald`]: what sinks are told of the collector itself, and of the price of electricity;
 //! - [`board`]: how each of them is at this moment; [`overview`]: the same as data;
 //! - [`systemd`]: what the service manager is told;
 //! - [`probe`]: a look at the machine for a person who waits.
@@ -15,6 +16,7 @@
 
 pub mod board;
 pub mod collector;
+pub mod herald;
 pub mod overview;
 pub mod pipeline;
 pub mod probe;

@@ -1,5 +1,6 @@
 //! The board as data: what the HTTP API tells of inverters and sinks, and what the live page reads from it.
 
+use kstar_common::collect::inserted;
 use kstar_model::time::millis;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,9 @@ pub enum InverterState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InverterOverview {
     pub name: String,
+    /// What people see in place of its name, if that is another text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// Where it is looked for.
     pub host: String,
     /// Its serial number, once it has told it.
@@ -34,6 +38,9 @@ pub struct InverterOverview {
     /// Its model, once it has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The versions of its firmware, once it has told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
     /// How often it is asked, in milliseconds.
     pub poll_interval_ms: u64,
     /// Whether it answers.
@@ -88,9 +95,11 @@ impl From<&InverterEntry> for InverterOverview {
         let age = |since: tokio::time::Instant| millis(since.elapsed()).unsigned_abs();
         Self {
             name: entry.name.to_string(),
+            title: present.nameplate.title.as_deref().map(str::to_owned),
             host: entry.host.clone(),
             serial: present.inverter.serial.as_deref().map(str::to_owned),
             model: present.inverter.model.as_deref().map(str::to_owned),
+            firmware: present.nameplate.firmware.as_deref().map(str::to_owned),
             poll_interval_ms: millis(entry.interval).unsigned_abs(),
             state: match present.reachability {
                 None => InverterState::Waiting,
@@ -127,7 +136,5 @@ impl From<&Health> for SinkOverview {
 }
 
 fn named(counts: impl Iterator<Item = (impl ToString, u64)>) -> BTreeMap<String, u64> {
-    counts
-        .map(|(name, count)| (name.to_string(), count))
-        .collect()
+    inserted(counts.map(|(name, count)| (name.to_string(), count)))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kstar_sink::delivery::Policy;
 use kstar_sink::driver::Opener;
+use kstar_sink::event::Nameplate;
 use kstar_sink::spool::Spool;
 use kstar_source::source::{AnySource, Context};
 
@@ -17,6 +18,8 @@ use crate::pipeline::untold::Untold;
 #[derive(Clone, Debug, PartialEq)]
 pub struct InverterPlan {
     pub name: Arc<str>,
+    /// What the configuration tells of it for those who look.
+    pub nameplate: Nameplate,
     /// What asks it.
     pub source: AnySource,
     /// Where it is, and how it is asked.

@@ -162,7 +162,7 @@ impl<'a> Sums<'a> {
             .map(|(_, span)| self.whole(level, span))
             .collect();
         unsettled.push(self.open(level)..i64::MAX);
-        unsettled.sort_by_key(|span| span.start);
+        unsettled.sort_unstable_by_key(|span| span.start);
         let mut from = span.start;
         for part in unsettled {
             let begin = part.start.clamp(from, span.end);

@@ -11,6 +11,7 @@ use axum::extract::{Extension, State as Shared};
 use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
+use kstar_common::collect::inserted;
 use kstar_engine::overview::{InverterOverview, SinkOverview};
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::{SCHEMA, Shown};
@@ -217,7 +218,7 @@ fn aggregates() -> impl Iterator<Item = (String, Value)> {
             "type": "object",
             "title": description.label,
             "required": keys,
-            "properties": keys.iter().map(number).collect::<Map<String, Value>>(),
+            "properties": inserted::<Map<String, Value>, _>(keys.iter().map(number)),
             "unit": description.unit,
         });
         Some((quantity.name().to_owned(), schema))

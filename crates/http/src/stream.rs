@@ -74,7 +74,7 @@ async fn tell(
             received = events.recv() => match received {
                 Ok(Event::Reading(reading)) => event::<Reading>("reading", &reading),
                 Ok(Event::Undated(reading)) => event::<Undated>("reading", &reading),
-                Ok(Event::Clock(_)) => continue,
+                Ok(Event::Clock(_) | Event::Collector(_) | Event::Price(_)) => continue,
                 Ok(Event::Status(status)) => {
                     match state.0.sources.board.inverter(&status.inverter.name) {
                         Some(entry) => event("status", &InverterOverview::from(&*entry)),

@@ -111,7 +111,7 @@ impl Page {
             self.inverters.push(watched);
         }
         self.inverters
-            .sort_by(|one, other| one.overview.name.cmp(&other.overview.name));
+            .sort_unstable_by(|one, other| one.overview.name.cmp(&other.overview.name));
     }
 
     /// Takes how one inverter is now.

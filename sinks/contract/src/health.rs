@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 /// The state of a sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ pub struct Health {
     logged: Mutex<Vec<String>>,
     /// Nothing will mend it.
     broken: AtomicBool,
+    /// Notified with each change of state.
+    changed: Arc<Notify>,
 }
 
 impl Health {
@@ -92,7 +95,14 @@ impl Health {
             snapshot: Mutex::new(snapshot),
             logged: Mutex::default(),
             broken: AtomicBool::new(false),
+            changed: Arc::default(),
         }
+    }
+
+    /// The same, which tells of each change of its state here.
+    #[must_use]
+    pub fn telling(self, changed: Arc<Notify>) -> Self {
+        Self { changed, ..self }
     }
 
     /// The sink's name.
@@ -109,21 +119,30 @@ impl Health {
         change(&mut self.lock().counts);
     }
 
-    /// It is open, and nothing was delivered yet.
     /// Notes what the sink says besides.
     pub(crate) fn note(&self, note: Option<String>) {
         self.lock().note = note;
     }
 
+    /// Takes on this state; gives the one before.
+    fn becomes(&self, state: State) -> State {
+        let mut snapshot = self.lock();
+        if snapshot.state != state {
+            self.changed.notify_one();
+        }
+        std::mem::replace(&mut snapshot.state, state)
+    }
+
+    /// It is open, and nothing was delivered yet.
     pub(crate) fn opened(&self) {
-        let before = std::mem::replace(&mut self.lock().state, State::Opening);
+        let before = self.becomes(State::Opening);
         if let State::Down { reason } = before {
             tracing::info!(sink = self.name, was = reason, "open now");
         }
     }
 
     pub(crate) fn up(&self) {
-        let before = std::mem::replace(&mut self.lock().state, State::Up);
+        let before = self.becomes(State::Up);
         self.logged().clear();
         match before {
             State::Up => {}
@@ -158,13 +177,10 @@ impl Health {
 
     /// Marks the sink as down; gives how many readings wait, if the reason was not logged since it was up.
     fn goes_down(&self, reason: &str) -> Option<u64> {
-        let queued = {
-            let mut snapshot = self.lock();
-            snapshot.state = State::Down {
-                reason: reason.to_owned(),
-            };
-            snapshot.counts.queued
-        };
+        self.becomes(State::Down {
+            reason: reason.to_owned(),
+        });
+        let queued = self.lock().counts.queued;
         let mut logged = self.logged();
         if logged.iter().any(|known| known == reason) {
             return None;
@@ -178,15 +194,15 @@ impl Health {
 
     /// Marks the sink as one that takes nothing more.
     pub fn ended(&self) {
-        self.lock().state = State::Ended;
+        self.becomes(State::Ended);
     }
 
     /// Marks the sink as broken for good.
     pub fn broken(&self, reason: &str) {
         self.broken.store(true, Ordering::Relaxed);
-        self.lock().state = State::Down {
+        self.becomes(State::Down {
             reason: reason.to_owned(),
-        };
+        });
     }
 
     /// Whether it is broken for good.

@@ -16,7 +16,7 @@ use kstar_model::reading::{Reading, Undated};
 use serde::de::DeserializeOwned;
 
 use crate::delivery::Policy;
-use crate::event::InverterStatus;
+use crate::event::{CollectorStatus, InverterStatus, Price};
 
 /// A sink's section of the configuration, and how a sink is made from it.
 ///
@@ -114,6 +114,17 @@ pub trait Sink: Send {
 
     /// Tells the far side what changed about an inverter. Most far sides do not care.
     async fn status(&mut self, _status: &InverterStatus) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    /// Tells how the collector is: its version, its page, and the health of each sink, this one among them. A failure makes
+    /// this sink down, which is told in turn, at most once a second.
+    async fn collector(&mut self, _status: &CollectorStatus) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    /// Tells what electricity costs from now on.
+    async fn price(&mut self, _price: &Price) -> Result<(), DeliveryError> {
         Ok(())
     }
 

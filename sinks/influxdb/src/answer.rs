@@ -2,8 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{self, HeaderMap};
-use reqwest::{Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap};
+use hyper::{Response, StatusCode};
+use tokio::time::{Instant, timeout_at};
 
 /// How much of an answer is read: it says what is wrong in its first words.
 const LARGEST_ANSWER: usize = 16 * 1024;
@@ -33,7 +36,8 @@ impl Answer {
         }
     }
 
-    pub(crate) async fn read(mut response: Response) -> Self {
+    /// Reads an answer, until then at the latest.
+    pub(crate) async fn read(mut response: Response<Incoming>, deadline: Instant) -> Self {
         let headers = response.headers();
         let mut answer = Self {
             status: response.status(),
@@ -47,8 +51,8 @@ impl Answer {
         };
         let mut body = Vec::new();
         // A body that breaks off has said enough.
-        while let Ok(Some(chunk)) = response.chunk().await {
-            body.extend_from_slice(&chunk);
+        while let Ok(Some(Ok(frame))) = timeout_at(deadline, response.frame()).await {
+            body.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
             if body.len() >= LARGEST_ANSWER {
                 break;
             }

@@ -6,18 +6,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use kstar_common::key::KeyError;
 use kstar_common::setting::{Secret, duration};
+use kstar_common::tls;
 use kstar_sink::delivery::DeliverySettings;
-use reqwest::Url;
-use reqwest::header::HeaderValue;
 use rustls::ClientConfig;
 use serde::Deserialize;
+use url::Url;
 
 use crate::line::Layout;
-use crate::tls;
 
 /// The section `[sinks.influxdb]`: points in InfluxDB, or in a server that speaks its line protocol.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -233,11 +234,12 @@ impl InfluxdbConfig {
 
 impl Plan {
     /// How the server is known to be the right one, with TLS. Reads the certificates.
-    pub(crate) fn tls(&self) -> Result<Option<ClientConfig>, KeyError> {
-        self.address
-            .is_secure()
-            .then(|| tls::configuration(self.ca.as_deref()))
-            .transpose()
+    pub(crate) fn tls(&self) -> Result<Option<Arc<ClientConfig>>, KeyError> {
+        if !self.address.is_secure() {
+            return Ok(None);
+        }
+        let client = tls::client(self.ca.as_deref())?;
+        Ok(Some(Arc::new(client.with_no_client_auth())))
     }
 }
 
@@ -352,6 +354,16 @@ impl Address {
     /// The host's name or address.
     pub(crate) fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
+    }
+
+    /// The same as the system wants it: an IPv6 address without its brackets.
+    pub(crate) fn bare_host(&self) -> &str {
+        self.host().trim_matches(['[', ']'])
+    }
+
+    /// The port, also where it is the usual one and not written.
+    pub(crate) fn port(&self) -> u16 {
+        self.0.port_or_known_default().unwrap_or_default()
     }
 
     /// An endpoint of the server, whose path begins with a slash.

@@ -2,9 +2,9 @@
 //!
 //! - `config`: the section, and what may stand together in it;
 //! - `line`: a reading as a line; it sends nothing;
-//! - `server`: requests, the only part that knows influxdb2 and the HTTP client below it;
+//! - `server`: requests, the only part that knows influxdb2;
+//! - `http`: the client for what influxdb2 cannot do;
 //! - `answer`: what of an answer matters; `verdict`: what an answer means for the readings and for people;
-//! - `tls`: whom we trust;
 //! - `probe`: a look at the server for `kstar check --connect`.
 //!
 //! A point's key is its measurement, its tags and its time, and all of them come from the reading and the section. So
@@ -12,10 +12,10 @@
 
 mod answer;
 mod config;
+mod http;
 mod line;
 mod probe;
 mod server;
-mod tls;
 mod verdict;
 
 use std::num::NonZeroUsize;

@@ -12,7 +12,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::answer::Answer;
-use crate::server::{Connection, Settings, compressed};
+use crate::server::{Connection, Settings};
 use crate::verdict;
 
 /// How far two clocks may be apart before somebody should know: a point's time is ours, and charts end at theirs.
@@ -29,7 +29,7 @@ pub(crate) async fn look(settings: &Settings) -> Vec<Finding> {
 
 async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) -> Result<(), Finding> {
     let (plan, address) = (&settings.plan, &settings.plan.address);
-    let host = address.host().trim_matches(['[', ']']);
+    let host = address.bare_host();
     let addresses = timeout(settings.patience, lookup_host((host, 0))).await;
     if let Ok(found) = addresses {
         let found = found.map_err(|error| {
@@ -45,16 +45,13 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) -> Result<(),
         }
     }
     let because = |about, error: DeliveryError| Finding::failed(about, &error.to_string());
-    let connection = Connection::new(settings)
+    let mut connection = Connection::new(settings)
         .await
         .map_err(|error| because("section", error))?;
-    let nothing = if plan.gzip {
-        compressed(String::new())
-            .await
-            .map_err(|error| because("section", error))?
-    } else {
-        String::new().into()
-    };
+    let nothing = plan
+        .body(String::new())
+        .await
+        .map_err(|error| because("section", error))?;
     let answer = connection
         .post(plan, nothing)
         .await

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::answer::Answer;
 use crate::config::{Credentials, Plan, Target};
+use crate::http::Failure;
 
 /// How much of what the server says is shown.
 const LONGEST_TEXT: usize = 300;
@@ -178,9 +179,23 @@ fn shown(text: &str, secret: Option<&str>) -> String {
 }
 
 /// What follows from there being no answer.
-pub(crate) fn of_transport(error: &reqwest::Error, plan: &Plan) -> DeliveryError {
+pub(crate) fn of_transport(failure: &Failure, plan: &Plan) -> DeliveryError {
     let address = &plan.address;
-    let mut cause: &dyn Error = error;
+    match failure {
+        Failure::NotConnected => DeliveryError::unreachable(format!(
+            "{address} does not answer; check that the server is on and that no firewall is in the way"
+        )),
+        Failure::NotAnswered => DeliveryError::unreachable(format!(
+            "{address} has not answered in time; check that the server is not overloaded, or raise `delivery.timeout`"
+        )),
+        Failure::Broken(error) => of_error(&**error, plan),
+    }
+}
+
+/// What follows from the first cause that says something of use.
+fn of_error(error: &(dyn Error + 'static), plan: &Plan) -> DeliveryError {
+    let address = &plan.address;
+    let mut cause = error;
     loop {
         if let Some(mut error) = cause.downcast_ref::<io::Error>() {
             // One may be wrapped in another, and the chain of sources leads past it.
@@ -200,20 +215,10 @@ pub(crate) fn of_transport(error: &reqwest::Error, plan: &Plan) -> DeliveryError
             None => break,
         }
     }
-    DeliveryError::unreachable(if error.is_timeout() && error.is_connect() {
-        format!(
-            "{address} does not answer; check that the server is on and that no firewall is in the way"
-        )
-    } else if error.is_timeout() {
-        format!(
-            "{address} has not answered in time; check that the server is not overloaded, or raise `delivery.timeout`"
-        )
-    } else {
-        // The innermost cause: those around it name the URL.
-        format!(
-            "{address} has broken off the request ({cause}); check that InfluxDB listens there, and its log"
-        )
-    })
+    // The innermost cause: those around it name the URL.
+    DeliveryError::unreachable(format!(
+        "{address} has broken off the request ({cause}); check that InfluxDB listens there, and its log"
+    ))
 }
 
 fn of_io(error: &io::Error, plan: &Plan) -> Option<String> {
@@ -249,15 +254,17 @@ fn of_tls(error: &rustls::Error, plan: &Plan) -> DeliveryError {
             CertificateError::UnknownIssuer => format!(
                 "the certificate of {address} is signed by itself or by somebody whom we do not trust; name the right CA with `ca`"
             ),
-            CertificateError::Expired => format!(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!(
                 "the certificate of {address} has expired; renew it on the server, and check this machine's clock"
             ),
-            CertificateError::NotValidYet => {
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 format!("the certificate of {address} is not valid yet; check this machine's clock")
             }
-            CertificateError::NotValidForName => format!(
-                "the certificate of {address} is for another name; write the name that is in it into `url`"
-            ),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!(
+                    "the certificate of {address} is for another name; write the name that is in it into `url`"
+                )
+            }
             CertificateError::Other(problem)
                 if problem.to_string().contains("CaUsedAsEndEntity") =>
             {

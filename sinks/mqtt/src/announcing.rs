@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kstar_model::reading::Shown;
+use kstar_sink::event::{CollectorStatus, InverterStatus, Price};
 
 use crate::connection::Connection;
 use crate::home_assistant::Discovery;
@@ -36,10 +37,15 @@ impl Announcing {
         self.taken(messages)
     }
 
+    /// Whether nothing must be told because of a reading.
+    pub(crate) fn knows(&self, reading: &Shown) -> bool {
+        let unlocked = self.discovery.try_lock();
+        unlocked.is_ok_and(|discovery| discovery.knows_all_of(reading))
+    }
+
     /// What must be told because of a reading: nothing, as a rule, and that is seen without a thread that may block.
     pub(crate) async fn because_of(&self, reading: &Arc<Shown>) -> Vec<Message> {
-        let unlocked = self.discovery.try_lock();
-        if unlocked.is_ok_and(|discovery| discovery.knows_all_of(reading)) {
+        if self.knows(reading) {
             return Vec::new();
         }
         let observed = Arc::clone(reading);
@@ -47,6 +53,27 @@ impl Announcing {
             .discovery(move |discovery| discovery.observe(&observed))
             .await;
         self.taken(messages)
+    }
+
+    /// What must be told because of what is known of an inverter.
+    pub(crate) async fn status(&self, status: &InverterStatus) -> Vec<Message> {
+        let status = status.clone();
+        let messages = self.discovery(move |discovery| discovery.status(&status));
+        self.taken(messages.await)
+    }
+
+    /// What must be told because of how the collector is.
+    pub(crate) async fn collector(&self, status: &CollectorStatus) -> Vec<Message> {
+        let status = status.clone();
+        let messages = self.discovery(move |discovery| discovery.collector(&status));
+        self.taken(messages.await)
+    }
+
+    /// What must be told because of what electricity costs.
+    pub(crate) async fn price(&self, price: &Price) -> Vec<Message> {
+        let price = price.clone();
+        let messages = self.discovery(move |discovery| discovery.price(&price));
+        self.taken(messages.await)
     }
 
     /// Takes note of it once the broker has every announcement.

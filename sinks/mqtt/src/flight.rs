@@ -48,6 +48,11 @@ impl Batch {
         }));
     }
 
+    /// What goes out behind it.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Its announcements.
     pub(crate) fn announcements(&self) -> impl Iterator<Item = &Message> {
         let announcing = self.0.iter().filter(|item| item.announces);

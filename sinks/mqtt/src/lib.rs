@@ -4,7 +4,7 @@
 //! - `topics`: what is published where, and what is retained; it sends nothing;
 //! - `identity`: who we are there;
 //! - `limit`: what is too large for it;
-//! - `session`: the connection, kept up; `connection`: one connection, and the exchange on it; `flight`: what the broker
+//! - `present`: what a subscriber is to know, and in which order; `session`: the connection, kept up; `connection`: one connection, and the exchange on it; `flight`: what the broker
 //!   has acknowledged of it; `network`: bytes and packets; `delays`: when to try again; `settings`: what a session needs
 //!   to know;
 //! - `reason`: what went wrong, for people;
@@ -24,6 +24,7 @@ mod identity;
 mod limit;
 pub mod message;
 mod network;
+mod present;
 mod probe;
 mod reason;
 mod session;
@@ -34,14 +35,15 @@ mod topics;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kstar_common::finding::Finding;
 use kstar_common::key::KeyError;
-use kstar_common::setting::Secret;
+use kstar_common::setting::{Secret, duration};
 use kstar_model::reading::Undated;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
-use kstar_sink::event::InverterStatus;
+use kstar_sink::event::{CollectorStatus, InverterStatus, Price};
 use kstar_sink::sink::{Batch, Context, DeliveryError, Sink, SinkConfig, Unavailable};
 use rumqttc::QoS;
 use serde::{Deserialize, Deserializer, de};
@@ -66,7 +68,10 @@ const EXPOSED: &str =
     "user and password go to the broker in the clear, and it is not in your own network";
 
 /// How long the farewell may take: within the second that a sink has to close.
-const FAREWELL: std::time::Duration = std::time::Duration::from_millis(900);
+const FAREWELL: Duration = Duration::from_millis(900);
+
+/// The longest `interval`: beyond it nobody could tell a silent collector from one that waits.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// The section `[sinks.mqtt]`: topics at a broker.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -93,6 +98,10 @@ pub struct MqttConfig {
     /// One topic for each quantity, one JSON message, or both.
     #[serde(default)]
     pub topics: Form,
+    /// How often an inverter's readings are published at the most: the newest, and at once where a mode or a flag has
+    /// changed; `"0s"` for every reading.
+    #[serde(default, with = "duration")]
+    pub interval: Duration,
     /// The seven topics of kstar.sharp as well; for one inverter only.
     #[serde(default)]
     pub kstar_sharp_topics: bool,
@@ -150,6 +159,7 @@ impl MqttConfig {
             prefix: default_prefix(),
             qos: default_qos(),
             topics: Form::default(),
+            interval: Duration::ZERO,
             kstar_sharp_topics: false,
             kstar_sharp_prefix: default_kstar_sharp_prefix(),
             ca: None,
@@ -182,6 +192,7 @@ impl MqttConfig {
             qos: self.qos,
             topics,
             form: self.topics,
+            interval: self.interval,
             kstar_sharp: self
                 .kstar_sharp_topics
                 .then(|| self.kstar_sharp_prefix.clone()),
@@ -193,9 +204,35 @@ impl MqttConfig {
 
     /// The largest message that is made for Home Assistant.
     fn largest_announcement(&self, settings: &Settings, context: &Context) -> Option<Message> {
-        Discovery::expected(&self.home_assistant, settings.topics.clone(), context)
+        let context = self.paced(context);
+        Discovery::expected(&self.home_assistant, settings.topics.clone(), &context)
             .into_iter()
             .max_by_key(Message::packet_size)
+    }
+
+    /// The context with what is the poll interval for those who see the topics.
+    fn paced(&self, context: &Context) -> Context {
+        let mut context = context.clone();
+        context.poll_interval = context.poll_interval.max(self.interval);
+        context
+    }
+
+    fn check_interval(&self) -> Result<(), KeyError> {
+        let interval = duration::text(self.interval);
+        if self.interval > LONGEST_INTERVAL {
+            let message = format!("`interval = \"{interval}\"` is too long; write at most \"1h\"");
+            return Err(KeyError::new("interval", message));
+        }
+        let expire_after = self.home_assistant.expire_after.unwrap_or_default();
+        if !expire_after.is_zero() && expire_after < self.interval * 2 {
+            let message = format!(
+                "values are published only every {interval} and expire after {}; make `home_assistant.expire_after` at \
+                 least twice `interval`, or leave it out",
+                duration::text(expire_after)
+            );
+            return Err(KeyError::new("interval", message));
+        }
+        Ok(())
     }
 
     /// Whether others may read the password on its way.
@@ -308,6 +345,7 @@ impl SinkConfig for MqttConfig {
                 return Err(KeyError::new("kstar_sharp_topics", message));
             }
         }
+        self.check_interval()?;
         self.client_id.as_deref().map_or(Ok(()), check_client_id)?;
         self.check_user()?;
         self.check_certificates()
@@ -329,7 +367,8 @@ impl SinkConfig for MqttConfig {
         if self.is_exposed() {
             tracing::warn!(broker = %self.url, "{EXPOSED}; use mqtts://");
         }
-        let discovery = Discovery::new(&self.home_assistant, settings.topics.clone(), context);
+        let paced = self.paced(context);
+        let discovery = Discovery::new(&self.home_assistant, settings.topics.clone(), &paced);
         let session = Session::new(settings, discovery, &context.inverters);
         Ok(Box::new(MqttSink {
             session: Arc::new(session),
@@ -339,13 +378,14 @@ impl SinkConfig for MqttConfig {
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
         let heeded = |context: &Context| {
+            let context = self.paced(context);
             let expire_after = self.home_assistant.expire_seconds(context.poll_interval);
             let Context {
                 inverters,
                 state_dir,
                 version,
                 ..
-            } = context.clone();
+            } = context;
             (inverters, state_dir, version, expire_after)
         };
         heeded(before) != heeded(after)
@@ -423,9 +463,15 @@ impl Sink for MqttSink {
     }
 
     async fn status(&mut self, status: &InverterStatus) -> Result<(), DeliveryError> {
-        self.session()
-            .status(&status.inverter.name, status.reachability)
-            .await
+        self.session().status(status).await
+    }
+
+    async fn collector(&mut self, status: &CollectorStatus) -> Result<(), DeliveryError> {
+        self.session().collector(status).await
+    }
+
+    async fn price(&mut self, price: &Price) -> Result<(), DeliveryError> {
+        self.session().price(price).await
     }
 
     async fn close(self: Box<Self>) -> Result<(), DeliveryError> {

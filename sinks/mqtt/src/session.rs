@@ -4,17 +4,17 @@
 //!   something newer. What was not acknowledged on one connection has failed, and the driver delivers it, or what is
 //!   newer, on the next one.
 //! - Delivered means: the broker's acknowledgement of that packet id on that connection.
-//! - On every connection, first comes the greeting (we are here, who else is), and what Home Assistant must know is on
+//! - On every connection, first comes the greeting (who is here, and how it is), and what Home Assistant must know is on
 //!   its way; only then are readings let through. They wait for no acknowledgement of an announcement: a broker to which
 //!   it is too large still gets them.
 //! - Whatever waits is bounded: by the room of a connection, and by one entry for each inverter.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kstar_common::due::at;
 use kstar_model::reading::Shown;
-use kstar_sink::event::Reachability;
+use kstar_sink::event::{CollectorStatus, InverterStatus, Price, Reachability};
 use kstar_sink::sink::DeliveryError;
 use rumqttc::{ConnectionError, QoS};
 use tokio::sync::{Notify, watch};
@@ -29,9 +29,10 @@ use crate::identity::Identity;
 use crate::limit;
 use crate::message::Message;
 use crate::network::Network;
+use crate::present::Present;
 use crate::reason::{self, Failure};
 use crate::settings::Settings;
-use crate::topics::{KSTAR_SHARP_QOS, OFFLINE, ONLINE, kstar_sharp};
+use crate::topics::OFFLINE;
 
 /// The part of a delivery's patience that the greeting may take, so that its own reason is told.
 const GREETING: f64 = 0.75;
@@ -54,16 +55,16 @@ pub(crate) struct Session {
     /// The connection is to be given up.
     reset: Notify,
     known: Mutex<Known>,
+    /// An inverter waits for its reading, or something was announced.
+    news: Notify,
     announcing: Announcing,
     /// Held while messages of a reading are queued, so that an older state never comes after a newer one.
     order: tokio::sync::Mutex<()>,
 }
 
 /// What is told again on a new connection.
-#[derive(Default)]
 struct Known {
-    inverters: BTreeMap<Arc<str>, Reachability>,
-    newest: BTreeMap<Arc<str>, Arc<Shown>>,
+    present: Present,
     /// When the driver was asked to come again.
     told: Option<Instant>,
     /// Why there was no connection the last time.
@@ -82,18 +83,17 @@ enum Link {
 impl Session {
     /// A session that these inverters are told in.
     pub(crate) fn new(settings: Settings, discovery: Discovery, inverters: &[Arc<str>]) -> Self {
-        let silent = |name: &Arc<str>| (Arc::clone(name), Reachability::Silent);
         Self {
             settings,
             link: watch::Sender::new(Link::Connecting),
             hurry: Notify::new(),
             reset: Notify::new(),
             known: Mutex::new(Known {
-                inverters: inverters.iter().map(silent).collect(),
-                newest: BTreeMap::new(),
+                present: Present::new(inverters),
                 told: None,
                 failure: None,
             }),
+            news: Notify::new(),
             announcing: Announcing::new(discovery),
             order: tokio::sync::Mutex::new(()),
         }
@@ -192,32 +192,21 @@ impl Session {
     /// What is said on every connection before anything else: who is here, which the broker then has, and what Home
     /// Assistant must know, which is on its way.
     async fn greet(&self, connection: &Connection) -> Result<(), Lost> {
-        let mut greeting = Batch::default();
-        greeting.publish(self.availability(), QoS::AtLeastOnce);
+        let greeting = self.known().present.greeting(&self.settings);
         let greeted = connection.send(greeting).await?;
         if let Some(topic) = &self.settings.birth {
             connection.subscribe(topic.clone()).await?;
         }
         greeted.all().await?;
-        self.announce_again(connection).await
+        self.announce_again(connection).await?;
+        self.announces();
+        Ok(())
     }
 
     /// Takes note of it once the broker has every announcement.
     async fn settle(&self, connection: &Connection) {
         let _order = self.order.lock().await;
         self.announcing.settle(connection).await;
-    }
-
-    fn availability(&self) -> Vec<Message> {
-        let topics = &self.settings.topics;
-        let known = self.known();
-        let inverters = known
-            .inverters
-            .iter()
-            .map(|(name, reachability)| topics.inverter(name, *reachability));
-        std::iter::once(topics.collector(ONLINE))
-            .chain(inverters)
-            .collect()
     }
 
     /// Tells Home Assistant again when it has started and once an hour, for as long as the connection lives.
@@ -232,6 +221,11 @@ impl Session {
                     self.answer_birth(connection).await?;
                 }
                 _ = again.tick() => self.announce_again(connection).await?,
+                () = self.due() => {
+                    let _order = self.order.lock().await;
+                    let due = self.known().present.take_due(&self.settings);
+                    connection.send(due).await?;
+                }
             }
         }
     }
@@ -244,42 +238,87 @@ impl Session {
         connection.send(batch).await.map(drop)
     }
 
-    /// Says what there is, whether it is there, and how it is.
+    /// Says what there is, how it is, and whether it is there.
     async fn answer_birth(&self, connection: &Connection) -> Result<(), Lost> {
-        let Settings {
-            topics, form, qos, ..
-        } = &self.settings;
         let mut batch = Batch::default();
         batch.announce(self.announcing.all().await);
-        batch.publish(self.availability(), *qos);
-        for reading in self.known().newest.values() {
-            batch.publish(topics.reading(*form, reading).unwrap_or_default(), *qos);
-        }
+        self.known().present.repeat(&self.settings, &mut batch);
+        self.announces();
         connection.send(batch).await.map(drop)
+    }
+
+    /// Home Assistant is told of what it may not have known.
+    fn announces(&self) {
+        if self.settings.birth.is_some() {
+            self.known().present.announced();
+            self.news.notify_one();
+        }
+    }
+
+    /// Waits until something of what is known is due.
+    async fn due(&self) {
+        loop {
+            let due = self.known().present.due(&self.settings);
+            tokio::select! {
+                () = at(due) => return,
+                () = self.news.notified() => {}
+            }
+        }
     }
 
     /// Delivers readings: ends when the broker has acknowledged every message of them.
     pub(crate) async fn deliver(&self, readings: &[Arc<Shown>]) -> Result<(), DeliveryError> {
+        // Known first: a connection that is just coming up tells them too, unless they bring something to announce before.
+        for reading in readings.iter().filter(|one| self.announcing.knows(one)) {
+            self.known().present.keep(reading);
+        }
         self.within_patience(async |connection| {
             Ok(self.publish(connection, readings).await?.all().await?)
         })
         .await
     }
 
-    /// Tells whether an inverter answers.
-    pub(crate) async fn status(
+    /// Tells whether an inverter answers, and what is known of it.
+    pub(crate) async fn status(&self, status: &InverterStatus) -> Result<(), DeliveryError> {
+        let name = &status.inverter.name;
+        let messages = self
+            .known()
+            .present
+            .status(&self.settings, name, status.reachability);
+        let announced = self.announcing.status(status).await;
+        self.news.notify_one();
+        self.tell(announced, messages).await
+    }
+
+    /// Tells how the collector is.
+    pub(crate) async fn collector(&self, status: &CollectorStatus) -> Result<(), DeliveryError> {
+        let told = self.known().present.collector(&self.settings, status);
+        let told = told.map_err(|error| DeliveryError::rejected(error.to_string()))?;
+        let announced = self.announcing.collector(status).await;
+        self.tell(announced, Vec::from_iter(told)).await
+    }
+
+    /// Tells what electricity costs.
+    pub(crate) async fn price(&self, price: &Price) -> Result<(), DeliveryError> {
+        let messages = self.known().present.price(&self.settings, price);
+        let announced = self.announcing.price(price).await;
+        self.tell(announced, messages).await
+    }
+
+    /// Announces, and tells what is known already, so that a connection that is just coming up tells it too.
+    async fn tell(
         &self,
-        name: &Arc<str>,
-        reachability: Reachability,
+        announced: Vec<Message>,
+        messages: Vec<Message>,
     ) -> Result<(), DeliveryError> {
-        // Known first: a connection that is just coming up tells it too.
-        self.known()
-            .inverters
-            .insert(Arc::clone(name), reachability);
+        if announced.is_empty() && messages.is_empty() {
+            return Ok(());
+        }
         self.within_patience(async |connection| {
+            let _order = self.order.lock().await;
             let mut batch = Batch::default();
-            let message = self.settings.topics.inverter(name, reachability);
-            batch.publish([message], QoS::AtLeastOnce);
+            batch.announce(announced);
+            batch.publish(messages, QoS::AtLeastOnce);
             Ok(connection.send(batch).await?.all().await?)
         })
         .await
@@ -294,7 +333,7 @@ impl Session {
         let lost = |_| DeliveryError::unreachable("the connection has broken off");
         let topics = &self.settings.topics;
         let mut batch = Batch::default();
-        let inverters: Vec<_> = self.known().inverters.keys().cloned().collect();
+        let inverters = self.known().present.names();
         let silent = inverters
             .iter()
             .map(|name| topics.inverter(name, Reachability::Silent));
@@ -317,37 +356,23 @@ impl Session {
         connection: &Connection,
         readings: &[Arc<Shown>],
     ) -> Result<Ack, Undelivered> {
-        let settings = &self.settings;
         let _order = self.order.lock().await;
         let mut batch = Batch::default();
         for reading in readings {
-            let messages = settings
-                .topics
-                .reading(settings.form, reading)
-                .map_err(|error| Undelivered::Refused(error.to_string()))?;
-            batch.publish(self.on_reading(reading), QoS::AtLeastOnce);
-            batch.announce(self.announcing.because_of(reading).await);
-            batch.publish(messages, settings.qos);
-            if let Some(prefix) = &settings.kstar_sharp {
-                batch.publish(kstar_sharp(prefix, reading), KSTAR_SHARP_QOS);
+            let announced = self.announcing.because_of(reading).await;
+            if !announced.is_empty() {
+                self.announces();
             }
+            self.known()
+                .present
+                .tell(&self.settings, reading, announced, &mut batch)
+                .map_err(|error| Undelivered::Refused(error.to_string()))?;
+        }
+        if !self.settings.interval.is_zero() {
+            // Something may wait now.
+            self.news.notify_one();
         }
         Ok(connection.send(batch).await?)
-    }
-
-    /// What follows from a reading beside its values.
-    fn on_reading(&self, reading: &Arc<Shown>) -> Option<Message> {
-        let name = &reading.inverter.name;
-        let mut known = self.known();
-        known.newest.insert(Arc::clone(name), Arc::clone(reading));
-        if known.inverters.contains_key(name) {
-            return None;
-        }
-        // A reading of one whose status nobody has told.
-        known
-            .inverters
-            .insert(Arc::clone(name), Reachability::Online);
-        Some(self.settings.topics.inverter(name, Reachability::Online))
     }
 
     /// Does something on a connection that is up, and gives the connection up if it takes too long.

@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) qos: QoS,
     pub(crate) topics: Topics,
     pub(crate) form: Form,
+    /// How often an inverter's readings are published at the most.
+    pub(crate) interval: Duration,
     /// What the topics of kstar.sharp begin with, if they are wanted.
     pub(crate) kstar_sharp: Option<String>,
     /// Where Home Assistant tells that it has started, if that matters.

@@ -70,6 +70,26 @@ impl Topics {
         format!("{}/{inverter}/status", self.prefix)
     }
 
+    /// Where the collector tells how its sinks are.
+    pub fn sinks(&self) -> String {
+        format!("{}/collector/{}/sinks", self.prefix, self.client_id)
+    }
+
+    /// Where the collector tells what a kWh from the grid costs now.
+    pub fn price(&self) -> String {
+        format!("{}/collector/{}/price", self.prefix, self.client_id)
+    }
+
+    /// Where the collector tells what a kWh that is fed in brings now.
+    pub fn feed_in_price(&self) -> String {
+        format!("{}/collector/{}/feed_in_price", self.prefix, self.client_id)
+    }
+
+    /// Where Home Assistant is told when an inverter's newest reading came.
+    pub fn last_reading(&self, inverter: &str) -> String {
+        format!("{}/{inverter}/last_reading", self.prefix)
+    }
+
     /// Where readings go as JSON.
     pub fn state(&self, inverter: &str) -> String {
         format!("{}/{inverter}/state", self.prefix)

@@ -175,6 +175,7 @@ impl Source for Inverter {
         Ok(Identity {
             serial: info.serial().map(str::to_owned),
             model: info.model().map(str::to_owned),
+            firmware: info.firmware().map(str::to_owned),
             record: info.record,
         })
     }

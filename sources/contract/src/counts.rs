@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use kstar_common::collect::inserted;
 use tokio::time::Instant;
 
 use crate::recording::{Heard, MOST_HEARD, What};
@@ -31,7 +32,7 @@ impl Counts {
     /// Counts that know the reasons for which a source rejects what comes, so that each is shown from the start.
     pub fn new(reasons: &[&'static str]) -> Self {
         Self {
-            rejected: Mutex::new(reasons.iter().map(|reason| (*reason, 0)).collect()),
+            rejected: Mutex::new(inserted(reasons.iter().map(|reason| (*reason, 0)))),
             ..Self::default()
         }
     }

@@ -225,7 +225,7 @@ pub async fn search(
     })
     .await?;
     let mut modules: Vec<Module> = modules.into_values().collect();
-    modules.sort_by_key(|module| (module.mac.is_none(), module.mac, module.address));
+    modules.sort_unstable_by_key(|module| (module.mac.is_none(), module.mac, module.address));
     Ok((greeted, modules))
 }
 

@@ -287,6 +287,8 @@ pub struct Identity {
     pub serial: Option<String>,
     /// Its model, if it tells one.
     pub model: Option<String>,
+    /// The versions of its firmware in one text, if it tells any.
+    pub firmware: Option<String>,
     /// All that it tells of itself.
     pub record: Record,
 }

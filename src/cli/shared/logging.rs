@@ -26,7 +26,7 @@ pub enum Level {
     Info,
     /// Every datagram that was refused, and why.
     Debug,
-    /// Everything.
+    /// The same, and in a debug build also what libraries do.
     Trace,
 }
 

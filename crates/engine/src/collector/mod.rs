@@ -7,19 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstar_common::collect::inserted;
 use kstar_common::due::at;
 use kstar_common::hold::Holds;
-use kstar_model::reading::Inverter;
 use kstar_sink::delivery::Keep;
 use kstar_sink::driver::{Driver, Handover, Parting, Remainder};
 use kstar_sink::event::Event;
 use kstar_sink::health::Health;
 use kstar_source::poller::Poller;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::board::{Board, InverterEntry};
+use crate::board::{Board, InverterEntry, Present};
+use crate::herald::{self, Facts, Told};
 use crate::pipeline::ledger::keeper::Keeper;
 use crate::pipeline::meter::MeterSettings;
 use crate::pipeline::stamp::WallClock;
@@ -64,6 +65,8 @@ pub struct Collector {
     starts: u64,
     /// The polling of some inverter has panicked.
     panicked: Arc<Notify>,
+    /// Tells sinks how the collector is; ends with it.
+    herald: JoinSet<()>,
 }
 
 /// What happens without anybody's order.
@@ -93,7 +96,18 @@ impl Collector {
             holds: BTreeMap::new(),
             starts: 0,
             panicked: Arc::default(),
+            herald: JoinSet::new(),
         }
+    }
+
+    /// Tells sinks this of the collector and of the price of electricity, now and with each change, in place of what was told
+    /// of them before.
+    pub fn tell(&mut self, facts: Facts) {
+        self.herald = JoinSet::new();
+        herald::tell(&facts, self.clock, &self.board, &self.events);
+        let (board, events) = (self.board.clone(), self.events.downgrade());
+        self.herald
+            .spawn(herald::run(facts, self.clock, board, events));
     }
 
     /// Starts polling an inverter. One of the same name is stopped first.
@@ -118,7 +132,7 @@ impl Collector {
             // At another place it may be another inverter.
             let known = before
                 .filter(|unit| unit.plan.context.target == plan.context.target)
-                .map(|unit| unit.entry.present().inverter);
+                .map(|unit| unit.entry.present());
             self.start_polling(plan, known, 0).await;
         }
     }
@@ -130,17 +144,12 @@ impl Collector {
             return;
         }
         for unit in self.stop_polling([&name.into()]).await {
-            let known = Some(unit.entry.present().inverter);
+            let known = Some(unit.entry.present());
             self.start_polling(unit.plan, known, unit.panics).await;
         }
     }
 
-    async fn start_polling(
-        &mut self,
-        plan: InverterPlan,
-        known: Option<Arc<Inverter>>,
-        panics: u32,
-    ) {
+    async fn start_polling(&mut self, plan: InverterPlan, known: Option<Present>, panics: u32) {
         let mut entry = InverterEntry::new(&plan);
         if let Some(known) = known {
             entry = entry.known_as(known);
@@ -227,7 +236,7 @@ impl Collector {
         let name = plan.name;
         self.starts += 1;
         let start = self.starts;
-        let health = Arc::new(Health::new(name));
+        let health = Arc::new(Health::new(name).telling(self.board.changed()));
         self.board.put_sink(health.clone());
         let Handover {
             events,
@@ -238,9 +247,11 @@ impl Collector {
             waiting.retain(|reading| self.inverters.contains_key(&reading.inverter.name));
         }
         let entries = self.board.inverters();
+        let Told { collector, price } = self.board.told();
         let mut driver = Driver::opening(plan.open, plan.policy, health.clone())
             .with_holds(self.holds.entry(name).or_default().clone())
             .with_waiting(waiting)
+            .with_present(collector, price)
             .with_statuses(entries.iter().filter_map(|entry| entry.status()));
         if let Some(SpoolPlan { spool, draining }) = plan.spool {
             driver = driver.with_spool(spool, draining);
@@ -357,7 +368,7 @@ impl Collector {
     }
 
     pub fn sink_names(&self) -> BTreeSet<&'static str> {
-        self.sinks.keys().copied().collect()
+        inserted(self.sinks.keys().copied())
     }
 
     /// Whether any sink is left to collect for.

@@ -7,6 +7,7 @@ use std::sync::Once;
 use std::sync::atomic::Ordering;
 
 use kstar_model::TimeZone;
+use kstar_sink::event::Nameplate;
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Target};
 use kstar_source_aa55::Aa55Config;
@@ -73,6 +74,7 @@ fn silent(name: &str) -> (UdpSocket, InverterPlan) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let plan = InverterPlan {
         name: name.into(),
+        nameplate: Nameplate::default(),
         source: AnySource::new(Aa55Config::default()),
         context: Context {
             target: Target::Host {

@@ -18,7 +18,7 @@ use kstar_model::counted::{Counted, hundredths};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 use kstar_model::time::{ClockSet, Uptime};
-use kstar_sink::event::{Event, InverterStatus, Reachability};
+use kstar_sink::event::{Event, Reachability};
 use kstar_source::datagram::Hex;
 use kstar_source::error::NoAnswer;
 use kstar_source::lock;
@@ -234,10 +234,9 @@ impl Station {
     fn change(&mut self, reachability: Reachability) {
         self.reachability = Some(reachability);
         self.entry.change(self.inverter.clone(), reachability);
-        self.send(Event::Status(Arc::new(InverterStatus {
-            inverter: self.inverter.clone(),
-            reachability,
-        })));
+        if let Some(status) = self.entry.status() {
+            self.send(Event::Status(status));
+        }
     }
 
     /// Takes note of who answers, and says whether that is settled. One that is known is told from another only by what
@@ -278,14 +277,20 @@ impl Station {
         if let (true, Some(serial)) = (settled, &told.serial) {
             self.watch.identify(&told.name, serial);
         }
+        let firmware = identity.firmware.as_deref();
+        let mut is_news = firmware.is_some_and(|firmware| self.entry.learn_firmware(firmware));
         if told != *self.inverter {
             tracing::info!(
                 inverter = &*told.name,
                 serial = told.serial.as_deref().unwrap_or("?"),
                 model = told.model.as_deref().unwrap_or("?"),
+                firmware = firmware.unwrap_or("?"),
                 "identified"
             );
             self.inverter = Arc::new(told);
+            is_news = true;
+        }
+        if is_news {
             self.change(Reachability::Online);
         }
         settled

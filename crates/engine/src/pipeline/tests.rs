@@ -9,6 +9,7 @@ use kstar_model::counted::Amounts;
 use kstar_model::counted::MAX_GAP;
 use kstar_model::units::{Amperes, KilowattHours, Volts, Watts};
 
+use kstar_sink::event::Nameplate;
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Profile, Target};
 use kstar_source_aa55::Aa55Config;
@@ -276,6 +277,7 @@ async fn whatever_happens_everything_that_is_counted_is_told_once() {
 async fn station(folder: &Path, pv_power: Option<i32>) -> Station {
     let plan = InverterPlan {
         name: "roof".into(),
+        nameplate: Nameplate::default(),
         source: AnySource::new(Aa55Config::default()),
         context: Context {
             target: Target::Discovered {

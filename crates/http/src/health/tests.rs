@@ -15,7 +15,7 @@ use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep};
-use kstar_sink::event::Event;
+use kstar_sink::event::{Event, Nameplate};
 use kstar_sink::sink::{Batch, DeliveryError, Sink};
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Target};
@@ -41,6 +41,7 @@ pub(crate) fn board() -> (Arc<Board>, Arc<InverterEntry>) {
     let source = AnySource::new(Aa55Config::default());
     let entry = Arc::new(InverterEntry::new(&InverterPlan {
         name: "roof".into(),
+        nameplate: Nameplate::default(),
         source,
         context: Context {
             target: Target::Discovered {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use jiff::civil::Date;
+use kstar_common::collect::inserted;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -285,12 +286,13 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
                 readings: unknown.readings,
                 first: unknown.span.start.to_string(),
                 last: unknown.span.end.to_string(),
-                energies: unknown
-                    .flows
-                    .named()
-                    .into_iter()
-                    .filter_map(|(name, energy)| Some((name, rounded(energy?.kwh, 3))))
-                    .collect(),
+                energies: inserted(
+                    unknown
+                        .flows
+                        .named()
+                        .into_iter()
+                        .filter_map(|(name, energy)| Some((name, rounded(energy?.kwh, 3)))),
+                ),
             })
             .collect(),
         parts: report.parts.iter().map(PartAsJson).collect(),
@@ -337,9 +339,8 @@ impl Serialize for PartAsJson<'_> {
         if flows.losses().is_some() {
             object.serialize_entry("balanced", &flows.is_balanced())?;
         }
-        let origins: BTreeMap<&str, &str> = known
-            .map(|(name, energy)| (name, energy.origin.name()))
-            .collect();
+        let origins: BTreeMap<&str, &str> =
+            inserted(known.map(|(name, energy)| (name, energy.origin.name())));
         if !origins.is_empty() {
             object.serialize_entry("origin", &origins)?;
         }

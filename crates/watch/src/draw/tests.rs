@@ -129,6 +129,8 @@ fn text(buffer: &Buffer) -> String {
 
 fn overview(name: &str, age: u64) -> InverterOverview {
     InverterOverview {
+        title: None,
+        firmware: None,
         name: name.to_owned(),
         host: "192.168.1.50:8899".to_owned(),
         serial: Some("KSE5000S71413795".to_owned()),

@@ -17,6 +17,7 @@
 //! memory or in the spool, until it has a time.
 
 mod lanes;
+mod news;
 mod opening;
 mod send;
 mod take;
@@ -24,6 +25,7 @@ mod take;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ pub use self::opening::Opener;
 use self::opening::Opening;
 use self::send::Sending;
 use crate::delivery::{Keep, Policy};
-use crate::event::{Event, InverterStatus};
+use crate::event::{CollectorStatus, Event, InverterStatus, Price};
 use crate::health::Health;
 use crate::queue::Queue;
 pub use crate::queue::Remainder;
@@ -76,6 +78,8 @@ pub struct Handover {
     pub waiting: Remainder,
 }
 
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// What runs a sink.
 pub struct Driver {
     opener: Opener,
@@ -111,6 +115,10 @@ struct Inbox {
     clock: Option<ClockSet>,
     /// The newest status of each inverter that the sink was not told yet.
     statuses: BTreeMap<Arc<str>, Arc<InverterStatus>>,
+    /// How the collector is, if the sink was not told yet.
+    collector: Option<Arc<CollectorStatus>>,
+    /// What electricity costs, if the sink was not told yet.
+    price: Option<Arc<Price>>,
 }
 
 impl Driver {
@@ -132,6 +140,8 @@ impl Driver {
             spooled: 0,
             clock: None,
             statuses: BTreeMap::new(),
+            collector: None,
+            price: None,
         };
         Self {
             opener,
@@ -189,11 +199,24 @@ impl Driver {
         self
     }
 
+    /// The same, telling the sink first how the collector is and what electricity costs, as far as that is known.
+    #[must_use]
+    pub fn with_present(
+        self,
+        collector: Option<Arc<CollectorStatus>>,
+        price: Option<Arc<Price>>,
+    ) -> Self {
+        let mut inbox = self.shared.inbox();
+        (inbox.collector, inbox.price) = (collector, price);
+        drop(inbox);
+        self
+    }
+
     /// Runs the sink until the channel ends or `stop` is ready, or the far side ends in order.
     pub async fn run(
         self,
         events: broadcast::Receiver<Event>,
-        stop: impl Future<Output = ()>,
+        stop: impl Future<Output = ()> + Send + 'static,
     ) -> Ended {
         let drain = async {
             stop.await;
@@ -207,7 +230,24 @@ impl Driver {
     pub async fn run_until(
         self,
         events: broadcast::Receiver<Event>,
-        stop: impl Future<Output = Parting>,
+        stop: impl Future<Output = Parting> + Send + 'static,
+    ) -> (Ended, Option<Handover>) {
+        self.boxed(events, Box::pin(stop)).await
+    }
+
+    /// The same for whatever may stop it, made in this crate: else the program would hold all of it once for each.
+    fn boxed(
+        self,
+        events: broadcast::Receiver<Event>,
+        stop: Boxed<Parting>,
+    ) -> Boxed<(Ended, Option<Handover>)> {
+        Box::pin(self.until(events, stop))
+    }
+
+    async fn until(
+        self,
+        events: broadcast::Receiver<Event>,
+        stop: Boxed<Parting>,
     ) -> (Ended, Option<Handover>) {
         let Self {
             opener,

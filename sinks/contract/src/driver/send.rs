@@ -9,9 +9,9 @@ use kstar_model::reading::{Reading, Undated};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::lanes::Lanes;
+use super::news::News;
 use super::opening::Opening;
 use super::{End, Ended, Parting};
-use crate::event::InverterStatus;
 use crate::queue::{Lost, Settlement};
 use crate::sink::{Batch, DeliveryError, Sink};
 
@@ -57,7 +57,7 @@ impl Sink for NotOpen {
 /// What there is to do next.
 enum Next {
     Open,
-    Status(Arc<InverterStatus>),
+    News(News),
     Undated(Arc<Undated>),
     Readings(Vec<Arc<Reading>>),
     Wait,
@@ -99,7 +99,7 @@ impl<'a> Sending<'a> {
         loop {
             let outcome = match self.next().await {
                 Next::Open => self.open().await,
-                Next::Status(status) => self.deliver_status(status).await,
+                Next::News(news) => self.tell(news).await,
                 Next::Readings(readings) => self.deliver_readings(&readings).await,
                 Next::Undated(reading) => self.show(reading).await,
                 Next::Wait => {
@@ -148,8 +148,9 @@ impl<'a> Sending<'a> {
                 Next::Open
             };
         }
-        if let Some((_, status)) = self.lanes.shared.inbox().statuses.pop_first() {
-            return Next::Status(status);
+        let news = self.lanes.shared.inbox().take_news(ended);
+        if let Some(news) = news {
+            return Next::News(news);
         }
         if let Some(undated) = self.lanes.shared.inbox().readings.take_shown() {
             return Next::Undated(undated);
@@ -210,25 +211,26 @@ impl<'a> Sending<'a> {
         }
     }
 
-    async fn deliver_status(&mut self, status: Arc<InverterStatus>) -> Result<(), Stop> {
+    async fn tell(&mut self, news: News) -> Result<(), Stop> {
         let leave = self.leave();
-        let delivery = within(self.timeout, self.sink.status(&status));
+        let delivery = within(self.timeout, news.tell(&mut *self.sink));
         match self.lanes.attend(unless(leave, delivery)).await? {
             Ok(()) => {
-                self.refused = false;
+                // Sinks that are told nothing else say `Ok` without asking anybody.
+                self.refused &= !matches!(news, News::Status(_));
                 Ok(())
             }
             Err(DeliveryError::Rejected { reason } | DeliveryError::TooLarge { reason }) => {
                 tracing::warn!(
                     sink = self.lanes.health.name(),
-                    inverter = &*status.inverter.name,
+                    about = news.about(),
                     reason,
-                    "status refused"
+                    "status rejected"
                 );
                 Ok(())
             }
             Err(error) => {
-                self.keep_status(status);
+                self.lanes.shared.inbox().keep_news(news);
                 Err(self.failed(error))
             }
         }
@@ -281,16 +283,6 @@ impl<'a> Sending<'a> {
             .readings
             .take_undated_back(vec![reading]);
         self.lanes.count(lost, |_| ());
-    }
-
-    /// Keeps a status that could not be told, unless a newer one has come meanwhile.
-    fn keep_status(&self, status: Arc<InverterStatus>) {
-        self.lanes
-            .shared
-            .inbox()
-            .statuses
-            .entry(status.inverter.name.clone())
-            .or_insert(status);
     }
 
     async fn deliver_readings(&mut self, readings: &[Arc<Reading>]) -> Result<(), Stop> {

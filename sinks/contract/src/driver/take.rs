@@ -58,6 +58,8 @@ pub(super) async fn take(
             Ok(Event::Status(status)) => {
                 inbox.statuses.insert(status.inverter.name.clone(), status);
             }
+            Ok(Event::Collector(status)) => inbox.collector = Some(status),
+            Ok(Event::Price(price)) => inbox.price = Some(price),
             Err(RecvError::Lagged(missed)) => {
                 health.count(|counts| counts.missed += missed);
                 tracing::warn!(

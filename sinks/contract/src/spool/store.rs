@@ -268,6 +268,19 @@ impl Store {
         &mut self,
         job: impl Fn(&mut File, i64) -> Result<T, Unusable>,
     ) -> Result<T, Unusable> {
+        let done = self.done;
+        let file = self.opened()?;
+        let outcome = job(file, done);
+        (self.offered, self.undated) = (file.offered(), file.undated());
+        if outcome.is_err() {
+            // What was learnt in a transaction that did not happen; and after a failing disk all begins anew.
+            self.file = None;
+        }
+        outcome
+    }
+
+    /// The file, opened if it is not.
+    fn opened(&mut self) -> Result<&mut File, Unusable> {
         if self.file.is_some() && !self.path.exists() {
             // Whatever is written into it now, nobody will find.
             tracing::error!(
@@ -278,25 +291,19 @@ impl Store {
             );
             self.lose_file();
         }
-        let file = if let Some(file) = &mut self.file {
-            file
-        } else {
-            if !self.is_known {
-                // Where that fails, opening the file says why.
-                let _ = self.path.parent().map(std::fs::create_dir_all);
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => {
+                if !self.is_known {
+                    // Where that fails, opening the file says why.
+                    let _ = self.path.parent().map(std::fs::create_dir_all);
+                }
+                let file = File::open(&self.path, self.offered)?;
+                self.is_known = true;
+                self.waiting = file.total()?;
+                Ok(none.insert(file))
             }
-            let file = File::open(&self.path, self.offered)?;
-            self.is_known = true;
-            self.waiting = file.total()?;
-            self.file.insert(file)
-        };
-        let outcome = job(file, self.done);
-        (self.offered, self.undated) = (file.offered(), file.undated());
-        if outcome.is_err() {
-            // What was learnt in a transaction that did not happen; and after a failing disk all begins anew.
-            self.file = None;
         }
-        outcome
     }
 
     /// Gives a damaged file another name, for a person to look into.
@@ -347,7 +354,7 @@ impl Store {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(is_aside)
             .collect();
-        aside.sort();
+        aside.sort_unstable();
         for old in aside.iter().rev().skip(DAMAGED_KEPT) {
             let _ = std::fs::remove_file(old);
             let _ = std::fs::remove_file(beside(old, "-wal"));

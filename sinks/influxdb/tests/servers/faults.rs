@@ -166,6 +166,43 @@ async fn an_answer_without_an_end_is_cut_short() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_is_kept_and_one_that_the_server_has_closed_costs_no_delivery() {
+    let influxdb = Influxdb::start().await;
+    // influxdb2 keeps its own.
+    for way in &WAYS[1..] {
+        let gate = Gate::start(influxdb.server.port, |_| Reaction::Forward).await;
+        let mut sink = section(&gate, way).open(&context()).unwrap();
+        let reading = readings("roof", 1);
+        for _ in 0..3 {
+            sink.deliver(&Batch::new(&reading)).await.unwrap();
+        }
+        assert_eq!(gate.connections(), 1, "{way}");
+        gate.now(|_| Reaction::ForwardOnce);
+        for _ in 0..3 {
+            sink.deliver(&Batch::new(&reading)).await.unwrap();
+        }
+        assert_eq!(gate.connections(), 3, "{way}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_turns_out_to_be_dead_costs_no_delivery() {
+    let influxdb = Influxdb::start().await;
+    for way in &WAYS[1..] {
+        for trouble in [Reaction::Reset, Reaction::LoseAnswer] {
+            let gate = Gate::start(influxdb.server.port, |_| Reaction::Forward).await;
+            let mut sink = section(&gate, way).open(&context()).unwrap();
+            let reading = readings("roof", 1);
+            sink.deliver(&Batch::new(&reading)).await.unwrap();
+            let mut once = Some(trouble);
+            gate.now(move |_| once.take().unwrap_or(Reaction::Forward));
+            sink.deliver(&Batch::new(&reading)).await.unwrap();
+            assert_eq!((gate.requests().len(), gate.connections()), (3, 2), "{way}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_answer_is_an_answer() {
     let influxdb = Influxdb::start().await;
     let gate = Gate::start(influxdb.server.port, |_| Reaction::Slow).await;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use reqwest::Url;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, sleep};
+use url::Url;
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ impl Request {
 pub(crate) enum Reaction {
     /// It passes it on and gives back the answer.
     Forward,
+    /// It passes it on, gives back the answer and closes the connection.
+    ForwardOnce,
     /// It passes it on and hangs up.
     LoseAnswer,
     /// It passes it on and gives back the answer byte by byte.
@@ -57,6 +60,7 @@ type Script = dyn FnMut(&Request) -> Reaction + Send;
 pub(crate) struct Gate {
     pub(crate) port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
+    connections: Arc<AtomicUsize>,
     script: Arc<Mutex<Box<Script>>>,
 }
 
@@ -70,12 +74,15 @@ impl Gate {
         let gate = Self {
             port: listener.local_addr().unwrap().port(),
             requests: Arc::default(),
+            connections: Arc::default(),
             script: Arc::new(Mutex::new(Box::new(script))),
         };
         let (requests, script) = (Arc::clone(&gate.requests), Arc::clone(&gate.script));
+        let connections = Arc::clone(&gate.connections);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                connections.fetch_add(1, Ordering::Relaxed);
                 let (requests, script) = (Arc::clone(&requests), Arc::clone(&script));
                 tokio::spawn(serve(stream, influxdb, requests, script));
             }
@@ -91,6 +98,11 @@ impl Gate {
     /// Every request that came.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -121,6 +133,11 @@ async fn serve(
             Reaction::Forward => {
                 let answer = forward(influxdb, &request).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
+            }
+            Reaction::ForwardOnce => {
+                let answer = forward(influxdb, &request).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                return;
             }
             Reaction::LoseAnswer => {
                 forward(influxdb, &request).await;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Inverter;
 use kstar_model::time::UnixMillis;
+use kstar_sink::event::Nameplate;
 
 use super::set::Set;
 use super::vocabulary::Platform;
+use super::{components_by_key, presence};
 
 /// How many readings in a row must lack a quantity before it is taken back. One or two may lack it because a value
 /// was not plausible; at the usual interval this is a minute.
@@ -22,6 +24,8 @@ const MISSED_MILLIS: i64 = 24 * 60 * 60 * 1000;
 pub(super) struct Device {
     /// As it was last announced.
     pub(super) inverter: Inverter,
+    /// See [`inverter`](Self::inverter).
+    pub(super) nameplate: Nameplate,
     /// Its part of entity ids.
     pub(super) slug: String,
     pub(super) announced: Set,
@@ -52,6 +56,7 @@ impl Device {
                 serial: None,
                 model: None,
             },
+            nameplate: Nameplate::default(),
             slug,
             announced: Set::default(),
             retained: Set::default(),
@@ -60,6 +65,15 @@ impl Device {
             removed: BTreeMap::new(),
             last: None,
         }
+    }
+
+    /// All that is announced of it, by key.
+    pub(super) fn components(&self) -> BTreeMap<String, Platform> {
+        let mut components = components_by_key(self.announced);
+        if !components.is_empty() {
+            components.extend(presence());
+        }
+        components
     }
 
     /// Counts what is missing, and gives what has been missing for too long.
@@ -105,6 +119,15 @@ impl Device {
             |ours: &Option<Arc<str>>, said: &Option<Arc<str>>| said.is_none() || ours == said;
         known(&self.inverter.serial, &inverter.serial)
             && known(&self.inverter.model, &inverter.model)
+    }
+
+    /// Takes over what a nameplate says; whether anything is new. Firmware that is not known again changes nothing.
+    pub(super) fn read(&mut self, nameplate: &Nameplate) -> bool {
+        let mut read = nameplate.clone();
+        read.firmware = read.firmware.or_else(|| self.nameplate.firmware.clone());
+        let is_new = self.nameplate != read;
+        self.nameplate = read;
+        is_new
     }
 
     /// Takes over a serial or model that is new; whether there was one.

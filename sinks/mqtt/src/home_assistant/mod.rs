@@ -7,8 +7,11 @@
 //! collectors share a broker in peace. The sink's own retained topics are in the record too, and cleared when their
 //! inverter, their prefix or they themselves are no longer there.
 
+mod collector;
 mod device;
+mod names;
 mod payload;
+mod presence;
 mod record;
 mod set;
 mod settings;
@@ -19,16 +22,20 @@ mod vocabulary;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use kstar_common::collect::inserted;
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Reading;
 use kstar_model::scalar::Kind;
 use kstar_model::time::Moment;
+use kstar_sink::event::InverterStatus;
 use kstar_sink::sink::Context;
 
 use crate::message::Message;
 pub use crate::topics::Topics;
+use collector::Collector;
 use device::Device;
-use payload::{Slugs, Writer};
+use names::{Slugs, collector_id, device_topic, entity_topic, entity_topics, node_id};
+use payload::Writer;
 use record::{Announced, Leftover, Record, RecordFile};
 use set::Set;
 pub use settings::{Form, HomeAssistantSettings};
@@ -37,13 +44,14 @@ use vocabulary::{Platform, components};
 /// What Home Assistant has been told, and what it is to be told next.
 ///
 /// Whoever publishes sends [`all`](Self::all) after each connect and when Home Assistant says that it has started,
-/// what [`observe`](Self::observe) gives for each reading, every message retained and in the order given, and calls
+/// what [`observe`](Self::observe) gives for each reading, [`status`](Self::status) for each status, and so on, every message retained and in the order given, and calls
 /// [`settled`](Self::settled) once the broker has acknowledged all of it.
 #[derive(Debug)]
 pub struct Discovery {
     writer: Writer,
     slugs: Slugs,
     devices: BTreeMap<Arc<str>, Device>,
+    collector: Collector,
     /// The sink's own topics that the broker keeps.
     retained: BTreeSet<String>,
     leftovers: Vec<Leftover>,
@@ -63,10 +71,12 @@ impl Discovery {
                 .entry(Arc::clone(name))
                 .or_insert_with(|| Device::new(name, slugs.choose(name)));
         }
+        let slug = slugs.choose_for_collector();
         let mut discovery = Self {
             writer: Writer::new(settings, topics, context),
             slugs,
             devices,
+            collector: Collector::new(slug, record.collector),
             retained: BTreeSet::new(),
             leftovers: record.leftovers,
             file,
@@ -74,6 +84,9 @@ impl Discovery {
         discovery.take_up_retained(record.retained);
         for (name, announced) in record.inverters {
             discovery.take_up(&name, announced);
+        }
+        if discovery.writer.form == Form::Off {
+            discovery.take_up_collector();
         }
         discovery.keep_record();
         discovery
@@ -99,13 +112,9 @@ impl Discovery {
             );
             if let Some(recorded) = recorded {
                 device.inverter = recorded.inverter(name);
+                device.nameplate = recorded.nameplate();
             }
-            messages.extend(writer.announce(
-                &device.inverter,
-                &device.slug,
-                device.announced,
-                &BTreeMap::new(),
-            ));
+            messages.extend(writer.announce(&device, device.announced, true));
         }
         messages
     }
@@ -113,10 +122,14 @@ impl Discovery {
     /// Takes up the sink's own topics. What the sink may still write to stays; the rest is to be cleared.
     fn take_up_retained(&mut self, recorded: BTreeSet<String>) {
         let topics = &self.writer.topics;
-        let mut statuses = BTreeSet::from([topics.collector_status()]);
-        let mut totals = HashSet::new();
+        let mut statuses = inserted::<BTreeSet<_>, _>([topics.collector_status()]);
+        // What is told later stays until then.
+        let mut totals = HashSet::from([topics.sinks(), topics.price(), topics.feed_in_price()]);
         for name in self.devices.keys() {
             statuses.insert(topics.inverter_status(name));
+            if self.writer.form != Form::Off {
+                totals.insert(topics.last_reading(name));
+            }
             if topics.per_quantity {
                 let counters = counters().iter();
                 totals.extend(counters.map(|quantity| topics.quantity(name, quantity.name())));
@@ -144,9 +157,10 @@ impl Discovery {
             && self.writer.form != Form::Off
         {
             device.inverter = announced.inverter(&device.inverter.name);
+            device.nameplate = announced.nameplate();
             device.announced = announced.quantities();
             device.unconfirmed = device.announced;
-            carried = components_by_key(device.announced);
+            carried = device.components();
             if same_prefix && same_form && announced.form == Form::Device && !carried.is_empty() {
                 device.removed = announced.removed;
                 let lost = announced.components.into_iter();
@@ -163,7 +177,7 @@ impl Discovery {
         match announced.form {
             Form::Off => {}
             Form::Device => self.leftovers.push(leftover(
-                payload::device_topic(&announced.prefix, name),
+                device_topic(&announced.prefix, &node_id(name)),
                 !carried.is_empty(),
             )),
             // In the same form and under the same prefix, what is carried on is no leftover; `keep_record` sorts
@@ -171,7 +185,7 @@ impl Discovery {
             Form::Entity => {
                 for (key, platform) in &announced.components {
                     self.leftovers.push(leftover(
-                        payload::entity_topic(&announced.prefix, *platform, name, key),
+                        entity_topic(&announced.prefix, *platform, &node_id(name), key),
                         carried.get(key) == Some(platform),
                     ));
                 }
@@ -225,6 +239,8 @@ impl Discovery {
             }
             return Vec::new();
         }
+        let last_reading = self.writer.topics.last_reading(name);
+        let is_first = self.retained.insert(last_reading);
         let appeared = seen.without(device.announced);
         // Before the clock is set nobody knows what is missing for a day, and the energies of today are.
         let gone = reading
@@ -233,7 +249,7 @@ impl Discovery {
             .map_or_else(Set::default, |time| device.gone(seen, time));
         let became_known = device.learn(&reading.inverter);
         if appeared.is_empty() && gone.is_empty() && !became_known {
-            if !totals.is_empty() {
+            if is_first || !totals.is_empty() {
                 self.keep_record();
             }
             return Vec::new();
@@ -245,17 +261,11 @@ impl Discovery {
             .map(own_topic)
             .filter(|topic| self.retained.remove(topic))
             .collect();
-        let topics = |removed: BTreeMap<String, Platform>| {
-            let prefix = &self.writer.prefix;
-            removed
-                .into_iter()
-                .map(|(key, platform)| payload::entity_topic(prefix, platform, name, &key))
-                .collect::<Vec<_>>()
-        };
+        let (prefix, node) = (&self.writer.prefix, node_id(name));
         match self.writer.form {
             Form::Device if device.announced.is_empty() => {
                 device.removed.clear();
-                cleared.push(payload::device_topic(&self.writer.prefix, name));
+                cleared.push(device_topic(prefix, &node));
             }
             Form::Device => {
                 device.removed.extend(components_by_key(gone));
@@ -263,22 +273,45 @@ impl Discovery {
                     device.removed.remove(key);
                 }
             }
-            Form::Entity => cleared.extend(topics(components_by_key(gone))),
+            Form::Entity => {
+                let mut gone = components_by_key(gone);
+                if device.announced.is_empty() {
+                    gone.extend(presence());
+                }
+                cleared.extend(entity_topics(prefix, &node, &gone));
+            }
             Form::Off => {}
         }
         let told = match self.writer.form {
             Form::Entity if !became_known => appeared,
             _ => device.announced,
         };
-        let mut messages =
-            self.writer
-                .announce(&device.inverter, &device.slug, told, &device.removed);
+        let via = self.collector.is_there();
+        let mut messages = self.writer.announce(device, told, via);
         messages.extend(cleared.iter().map(|topic| payload::clear(topic)));
         self.leftovers
             .extend(cleared.into_iter().map(|topic| Leftover {
                 topic,
                 migrate: false,
             }));
+        self.keep_record();
+        messages
+    }
+
+    /// Takes note of what is known of an inverter, and gives what Home Assistant must be told because of it.
+    pub fn status(&mut self, status: &InverterStatus) -> Vec<Message> {
+        let Some(device) = self.devices.get_mut(&status.inverter.name) else {
+            return Vec::new();
+        };
+        let (told, read) = (
+            device.learn(&status.inverter),
+            device.read(&status.nameplate),
+        );
+        if !told && !read {
+            return Vec::new();
+        }
+        let via = self.collector.is_there();
+        let messages = self.writer.announce(device, device.announced, via);
         self.keep_record();
         messages
     }
@@ -298,13 +331,11 @@ impl Discovery {
                 .iter()
                 .map(|leftover| payload::migrate(&leftover.topic)),
         );
+        // First: Home Assistant wants to know what the others are reached by.
+        messages.extend(self.writer.announce_collector(&self.collector));
+        let via = self.collector.is_there();
         for device in self.devices.values() {
-            messages.extend(self.writer.announce(
-                &device.inverter,
-                &device.slug,
-                device.announced,
-                &device.removed,
-            ));
+            messages.extend(self.writer.announce(device, device.announced, via));
         }
         messages.extend(migrated.iter().map(clear));
         messages
@@ -316,6 +347,7 @@ impl Discovery {
         for device in self.devices.values_mut() {
             device.removed.clear();
         }
+        self.collector.removed.clear();
         self.keep_record();
     }
 
@@ -326,38 +358,52 @@ impl Discovery {
         record.retained.clone_from(&self.retained);
         let Writer { prefix, form, .. } = &self.writer;
         for (name, device) in &self.devices {
-            let components = components_by_key(device.announced);
+            let components = device.components();
             if components.is_empty() {
                 continue;
             }
-            match form {
-                Form::Off => {}
-                Form::Device => {
-                    in_use.insert(payload::device_topic(prefix, name));
-                }
-                Form::Entity => {
-                    let topics = components
-                        .iter()
-                        .map(|(key, platform)| payload::entity_topic(prefix, *platform, name, key));
-                    in_use.extend(topics);
-                }
-            }
+            in_use.extend(discovery_topics(prefix, *form, &node_id(name), &components));
             let announced = Announced {
                 prefix: prefix.clone(),
                 form: *form,
                 serial: device.inverter.serial.as_deref().map(str::to_owned),
                 model: device.inverter.model.as_deref().map(str::to_owned),
+                title: device.nameplate.title.as_deref().map(str::to_owned),
+                family: device.nameplate.family.as_deref().map(str::to_owned),
+                firmware: device.nameplate.firmware.as_deref().map(str::to_owned),
                 components,
                 removed: device.removed.clone(),
             };
             record.inverters.insert(name.to_string(), announced);
         }
+        in_use.extend(discovery_topics(
+            prefix,
+            *form,
+            &collector_id(&self.writer.topics.client_id),
+            self.collector.announced(),
+        ));
+        record.collector = self.collector.record(prefix, *form);
         let mut seen = HashSet::new();
         self.leftovers.retain(|leftover| {
             !in_use.contains(&leftover.topic) && seen.insert(leftover.topic.clone())
         });
         record.leftovers.clone_from(&self.leftovers);
         self.file.save(record);
+    }
+}
+
+/// Where a form announces these components of a node, if there are any.
+fn discovery_topics(
+    prefix: &str,
+    form: Form,
+    node: &str,
+    components: &BTreeMap<String, Platform>,
+) -> Vec<String> {
+    match form {
+        Form::Off => Vec::new(),
+        Form::Device if components.is_empty() => Vec::new(),
+        Form::Device => vec![device_topic(prefix, node)],
+        Form::Entity => entity_topics(prefix, node, components),
     }
 }
 
@@ -371,7 +417,11 @@ fn counters() -> Set {
 
 /// The components of these quantities, by key.
 fn components_by_key(quantities: Set) -> BTreeMap<String, Platform> {
-    components(quantities)
-        .map(|component| (component.key(), component.platform))
-        .collect()
+    inserted(components(quantities).map(|component| (component.key(), component.platform)))
+}
+
+/// The components that an inverter has beside those of its quantities, by key.
+fn presence() -> impl Iterator<Item = (String, Platform)> {
+    let fixed = presence::OF_INVERTER.iter();
+    fixed.map(|(key, _, platform)| ((*key).to_owned(), *platform))
 }

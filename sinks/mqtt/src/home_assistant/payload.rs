@@ -1,15 +1,17 @@
 //! Discovery topics and payloads, as the page "MQTT" of Home Assistant's documentation asks for them.
-//!
-//! An inverter's node id is the same in both forms, and a component's key in the device form is its object id in the
-//! form per entity: Home Assistant then knows an entity again when the form is switched.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use kstar_model::catalogue::Quantity;
-use kstar_model::reading::Inverter;
+use kstar_common::collect::inserted;
 use kstar_sink::sink::Context;
 use serde::Serialize;
 
+use super::collector::Collector;
+use super::device::Device;
+use super::names::{
+    COLLECTOR, collector_id, device_name, device_topic, entity_id, entity_topic, node_id, unique_id,
+};
+use super::presence;
 use super::set::Set;
 use super::settings::{Form, HomeAssistantSettings};
 use super::vocabulary::{Classes, Component, Platform, Source, components};
@@ -19,7 +21,7 @@ use crate::topics::Topics;
 /// What tells Home Assistant that an entity goes on in the other form.
 const MIGRATE: &str = r#"{"migrate_discovery":true}"#;
 
-/// Everything about a payload that does not depend on the inverter.
+/// Everything about a payload that does not depend on the device.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) prefix: String,
@@ -30,10 +32,29 @@ pub(super) struct Writer {
     pub(super) version: &'static str,
 }
 
+/// Who is announced: an inverter or the collector.
+pub(super) struct Node<'a> {
+    /// Its part of discovery topics and unique ids.
+    pub(super) id: String,
+    /// What we call it.
+    pub(super) name: &'a str,
+    /// Its part of entity ids.
+    pub(super) slug: &'a str,
+}
+
+/// An entity and its place in its device.
+pub(super) struct Placed {
+    pub(super) key: String,
+    pub(super) platform: Platform,
+    pub(super) entity: Entity,
+}
+
 #[derive(Serialize)]
 struct DeviceConfig<'a> {
     #[serde(flatten)]
-    shared: Shared<'a>,
+    shared: &'a Shared<'a>,
+    #[serde(flatten)]
+    availability: Option<Availabilities>,
     components: BTreeMap<String, Listed>,
 }
 
@@ -42,40 +63,67 @@ struct EntityConfig<'a> {
     #[serde(flatten)]
     entity: Entity,
     #[serde(flatten)]
-    shared: Shared<'a>,
+    shared: &'a Shared<'a>,
+    #[serde(flatten)]
+    availability: Option<Availabilities>,
 }
 
 /// What the root of either payload says.
 #[derive(Serialize)]
 struct Shared<'a> {
-    device: Device<'a>,
+    device: DeviceInfo<'a>,
     origin: Origin,
-    availability: [Availability; 2],
-    availability_mode: &'static str,
     qos: u8,
 }
 
 #[derive(Serialize)]
-struct Device<'a> {
+struct DeviceInfo<'a> {
     identifiers: [String; 1],
     name: String,
-    manufacturer: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manufacturer: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial_number: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sw_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via_device: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Origin {
     name: &'static str,
     sw_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    support_url: Option<&'static str>,
 }
 
-/// A topic that says `online` or `offline`, which are Home Assistant's defaults.
-#[derive(Serialize)]
+/// The topics that must all say `online`, which is Home Assistant's default.
+#[derive(Clone, Serialize)]
+pub(super) struct Availabilities {
+    availability: Vec<Availability>,
+    availability_mode: &'static str,
+}
+
+#[derive(Clone, Serialize)]
 struct Availability {
     topic: String,
+}
+
+impl Availabilities {
+    pub(super) fn of(topics: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            availability: topics
+                .into_iter()
+                .map(|topic| Availability { topic })
+                .collect(),
+            availability_mode: "all",
+        }
+    }
 }
 
 /// A component of the device form.
@@ -85,19 +133,76 @@ struct Listed {
     /// Absent for a component that is removed: only its platform is left.
     #[serde(flatten)]
     entity: Option<Entity>,
+    #[serde(flatten)]
+    availability: Option<Availabilities>,
 }
 
 #[derive(Serialize)]
-struct Entity {
-    name: String,
-    unique_id: String,
-    default_entity_id: String,
-    state_topic: String,
-    value_template: String,
-    #[serde(flatten)]
-    classes: Classes,
+pub(super) struct Entity {
+    pub(super) name: String,
+    pub(super) unique_id: String,
+    pub(super) default_entity_id: String,
+    pub(super) state_topic: String,
+    pub(super) value_template: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expire_after: Option<u64>,
+    pub(super) payload_on: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) payload_off: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) json_attributes_topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) json_attributes_template: Option<String>,
+    #[serde(flatten)]
+    pub(super) classes: Classes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expire_after: Option<u64>,
+    /// Where it is told whether the state is worth anything, if that is not where it is told for all of the device.
+    #[serde(skip)]
+    pub(super) availability: Option<Availabilities>,
+}
+
+impl<'a> Node<'a> {
+    /// An inverter, whose name has only characters that Home Assistant allows in a topic.
+    pub(super) fn of_inverter(name: &'a str, slug: &'a str) -> Self {
+        Self {
+            id: node_id(name),
+            name,
+            slug,
+        }
+    }
+
+    /// The collector of this client id.
+    pub(super) fn of_collector(client_id: &'a str, slug: &'a str) -> Self {
+        Self {
+            id: collector_id(client_id),
+            name: client_id,
+            slug,
+        }
+    }
+
+    /// An entity whose state is the text on a topic.
+    pub(super) fn entity(
+        &self,
+        key: &str,
+        name: &str,
+        platform: Platform,
+        state_topic: String,
+    ) -> Entity {
+        Entity {
+            name: name.to_owned(),
+            unique_id: unique_id(&self.id, key),
+            default_entity_id: entity_id(platform, self.slug, key),
+            state_topic,
+            value_template: "{{ value }}".to_owned(),
+            payload_on: None,
+            payload_off: None,
+            json_attributes_topic: None,
+            json_attributes_template: None,
+            classes: Classes::default(),
+            expire_after: None,
+            availability: None,
+        }
+    }
 }
 
 impl Writer {
@@ -111,32 +216,101 @@ impl Writer {
         }
     }
 
-    /// The messages that announce these quantities of an inverter, all of them or (in the form per entity) some.
-    /// Removed components are named once by their platform alone and then left out, as Home Assistant wants it.
-    pub(super) fn announce(
+    /// The messages that announce these quantities of an inverter, all of them or (in the form per entity) some, and
+    /// whether it is there. `via` says that the collector is announced as well.
+    pub(super) fn announce(&self, device: &Device, quantities: Set, via: bool) -> Vec<Message> {
+        if quantities.is_empty() {
+            return Vec::new();
+        }
+        let inverter = &device.inverter;
+        let node = Node::of_inverter(&inverter.name, &device.slug);
+        let mut placed = presence::of_inverter(&self.topics, &node);
+        placed.extend(components(quantities).map(|component| Placed {
+            key: component.key(),
+            platform: component.platform,
+            entity: self.entity(&node, component),
+        }));
+        let model = inverter.model.as_deref();
+        let nameplate = &device.nameplate;
+        let shared = self.shared(DeviceInfo {
+            identifiers: [node.id.clone()],
+            name: device_name(nameplate.title.as_deref().unwrap_or(&inverter.name)),
+            manufacturer: Some(manufacturer(model, nameplate.family.as_deref())),
+            model,
+            serial_number: inverter.serial.as_deref(),
+            sw_version: nameplate.firmware.as_deref(),
+            configuration_url: None,
+            via_device: via.then(|| collector_id(&self.topics.client_id)),
+        });
+        let available = Availabilities::of([
+            self.topics.collector_status(),
+            self.topics.inverter_status(&inverter.name),
+        ]);
+        self.write(&node, &shared, Some(&available), placed, &device.removed)
+    }
+
+    /// The messages that announce the collector, once it has told of itself.
+    pub(super) fn announce_collector(&self, collector: &Collector) -> Vec<Message> {
+        let Some(known) = &collector.known else {
+            return Vec::new();
+        };
+        let node = Node::of_collector(&self.topics.client_id, &collector.slug);
+        let shared = self.shared(DeviceInfo {
+            identifiers: [node.id.clone()],
+            name: COLLECTOR.to_owned(),
+            manufacturer: None,
+            model: None,
+            serial_number: None,
+            sw_version: Some(self.version),
+            configuration_url: known.page.as_deref(),
+            via_device: None,
+        });
+        let placed = self.of_collector(collector);
+        self.write(&node, &shared, None, placed, &collector.removed)
+    }
+
+    /// The entities about the collector, as far as it has told of itself.
+    pub(super) fn of_collector(&self, collector: &Collector) -> Vec<Placed> {
+        let node = Node::of_collector(&self.topics.client_id, &collector.slug);
+        let currency = collector.currency.as_deref();
+        let known = collector.known.as_ref();
+        known.map_or_else(Vec::new, |known| {
+            presence::of_collector(&self.topics, &node, &known.sinks, currency)
+        })
+    }
+
+    /// The messages that announce these entities, which are available so, but for those that say otherwise. Removed components are named once by their platform alone and then left
+    /// out, as Home Assistant wants it.
+    fn write(
         &self,
-        inverter: &Inverter,
-        slug: &str,
-        quantities: Set,
+        node: &Node<'_>,
+        shared: &Shared<'_>,
+        available: Option<&Availabilities>,
+        placed: Vec<Placed>,
         removed: &BTreeMap<String, Platform>,
     ) -> Vec<Message> {
         match self.form {
             Form::Off => Vec::new(),
-            _ if quantities.is_empty() => Vec::new(),
             Form::Device => {
+                let listed = placed.into_iter().map(|placed| {
+                    let Placed {
+                        key,
+                        platform,
+                        mut entity,
+                    } = placed;
+                    let listed = Listed {
+                        platform,
+                        availability: entity.availability.take(),
+                        entity: Some(entity),
+                    };
+                    (key, listed)
+                });
                 let mut config = DeviceConfig {
-                    shared: self.shared(inverter),
-                    components: components(quantities)
-                        .map(|component| {
-                            let listed = Listed {
-                                platform: component.platform,
-                                entity: Some(self.entity(inverter, slug, component)),
-                            };
-                            (component.key(), listed)
-                        })
-                        .collect(),
+                    shared,
+                    availability: available.cloned(),
+                    components: inserted(listed),
                 };
-                let topic = device_topic(&self.prefix, &inverter.name);
+                let topic = device_topic(&self.prefix, &node.id);
                 let last = message(topic.clone(), &config);
                 if removed.is_empty() {
                     return vec![last];
@@ -145,79 +319,71 @@ impl Writer {
                     config.components.entry(key.clone()).or_insert(Listed {
                         platform: *platform,
                         entity: None,
+                        availability: None,
                     });
                 }
                 vec![message(topic, &config), last]
             }
-            Form::Entity => components(quantities)
-                .map(|component| {
+            Form::Entity => {
+                let messages = placed.into_iter().map(|placed| {
+                    let Placed {
+                        key,
+                        platform,
+                        mut entity,
+                    } = placed;
+                    let topic = entity_topic(&self.prefix, platform, &node.id, &key);
+                    let own = entity.availability.take();
                     let config = EntityConfig {
-                        entity: self.entity(inverter, slug, component),
-                        shared: self.shared(inverter),
+                        shared,
+                        availability: own.or_else(|| available.cloned()),
+                        entity,
                     };
-                    let topic = entity_topic(
-                        &self.prefix,
-                        component.platform,
-                        &inverter.name,
-                        &component.key(),
-                    );
                     message(topic, &config)
-                })
-                .collect(),
+                });
+                messages.collect()
+            }
         }
     }
 
-    fn shared<'a>(&self, inverter: &'a Inverter) -> Shared<'a> {
-        let model = inverter.model.as_deref();
+    fn shared<'a>(&self, device: DeviceInfo<'a>) -> Shared<'a> {
+        const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
         Shared {
-            device: Device {
-                identifiers: [node_id(&inverter.name)],
-                name: device_name(&inverter.name),
-                // The same frames are spoken by GoodWe's machines, whose models begin so.
-                manufacturer: match model {
-                    Some(model) if model.starts_with("GW") => "GoodWe",
-                    _ => "KSTAR",
-                },
-                model,
-                serial_number: inverter.serial.as_deref(),
-            },
+            device,
             origin: Origin {
-                name: "kstar-collector",
+                name: COLLECTOR,
                 sw_version: self.version,
+                support_url: Some(REPOSITORY).filter(|url| !url.is_empty()),
             },
-            availability: [
-                self.topics.collector_status(),
-                self.topics.inverter_status(&inverter.name),
-            ]
-            .map(|topic| Availability { topic }),
-            availability_mode: "all",
             qos: self.topics.qos,
         }
     }
 
-    fn entity(&self, inverter: &Inverter, slug: &str, component: Component) -> Entity {
-        let key = component.key();
+    fn entity(&self, node: &Node<'_>, component: Component) -> Entity {
         let source = if self.topics.per_quantity {
             Source::Text
         } else {
             Source::Json
         };
+        let topic = match source {
+            Source::Text => self.topics.quantity(node.name, component.quantity.name()),
+            Source::Json => self.topics.state(node.name),
+        };
+        let name = component.name();
         Entity {
-            name: component.name(),
-            unique_id: unique_id(&inverter.name, &key),
-            default_entity_id: entity_id(component.platform, slug, &key),
-            state_topic: match source {
-                Source::Text => self
-                    .topics
-                    .quantity(&inverter.name, component.quantity.name()),
-                Source::Json => self.topics.state(&inverter.name),
-            },
             value_template: component.template(source),
             classes: component.classes(),
             expire_after: Some(self.expire_after)
                 .filter(|seconds| *seconds > 0 && component.is_live()),
+            ..node.entity(&component.key(), &name, component.platform, topic)
         }
     }
+}
+
+/// Who makes such an inverter. GoodWe's machines of the first generation speak as KSTAR's do, and their models begin so.
+fn manufacturer(model: Option<&str>, family: Option<&str>) -> &'static str {
+    let is_goodwe = model.is_some_and(|model| model.starts_with("GW"))
+        || family.is_some_and(|family| family.starts_with("goodwe"));
+    if is_goodwe { "GoodWe" } else { "KSTAR" }
 }
 
 /// The message that hands a topic's entities over to the other form.
@@ -233,91 +399,4 @@ pub(super) fn clear(topic: &str) -> Message {
 fn message(topic: String, config: &impl Serialize) -> Message {
     // A map of texts and numbers always serializes.
     Message::retained(topic, serde_json::to_string(config).unwrap_or_default())
-}
-
-/// Where the device form announces an inverter.
-pub(super) fn device_topic(prefix: &str, inverter: &str) -> String {
-    format!("{prefix}/device/{}/config", node_id(inverter))
-}
-
-/// Where the form per entity announces a component.
-pub(super) fn entity_topic(prefix: &str, platform: Platform, inverter: &str, key: &str) -> String {
-    format!(
-        "{prefix}/{}/{}/{key}/config",
-        platform.name(),
-        node_id(inverter)
-    )
-}
-
-/// An inverter's name has only characters that Home Assistant allows in a topic.
-fn node_id(inverter: &str) -> String {
-    format!("kstar_{inverter}")
-}
-
-/// No key holds a hyphen, so the last one parts inverter and key, and no two pairs make the same id: with an
-/// underscore, `roof` and `load_energy_today` would be `roof_load` and `energy_today`.
-fn unique_id(inverter: &str, key: &str) -> String {
-    format!("kstar_{inverter}-{key}")
-}
-
-/// The entity id that is proposed when Home Assistant first meets an entity.
-fn entity_id(platform: Platform, slug: &str, key: &str) -> String {
-    format!("{}.{slug}_{key}", platform.name())
-}
-
-/// The inverter's name, unless a label begins with it: Home Assistant would cut it off the entity's name.
-fn device_name(inverter: &str) -> String {
-    let name = inverter.to_lowercase();
-    let in_a_label = Quantity::ALL.iter().any(|quantity| {
-        quantity
-            .description()
-            .label
-            .to_lowercase()
-            .starts_with(&name)
-    });
-    if in_a_label {
-        format!("KSTAR {inverter}")
-    } else {
-        inverter.to_owned()
-    }
-}
-
-/// The parts of entity ids that stand for inverters: lower case, digits and single underscores, and such that no
-/// two inverters' entities share an id (`a-b` and `a_b`; `roof_load` with `energy_today` and `roof` with
-/// `load_energy_today`). The inverter that comes first keeps the plain one.
-#[derive(Debug, Default)]
-pub(super) struct Slugs {
-    taken: HashSet<String>,
-}
-
-impl Slugs {
-    /// The slug of another inverter.
-    pub(super) fn choose(&mut self, inverter: &str) -> String {
-        let plain = slug(inverter);
-        let mut candidate = plain.clone();
-        let mut number = 2;
-        loop {
-            let ids: Vec<String> = components(Quantity::ALL.iter().copied().collect())
-                .map(|component| entity_id(component.platform, &candidate, &component.key()))
-                .collect();
-            if ids.iter().all(|id| !self.taken.contains(id)) {
-                self.taken.extend(ids);
-                return candidate;
-            }
-            candidate = format!("{plain}_{number}");
-            number += 1;
-        }
-    }
-}
-
-fn slug(inverter: &str) -> String {
-    let words: Vec<String> = inverter
-        .split(|character: char| !character.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_ascii_lowercase)
-        .collect();
-    if words.is_empty() {
-        return "inverter".to_owned();
-    }
-    words.join("_")
 }

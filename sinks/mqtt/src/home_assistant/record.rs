@@ -13,6 +13,7 @@ use std::sync::Arc;
 use kstar_common::file::replace;
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Inverter;
+use kstar_sink::event::Nameplate;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -35,6 +36,8 @@ pub(super) struct Record {
     pub(super) retained: BTreeSet<String>,
     /// Topics to be cleared.
     pub(super) leftovers: Vec<Leftover>,
+    #[serde(default)]
+    pub(super) collector: Option<AnnouncedCollector>,
 }
 
 /// What was announced of one inverter.
@@ -44,6 +47,12 @@ pub(super) struct Announced {
     pub(super) form: Form,
     pub(super) serial: Option<String>,
     pub(super) model: Option<String>,
+    #[serde(default)]
+    pub(super) title: Option<String>,
+    #[serde(default)]
+    pub(super) family: Option<String>,
+    #[serde(default)]
+    pub(super) firmware: Option<String>,
     /// Its components by key.
     pub(super) components: BTreeMap<String, Platform>,
     /// Components whose removal is not acknowledged yet; only in the form of one message per device.
@@ -60,11 +69,34 @@ impl Announced {
         }
     }
 
+    /// What else was known of it.
+    pub(super) fn nameplate(&self) -> Nameplate {
+        let text = |text: &Option<String>| text.as_deref().map(Arc::from);
+        Nameplate {
+            title: text(&self.title),
+            family: text(&self.family),
+            firmware: text(&self.firmware),
+        }
+    }
+
     /// The quantities whose components these are, as far as they are still known.
     pub(super) fn quantities(&self) -> Set {
         let keys = self.components.keys();
         keys.filter_map(|key| Quantity::from_name(key)).collect()
     }
+}
+
+/// What was announced of the collector.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct AnnouncedCollector {
+    pub(super) prefix: String,
+    pub(super) form: Form,
+    /// That of the prices, if there are any.
+    pub(super) currency: Option<String>,
+    /// Its components by key.
+    pub(super) components: BTreeMap<String, Platform>,
+    /// See [`Announced::removed`].
+    pub(super) removed: BTreeMap<String, Platform>,
 }
 
 /// A topic of ours that is to be cleared.

@@ -4,9 +4,10 @@
 //! announced rightly as soon as it stands in the catalogue. Which class goes with which unit and state class is
 //! Home Assistant's rule (its page "Sensor entity"); the tests hold it as a table.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use kstar_model::catalogue::{Group, Quantity, Role};
+use kstar_model::catalogue::{Description, Group, Quantity, Role};
 use kstar_model::scalar::Kind;
 use kstar_model::scalar::Labels;
 use serde::{Deserialize, Serialize};
@@ -77,11 +78,13 @@ pub(super) struct Classes {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state_class: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) unit_of_measurement: Option<&'static str>,
+    pub(super) unit_of_measurement: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) suggested_display_precision: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) options: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) icon: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) entity_category: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,12 +100,13 @@ impl Component {
         }
     }
 
-    /// What it is called by people, without the inverter's name, which Home Assistant puts before it.
+    /// What it is called by people, without the inverter's name, which Home Assistant puts before it. That of a fault has the
+    /// word of its key: a Home Assistant that does not know `default_entity_id` makes the id of the name.
     pub(super) fn name(self) -> String {
         let label = self.quantity.description().label;
         match self.platform {
             Platform::Sensor => label.to_owned(),
-            Platform::BinarySensor => format!("{label} present"),
+            Platform::BinarySensor => format!("{label} problem"),
         }
     }
 
@@ -123,8 +127,9 @@ impl Component {
         let number = |device_class, state_class| Classes {
             device_class,
             state_class: Some(state_class),
-            unit_of_measurement: Some(description.unit).filter(|unit| !unit.is_empty()),
-            suggested_display_precision: Some(description.decimals),
+            unit_of_measurement: Some(description.unit.into())
+                .filter(|_| !description.unit.is_empty()),
+            suggested_display_precision: Some(precision(description)),
             ..Classes::default()
         };
         let classes = match description.kind {
@@ -145,21 +150,13 @@ impl Component {
             Kind::Flags(_) | Kind::Bits | Kind::Clock => Classes::default(),
         };
         Classes {
-            entity_category: self.is_diagnostic().then_some("diagnostic"),
-            // Hidden until somebody wants it: new with each poll, which fills the history, and seldom looked at.
-            enabled_by_default: (description.kind == Kind::Clock || description.unit == "ms")
-                .then_some(false),
+            icon: icon(description.group).filter(|_| {
+                // The others have one by their class, which tells more: how full a battery is.
+                matches!(classes.device_class, None | Some("power" | "enum"))
+            }),
+            entity_category: is_diagnostic(description).then_some("diagnostic"),
+            enabled_by_default: is_disabled(description).then_some(false),
             ..classes
-        }
-    }
-
-    /// Whether it serves to look after the machine rather than to know what the house does.
-    fn is_diagnostic(self) -> bool {
-        let description = self.quantity.description();
-        match description.kind {
-            Kind::Flags(_) | Kind::Bits | Kind::Clock => true,
-            Kind::Counter => description.unit == "h",
-            Kind::Measurement | Kind::Mode(_) => description.group == Group::Link,
         }
     }
 
@@ -215,6 +212,49 @@ impl Component {
                 format!("{{{{ {json} | default('None') }}}}")
             }
         }
+    }
+}
+
+/// How many decimals are shown at first: what an inverter resolves, but no more than a person wants to read.
+fn precision(description: &Description) -> u8 {
+    match description.unit {
+        "W" => 0,
+        "kWh" => description.decimals.min(2),
+        _ => description.decimals,
+    }
+}
+
+/// The picture of what has none by its class.
+fn icon(group: Group) -> Option<&'static str> {
+    Some(match group {
+        Group::Pv => "mdi:solar-panel",
+        Group::Battery => "mdi:home-battery",
+        Group::Grid => "mdi:transmission-tower",
+        Group::Load => "mdi:home-lightning-bolt",
+        Group::Inverter => "mdi:solar-power-variant",
+        Group::Link => "mdi:lan",
+        Group::Energy | Group::Meter => return None,
+    })
+}
+
+/// Whether it serves to look after the machine rather than to know what the house does.
+fn is_diagnostic(description: &Description) -> bool {
+    match (description.kind, description.unit) {
+        (Kind::Flags(_) | Kind::Bits | Kind::Clock | Kind::Mode(_), _) => true,
+        (Kind::Counter, unit) => unit == "h",
+        (Kind::Measurement, unit) => {
+            matches!(unit, "V" | "A" | "Hz") || description.group == Group::Link
+        }
+    }
+}
+
+/// Whether it is hidden until somebody wants it: what is new with each poll, which fills the history, and seldom looked at.
+fn is_disabled(description: &Description) -> bool {
+    match (description.group, description.unit) {
+        // String currents follow from power and voltage; on the back-up output voltage and frequency are those of the grid, as
+        // long as there is one.
+        (_, "ms") | (Group::Pv, "A") | (Group::Load, "V" | "A" | "Hz") => true,
+        _ => description.kind == Kind::Clock,
     }
 }
 

@@ -12,9 +12,11 @@
 mod announcements;
 mod conformance;
 mod faults;
+mod interval;
 mod limits;
 mod outages;
 mod probe;
 mod published;
+mod returns;
 mod trust;
 mod world;

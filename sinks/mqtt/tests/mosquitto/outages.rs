@@ -65,13 +65,13 @@ async fn survives(persistence: bool) {
         assert!(took < Duration::from_secs(7), "back only after {took:?}");
         listener.until_last(collector, "online").await;
         listener.until_last(roof, "online").await;
-        let heard = listener.heard();
-        assert!(
-            heard
-                .iter()
-                .any(|heard| heard.topic.starts_with(config_topic) && !heard.payload.is_empty()),
-            "the announcement is back"
-        );
+        listener
+            .until("the announcement is back", |heard| {
+                heard
+                    .iter()
+                    .any(|heard| heard.topic.starts_with(config_topic) && !heard.payload.is_empty())
+            })
+            .await;
         let times: Vec<String> = listener
             .on("kstar/roof/state")
             .iter()

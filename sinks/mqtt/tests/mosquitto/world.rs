@@ -355,11 +355,13 @@ impl Running {
 
     pub(crate) fn status(&self, inverter: &str, reachability: Reachability) {
         let inverter = Inverter::named(inverter);
-        let status = InverterStatus {
-            inverter,
-            reachability,
-        };
+        let status = InverterStatus::new(inverter, reachability);
         self.events.send(Event::Status(Arc::new(status))).unwrap();
+    }
+
+    /// Anything else that goes over the channel.
+    pub(crate) fn event(&self, event: Event) {
+        self.events.send(event).unwrap();
     }
 
     pub(crate) fn now(&self) -> Snapshot {

@@ -128,6 +128,11 @@ impl DeviceInfo {
         self.text(MODEL)
     }
 
+    /// The version of the firmware, if there is one.
+    pub fn firmware(&self) -> Option<&str> {
+        self.text(FIRMWARE)
+    }
+
     /// What the inverter is, if it is of a family that speaks Modbus. The binary form alone says that too.
     pub fn modbus_family(&self) -> Option<&'static str> {
         let serial = self.serial()?;

@@ -212,6 +212,7 @@ fn identity(registers: &Registers<'_>, machine: &mut Machine) -> Identity {
     Identity {
         serial,
         model,
+        firmware: None,
         record: record(entries),
     }
 }

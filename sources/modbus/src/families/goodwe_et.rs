@@ -21,7 +21,7 @@ use kstar_source::record::EntryValue;
 use kstar_source::rule::Rule;
 use kstar_source::source::{Asked, Bound, Identity, Profile};
 
-use super::{Family, Machine, Place, clear, direction, record};
+use super::{Family, Machine, Place, clear, direction, firmware_in, record};
 use crate::frame::Function::ReadHolding;
 use crate::registers::{
     Block, Field, Registers, begins_with_clock, can_begin_with_clock, can_hold_text, fields, read,
@@ -514,9 +514,11 @@ fn identity(registers: &Registers<'_>, machine: &mut Machine) -> Identity {
             registers.text(35027, 6).map(EntryValue::Text),
         ),
     ];
+    let record = record(entries);
     Identity {
         serial,
         model,
-        record: record(entries),
+        firmware: firmware_in(&record),
+        record,
     }
 }

@@ -17,7 +17,7 @@ use kstar_source::record::EntryValue;
 use kstar_source::rule::Rule;
 use kstar_source::source::{Asked, Bound, Identity, Profile};
 
-use super::{Family, Machine, Place, clear, direction, record, sum};
+use super::{Family, Machine, Place, clear, direction, firmware_in, record, sum};
 use crate::frame::Function::{ReadHolding, ReadInput};
 use crate::registers::{Block, Field, Registers, fields, translate};
 use crate::via::Via;
@@ -384,9 +384,11 @@ fn identity(registers: &Registers<'_>, machine: &mut Machine) -> Identity {
             standard.map(EntryValue::Text),
         ),
     ];
+    let record = record(texts);
     Identity {
         serial,
         model,
-        record: record(texts),
+        firmware: firmware_in(&record),
+        record,
     }
 }

@@ -167,6 +167,16 @@ fn direction(power: Option<Watts<0>>) -> Option<GridDirection> {
     })
 }
 
+/// The versions of a record's firmware in one text, for those who show one.
+fn firmware_in(record: &Record) -> Option<String> {
+    let parts = [("ARM", "arm_firmware"), ("DSP", "dsp_firmware")];
+    let versions = parts
+        .into_iter()
+        .filter_map(|(part, key)| Some(format!("{part} {}", record.get(key)?)));
+    let versions: Vec<String> = versions.collect();
+    (!versions.is_empty()).then(|| versions.join(", "))
+}
+
 /// The entries that are there.
 fn record<const N: usize>(
     entries: [(&'static str, &'static str, Option<EntryValue>); N],

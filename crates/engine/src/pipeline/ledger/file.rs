@@ -14,6 +14,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use kstar_common::collect::inserted;
 use kstar_common::file::{FileId, file_id, replace, sync_folder};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -228,11 +229,9 @@ impl LedgerFile {
         // Whatever goes wrong, nothing is written behind half a line.
         self.log = None;
         let accounts = &self.accounts;
-        let changed: BTreeMap<&str, &Account> = self
-            .changed
-            .iter()
-            .filter_map(|name| Some((name.as_str(), accounts.get(name)?)))
-            .collect();
+        let changed = self.changed.iter();
+        let changed = changed.filter_map(|name| Some((name.as_str(), accounts.get(name)?)));
+        let changed: BTreeMap<&str, &Account> = inserted(changed);
         let line = self.text(&changed)?;
         match self.open_log() {
             Ok(mut log) => log.write_all(line.as_bytes())?,

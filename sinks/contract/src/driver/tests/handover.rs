@@ -162,10 +162,7 @@ async fn a_driver_that_shows_the_present_takes_over_the_newest_and_tells_first_h
         ..policy()
     };
     let (driver, health, log) = driver(super::first([]), newest);
-    let status = InverterStatus {
-        inverter: Inverter::named("a"),
-        reachability: Reachability::Online,
-    };
+    let status = InverterStatus::new(Inverter::named("a"), Reachability::Online);
     let mut before = Queue::new(Keep::Every, policy().queue);
     for (name, time) in [("a", 1), ("a", 2), ("b", 1)] {
         before.push(reading(name, time));

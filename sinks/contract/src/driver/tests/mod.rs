@@ -2,6 +2,7 @@
 
 mod clock;
 mod handover;
+mod news;
 mod opening;
 mod spool;
 
@@ -42,6 +43,8 @@ enum Given {
     /// One without a time, and how long the machine had run.
     Shown(String, Duration),
     Status(String, Reachability),
+    Collector(&'static str),
+    Price(Option<String>),
     Close,
 }
 
@@ -88,6 +91,15 @@ impl<F: FnMut(&[i64]) -> Reaction + Send> Sink for Scripted<F> {
     async fn status(&mut self, status: &InverterStatus) -> Result<(), DeliveryError> {
         let name = status.inverter.name.to_string();
         self.react(Given::Status(name, status.reachability)).await
+    }
+
+    async fn collector(&mut self, status: &CollectorStatus) -> Result<(), DeliveryError> {
+        self.react(Given::Collector(status.version)).await
+    }
+
+    async fn price(&mut self, price: &Price) -> Result<(), DeliveryError> {
+        let price = price.0.as_ref().map(|rates| rates.price.to_string());
+        self.react(Given::Price(price)).await
     }
 
     async fn close(self: Box<Self>) -> Result<(), DeliveryError> {
@@ -178,10 +190,7 @@ impl Fixture {
     }
 
     fn send_status(&self, inverter: &str, reachability: Reachability) {
-        let status = InverterStatus {
-            inverter: Inverter::named(inverter),
-            reachability,
-        };
+        let status = InverterStatus::new(Inverter::named(inverter), reachability);
         self.events.send(Event::Status(Arc::new(status))).unwrap();
     }
 

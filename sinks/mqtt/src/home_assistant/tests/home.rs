@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::message::Message;
 
+/// What a device has beside its quantities, while it has any.
+const PRESENCE: [&str; 2] = ["connection", "last_reading"];
+
 /// An entity as Home Assistant knows it: platform, node id and object id.
 type Hash = (String, String, String);
 
@@ -19,7 +22,7 @@ pub(super) struct Home {
     pub(super) retained: BTreeMap<String, String>,
     /// The topic each entity was discovered on, or none while it waits for the other form.
     entities: BTreeMap<Hash, Option<String>>,
-    /// How often an entity was removed, and its settings with it.
+    /// How often an entity of a quantity was removed, and its settings with it.
     pub(super) removals: Vec<Hash>,
 }
 
@@ -37,11 +40,20 @@ impl Home {
         }
     }
 
-    /// The entities that are there, as `platform.node.object`.
+    /// The entities of quantities that are there, as `platform.node.object`.
     pub(super) fn entities(&self) -> Vec<String> {
+        self.of_objects(|object| !PRESENCE.contains(&object))
+    }
+
+    /// The others.
+    pub(super) fn presence(&self) -> Vec<String> {
+        self.of_objects(|object| PRESENCE.contains(&object))
+    }
+
+    fn of_objects(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         self.entities
             .iter()
-            .filter(|(_, topic)| topic.is_some())
+            .filter(|((_, _, object), topic)| topic.is_some() && wanted(object))
             .map(|((platform, node, object), _)| format!("{platform}.{node}.{object}"))
             .collect()
     }
@@ -129,6 +141,8 @@ impl Home {
 
     fn remove(&mut self, hash: &Hash) {
         self.entities.remove(hash);
-        self.removals.push(hash.clone());
+        if !PRESENCE.contains(&hash.2.as_str()) {
+            self.removals.push(hash.clone());
+        }
     }
 }

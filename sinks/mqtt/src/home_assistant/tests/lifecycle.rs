@@ -413,9 +413,19 @@ fn the_sinks_own_retained_topics_go_with_their_inverter_or_their_prefix() {
         assert_eq!(own_cleared(&same.all()), Vec::<&str>::new());
 
         let mut smaller = start(form, &["roof"], folder.path());
+        // Only Home Assistant is told when the last reading came.
+        let with_last = |mut topics: Vec<&'static str>, last| {
+            if form != Form::Off {
+                topics.insert(topics.len() - 1, last);
+            }
+            topics
+        };
         assert_eq!(
             own_cleared(&smaller.all()),
-            ["kstar/barn/energy_total", "kstar/barn/status"],
+            with_last(
+                vec!["kstar/barn/energy_total", "kstar/barn/status"],
+                "kstar/barn/last_reading"
+            ),
             "{form:?}"
         );
         smaller.settled();
@@ -439,11 +449,14 @@ fn the_sinks_own_retained_topics_go_with_their_inverter_or_their_prefix() {
         );
         assert_eq!(
             own_cleared(&elsewhere.all()),
-            [
-                "kstar/roof/energy_total",
-                "kstar/collector/one/status",
-                "kstar/roof/status"
-            ],
+            with_last(
+                vec![
+                    "kstar/roof/energy_total",
+                    "kstar/collector/one/status",
+                    "kstar/roof/status"
+                ],
+                "kstar/roof/last_reading"
+            ),
             "{form:?}: what the start before could not clear comes first"
         );
         // Back again before anything was cleared: only what comes again is spared.
@@ -535,6 +548,10 @@ enum Step {
     Read(bool, Vec<usize>),
     /// A start with this form, with both inverters or one. So much of what is said then arrives.
     Start(Form, bool, usize),
+    /// The collector tells of itself, with one sink or two.
+    Collector(bool),
+    /// The price is told, if there is one.
+    Price(bool),
     /// The connection is there again.
     Connect,
     /// The connection is gone.
@@ -548,6 +565,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(first, set)| Step::Read(first, set)),
         2 => (form, any::<bool>(), 0..40_usize)
             .prop_map(|(form, both, arrives)| Step::Start(form, both, arrives)),
+        1 => any::<bool>().prop_map(Step::Collector),
+        1 => any::<bool>().prop_map(Step::Price),
         1 => Just(Step::Connect),
         1 => Just(Step::Disconnect),
     ]
@@ -597,6 +616,21 @@ proptest! {
                         discovery.settled();
                     }
                 }
+                Step::Collector(both) => {
+                    let sinks: &[&str] = if *both { &["mqtt", "sqlite"] } else { &["mqtt"] };
+                    let messages = discovery.collector(&collector(None, sinks));
+                    if connected {
+                        home.take(&messages);
+                        discovery.settled();
+                    }
+                }
+                Step::Price(is_known) => {
+                    let messages = discovery.price(&price(is_known.then_some("EUR")));
+                    if connected {
+                        home.take(&messages);
+                        discovery.settled();
+                    }
+                }
                 Step::Connect => {
                     home.take(&discovery.all());
                     discovery.settled();
@@ -605,6 +639,8 @@ proptest! {
                 Step::Disconnect => connected = false,
             }
         }
+        // Each start is told of it.
+        discovery.collector(&collector(None, &["mqtt"]));
         home.take(&discovery.all());
         let mut fresh = Home::default();
         fresh.take(&discovery.all());

@@ -1,5 +1,6 @@
 //! Discovery against Home Assistant's rules and against a model of what Home Assistant does with its messages.
 
+mod collector;
 mod home;
 mod lifecycle;
 mod rules;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
+use kstar_sink::event::{CollectorStatus, Price, Rates};
+use kstar_sink::health::State;
 use kstar_sink::sink::Context;
 
 use super::{Discovery, Form, HomeAssistantSettings, Topics};
@@ -50,6 +53,23 @@ fn start(form: Form, inverters: &[&str], state_dir: &Path) -> Discovery {
         topics("one"),
         &context(inverters, state_dir),
     )
+}
+
+/// How a collector is that has these sinks.
+fn collector(page: Option<&str>, sinks: &[&'static str]) -> CollectorStatus {
+    CollectorStatus {
+        version: "0.1.0",
+        page: page.map(str::to_owned),
+        sinks: sinks.iter().map(|name| (*name, State::Up)).collect(),
+    }
+}
+
+fn price(currency: Option<&str>) -> Price {
+    Price(currency.map(|currency| Rates {
+        currency: currency.to_owned(),
+        price: 0.32,
+        feed_in: 0.08,
+    }))
 }
 
 /// A reading of these quantities, so many milliseconds after the beginning.

@@ -9,6 +9,7 @@ use kstar_sink::testing::full_reading;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use super::super::presence;
 use super::super::set::Set;
 use super::super::vocabulary::{self, Component, Platform, Source};
 use super::*;
@@ -32,12 +33,13 @@ const SENSOR_CLASSES: &[(&str, &[&str], &[&str])] = &[
     ("frequency", &["Hz", "kHz", "MHz", "GHz"], &["measurement"]),
     ("power", &["W", "kW", "MW"], &["measurement"]),
     ("temperature", &["°C", "°F", "K"], &["measurement"]),
+    ("timestamp", &[], &[]),
     ("voltage", &["V", "mV"], &["measurement"]),
     ("enum", &[], &[]),
 ];
 
 /// Source: home-assistant.io "Binary sensor" (Device class).
-const BINARY_SENSOR_CLASSES: &[&str] = &["problem"];
+const BINARY_SENSOR_CLASSES: &[&str] = &["connectivity", "problem"];
 
 /// Source: home-assistant.io "MQTT sensor" and "MQTT binary sensor" (Configuration variables), without what is
 /// deprecated there (`object_id`) and what only an MQTT topic's root may say.
@@ -53,9 +55,14 @@ const SENSOR_KEYS: &[&str] = &[
     "unit_of_measurement",
     "suggested_display_precision",
     "options",
+    "icon",
     "entity_category",
     "enabled_by_default",
     "expire_after",
+    "availability",
+    "availability_mode",
+    "json_attributes_topic",
+    "json_attributes_template",
 ];
 
 /// The same page, for binary sensors.
@@ -67,9 +74,14 @@ const BINARY_SENSOR_KEYS: &[&str] = &[
     "state_topic",
     "value_template",
     "device_class",
+    "payload_on",
+    "payload_off",
+    "icon",
     "entity_category",
     "enabled_by_default",
     "expire_after",
+    "availability",
+    "availability_mode",
 ];
 
 /// Source: home-assistant.io "MQTT" (Device discovery payload: shared options).
@@ -88,6 +100,9 @@ const DEVICE_KEYS: &[&str] = &[
     "manufacturer",
     "model",
     "serial_number",
+    "sw_version",
+    "configuration_url",
+    "via_device",
 ];
 
 /// Source: home-assistant.io "MQTT" (Discovery topic): `[a-zA-Z0-9_-]` in node id and object id.
@@ -112,9 +127,17 @@ fn is_entity_id(id: &str) -> bool {
     })
 }
 
+/// Whether it tells if somebody is there, and not how something is.
+fn is_presence(key: &str) -> bool {
+    presence::OF_INVERTER
+        .iter()
+        .any(|(known, ..)| *known == key)
+}
+
 /// A component's config with its platform, whichever form it came in, and the root that goes with it.
 struct Announced {
-    inverter: String,
+    /// Its node.
+    node: String,
     key: String,
     platform: String,
     config: Map<String, Value>,
@@ -128,7 +151,6 @@ fn announced(messages: &[crate::message::Message]) -> Vec<Announced> {
             panic!("{} is no object", message.payload);
         };
         let parts: Vec<&str> = message.topic.split('/').collect();
-        let inverter = |node: &str| node.strip_prefix("kstar_").expect("ours").to_owned();
         match parts[..] {
             ["homeassistant", "device", node, "config"] => {
                 assert!(is_topic_id(node), "{node}");
@@ -139,7 +161,7 @@ fn announced(messages: &[crate::message::Message]) -> Vec<Announced> {
                     let config = component.as_object().expect("an object").clone();
                     let platform = config["platform"].as_str().expect("a platform").to_owned();
                     found.push(Announced {
-                        inverter: inverter(node),
+                        node: node.to_owned(),
                         key,
                         platform,
                         config,
@@ -155,7 +177,7 @@ fn announced(messages: &[crate::message::Message]) -> Vec<Announced> {
                     .into_iter()
                     .partition(|(key, _)| SHARED_KEYS.contains(&key.as_str()));
                 found.push(Announced {
-                    inverter: inverter(node),
+                    node: node.to_owned(),
                     key: key.to_owned(),
                     platform: platform.to_owned(),
                     config,
@@ -170,7 +192,7 @@ fn announced(messages: &[crate::message::Message]) -> Vec<Announced> {
 
 fn check(announced: &Announced) {
     let Announced {
-        inverter,
+        node,
         key,
         platform,
         config,
@@ -223,7 +245,9 @@ fn check(announced: &Announced) {
             "{key}"
         );
     }
-    check_root(inverter, root);
+    check_root(node, root);
+    let available = config.get("availability").or(root.get("availability"));
+    assert_eq!(available, availability(node, key).as_ref(), "{key}");
 }
 
 fn check_sensor(key: &str, config: &Map<String, Value>) {
@@ -268,15 +292,16 @@ fn check_sensor(key: &str, config: &Map<String, Value>) {
         state_class.is_some(),
         "{key}"
     );
-    // DESIGN 8: none on totals.
+    // DESIGN 8: none on totals, nor on what the collector tells with each change.
+    let of_quantity = Quantity::from_name(key).is_some();
     assert_eq!(
         config.contains_key("expire_after"),
-        state_class != Some("total_increasing"),
+        of_quantity && state_class != Some("total_increasing"),
         "{key}"
     );
 }
 
-fn check_root(inverter: &str, root: &Map<String, Value>) {
+fn check_root(node: &str, root: &Map<String, Value>) {
     for key in root.keys() {
         assert!(SHARED_KEYS.contains(&key.as_str()), "{key}");
     }
@@ -285,14 +310,28 @@ fn check_root(inverter: &str, root: &Map<String, Value>) {
         assert!(DEVICE_KEYS.contains(&key.as_str()), "{key}");
     }
     // "MQTT" (Device discovery payload): `device` needs identifiers or connections, `origin` needs a name.
-    assert_eq!(device["identifiers"], json!([format!("kstar_{inverter}")]));
+    assert_eq!(device["identifiers"], json!([node]));
     assert!(root["origin"]["name"].is_string());
-    // "MQTT" (Using availability topics): a list of topics, and `all` of them must say `online`.
-    assert_eq!(
-        root["availability"],
-        json!([{ "topic": "kstar/collector/one/status" }, { "topic": format!("kstar/{inverter}/status") }])
-    );
-    assert_eq!(root["availability_mode"], "all");
+    // A link that leads nowhere is worse than none.
+    assert_ne!(root["origin"].get("support_url"), Some(&json!("")));
+    if root.contains_key("availability") {
+        assert_eq!(root["availability_mode"], "all");
+    }
+}
+
+/// Where it is told whether a state is worth anything.
+/// "MQTT" (Using availability topics): a list of topics, and `all` of them must say `online`.
+fn availability(node: &str, key: &str) -> Option<Value> {
+    let collector = json!({ "topic": "kstar/collector/one/status" });
+    match (node.strip_prefix("kstar_"), is_presence(key)) {
+        (Some(inverter), false) => {
+            let inverter = json!({ "topic": format!("kstar/{inverter}/status") });
+            Some(json!([collector, inverter]))
+        }
+        (Some(_), true) | (None, false) => Some(json!([collector])),
+        // Whether the collector is there is always known.
+        (None, true) => None,
+    }
 }
 
 /// "Entity registry": a unique id is unique per platform; a default entity id that is taken gets a number, which
@@ -324,13 +363,18 @@ fn every_payload_keeps_home_assistants_rules() {
             };
             let mut discovery =
                 Discovery::new(&settings(form), topics, &context(&names, folder.path()));
+            discovery.price(&price(Some("£")));
+            let of_collector = discovery.collector(&collector(None, &["mqtt", "sqlite"]));
+            let of_collector = announced(&of_collector).len();
             for name in names {
                 discovery.observe(&full_reading(name, BEGIN));
             }
             let all = announced(&discovery.all());
             assert_eq!(
                 all.len(),
-                names.len() * components_of_everything().count(),
+                of_collector
+                    + names.len()
+                        * (components_of_everything().count() + presence::OF_INVERTER.len()),
                 "everything is announced"
             );
             all.iter().for_each(check);
@@ -448,6 +492,51 @@ fn no_mode_has_a_label_that_stands_for_all_others() {
     }
 }
 
+fn connection() -> Value {
+    json!({
+        "platform": "binary_sensor",
+        "name": "Connection",
+        "unique_id": "kstar_inverter-connection",
+        "default_entity_id": "binary_sensor.inverter_connection",
+        "state_topic": "kstar/inverter/status",
+        "value_template": "{{ value }}",
+        "payload_on": "online",
+        "payload_off": "offline",
+        "device_class": "connectivity",
+        "entity_category": "diagnostic",
+        "availability": [{ "topic": "kstar/collector/one/status" }],
+        "availability_mode": "all"
+    })
+}
+
+fn last_reading() -> Value {
+    json!({
+        "platform": "sensor",
+        "name": "Last reading",
+        "unique_id": "kstar_inverter-last_reading",
+        "default_entity_id": "sensor.inverter_last_reading",
+        "state_topic": "kstar/inverter/last_reading",
+        "value_template": "{{ value or 'None' }}",
+        "device_class": "timestamp",
+        "entity_category": "diagnostic",
+        "availability": [{ "topic": "kstar/collector/one/status" }],
+        "availability_mode": "all"
+    })
+}
+
+fn fault() -> Value {
+    json!({
+        "platform": "binary_sensor",
+        "name": "BMS errors problem",
+        "unique_id": "kstar_inverter-bms_errors_problem",
+        "default_entity_id": "binary_sensor.inverter_bms_errors_problem",
+        "state_topic": "kstar/inverter/bms_errors",
+        "value_template": "{{ 'ON' if value.split(',') | reject('in', ['none', 'no_bms_communication']) | list else 'OFF' }}",
+        "device_class": "problem",
+        "expire_after": 60
+    })
+}
+
 /// Frozen: what Home Assistant has stored under these ids must be found again.
 #[test]
 fn a_small_device_looks_like_this() {
@@ -492,6 +581,8 @@ fn a_small_device_looks_like_this() {
             "availability_mode": "all",
             "qos": 1,
             "components": {
+                "connection": connection(),
+                "last_reading": last_reading(),
                 "battery_soc": {
                     "platform": "sensor",
                     "name": "Battery state of charge",
@@ -514,6 +605,8 @@ fn a_small_device_looks_like_this() {
                     "value_template": "{{ value if value in ['idle', 'exporting', 'importing'] else 'other' }}",
                     "device_class": "enum",
                     "options": ["idle", "exporting", "importing", "other"],
+                    "icon": "mdi:transmission-tower",
+                    "entity_category": "diagnostic",
                     "expire_after": 60
                 },
                 "bms_errors": {
@@ -523,19 +616,11 @@ fn a_small_device_looks_like_this() {
                     "default_entity_id": "sensor.inverter_bms_errors",
                     "state_topic": "kstar/inverter/bms_errors",
                     "value_template": "{{ value[:255] }}",
+                    "icon": "mdi:home-battery",
                     "entity_category": "diagnostic",
                     "expire_after": 60
                 },
-                "bms_errors_problem": {
-                    "platform": "binary_sensor",
-                    "name": "BMS errors present",
-                    "unique_id": "kstar_inverter-bms_errors_problem",
-                    "default_entity_id": "binary_sensor.inverter_bms_errors_problem",
-                    "state_topic": "kstar/inverter/bms_errors",
-                    "value_template": "{{ 'ON' if value.split(',') | reject('in', ['none', 'no_bms_communication']) | list else 'OFF' }}",
-                    "device_class": "problem",
-                    "expire_after": 60
-                },
+                "bms_errors_problem": fault(),
                 "energy_total": {
                     "platform": "sensor",
                     "name": "Energy total",
@@ -671,7 +756,10 @@ proptest! {
         check_unique(&all);
         let expected: usize = sent.values().map(|set| vocabulary::components(*set).count()).sum();
         prop_assert_eq!(home.entities().len(), expected);
-        prop_assert_eq!(all.len(), expected);
+        let inverters = sent.values().filter(|set| !set.is_empty()).count();
+        let presence = inverters * presence::OF_INVERTER.len();
+        prop_assert_eq!(home.presence().len(), presence);
+        prop_assert_eq!(all.len(), expected + presence);
         drop(discovery);
         home.take(&start(Form::Off, &names, folder.path()).all());
         prop_assert_eq!(home.topics(), Vec::<&str>::new());

@@ -1,0 +1,364 @@
+//! What a subscriber is to know at any time: who is there, and how it is. It sends nothing.
+//!
+//! Nobody is to take an old value for a new one, and a subscriber shows what it has as soon as an inverter is `online`. So
+//! wherever an inverter comes back, its reading is told before its `online`, and that before the collector's. One that
+//! answers and whose reading does not come is held back for a moment only: then its values are missing, which is true.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstar_common::collect::inserted;
+use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::reading::Shown;
+use kstar_model::scalar::Kind;
+use kstar_sink::event::{CollectorStatus, Price, Reachability};
+use kstar_sink::health::State;
+use kstar_sink::sink::SinkConfig;
+use rumqttc::QoS;
+use tokio::time::Instant;
+
+use crate::MqttConfig;
+use crate::flight::Batch;
+use crate::message::Message;
+use crate::settings::Settings;
+use crate::topics::{KSTAR_SHARP_QOS, ONLINE, kstar_sharp};
+
+/// How long a reading is the present one of an inverter that answers: live values are kept no shorter.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// How long an inverter that answers waits for its reading, which has come a moment before or comes a moment later.
+const HELD: Duration = Duration::from_secs(2);
+
+/// How much before its time a reading is published: polls do not come to the millisecond.
+const EARLY: Duration = Duration::from_millis(250);
+
+/// How often it is told when the last reading came: who wants to know it exactly looks at the readings.
+const LAST_READING: Duration = Duration::from_secs(60);
+
+/// How long Home Assistant may take to subscribe to what it did not know.
+const SUBSCRIBING: Duration = Duration::from_secs(2);
+
+/// When it is told after an announcement what it may not have heard.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// How things are.
+pub(crate) struct Present {
+    inverters: BTreeMap<Arc<str>, Inverter>,
+    /// How the sinks are, as a message has it.
+    sinks: Option<String>,
+    /// What electricity costs and brings.
+    price: Option<[f64; 2]>,
+    /// When Home Assistant was told of something that it may not have known, unless it was told again since.
+    announced: Option<Instant>,
+}
+
+/// How an inverter is.
+#[derive(Default)]
+struct Inverter {
+    /// Whether it answers, once that was told.
+    reachability: Option<Reachability>,
+    /// Its newest reading, and when it came.
+    newest: Option<(Instant, Arc<Shown>)>,
+    /// The reading that was published last, and when.
+    published: Option<(Instant, Arc<Shown>)>,
+    /// Whether its `online` was told on this connection.
+    is_shown: bool,
+    /// When it is told even without a reading.
+    held_until: Option<Instant>,
+    /// When it was told on this connection when its last reading came.
+    last_told: Option<Instant>,
+}
+
+impl Inverter {
+    fn answers(&self) -> bool {
+        self.reachability == Some(Reachability::Online)
+    }
+
+    /// Its reading, if that is how it is now.
+    fn fresh(&self) -> Option<&Arc<Shown>> {
+        let (at, reading) = self.newest.as_ref()?;
+        (self.answers() && at.elapsed() < FRESH).then_some(reading)
+    }
+
+    /// When its next reading is due, unless a mode or a flag changes before.
+    fn next(&self, settings: &Settings) -> Option<Instant> {
+        let (at, _) = self.published.as_ref()?;
+        (!settings.interval.is_zero()).then(|| *at + settings.interval)
+    }
+
+    /// Whether a reading waits for the time at which the next one is due.
+    fn may_wait(&self, settings: &Settings, reading: &Shown) -> bool {
+        let is_early = self
+            .next(settings)
+            .is_some_and(|next| Instant::now() + EARLY < next);
+        let unchanged = |(_, published): &(Instant, Arc<Shown>)| {
+            notable(&published.values).eq(notable(&reading.values))
+        };
+        is_early && self.is_shown && self.published.as_ref().is_some_and(unchanged)
+    }
+
+    /// The newest reading, if it waits.
+    fn waiting(&self) -> Option<&Arc<Shown>> {
+        let (_, newest) = self.newest.as_ref()?;
+        let (_, published) = self.published.as_ref()?;
+        (!Arc::ptr_eq(newest, published)).then_some(newest)
+    }
+
+    /// What its status topic says.
+    fn status(&self) -> Reachability {
+        if self.is_shown {
+            Reachability::Online
+        } else {
+            Reachability::Silent
+        }
+    }
+
+    /// Shows it, if it answers and its reading is told, and holds it back else.
+    fn show(&mut self, is_told: bool) -> Reachability {
+        self.is_shown = self.answers() && is_told;
+        self.held_until = (self.answers() && !is_told).then(|| Instant::now() + HELD);
+        self.status()
+    }
+
+    /// When its last reading came, for those who are told by Home Assistant.
+    fn last_reading(&mut self, settings: &Settings) -> Option<Message> {
+        let (_, reading) = self.newest.as_ref()?;
+        let time = reading.time?;
+        settings.birth.as_ref()?;
+        self.last_told = Some(Instant::now());
+        let topic = settings.topics.last_reading(&reading.inverter.name);
+        Some(Message::retained(topic, time.to_string()))
+    }
+}
+
+/// The modes and flags, whose changes do not wait.
+fn notable(values: &Values) -> impl Iterator<Item = (Quantity, Option<i64>)> {
+    let kind = |quantity: &Quantity| quantity.description().kind;
+    Quantity::ALL
+        .iter()
+        .filter(move |quantity| matches!(kind(quantity), Kind::Mode(_) | Kind::Flags(_)))
+        .map(|quantity| (*quantity, values.raw(*quantity)))
+}
+
+impl Present {
+    /// These inverters, of which nothing is known.
+    pub(crate) fn new(inverters: &[Arc<str>]) -> Self {
+        let unknown = |name: &Arc<str>| (Arc::clone(name), Inverter::default());
+        Self {
+            inverters: inserted(inverters.iter().map(unknown)),
+            sinks: None,
+            price: None,
+            announced: None,
+        }
+    }
+
+    /// Every inverter that there is.
+    pub(crate) fn names(&self) -> Vec<Arc<str>> {
+        self.inverters.keys().cloned().collect()
+    }
+
+    /// What is told on a connection before anything else.
+    pub(crate) fn greeting(&mut self, settings: &Settings) -> Batch {
+        let topics = &settings.topics;
+        let mut batch = self.readings(settings, |_| true);
+        for (name, inverter) in &mut self.inverters {
+            inverter.last_told = None;
+            let is_told = inverter.fresh().is_some();
+            let reachability = inverter.show(is_told);
+            batch.publish([topics.inverter(name, reachability)], QoS::AtLeastOnce);
+            batch.publish(inverter.last_reading(settings), settings.qos);
+        }
+        batch.publish(self.of_collector(settings), QoS::AtLeastOnce);
+        batch.publish([topics.collector(ONLINE)], QoS::AtLeastOnce);
+        batch
+    }
+
+    /// What is told when Home Assistant has started, behind what is announced.
+    pub(crate) fn repeat(&self, settings: &Settings, batch: &mut Batch) {
+        let topics = &settings.topics;
+        batch.append(self.readings(settings, |_| true));
+        let statuses = self.inverters.iter();
+        let statuses = statuses.map(|(name, inverter)| topics.inverter(name, inverter.status()));
+        batch.publish(statuses, settings.qos);
+        batch.publish([topics.collector(ONLINE)], settings.qos);
+    }
+
+    fn readings(&self, settings: &Settings, wanted: impl Fn(Instant) -> bool) -> Batch {
+        let mut batch = Batch::default();
+        for inverter in self.inverters.values() {
+            if let Some(reading) = inverter.fresh()
+                && inverter.newest.as_ref().is_some_and(|(at, _)| wanted(*at))
+            {
+                // What cannot be written was rejected when it came.
+                let messages = settings.topics.reading(settings.form, reading);
+                batch.publish(messages.unwrap_or_default(), settings.qos);
+            }
+        }
+        batch
+    }
+
+    /// Takes note of a reading that is to be told.
+    pub(crate) fn keep(&mut self, reading: &Arc<Shown>) {
+        let name = &reading.inverter.name;
+        // One of an inverter whose status nobody has told.
+        let unknown = || Inverter {
+            reachability: Some(Reachability::Online),
+            ..Inverter::default()
+        };
+        let inverter = self.inverters.entry(Arc::clone(name));
+        inverter.or_insert_with(unknown).newest = Some((Instant::now(), Arc::clone(reading)));
+    }
+
+    /// Tells a reading, behind what is announced because of it.
+    pub(crate) fn tell(
+        &mut self,
+        settings: &Settings,
+        reading: &Arc<Shown>,
+        announced: Vec<Message>,
+        batch: &mut Batch,
+    ) -> Result<(), serde_json::Error> {
+        let name = &reading.inverter.name;
+        let known = self.inverters.get(name);
+        if announced.is_empty()
+            && known.is_some_and(|inverter| inverter.may_wait(settings, reading))
+        {
+            self.keep(reading);
+            return Ok(());
+        }
+        let messages = settings.topics.reading(settings.form, reading)?;
+        self.keep(reading);
+        batch.announce(announced);
+        batch.publish(messages, settings.qos);
+        if let Some(prefix) = &settings.kstar_sharp {
+            batch.publish(kstar_sharp(prefix, reading), KSTAR_SHARP_QOS);
+        }
+        if let Some(inverter) = self.inverters.get_mut(name) {
+            inverter.published = inverter.newest.clone();
+            if inverter
+                .last_told
+                .is_none_or(|at| at.elapsed() >= LAST_READING)
+            {
+                batch.publish(inverter.last_reading(settings), settings.qos);
+            }
+            if inverter.answers() && !inverter.is_shown {
+                let online = settings.topics.inverter(name, inverter.show(true));
+                batch.publish([online], QoS::AtLeastOnce);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of whether an inverter answers; gives what is told of that now.
+    pub(crate) fn status(
+        &mut self,
+        settings: &Settings,
+        name: &Arc<str>,
+        reachability: Reachability,
+    ) -> Vec<Message> {
+        let inverter = self.inverters.entry(Arc::clone(name)).or_default();
+        inverter.reachability = Some(reachability);
+        let mut messages = Vec::new();
+        if reachability == Reachability::Silent {
+            if let Some(reading) = inverter.waiting() {
+                // What cannot be written was rejected when it came.
+                let waiting = settings.topics.reading(settings.form, reading);
+                messages.extend(waiting.unwrap_or_default());
+            }
+            messages.extend(inverter.last_reading(settings));
+            inverter.newest = None;
+        }
+        let was_shown = inverter.is_shown;
+        let is_told = was_shown || inverter.fresh().is_some();
+        let shown = inverter.show(is_told);
+        if inverter.held_until.is_none() {
+            messages.push(settings.topics.inverter(name, shown));
+        }
+        messages
+    }
+
+    /// Takes note that Home Assistant is told of something that it may not have known. It subscribes to that only then, so
+    /// what is told at the same time is lost to it.
+    pub(crate) fn announced(&mut self) {
+        self.announced = Some(Instant::now());
+    }
+
+    /// When there is something to tell without anything new.
+    pub(crate) fn due(&self, settings: &Settings) -> Option<Instant> {
+        let inverters = self.inverters.values();
+        let due = inverters.flat_map(|inverter| {
+            let waiting = inverter.waiting().and_then(|_| inverter.next(settings));
+            [inverter.held_until, waiting]
+        });
+        due.flatten()
+            .chain(self.announced.map(|at| at + AGAIN))
+            .min()
+    }
+
+    /// What is due: inverters that are held back no longer, and the readings that Home Assistant has not heard.
+    pub(crate) fn take_due(&mut self, settings: &Settings) -> Batch {
+        let now = Instant::now();
+        let mut batch = Batch::default();
+        if let Some(announced) = self.announced.take_if(|at| *at + AGAIN <= now) {
+            batch = self.readings(settings, |at| at < announced + SUBSCRIBING);
+        }
+        for (name, inverter) in &mut self.inverters {
+            if let Some(reading) = inverter.waiting()
+                && inverter.next(settings).is_some_and(|next| next <= now)
+            {
+                let messages = settings.topics.reading(settings.form, reading);
+                batch.publish(messages.unwrap_or_default(), settings.qos);
+                inverter.published = Some((now, Arc::clone(reading)));
+            }
+            if inverter.held_until.is_some_and(|until| until <= now) {
+                let online = settings.topics.inverter(name, inverter.show(true));
+                batch.publish([online], QoS::AtLeastOnce);
+            }
+        }
+        batch
+    }
+
+    /// Takes note of how the collector is; gives what is told of that.
+    pub(crate) fn collector(
+        &mut self,
+        settings: &Settings,
+        status: &CollectorStatus,
+    ) -> Result<Option<Message>, serde_json::Error> {
+        let mut sinks = status.sinks.clone();
+        // What arrives is delivered.
+        if let Some(own) = sinks.get_mut(MqttConfig::NAME) {
+            *own = State::Up;
+        }
+        let sinks = Some(serde_json::to_string(&sinks)?);
+        let is_new = self.sinks != sinks;
+        self.sinks = sinks;
+        Ok(self.sinks_message(settings).filter(|_| is_new))
+    }
+
+    /// Takes note of what electricity costs; gives what is told of that.
+    pub(crate) fn price(&mut self, settings: &Settings, price: &Price) -> Vec<Message> {
+        let rates = price.0.as_ref();
+        self.price = rates.map(|rates| [rates.price, rates.feed_in]);
+        self.price_messages(settings)
+    }
+
+    fn of_collector(&self, settings: &Settings) -> Vec<Message> {
+        let mut messages = self.price_messages(settings);
+        messages.extend(self.sinks_message(settings));
+        messages
+    }
+
+    fn sinks_message(&self, settings: &Settings) -> Option<Message> {
+        let sinks = self.sinks.clone()?;
+        Some(Message::retained(settings.topics.sinks(), sinks))
+    }
+
+    fn price_messages(&self, settings: &Settings) -> Vec<Message> {
+        let topics = [settings.topics.price(), settings.topics.feed_in_price()];
+        let messages = self.price.into_iter().flat_map(|prices| {
+            let pairs = topics.clone().into_iter().zip(prices);
+            pairs.map(|(topic, price)| Message::retained(topic, price.to_string()))
+        });
+        messages.collect()
+    }
+}
