@@ -513,3 +513,21 @@ fn the_same_time_a_year_before_stands_beside_a_period() {
     assert!(!first.contains("A year before"), "{first}");
     served.process.stop().expect_code(0);
 }
+
+#[test]
+fn what_an_owner_calls_an_inverter_is_shown_as_it_is_written() {
+    let roof = Roof::new(1);
+    let title = "name = \"roof1\"\ntitle = \"<script>alert(1)</script> & 'Süd'\"";
+    let config = roof.config(SECTIONS).replace("name = \"roof1\"", title);
+    let served = Served::in_folder(Folder::with_config(&config));
+    served.process.wait_for_printed(1);
+    for path in ["/", "/inverter/roof1"] {
+        let answer = page(&served, path);
+        is_page(&answer);
+        let shown = answer.body;
+        let escaped = "&lt;script&gt;alert(1)&lt;/script&gt; &amp; 'Süd'";
+        assert!(shown.contains(escaped), "{path} {shown}");
+        assert!(!shown.contains("<script>"), "{path} {shown}");
+    }
+    served.process.stop().expect_code(0);
+}

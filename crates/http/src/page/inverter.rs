@@ -61,13 +61,16 @@ fn content(visit: &Visit, entry: &InverterEntry) -> Markup {
                 }
             }
         }
-        header.line.wide { h1 { (entry.name) } (condition.pill(words)) }
+        header.line.wide { h1 { (present.nameplate.title.as_deref().unwrap_or(&entry.name)) } (condition.pill(words)) }
         div.columns {
             section.card aria-labelledby="machine" {
                 h2 #machine { (words.inverter) }
                 dl.facts {
                     (fact(words.model, overview.model.as_deref()))
                     (fact(words.serial, overview.serial.as_deref()))
+                    @if let Some(firmware) = &overview.firmware {
+                        (fact(words.firmware, Some(firmware)))
+                    }
                     (fact(words.address, Some(&overview.host)))
                     (fact(words.poll_interval, Some(&interval(words, entry.interval))))
                     @let age = newest.map(|(at, _)| words.ago(at.elapsed()));

@@ -64,6 +64,8 @@ impl Condition {
 /// An inverter as this page shows it.
 struct Shot {
     entry: Arc<InverterEntry>,
+    /// What its owner calls it, else its name.
+    title: Arc<str>,
     condition: Condition,
     newest: Option<(Duration, Arc<Shown>)>,
 }
@@ -73,6 +75,11 @@ impl Shot {
         let present = entry.present();
         Self {
             condition: Condition::of(&entry, &present),
+            title: present
+                .nameplate
+                .title
+                .clone()
+                .unwrap_or_else(|| entry.name.clone()),
             newest: present.newest.map(|(at, reading)| (at.elapsed(), reading)),
             entry,
         }
@@ -144,7 +151,7 @@ async fn live(state: &State, visit: &Visit) -> Markup {
     } else {
         None
     };
-    let heading = alone.map_or(words.whole_house, |one| &*one.entry.name);
+    let heading = alone.map_or(words.whole_house, |one| &*one.title);
     html! {
         h1.hidden { (words.now) }
         div.columns {
@@ -262,7 +269,7 @@ fn one_of_several(visit: &Visit, shot: &Shot) -> Markup {
     html! {
         section.card {
             header.line {
-                h2 { a href={ (visit.root) "inverter/" (name) } { (name) } }
+                h2 { a href={ (visit.root) "inverter/" (name) } { (shot.title) } }
                 (shot.condition.pill(words))
             }
             dl.tiles.stale[shot.is_stale()] {
