@@ -79,13 +79,13 @@ pub fn run(args: &PlotArgs, out: &mut impl Write) -> Result<(), Failure> {
     let subject = Subject::One(calendar);
     // A picture shows no money.
     let report = stored.report(subject, date, &[])?;
-    let look = Look {
-        theme: match args.theme {
+    let look = Look::alone(
+        match args.theme {
             Ground::Light => Theme::Light,
             Ground::Dark => Theme::Dark,
         },
-        size: args.size,
-    };
+        args.size,
+    );
     let drawing = if calendar == Calendar::Day {
         day::draw(&day_of(&stored, report)?, look)
     } else {

@@ -43,7 +43,7 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// The section `[http]`: metrics, health and the API.
+/// The section `[http]`: the pages, metrics, health and the API.
 #[cfg(feature = "http")]
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +55,14 @@ pub struct HttpSection {
     /// Whether others than this machine may ask without a token.
     #[serde(default)]
     pub allow_without_token: bool,
+    /// Whether there are pages for browsers.
+    #[serde(default = "yes")]
+    pub dashboard: bool,
+}
+
+#[cfg(feature = "http")]
+fn yes() -> bool {
+    true
 }
 
 #[cfg(feature = "http")]
@@ -65,6 +73,7 @@ impl HttpSection {
             listen,
             token: None,
             allow_without_token: false,
+            dashboard: true,
         }
     }
 

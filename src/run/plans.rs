@@ -220,6 +220,7 @@ impl ServingPlan {
             settings: http::Settings {
                 listen: section.listen.0,
                 token: section.token,
+                dashboard: section.dashboard,
             },
             history,
             tariffs: config.tariffs.clone(),

@@ -20,18 +20,18 @@ const SECTIONS: &str =
     "[sinks.stdout]\n[sinks.sqlite]\npath = \"history.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
 
 /// A collector that serves HTTP.
-struct Served {
-    process: Process,
-    address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
     _folder: Folder,
 }
 
 impl Served {
-    fn by(roof: &Roof, sections: &str) -> Self {
+    pub(crate) fn by(roof: &Roof, sections: &str) -> Self {
         Self::in_folder(Folder::with_config(&roof.config(sections)))
     }
 
-    fn in_folder(folder: Folder) -> Self {
+    pub(crate) fn in_folder(folder: Folder) -> Self {
         let process = Process::start(&mut kstar(folder.path(), ["run"]));
         let line = process.wait_for_log("HTTP is listening");
         let (_, address) = line.split_once("address=").expect("an address");
@@ -44,18 +44,18 @@ impl Served {
     }
 
     /// Polled so rarely that nothing changes after the first reading, whose inverter has told who it is.
-    fn once(roof: &Roof, sections: &str) -> Self {
+    pub(crate) fn once(roof: &Roof, sections: &str) -> Self {
         let config = roof.config(sections).replace("\"50ms\"", "\"5m\"");
         let served = Self::in_folder(Folder::with_config(&config));
         served.process.wait_for_log("identified");
         served
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask(path, &[])
     }
 
-    fn ask(&self, path: &str, headers: &[&str]) -> Answer {
+    pub(crate) fn ask(&self, path: &str, headers: &[&str]) -> Answer {
         let host = format!("Host: {}", self.address);
         Answer::to(
             self.address,
@@ -90,14 +90,14 @@ impl Served {
 
 /// What a client gets to see.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn to(address: SocketAddr, method: &str, path: &str, headers: &[&str]) -> Self {
+    pub(crate) fn to(address: SocketAddr, method: &str, path: &str, headers: &[&str]) -> Self {
         let mut stream = connect(address);
         // By the old protocol, an answer in parts ends with its connection.
         let head = format!(
@@ -107,7 +107,11 @@ impl Answer {
         stream.write_all(head.as_bytes()).expect("written");
         let mut text = Vec::new();
         stream.read_to_end(&mut text).expect("an answer in time");
-        let text = String::from_utf8(text).expect("text");
+        Self::read(&String::from_utf8(text).expect("text"))
+    }
+
+    /// One as it came.
+    pub(crate) fn read(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         let mut lines = head.lines();
         let status = lines.next().expect("a status").split(' ').nth(1);
@@ -123,14 +127,14 @@ impl Answer {
     }
 
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.headers["content-type"], "application/json", "{self:?}");
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// That it is an error in our form, and what it says.
     #[track_caller]
-    fn error(&self, status: u16) -> String {
+    pub(crate) fn error(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{self:?}");
         let json = self.json();
         let keys: Vec<_> = json.as_object().expect("an object").keys().collect();
@@ -139,7 +143,7 @@ impl Answer {
     }
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     stream

@@ -43,6 +43,8 @@ mod modules;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod output;
+#[cfg(all(feature = "http", feature = "history"))]
+mod pages;
 #[cfg(feature = "history")]
 mod past;
 mod process;

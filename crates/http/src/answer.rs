@@ -31,6 +31,19 @@ impl Problem {
         }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the token was missing or wrong.
+    pub(super) fn needs_token(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     /// It is asked wrongly.
     pub(super) fn wrong(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)

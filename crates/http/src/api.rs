@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{self, Problem};
 use super::exposition::CONTENT_TYPE;
 use super::guard::Access;
+use super::page::{self, Pages};
 use super::state::State;
 use super::{metrics, stream};
 
@@ -58,12 +59,18 @@ pub const ROUTES: &[(&str, &str)] = &[
 const DESCRIPTION: &str = include_str!("openapi.json");
 
 /// The paths with what answers them.
-pub(super) fn router(state: State) -> Router {
+pub(super) fn router(state: State, pages: Option<Pages>) -> Router {
     let mut router = Router::new();
     for (path, _) in ROUTES {
-        router = router.route(path, route(path));
+        if pages.is_none() || *path != "/" {
+            router = router.route(path, route(path));
+        }
     }
-    router.fallback(nowhere).with_state(state)
+    let router = match pages {
+        Some(pages) => page::add(router, pages),
+        None => router.fallback(nowhere),
+    };
+    router.with_state(state)
 }
 
 fn route(path: &str) -> MethodRouter<State> {
@@ -93,14 +100,14 @@ fn nothing_else(uri: &Uri) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn nowhere(uri: Uri) -> Problem {
+pub(super) async fn nowhere(uri: Uri) -> Problem {
     Problem::nothing(format!(
         "there is nothing at {}; / lists what there is",
         uri.path()
     ))
 }
 
-async fn index() -> Response<Body> {
+pub(super) async fn index() -> Response<Body> {
     let mut text = concat!("kstar-collector ", env!("CARGO_PKG_VERSION"), "\n\n").to_owned();
     for (path, what) in ROUTES {
         // Writing to a `String` cannot fail.

@@ -1,22 +1,29 @@
 //! Who may ask what: only `GET` and `HEAD`, without a body, with the token if there is one, and by a name of this machine.
 //!
+//! The one thing that has a body is the token of a browser that logs in; what it may do then is what the token's owner may.
+//!
 //! The last is against web pages that have their own name lead to this machine (DNS rebinding): a browser would let them
 //! read what a loopback address says, but it tells the name that it was asked for in `Host`.
 
 use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use axum::http::{Method, Request, StatusCode, Version};
+use axum::http::{HeaderMap, Method, Request, StatusCode, Version};
 
 use super::answer::Problem;
+use super::entrance::Entrance;
+use super::page;
 
 /// What a request must have.
 pub(super) struct Guard {
     token: Option<String>,
     /// The names of this machine, where others must not lead to it.
     names: Option<Vec<String>>,
+    /// Where browsers log in, if there are pages for them and a token.
+    entrance: Option<Arc<Entrance>>,
 }
 
 /// What a request may see.
@@ -31,11 +38,39 @@ impl Guard {
     /// For a listener at this address.
     pub(super) fn new(address: SocketAddr, token: Option<String>) -> Self {
         let names = (address.ip().is_loopback() && token.is_none()).then(own_names);
-        Self { token, names }
+        Self {
+            token,
+            names,
+            entrance: None,
+        }
+    }
+
+    /// The same where browsers may log in.
+    pub(super) fn with_entrance(self, entrance: Option<Arc<Entrance>>) -> Self {
+        Self { entrance, ..self }
+    }
+
+    /// Whether a request is one to log in, the only one that has a body.
+    pub(super) fn is_log_in<B>(&self, request: &Request<B>) -> bool {
+        self.entrance.is_some()
+            && *request.method() == Method::POST
+            && request.uri().path() == page::LOG_IN
+    }
+
+    /// Whether whoever was refused is a browser that may log in.
+    pub(super) fn may_log_in<B>(&self, request: &Request<B>) -> bool {
+        self.entrance.is_some()
+            && !request.headers().contains_key(AUTHORIZATION)
+            && page::is_page(request.uri().path())
+            && page::is_browser(request.headers())
     }
 
     /// What a request may see, or why it is refused.
     pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<Access, Problem> {
+        if self.is_log_in(request) {
+            self.check_host(request)?;
+            return Ok(Access::Verdict);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -65,13 +100,23 @@ impl Guard {
                 StatusCode::UNAUTHORIZED,
                 "the token is wrong; send the one of the section [http] as `Authorization: Bearer TOKEN`",
             )),
+            None if self.has_session(headers) => Ok(Access::Full),
             // For whoever only wants to know whether to raise an alarm.
             None if request.uri().path() == "/health" => Ok(Access::Verdict),
+            // How to log in is no secret, nor what it looks like.
+            None if self.entrance.is_some() && page::is_public(request.uri().path()) => {
+                Ok(Access::Verdict)
+            }
             None => Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "a token is needed; send the one of the section [http] as `Authorization: Bearer TOKEN`",
             )),
         }
+    }
+
+    fn has_session(&self, headers: &HeaderMap) -> bool {
+        let entrance = self.entrance.as_ref();
+        entrance.is_some_and(|entrance| entrance.admits(headers))
     }
 
     fn check_host<B>(&self, request: &Request<B>) -> Result<(), Problem> {
@@ -142,7 +187,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether two tokens are the same, in a time that does not tell how much of them is.
-fn same(given: &[u8], token: &[u8]) -> bool {
+pub(super) fn same(given: &[u8], token: &[u8]) -> bool {
     let mut difference = given.len() ^ token.len();
     for (one, other) in given.iter().zip(token.iter().cycle()) {
         difference |= usize::from(one ^ other);
@@ -150,11 +195,11 @@ fn same(given: &[u8], token: &[u8]) -> bool {
     black_box(difference) == 0
 }
 
-/// A request without its body, which it must not have.
-pub(super) fn without_body<B>(request: Request<B>, access: Access) -> Request<Body> {
+/// A request with what it may see, and without the body that it was sent with.
+pub(super) fn admitted<B>(request: Request<B>, access: Access, body: Body) -> Request<Body> {
     let (mut parts, _) = request.into_parts();
     parts.extensions.insert(access);
-    Request::from_parts(parts, Body::empty())
+    Request::from_parts(parts, body)
 }
 
 #[cfg(test)]

@@ -227,4 +227,4 @@ fn minutes(time: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,4 +1,4 @@
-//! Metrics, health and the API over HTTP: for reading only, and never in the way of polling.
+//! The page for browsers, metrics, health and the API over HTTP: for reading only, and never in the way of polling.
 //!
 //! It reads the [board](kstar_engine::board), listens to events like a sink, and asks the history on threads of its own.
 //! Everything that somebody else may do to it has a bound: connections, the size of a request, the time it may take to
@@ -7,6 +7,7 @@
 //! - `server`: connections; `patience`: how long a client may take;
 //! - `guard`: who may ask what; `answer`: the form of answers and errors;
 //! - `api`: the paths and most answers; `questions`: those that the history gives; `stream`: events as they come;
+//! - `page`: the pages for browsers; `entrance`: how a browser logs in;
 //! - `metrics` and `exposition`: `/metrics`; [`health`]: `/health`; `state`: what all answers are made from;
 //! - `openapi.json`: the description of all of it.
 
@@ -21,10 +22,12 @@ use tokio::time::timeout;
 
 mod answer;
 mod api;
+mod entrance;
 mod exposition;
 mod guard;
 pub mod health;
 mod metrics;
+mod page;
 mod patience;
 mod questions;
 mod server;
@@ -44,6 +47,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// What whoever asks must know; everybody may ask without one.
     pub token: Option<Secret>,
+    /// Whether there are pages for browsers.
+    pub dashboard: bool,
 }
 
 /// HTTP while it runs. Dropped without a stop, it ends at once.
@@ -56,7 +61,11 @@ pub struct Running {
 
 /// Starts to listen and to answer; else says what is in the way and what to do.
 pub async fn start(settings: Settings, sources: Sources) -> Result<Running, String> {
-    let Settings { listen, token } = settings;
+    let Settings {
+        listen,
+        token,
+        dashboard,
+    } = settings;
     let token = match token {
         Some(secret) => Some(revealed(secret).await?),
         None => None,
@@ -68,8 +77,12 @@ pub async fn start(settings: Settings, sources: Sources) -> Result<Running, Stri
     metrics::remember_start();
     let state = State::new(sources, stopping.clone());
     let protected = token.is_some();
-    let guard = guard::Guard::new(address, token);
-    let service = Arc::new(server::Service::new(guard, api::router(state.clone())));
+    let entrance = token.clone().filter(|_| dashboard);
+    let entrance = entrance.map(|token| Arc::new(entrance::Entrance::new(token)));
+    let guard = guard::Guard::new(address, token).with_entrance(entrance.clone());
+    let pages = dashboard.then_some(page::Pages { entrance });
+    let router = api::router(state.clone(), pages);
+    let service = Arc::new(server::Service::new(guard, router));
     let task = tokio::spawn(async move {
         tokio::select! {
             () = server::serve(listener, service, stopping) => {}

@@ -123,18 +123,26 @@ pub(super) async fn report(
     uri: Uri,
 ) -> Result<Response<Body>, Problem> {
     let wanted: Wanted = answer::parameters(&uri)?;
-    let file = file(&state)?;
-    let turn = turn(&state).await?;
     let tariffs = state.0.sources.tariffs.clone();
-    let report = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        add_up(&file, &wanted, &tariffs)
-    });
-    let text = report.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a report has failed; please report this");
-        Err(Problem::internal())
-    })?;
+    let text = ask(&state, move |file| add_up(file, &wanted, &tariffs)).await?;
     Ok(answer::of(JSON, text))
+}
+
+/// What comes of a question to the history, on a thread of its own when it is its turn.
+pub(super) async fn ask<T: Send + 'static>(
+    state: &State,
+    question: impl FnOnce(&Path) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let file = file(state)?;
+    let turn = turn(state).await?;
+    let answer = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        question(&file)
+    });
+    answer.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a question to the history has failed; please report this");
+        Err(Problem::internal())
+    })
 }
 
 /// The file with the history, if there is one.
@@ -158,7 +166,10 @@ async fn turn(state: &State) -> Result<OwnedSemaphorePermit, Problem> {
 }
 
 /// A history, open, and the inverters that are asked for.
-fn open(file: &Path, inverter: Option<&str>) -> Result<(History, Vec<StoredInverter>), Problem> {
+pub(super) fn open(
+    file: &Path,
+    inverter: Option<&str>,
+) -> Result<(History, Vec<StoredInverter>), Problem> {
     let history = History::open(file).map_err(|error| unasked(&error))?;
     let mut inverters = history.inverters().map_err(|error| unasked(&error))?;
     if let Some(name) = inverter {
@@ -175,7 +186,7 @@ fn open(file: &Path, inverter: Option<&str>) -> Result<(History, Vec<StoredInver
 }
 
 /// Why the history cannot be asked, for whoever reads the answer and whoever reads the log.
-fn unasked(error: &HistoryError) -> Problem {
+pub(super) fn unasked(error: &HistoryError) -> Problem {
     let (status, message) = match error {
         // The file may be missing for a moment after the first start, or for as long as its disk; and one of before may
         // have to be brought up to date.

@@ -12,8 +12,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -25,7 +25,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::answer::Problem;
-use super::guard::{Guard, without_body};
+use super::guard::{Guard, admitted};
+use super::page;
 use super::patience::Patient;
 
 /// How long connections may take to end in order.
@@ -39,6 +40,9 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// The largest head of a request. hyper needs 8 KiB at least.
 const LARGEST_HEAD: usize = 16 * 1024;
+
+/// The largest body of a request to log in.
+const LARGEST_BODY: usize = 4 * 1024;
 
 /// The most headers of a request.
 const HEADERS: usize = 64;
@@ -64,13 +68,29 @@ impl Service {
     }
 
     /// Answers a request, whatever happens.
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
         let access = match self.guard.admit(&request) {
             Ok(access) => access,
+            Err(problem) if problem.needs_token() && self.guard.may_log_in(&request) => {
+                return page::to_log_in(request.uri());
+            }
             Err(problem) => return problem.into_response(),
         };
         let path = request.uri().path().to_owned();
-        let answer = self.router.call(without_body(request, access));
+        let request = if self.guard.is_log_in(&request) {
+            let (parts, body) = request.into_parts();
+            match small_body(body).await {
+                Ok(body) => admitted(Request::from_parts(parts, ()), access, body),
+                Err(problem) => return problem.into_response(),
+            }
+        } else {
+            admitted(request, access, Body::empty())
+        };
+        let answer = self.router.call(request);
         match unpanicked(answer).await {
             Ok(Ok(response)) => response,
             Err(said) => {
@@ -82,6 +102,25 @@ impl Service {
                 Problem::internal().into_response()
             }
         }
+    }
+}
+
+/// The body of a request to log in.
+async fn small_body<B>(body: B) -> Result<Body, Problem>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    match timeout(HEAD_TIME, to_bytes(Body::new(body), LARGEST_BODY)).await {
+        Ok(Ok(bytes)) => Ok(Body::from(bytes)),
+        Ok(Err(_)) => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "a request to log in holds the token and no more",
+        )),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request to log in did not come in time",
+        )),
     }
 }
 
@@ -240,7 +279,6 @@ fn said(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::StatusCode;
     use axum::routing::get;
 
     use super::*;
@@ -253,7 +291,9 @@ mod tests {
         let guard = Guard::new("127.0.0.1:0".parse().expect("an address"), None);
         let service = Service::new(guard, Router::new().route("/", get(broken)));
         let request = Request::get("/").header("host", "localhost");
-        let response = service.answer(request.body(()).expect("a request")).await;
+        let response = service
+            .answer(request.body(Body::empty()).expect("a request"))
+            .await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = axum::body::to_bytes(response.into_body(), 4096)
             .await

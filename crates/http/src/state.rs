@@ -9,9 +9,10 @@ use kstar_sink::event::Event;
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::health;
+use super::page::Today;
 
-/// How many listeners of the stream there may be.
-pub const LISTENERS: usize = 8;
+/// How many listeners of the stream there may be: a page on every screen of a house, and half of the connections are left.
+pub const LISTENERS: usize = 16;
 
 /// How many questions the history is asked at once. Each takes a thread and up to 2 MiB.
 pub const QUESTIONS: usize = 2;
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) watcher: health::Watcher,
     pub(super) listeners: Arc<Semaphore>,
     pub(super) questions: Arc<Semaphore>,
+    /// What today comes to, as the page shows it.
+    pub(super) today: Today,
     /// Changes when it is time to end.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -47,6 +50,7 @@ impl State {
             watcher: health::Watcher::new(sources.board.clone()),
             sources,
             listeners: Arc::new(Semaphore::new(LISTENERS)),
+            today: Today::default(),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
             stopping,
         }))

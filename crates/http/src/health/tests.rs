@@ -36,7 +36,7 @@ fn reading() -> Arc<Reading> {
 }
 
 /// A board with one inverter.
-fn board() -> (Arc<Board>, Arc<InverterEntry>) {
+pub(crate) fn board() -> (Arc<Board>, Arc<InverterEntry>) {
     let board = Arc::new(Board::default());
     let source = AnySource::new(Aa55Config::default());
     let entry = Arc::new(InverterEntry::new(&InverterPlan {

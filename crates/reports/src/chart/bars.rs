@@ -1,13 +1,16 @@
 //! A week, a month or a year: for each part a bar of what was made and one of what was used.
 
 use super::drawing::{Anchor, Drawing, Frame, Type};
-use super::scale::{Scale, label, step, ticks};
+use super::scale::{Scale, step, ticks};
 use super::{Ink, Legend, Look, energy, percent};
 use crate::energy::{Energy, Flows, Report, show};
 use crate::period::{Calendar, day_of};
 
 /// The share of a part's place that its two bars take.
 const BARS: f64 = 0.74;
+
+/// The widest bar, in units: a few of them need not fill the picture.
+const WIDEST: f64 = 6.0;
 
 /// What a bar is made of, in kWh: what stayed in the house, and what crossed the grid connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,18 +47,33 @@ pub fn draw(report: &Report, look: Look) -> Drawing {
     let title = show::title(report.subject, report.days.start);
     let subtitle = report.inverters.join(", ");
     let mut drawing = Drawing::new(look, &format!("{title}, {subtitle}"));
-    let (width, height) = (f64::from(look.size.width), f64::from(look.size.height));
+    let height = f64::from(look.size.height);
     let unit = super::unit(look);
-    super::write_head(&mut drawing, &title, &subtitle);
-    write_legend(&mut drawing, &report.sum.figures.flows);
+    if !look.is_bare() {
+        super::write_head(&mut drawing, &title, &subtitle);
+        write_legend(&mut drawing, &report.sum.figures.flows);
+    }
+    let [left, right] = sides(look);
     let frame = Frame {
-        left: 3.8 * unit,
-        top: 9.0 * unit,
-        width: width - 5.2 * unit,
-        height: height - 11.4 * unit,
+        left,
+        top: super::top(look),
+        width: right - left,
+        height: height - super::top(look) - 2.4 * unit,
     };
     draw_bars(&mut drawing, frame, report);
     drawing
+}
+
+/// Where the first part begins and the last one ends, from the left of the chart.
+pub fn sides(look: Look) -> [f64; 2] {
+    let unit = super::unit(look);
+    // A page has a margin of its own.
+    let (left, right) = if look.is_bare() {
+        (3.0, 0.2)
+    } else {
+        (3.8, 1.4)
+    };
+    [left * unit, f64::from(look.size.width) - right * unit]
 }
 
 fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
@@ -80,7 +98,7 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
     let beside = frame.left - 0.5 * unit;
     for kwh in ticks(highest, step) {
         let y = scale.at(kwh);
-        super::draw_rule(drawing, frame, y, font, &label(kwh, step));
+        super::draw_rule(drawing, frame, y, font, &super::label(kwh, step, look));
     }
     drawing.text((beside, frame.top - 0.9 * unit), font, "kWh");
 
@@ -90,7 +108,7 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
     ];
     let count = u32::try_from(splits.len()).unwrap_or(u32::MAX).max(1);
     let place = frame.width / f64::from(count);
-    let bar = place * BARS / 2.0;
+    let bar = (place * BARS / 2.0).min(WIDEST * unit);
     // Labels are some three letters wide.
     let every = (2.0 * unit / place).ceil().max(1.0);
     for ((number, splits), part) in (0..count).zip(splits).zip(&report.parts) {
@@ -104,11 +122,13 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
         }
         if f64::from(number) % every < 0.5 {
             let date = day_of(part.span.start, &report.zone);
-            let format = match report.subject.part() {
-                Some(Calendar::Month) => "%b",
-                Some(Calendar::Year) => "%Y",
-                _ if count <= 7 => "%a %-d",
-                _ => "%-d",
+            let day = date.day();
+            let text = match report.subject.part() {
+                Some(Calendar::Month) => look.words.month(date).to_owned(),
+                Some(Calendar::Year) => date.year().to_string(),
+                _ if count <= 7 && place < 3.6 * unit => look.words.weekday(date).to_owned(),
+                _ if count <= 7 => format!("{} {day}", look.words.weekday(date)),
+                _ => day.to_string(),
             };
             let font = Type {
                 anchor: Anchor::Middle,
@@ -117,7 +137,7 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
             drawing.text(
                 (left + place / 2.0, frame.bottom() + 1.5 * unit),
                 font,
-                &date.strftime(format).to_string(),
+                &text,
             );
         }
     }
@@ -243,10 +263,7 @@ mod tests {
     }
 
     fn look(size: &str) -> Look {
-        Look {
-            theme: Theme::Light,
-            size: size.parse::<Size>().expect("a size"),
-        }
+        Look::alone(Theme::Light, size.parse::<Size>().expect("a size"))
     }
 
     #[test]

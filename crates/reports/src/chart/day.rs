@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use kstar_model::time::UnixMillis;
 
 use super::drawing::{Anchor, Drawing, Frame};
-use super::scale::{Scale, label, step, ticks};
+use super::scale::{Scale, step, ticks};
 use super::{Ink, Look, energy, percent};
 use crate::energy::Flows;
 use crate::period::local;
@@ -75,16 +75,18 @@ pub struct Day {
 
 pub fn draw(day: &Day, look: Look) -> Drawing {
     let mut drawing = Drawing::new(look, &format!("{}, {}", day.title, day.subtitle));
-    let (width, height) = (f64::from(look.size.width), f64::from(look.size.height));
+    let height = f64::from(look.size.height);
     let unit = super::unit(look);
-    super::write_head(&mut drawing, &day.title, &day.subtitle);
-    write_legend(&mut drawing, &day.sums);
+    if !look.is_bare() {
+        super::write_head(&mut drawing, &day.title, &day.subtitle);
+        write_legend(&mut drawing, &day.sums);
+    }
 
     let has_battery = day
         .samples
         .iter()
         .any(|(_, sample)| sample.charge.is_some());
-    let top = 9.0 * unit;
+    let top = super::top(look);
     let bottom = height - 2.4 * unit;
     let strip = if has_battery {
         (bottom - top) * 0.2
@@ -92,10 +94,11 @@ pub fn draw(day: &Day, look: Look) -> Drawing {
         0.0
     };
     let gap = if has_battery { 1.6 * unit } else { 0.0 };
+    let [left, right] = sides(look);
     let power = Frame {
-        left: 3.4 * unit,
+        left,
         top,
-        width: width - 7.4 * unit,
+        width: right - left,
         height: bottom - top - strip - gap,
     };
     let time = Scale::new(
@@ -114,6 +117,14 @@ pub fn draw(day: &Day, look: Look) -> Drawing {
     }
     write_hours(&mut drawing, day, &time, bottom);
     drawing
+}
+
+/// Where the day begins and ends, from the left of the chart.
+pub fn sides(look: Look) -> [f64; 2] {
+    let unit = super::unit(look);
+    // A page has a margin of its own.
+    let left = unit * if look.is_bare() { 2.4 } else { 3.4 };
+    [left, f64::from(look.size.width) - 4.0 * unit]
 }
 
 /// A moment as a number to be scaled.
@@ -177,7 +188,7 @@ fn draw_power(
     let lines = ticks(above, step).chain(ticks(below, step).skip(1).map(|kw| -kw));
     for kw in lines {
         let y = scale.at(kw);
-        super::draw_rule(drawing, frame, y, font, &label(kw.abs(), step));
+        super::draw_rule(drawing, frame, y, font, &super::label(kw.abs(), step, look));
     }
     drawing.text(
         (frame.left - 0.5 * unit, frame.top - 0.9 * unit),
@@ -265,7 +276,7 @@ fn draw_charge(
     drawing.text(
         (frame.left, frame.top - 0.45 * unit),
         font,
-        "Battery, state of charge",
+        look.words.state_of_charge,
     );
 }
 
@@ -280,7 +291,10 @@ fn write_hours(drawing: &mut Drawing, day: &Day, time: &Scale, bottom: f64) {
         drawing.text((x, bottom + 1.5 * unit), font, text);
     };
     let midnight = local(day.span.start, &day.zone).date();
-    for hour in (0..24).step_by(3) {
+    let room = time.at(position(day.span.end)) - time.at(position(day.span.start));
+    // A label is some four units wide, and keeps its distance from the next.
+    let hours = if room < 8.0 * 5.0 * unit { 6 } else { 3 };
+    for hour in (0..24).step_by(hours) {
         let shown: DateTime = midnight.at(hour, 0, 0, 0);
         // An hour that the clock skips has no place; one that it repeats has that of the first.
         let Ok(moment) = shown.to_zoned(day.zone.clone()) else {
@@ -365,10 +379,7 @@ mod tests {
     }
 
     fn look(size: &str) -> Look {
-        Look {
-            theme: Theme::Dark,
-            size: size.parse::<Size>().expect("a size"),
-        }
+        Look::alone(Theme::Dark, size.parse::<Size>().expect("a size"))
     }
 
     #[test]

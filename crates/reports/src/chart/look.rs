@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::civil::Date;
+
 /// On which ground a chart is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Theme {
@@ -11,6 +13,8 @@ pub enum Theme {
     Light,
     /// Light on almost black.
     Dark,
+    /// Inside a page that has its own title, legend and ground, and whose style sheet says what the colours are. Only as SVG.
+    Page,
 }
 
 /// A colour for areas, and a stronger one for their edges, which stand out from the ground.
@@ -74,9 +78,22 @@ impl Theme {
             charge: "#17352f",
             grid: ink("#b06a9c", "#e5a6d2"),
         };
+        const PAGE: Colours = Colours {
+            ground: "none",
+            text: "var(--text)",
+            faint: "var(--faint)",
+            line: "var(--line)",
+            pv: ink("var(--pv)", "var(--pv-edge)"),
+            pv_surplus: ink("var(--pv-surplus)", "var(--pv-edge)"),
+            house: ink("var(--house)", "var(--house-edge)"),
+            battery: ink("var(--battery)", "var(--battery-edge)"),
+            charge: "var(--charge)",
+            grid: ink("var(--grid)", "var(--grid-edge)"),
+        };
         match self {
             Self::Light => &LIGHT,
             Self::Dark => &DARK,
+            Self::Page => &PAGE,
         }
     }
 }
@@ -141,10 +158,70 @@ impl fmt::Display for Size {
     }
 }
 
+/// The words and the decimal separator of a chart.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ChartWords {
+    pub state_of_charge: &'static str,
+    /// From January on, a few letters each.
+    pub months: [&'static str; 12],
+    /// From Monday on, a few letters each.
+    pub weekdays: [&'static str; 7],
+    pub decimal: char,
+}
+
+impl ChartWords {
+    pub const ENGLISH: Self = Self {
+        state_of_charge: "Battery, state of charge",
+        months: [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ],
+        weekdays: ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
+        decimal: '.',
+    };
+
+    /// The name of a day's month.
+    pub fn month(&self, date: Date) -> &'static str {
+        let index = usize::try_from(date.month() - 1).unwrap_or_default();
+        self.months.get(index).copied().unwrap_or_default()
+    }
+
+    /// The name of a day of the week.
+    pub fn weekday(&self, date: Date) -> &'static str {
+        let index = usize::try_from(date.weekday().to_monday_zero_offset()).unwrap_or_default();
+        self.weekdays.get(index).copied().unwrap_or_default()
+    }
+}
+
 /// How every chart looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     /// Its ground.
     pub theme: Theme,
     pub size: Size,
+    pub words: &'static ChartWords,
+}
+
+impl Look {
+    /// One that stands by itself, in English.
+    pub const fn alone(theme: Theme, size: Size) -> Self {
+        Self {
+            theme,
+            size,
+            words: &ChartWords::ENGLISH,
+        }
+    }
+
+    /// One inside a page, in the page's language.
+    pub const fn of_page(size: Size, words: &'static ChartWords) -> Self {
+        Self {
+            theme: Theme::Page,
+            size,
+            words,
+        }
+    }
+
+    /// Whether title and legend stand around the chart and not in it.
+    pub(super) fn is_bare(self) -> bool {
+        self.theme == Theme::Page
+    }
 }

@@ -12,7 +12,7 @@
 //! - [`png`]: a drawing as pixels, with the [`letters`].
 
 use drawing::{Anchor, Drawing, Frame, Type};
-pub use look::{Colours, Ink, Look, Size, Theme};
+pub use look::{ChartWords, Colours, Ink, Look, Size, Theme};
 
 pub mod bars;
 pub mod day;
@@ -24,8 +24,15 @@ pub mod png;
 pub mod scale;
 pub mod svg;
 
+/// The size of ordinary words on a page, so that those of a scale can be read on a phone.
+const PAGE_UNIT: f64 = 14.0;
+
 /// The size of ordinary words, which all distances follow.
 fn unit(look: Look) -> f64 {
+    if look.is_bare() {
+        // A page shows its charts at about the size that they are drawn for.
+        return PAGE_UNIT;
+    }
     let Size { width, height } = look.size;
     (f64::from(width) / 75.0).min(f64::from(height) / 42.0)
 }
@@ -50,6 +57,11 @@ fn write_head(drawing: &mut Drawing, title: &str, subtitle: &str) {
     drawing.text((right, 2.5 * unit), font, subtitle);
 }
 
+/// Where the chart proper begins, below title and legend if it has them.
+fn top(look: Look) -> f64 {
+    unit(look) * if look.is_bare() { 1.9 } else { 9.0 }
+}
+
 /// How the numbers beside a chart are written.
 fn small(look: Look, anchor: Anchor) -> Type {
     Type {
@@ -57,6 +69,15 @@ fn small(look: Look, anchor: Anchor) -> Type {
         colour: look.theme.colours().faint,
         bold: false,
         anchor,
+    }
+}
+
+/// A value of the scale as the chart's language writes it.
+fn label(value: f64, step: f64, look: Look) -> String {
+    let text = scale::label(value, step);
+    match look.words.decimal {
+        '.' => text,
+        decimal => text.replace('.', decimal.encode_utf8(&mut [0; 4])),
     }
 }
 

@@ -3,30 +3,44 @@
 use std::fmt::{self, Display, Write as _};
 
 use super::drawing::{Anchor, Drawing, Frame, Point, Shape};
+use super::look::Size;
 
 /// The font that a PNG is written with, then what other machines have.
 const FONTS: &str = "'DejaVu Sans', Verdana, sans-serif";
 
 /// The text of the file.
 pub fn write(drawing: &Drawing) -> String {
-    let mut text = String::new();
-    // Writing to a `String` cannot fail.
-    let _ = try_write(&mut text, drawing);
-    text
+    let Size { width, height } = drawing.look().size;
+    let title = Escaped(drawing.title());
+    let head = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"{FONTS}\">\n<title>{title}</title>"
+    );
+    with_shapes(head, drawing)
 }
 
-fn try_write(text: &mut String, drawing: &Drawing) -> fmt::Result {
-    let (width, height) = (drawing.look().size.width, drawing.look().size.height);
-    writeln!(
-        text,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"{FONTS}\">\n<title>{}</title>",
-        Escaped(drawing.title())
-    )?;
+/// The same as an element of a page, which fills the width that it is given and has the page's font and words. The page
+/// learns where the chart proper begins and ends.
+pub fn inline(drawing: &Drawing, class: &'static str, title: &str, sides: [f64; 2]) -> String {
+    let Size { width, height } = drawing.look().size;
+    let [from, to] = sides.map(Short);
+    let title = Escaped(title);
+    let head = format!(
+        "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\" \
+         data-from=\"{from}\" data-to=\"{to}\">"
+    );
+    with_shapes(head, drawing)
+}
+
+fn with_shapes(head: String, drawing: &Drawing) -> String {
+    let mut text = head;
+    text.push('\n');
     for shape in drawing.shapes() {
-        write_shape(text, shape)?;
+        // Writing to a `String` cannot fail.
+        let _ = write_shape(&mut text, shape);
     }
-    text.write_str("</svg>\n")
+    text.push_str("</svg>\n");
+    text
 }
 
 fn write_shape(text: &mut String, shape: &Shape) -> fmt::Result {
@@ -161,7 +175,7 @@ impl Display for Escaped<'_> {
 pub(super) mod tests {
     use super::*;
     use crate::chart::drawing::Type;
-    use crate::chart::{Look, Size, Theme};
+    use crate::chart::{Look, Theme};
 
     /// Whether a chart is well-formed and nothing of it stands outside; gives its texts.
     #[track_caller]
@@ -220,10 +234,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_a_text_holds_cannot_spoil_the_drawing() {
-        let look = Look {
-            theme: Theme::Light,
-            size: Size::default(),
-        };
+        let look = Look::alone(Theme::Light, Size::default());
         let mut drawing = Drawing::new(look, "a<b>&\"c\"\u{1}");
         let font = Type {
             size: 10.0,

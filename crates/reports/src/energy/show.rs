@@ -70,8 +70,8 @@ pub fn table(report: &Report, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Below a hundred two decimals, below ten thousand one: so that every energy has the same, and fits its column.
-fn decimals(report: &Report) -> usize {
+/// With how many decimals a report shows its energies: below a hundred two, below ten thousand one: so that every energy has the same, and fits its column.
+pub fn decimals(report: &Report) -> usize {
     let highest = report.sum.figures.flows.named();
     let highest = highest.iter().filter_map(|(_, energy)| *energy);
     match highest.map(|energy| energy.kwh).fold(0.0, f64::max) {

@@ -1,13 +1,13 @@
 use super::*;
 use crate::chart::{Ink, Look, Size, Theme};
 
-const LOOK: Look = Look {
-    theme: Theme::Light,
-    size: Size {
+const LOOK: Look = Look::alone(
+    Theme::Light,
+    Size {
         width: 480,
         height: 300,
     },
-};
+);
 
 /// What another's decoder makes of a drawing.
 fn decoded(drawing: &Drawing) -> Vec<[u8; CHANNELS]> {

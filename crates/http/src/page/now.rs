@@ -1,0 +1,370 @@
+//! What is now: how power flows, what today comes to, and how each inverter is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::response::IntoResponse;
+use jiff::Timestamp;
+use kstar_engine::board::{InverterEntry, Present, Reachability};
+use kstar_model::catalogue::{Quantity, Role, Values};
+use kstar_model::reading::{Shown, fresh_for};
+use kstar_model::scalar::{Kind, set_flags};
+use kstar_model::time::UnixMillis;
+use kstar_reports::energy::gather::Question;
+use kstar_reports::energy::{Report, Subject};
+use kstar_reports::period::Calendar;
+use maud::{Markup, html};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::flow::{self, Powers};
+use super::frame::{Place, Visit, html_of};
+use super::words::Words;
+use super::{figures, is_browser};
+use crate::api;
+use crate::questions::{self, open};
+use crate::state::State;
+
+/// How an inverter is, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Online,
+    Silent,
+    Asleep,
+    Waiting,
+}
+
+impl Condition {
+    pub(super) fn of(entry: &InverterEntry, present: &Present) -> Self {
+        let age = present.newest.as_ref().map(|(at, _)| at.elapsed());
+        let old = age.is_some_and(|age| age > fresh_for(entry.interval));
+        match present.reachability {
+            _ if present.asleep => Self::Asleep,
+            Some(Reachability::Silent) => Self::Silent,
+            // It answers, but nothing that is believed, or nobody asks any more.
+            Some(Reachability::Online) if old => Self::Silent,
+            Some(Reachability::Online) => Self::Online,
+            None => Self::Waiting,
+        }
+    }
+
+    pub(super) fn pill(self, words: &Words) -> Markup {
+        let (class, word) = match self {
+            Self::Online => ("good", words.online),
+            Self::Silent => ("bad", words.silent),
+            Self::Asleep => ("calm", words.asleep),
+            Self::Waiting => ("calm", words.waiting),
+        };
+        html! { span class={ "pill " (class) } { (word) } }
+    }
+}
+
+/// An inverter as this page shows it.
+struct Shot {
+    entry: Arc<InverterEntry>,
+    /// What its owner calls it, else its name.
+    title: Arc<str>,
+    condition: Condition,
+    newest: Option<(Duration, Arc<Shown>)>,
+}
+
+impl Shot {
+    fn of(entry: Arc<InverterEntry>) -> Self {
+        let present = entry.present();
+        Self {
+            condition: Condition::of(&entry, &present),
+            title: present
+                .nameplate
+                .title
+                .clone()
+                .unwrap_or_else(|| entry.name.clone()),
+            newest: present.newest.map(|(at, reading)| (at.elapsed(), reading)),
+            entry,
+        }
+    }
+
+    fn powers(&self) -> Powers {
+        match (&self.newest, self.condition) {
+            (_, Condition::Asleep) => Powers::ASLEEP,
+            (Some((_, reading)), _) => Powers::of(&reading.values),
+            (None, _) => Powers::default(),
+        }
+    }
+
+    fn is_stale(&self) -> bool {
+        matches!(self.condition, Condition::Silent | Condition::Waiting)
+    }
+}
+
+/// The page; whoever is no browser gets the list of what there is.
+pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
+    if !is_browser(headers) {
+        return api::index().await.into_response();
+    }
+    let visit = Visit::of(state, headers, uri);
+    let content = html! {
+        p #lost .banner role="status" hidden { (visit.words.connection_lost) }
+        div #live data-stream={ (visit.root) "api/v1/stream" } data-now={ (visit.root) "now" } {
+            (live(state, &visit).await)
+        }
+    };
+    visit.page(Place::Now, visit.words.now, &content)
+}
+
+/// What changes of the page, for its script.
+pub(super) async fn fragment(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
+    let visit = Visit::of(state, headers, uri);
+    html_of(StatusCode::OK, live(state, &visit).await)
+}
+
+async fn live(state: &State, visit: &Visit) -> Markup {
+    let words = visit.words;
+    let shots: Vec<Shot> = state
+        .0
+        .sources
+        .board
+        .inverters()
+        .into_iter()
+        .map(Shot::of)
+        .collect();
+    let today = today(state).await;
+    let powers = match &shots[..] {
+        [] => return html! { h1.hidden { (words.now) } p.card.message { (words.no_inverter) } },
+        [one] => one.powers(),
+        several => Powers::sum(
+            &several
+                .iter()
+                .map(|shot| {
+                    if shot.is_stale() {
+                        Powers::default()
+                    } else {
+                        shot.powers()
+                    }
+                })
+                .collect::<Vec<_>>(),
+        ),
+    };
+    let alone = if let [one] = &shots[..] {
+        Some(one)
+    } else {
+        None
+    };
+    let heading = alone.map_or(words.whole_house, |one| &*one.title);
+    html! {
+        h1.hidden { (words.now) }
+        div.columns {
+            section.card aria-labelledby="flow" {
+                header.line {
+                    h2 #flow { (heading) }
+                    @if let Some(one) = alone { (one.condition.pill(words)) }
+                }
+                (flow::picture(words, &powers, alone.is_some_and(Shot::is_stale)))
+                @if let Some(one) = alone { (remarks(words, one)) }
+            }
+            section.card aria-labelledby="today" {
+                header.line { h2 #today { a href={ (visit.root) "day" } { (words.today) } } }
+                @match &today {
+                    Some(report) => (figures::tiles(words, report)),
+                    None => (figures::tiles_of_readings(words, &newest(&shots))),
+                }
+            }
+        }
+        @if alone.is_none() {
+            div.columns {
+                @for shot in &shots { (one_of_several(visit, shot)) }
+            }
+        }
+    }
+}
+
+fn newest(shots: &[Shot]) -> Vec<&Shown> {
+    let readings = shots.iter().filter_map(|shot| shot.newest.as_ref());
+    readings.map(|(_, reading)| &**reading).collect()
+}
+
+/// How long today's figures are shown as they are: every page asks at each reading, and one answer is enough for all.
+const SHOWN: Duration = Duration::from_secs(2);
+
+/// What the history has last said of today, and when.
+#[derive(Default)]
+pub(crate) struct Today(Mutex<Option<(Instant, Option<Arc<Report>>)>>);
+
+/// What the history knows of today; nothing without a history, or while it cannot be asked.
+async fn today(state: &State) -> Option<Arc<Report>> {
+    state.0.sources.history.as_ref()?;
+    let mut known = state.0.today.0.lock().await;
+    if let Some((at, report)) = &*known
+        && at.elapsed() < SHOWN
+    {
+        return report.clone();
+    }
+    let report = ask(state).await.map(Arc::new);
+    *known = Some((Instant::now(), report.clone()));
+    report
+}
+
+async fn ask(state: &State) -> Option<Report> {
+    let tariffs = state.0.sources.tariffs.clone();
+    let report = questions::ask(state, move |file| {
+        if !file.exists() {
+            // The first reading makes it.
+            return Ok(None);
+        }
+        let (history, inverters) = open(file, None)?;
+        let now = Timestamp::now().to_zoned(history.zone().clone());
+        let question = Question {
+            subject: Subject::One(Calendar::Day),
+            date: now.date(),
+            inverters: &inverters,
+            tariffs: &tariffs,
+            now: UnixMillis(now.timestamp().as_millisecond()),
+        };
+        figures::report(&history, &question)
+    });
+    match report.await {
+        Ok(report) => report,
+        Err(problem) => {
+            tracing::debug!(
+                reason = problem.message(),
+                "the page shows today without the history"
+            );
+            None
+        }
+    }
+}
+
+/// What there is to say below the picture: how old the reading is, what the inverter does, and what is wrong.
+fn remarks(words: &Words, shot: &Shot) -> Markup {
+    let Some((age, reading)) = &shot.newest else {
+        return html! { p.faint { (words.no_reading) } };
+    };
+    let faults = faults(&reading.values);
+    let mode = words.value(&reading.values, Quantity::work_mode);
+    html! {
+        dl.facts {
+            div { dt { (words.last_reading) } dd { (words.ago(*age)) } }
+            @if let Some(mode) = mode {
+                div { dt { (words.mode) } dd lang="en" { (mode) } }
+            }
+            div {
+                dt { (words.faults) }
+                @if faults.is_empty() {
+                    dd { (words.no_faults) }
+                }
+                @for fault in faults {
+                    dd.bad lang="en" { (fault) }
+                }
+            }
+        }
+    }
+}
+
+/// An inverter beside others.
+fn one_of_several(visit: &Visit, shot: &Shot) -> Markup {
+    let words = visit.words;
+    let powers = shot.powers();
+    let name = &*shot.entry.name;
+    html! {
+        section.card {
+            header.line {
+                h2 { a href={ (visit.root) "inverter/" (name) } { (shot.title) } }
+                (shot.condition.pill(words))
+            }
+            dl.tiles.stale[shot.is_stale()] {
+                @for spot in flow::spots(words, &powers) {
+                    div class=(spot.class) {
+                        dt { (spot.name) " · " (spot.word) }
+                        dd {
+                            (words.power(spot.watts.map(f64::abs)))
+                            @if let Some(charge) = powers.charge.filter(|_| spot.class == "battery") {
+                                " · " (words.number(charge, 0)) " %"
+                            }
+                        }
+                    }
+                }
+            }
+            (remarks(words, shot))
+        }
+    }
+}
+
+/// No faults yet, but somebody should know.
+const WARNINGS: [Quantity; 3] = [
+    Quantity::battery_warnings,
+    Quantity::bms_warnings,
+    Quantity::alarms,
+];
+
+/// What is wrong by the inverter's own words, each set of flags as one text.
+fn faults(values: &Values) -> Vec<String> {
+    let mut faults = Vec::new();
+    for quantity in Quantity::ALL {
+        let description = quantity.description();
+        let harmless = match description.role {
+            Role::Fault { harmless } => harmless,
+            _ if WARNINGS.contains(quantity) => &[],
+            _ => continue,
+        };
+        let Kind::Flags(labels) = description.kind else {
+            continue;
+        };
+        let set: Vec<String> = set_flags(labels, values.raw(*quantity).unwrap_or_default())
+            .map(|flag| flag.to_string())
+            .filter(|flag| !harmless.contains(&flag.as_str()))
+            .map(|flag| flag.replace('_', " "))
+            .collect();
+        if !set.is_empty() {
+            faults.push(format!("{}: {}", description.label, set.join(", ")));
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use kstar_model::labels::{BmsErrors, Errors};
+    use kstar_model::reading::{Inverter, Reading};
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::health::tests::board;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inverter_is_online_silent_or_asleep_and_never_frozen() {
+        let (_board, entry) = board();
+        let condition = || Condition::of(&entry, &entry.present());
+        assert_eq!(condition(), Condition::Waiting);
+        let inverter = Inverter::named("roof");
+        let reading = Reading {
+            time: None,
+            inverter: inverter.clone(),
+            values: Values::default(),
+            counted: None,
+        };
+        entry.change(inverter.clone(), Reachability::Online);
+        entry.read(Arc::new(reading));
+        assert_eq!(condition(), Condition::Online);
+        // It answers, and nothing of it is believed.
+        advance(fresh_for(entry.interval) + Duration::from_secs(1)).await;
+        assert_eq!(condition(), Condition::Silent);
+        entry.change(inverter.clone(), Reachability::Silent);
+        assert_eq!(condition(), Condition::Silent);
+        entry.sleep(true);
+        assert_eq!(condition(), Condition::Asleep);
+        assert_eq!(Shot::of(entry.clone()).powers(), Powers::ASLEEP);
+        entry.change(inverter, Reachability::Online);
+        assert_ne!(condition(), Condition::Asleep);
+    }
+
+    #[test]
+    fn faults_are_told_in_words_and_what_is_harmless_is_not() {
+        let values = Values {
+            errors: Some(Errors(0x200)),
+            bms_errors: Some(BmsErrors(0x100)),
+            ..Values::default()
+        };
+        assert_eq!(faults(&values), ["Errors: utility loss"]);
+    }
+}

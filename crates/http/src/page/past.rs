@@ -1,0 +1,437 @@
+//! What was: a day, a week, a month, a year or all years, as a chart with the figures of `kstar report` beside it.
+
+use std::path::Path;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, Uri};
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan};
+use kstar_common::tariff::Tariff;
+use kstar_history::{History, StoredInverter};
+use kstar_model::time::UnixMillis;
+use kstar_reports::chart::day::Day;
+use kstar_reports::chart::{Look, Size, bars, day, gather, svg};
+use kstar_reports::energy::gather::Question;
+use kstar_reports::energy::{Report, Subject, show};
+use kstar_reports::period::{Calendar, local};
+use maud::{Markup, PreEscaped, html};
+use serde::Deserialize;
+
+use super::choice;
+use super::download::{self, Form};
+use super::figures;
+use super::frame::{Place, Visit};
+use super::tips;
+use super::words::Words;
+use crate::answer::{self, Problem};
+use crate::questions::{self, open};
+use crate::state::State;
+
+/// A chart on a phone, and one on a wide screen. The style sheet shows the one that fits.
+const SIZES: [(&str, Size); 2] = [
+    (
+        "chart narrow",
+        Size {
+            width: 360,
+            height: 340,
+        },
+    ),
+    (
+        "chart wide",
+        Size {
+            width: 880,
+            height: 440,
+        },
+    ),
+];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Any day of the period, in place of the one in the path.
+    date: Option<String>,
+    inverter: Option<String>,
+}
+
+/// A period as somebody asks for it.
+#[derive(Debug)]
+struct Wanted {
+    subject: Subject,
+    date: Option<String>,
+    inverter: Option<String>,
+    form: Option<Form>,
+}
+
+/// A period, and what the history knows of it.
+pub(super) struct Period {
+    pub(super) subject: Subject,
+    pub(super) first: Date,
+    pub(super) today: Date,
+    /// Every inverter that the history knows.
+    pub(super) names: Vec<String>,
+    pub(super) inverter: Option<String>,
+    found: Option<Found>,
+}
+
+struct Found {
+    report: Report,
+    charts: [String; 2],
+    /// What a pointer on a chart is told, for the script.
+    tips: String,
+    /// The same time a year before, if there are readings of it.
+    before: Option<Report>,
+}
+
+/// What comes of a question: a page, or a file.
+enum Outcome {
+    Page(Box<Period>),
+    /// There is no history yet.
+    TooEarly,
+    File(Response<Body>),
+}
+
+impl Wanted {
+    fn of(uri: &Uri) -> Result<Self, Problem> {
+        let asked: Asked = answer::parameters(uri)?;
+        let (path, form) = Form::split(uri.path());
+        let mut parts = path.split('/').skip(1);
+        let subject = match parts.next() {
+            Some("day") => Subject::One(Calendar::Day),
+            Some("week") => Subject::One(Calendar::Week),
+            Some("month") => Subject::One(Calendar::Month),
+            Some("year") => Subject::One(Calendar::Year),
+            _ => Subject::Total,
+        };
+        let date = asked.date.or_else(|| parts.next().map(str::to_owned));
+        Ok(Self {
+            subject,
+            // An empty field of the form is one that is not filled in.
+            date: date.filter(|date| !date.is_empty()),
+            inverter: asked.inverter.filter(|name| !name.is_empty()),
+            form,
+        })
+    }
+}
+
+pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
+    let visit = Visit::of(state, headers, uri);
+    let wanted = match Wanted::of(uri) {
+        Ok(wanted) => wanted,
+        Err(problem) => return visit.failure(&problem),
+    };
+    let words = visit.words;
+    if state.0.sources.history.is_none() {
+        let content = html! { p.card.message { (words.no_history) } };
+        return visit.page(Place::History, words.history, &content);
+    }
+    let tariffs = state.0.sources.tariffs.clone();
+    let outcome = questions::ask(state, move |file| look_up(file, wanted, &tariffs, words));
+    match outcome.await {
+        Ok(Outcome::File(file)) => file,
+        Ok(Outcome::Page(period)) => {
+            let title = words.title(period.subject, period.first);
+            visit.page(Place::History, &title, &content(&visit, &title, &period))
+        }
+        Ok(Outcome::TooEarly) => {
+            let content = html! { p.card.message { (words.no_history_yet) } };
+            visit.page(Place::History, words.history, &content)
+        }
+        Err(problem) => visit.failure(&problem),
+    }
+}
+
+/// Asks the history. It blocks.
+fn look_up(
+    file: &Path,
+    wanted: Wanted,
+    tariffs: &[Tariff],
+    words: &'static Words,
+) -> Result<Outcome, Problem> {
+    if !file.exists() {
+        return Ok(Outcome::TooEarly);
+    }
+    let (history, mut inverters) = open(file, None)?;
+    let names: Vec<String> = inverters.iter().map(|one| one.name.clone()).collect();
+    if let Some(name) = &wanted.inverter {
+        inverters.retain(|one| one.name == *name);
+        if inverters.is_empty() {
+            return Err(Problem::nothing(format!(
+                "the history knows no inverter of this name, only: {}",
+                names.join(", ")
+            )));
+        }
+    }
+    let now = Timestamp::now().to_zoned(history.zone().clone());
+    let date = match (wanted.subject, &wanted.date) {
+        (Subject::One(calendar), Some(text)) => {
+            calendar.named(text, &now).map_err(Problem::wrong)?
+        }
+        (Subject::One(calendar), None) => calendar.first(now.date()),
+        (Subject::Total, _) => now.date(),
+    };
+    let question = Question {
+        subject: wanted.subject,
+        date,
+        inverters: &inverters,
+        tariffs,
+        now: UnixMillis(now.timestamp().as_millisecond()),
+    };
+    let report = figures::report(&history, &question)?;
+    if let Some(form) = wanted.form {
+        let report =
+            report.ok_or_else(|| Problem::nothing("there is no reading in this period"))?;
+        let draw = |look| {
+            let day = day_of(&history, &inverters, &report)?;
+            Ok(day.map_or_else(|| bars::draw(&report, look), |day| day::draw(&day, look)))
+        };
+        return download::file(form, &report, draw).map(Outcome::File);
+    }
+    let found = match report {
+        None => None,
+        Some(report) => {
+            let day = day_of(&history, &inverters, &report)?;
+            let title = words.title(wanted.subject, date);
+            let charts = SIZES.map(|(class, size)| {
+                let look = Look::of_page(size, &words.chart);
+                match &day {
+                    Some(day) => {
+                        svg::inline(&day::draw(day, look), class, &title, day::sides(look))
+                    }
+                    None => {
+                        svg::inline(&bars::draw(&report, look), class, &title, bars::sides(look))
+                    }
+                }
+            });
+            let tips = match &day {
+                Some(day) => tips::of_day(words, day),
+                None => tips::of_parts(words, &report),
+            };
+            let before = match year_before(wanted.subject, date) {
+                Some(date) => figures::report(&history, &Question { date, ..question })?,
+                None => None,
+            };
+            Some(Found {
+                report,
+                charts,
+                tips,
+                before,
+            })
+        }
+    };
+    Ok(Outcome::Page(Box::new(Period {
+        subject: wanted.subject,
+        first: date,
+        today: now.date(),
+        names,
+        inverter: wanted.inverter,
+        found,
+    })))
+}
+
+/// The first day of the same period a year before: of a week, the one of the same number or nearly so.
+fn year_before(subject: Subject, first: Date) -> Option<Date> {
+    let Subject::One(calendar) = subject else {
+        return None;
+    };
+    let before = match calendar {
+        Calendar::Week => first.saturating_sub(52.weeks()),
+        Calendar::Day | Calendar::Month | Calendar::Year => first.saturating_sub(1.year()),
+    };
+    Some(calendar.first(before)).filter(|before| *before < first)
+}
+
+/// What a day's chart shows; nothing of a longer period, whose report is enough.
+fn day_of(
+    history: &History,
+    inverters: &[StoredInverter],
+    report: &Report,
+) -> Result<Option<Day>, Problem> {
+    if report.subject != Subject::One(Calendar::Day) {
+        return Ok(None);
+    }
+    let span = report.sum.span.clone();
+    let samples = gather::samples(history, inverters, &span);
+    Ok(Some(Day {
+        title: show::title(report.subject, report.days.start),
+        subtitle: report.inverters.join(", "),
+        samples: samples.map_err(|error| questions::unasked(&error))?,
+        span,
+        zone: report.zone.clone(),
+        sums: report.sum.figures.flows,
+    }))
+}
+
+impl Period {
+    /// The path of a period from `/`: of this kind or another, with the inverter that is shown.
+    pub(super) fn path(&self, subject: Subject, date: Date, ending: &str) -> String {
+        let date = match subject {
+            Subject::One(Calendar::Day | Calendar::Week) => format!("/{date}"),
+            Subject::One(Calendar::Month) => format!("/{}", date.strftime("%Y-%m")),
+            Subject::One(Calendar::Year) => format!("/{}", date.strftime("%Y")),
+            Subject::Total => String::new(),
+        };
+        let inverter = self.inverter.as_ref();
+        let query = inverter.map_or_else(String::new, |name| format!("?inverter={name}"));
+        format!("{}{date}{ending}{query}", subject.name())
+    }
+
+    /// The first days of the periods before and after; none after the present one, or before all calendars.
+    pub(super) fn neighbours(&self) -> [Option<Date>; 2] {
+        let Subject::One(calendar) = self.subject else {
+            return [None, None];
+        };
+        let before = calendar.first(self.first.saturating_sub(1.day()));
+        let after = calendar.next(self.first);
+        [
+            Some(before).filter(|before| *before < self.first),
+            Some(after).filter(|after| *after <= self.today),
+        ]
+    }
+}
+
+fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
+    let words = visit.words;
+    html! {
+        (choice::choice(visit, period))
+        (choice::steps(visit, title, period))
+        @match &period.found {
+            None => p.card.message { (words.nothing_then) },
+            Some(found) => {
+                div.columns.history {
+                    section.card aria-labelledby="chart" {
+                        h2 #chart .hidden { (words.chart_title) }
+                        div.plot data-tips=(found.tips) {
+                            @for chart in &found.charts { (PreEscaped(chart)) }
+                        }
+                        (legend(words, &found.report))
+                    }
+                    section.card aria-labelledby="figures" {
+                        h2 #figures .hidden { (words.figures) }
+                        (figures::tiles(words, &found.report))
+                        (remarks(words, &found.report))
+                        @if let Some(before) = &found.before {
+                            (comparison(visit, period, before))
+                        }
+                        (downloads(visit, period))
+                    }
+                }
+                (figures::table(words, &found.report))
+            }
+        }
+    }
+}
+
+/// What the colours of the chart stand for.
+fn legend(words: &Words, report: &Report) -> Markup {
+    let entries = if report.subject == Subject::One(Calendar::Day) {
+        let mut entries = vec![("pv", words.pv), ("house", words.house)];
+        let flows = &report.sum.figures.flows;
+        if flows.stored.is_some() || flows.drawn.is_some() {
+            entries.push(("battery", words.battery));
+        }
+        entries.push(("grid", words.grid));
+        entries
+    } else {
+        vec![
+            ("pv", words.from_pv),
+            ("pv-surplus", words.to_grid),
+            ("house", words.from_own),
+            ("grid", words.from_grid),
+        ]
+    };
+    html! {
+        ul.legend {
+            @for (class, name) in entries {
+                li class=(class) { (name) }
+            }
+        }
+        @if report.subject == Subject::One(Calendar::Day) {
+            p.faint { (words.above_line) }
+        }
+    }
+}
+
+/// What is worth a sentence.
+fn remarks(words: &Words, report: &Report) -> Markup {
+    let flows = &report.sum.figures.flows;
+    let local = |moment| local(moment, &report.zone);
+    html! {
+        dl.facts {
+            @for peak in &report.peaks {
+                div {
+                    dt { (words.peak) " " (peak.inverter) }
+                    dd { (words.power(Some(peak.watts))) " · " (local(peak.time).strftime("%Y-%m-%d %H:%M")) }
+                }
+            }
+            @if let Some(losses) = flows.losses() {
+                div { dt { (words.losses) } dd { (words.energy(Some(losses), show::decimals(report))) } }
+            }
+            @if let Some(coverage) = report.sum.coverage {
+                div { dt { (words.data) } dd { (words.percent(Some(coverage))) } }
+            }
+            @for unknown in &report.unknown {
+                div { dt { (words.time_unknown) } dd { (unknown.inverter) ": " (unknown.readings) } }
+            }
+        }
+        @if !flows.is_balanced() {
+            p.bad { (words.balance_warning) }
+        }
+    }
+}
+
+/// The same time a year before, to be compared with.
+fn comparison(visit: &Visit, period: &Period, before: &Report) -> Markup {
+    let words = visit.words;
+    let flows = &before.sum.figures.flows;
+    let path = period.path(before.subject, before.days.start, "");
+    let energies = [
+        (words.production, flows.production),
+        (words.consumption, flows.consumption),
+        (words.import, flows.import),
+        (words.export, flows.export),
+    ];
+    html! {
+        h2.before { a href={ (visit.root) (path) } { (words.year_before) } }
+        dl.facts {
+            @for (name, energy) in energies {
+                @let kwh = energy.map(|energy| energy.kwh);
+                div { dt { (name) } dd { (words.energy(kwh, show::decimals(before))) } }
+            }
+            div { dt { (words.self_sufficiency) } dd { (words.percent(flows.autarky())) } }
+        }
+    }
+}
+
+fn downloads(visit: &Visit, period: &Period) -> Markup {
+    html! {
+        p.downloads {
+            span.faint { (visit.words.download) " " }
+            @for (ending, name) in [(".csv", "CSV"), (".svg", "SVG"), (".png", "PNG")] {
+                a href={ (visit.root) (period.path(period.subject, period.first, ending)) } download { (name) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_year_before_is_the_same_kind_of_period() {
+        for (calendar, first, before) in [
+            (Calendar::Day, date(2026, 11, 29), date(2025, 11, 29)),
+            (Calendar::Day, date(2024, 2, 29), date(2023, 2, 28)),
+            (Calendar::Week, date(2026, 11, 23), date(2025, 11, 24)),
+            (Calendar::Month, date(2026, 2, 1), date(2025, 2, 1)),
+            (Calendar::Year, date(2026, 1, 1), date(2025, 1, 1)),
+        ] {
+            assert_eq!(year_before(Subject::One(calendar), first), Some(before));
+        }
+        assert_eq!(year_before(Subject::Total, date(2026, 1, 1)), None);
+        let first = Subject::One(Calendar::Day);
+        assert_eq!(year_before(first, Date::MIN), None);
+    }
+}
