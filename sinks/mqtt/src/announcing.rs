@@ -52,16 +52,16 @@ impl Announcing {
     /// All that there is to tell.
     pub(crate) async fn all(&self) -> Vec<Message> {
         // Asked first: what changes meanwhile may not be in it.
-        let changes = self.changes.load(Ordering::Relaxed);
+        let changes = self.changes.load(Ordering::Acquire);
         let messages = self.discovery(|discovery| discovery.all()).await;
-        self.told.fetch_max(changes, Ordering::Relaxed);
+        self.told.fetch_max(changes, Ordering::Release);
         self.taken(messages)
     }
 
     /// What is still to be told because of a change: nothing if everything was told since. To be told twice that a device
     /// is gone would be a reason for Home Assistant to warn.
     pub(crate) fn untold(&self, announced: Announced) -> Vec<Message> {
-        if announced.change <= self.told.load(Ordering::Relaxed) {
+        if announced.change <= self.told.load(Ordering::Acquire) {
             return Vec::new();
         }
         announced.messages
@@ -70,7 +70,7 @@ impl Announcing {
     fn changed(&self, messages: Vec<Message>) -> Announced {
         Announced {
             messages: self.taken(messages),
-            change: self.changes.fetch_add(1, Ordering::Relaxed) + 1,
+            change: self.changes.fetch_add(1, Ordering::AcqRel) + 1,
         }
     }
 

@@ -53,6 +53,10 @@ impl Batch {
         self.0.extend(other.0);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Its announcements.
     pub(crate) fn announcements(&self) -> impl Iterator<Item = &Message> {
         let announcing = self.0.iter().filter(|item| item.announces);

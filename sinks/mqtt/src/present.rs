@@ -22,7 +22,7 @@ use crate::MqttConfig;
 use crate::flight::Batch;
 use crate::message::Message;
 use crate::settings::Settings;
-use crate::topics::{KSTAR_SHARP_QOS, ONLINE, kstar_sharp};
+use crate::topics::{KSTAR_SHARP_QOS, OFFLINE, ONLINE, kstar_sharp};
 
 /// How long a reading is the present one of an inverter that answers: live values are kept no shorter.
 const FRESH: Duration = Duration::from_secs(60);
@@ -105,6 +105,24 @@ impl Inverter {
         (!Arc::ptr_eq(newest, published)).then_some(newest)
     }
 
+    /// Publishes the newest reading, if it waits.
+    fn bring_waiting(&mut self, settings: &Settings, batch: &mut Batch) {
+        let brought = match self.waiting() {
+            Some(reading) => bring(settings, reading, batch),
+            None => return,
+        };
+        // What cannot be written was rejected when it came.
+        if brought.is_ok() {
+            self.is_published();
+        }
+    }
+
+    /// Takes note that the newest reading is published.
+    fn is_published(&mut self) {
+        let newest = self.newest.as_ref();
+        self.published = newest.map(|(_, reading)| (Instant::now(), Arc::clone(reading)));
+    }
+
     /// What its status topic says.
     fn status(&self) -> Reachability {
         if self.is_shown {
@@ -132,6 +150,22 @@ impl Inverter {
     }
 }
 
+/// Publishes a reading in every form that is wanted.
+fn bring(
+    settings: &Settings,
+    reading: &Arc<Shown>,
+    batch: &mut Batch,
+) -> Result<(), serde_json::Error> {
+    batch.publish(
+        settings.topics.reading(settings.form, reading)?,
+        settings.qos,
+    );
+    if let Some(prefix) = &settings.kstar_sharp {
+        batch.publish(kstar_sharp(prefix, reading), KSTAR_SHARP_QOS);
+    }
+    Ok(())
+}
+
 /// The modes and flags, whose changes do not wait.
 fn notable(values: &Values) -> impl Iterator<Item = (Quantity, Option<i64>)> {
     let kind = |quantity: &Quantity| quantity.description().kind;
@@ -153,11 +187,6 @@ impl Present {
         }
     }
 
-    /// Every inverter that there is.
-    pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        self.inverters.keys().cloned().collect()
-    }
-
     /// What is told on a connection before anything else.
     pub(crate) fn greeting(&mut self, settings: &Settings) -> Batch {
         let topics = &settings.topics;
@@ -165,6 +194,9 @@ impl Present {
         for (name, inverter) in &mut self.inverters {
             inverter.last_told = None;
             let is_told = inverter.fresh().is_some();
+            if is_told {
+                inverter.is_published();
+            }
             let reachability = inverter.show(is_told);
             batch.publish([topics.inverter(name, reachability)], QoS::AtLeastOnce);
             batch.publish(inverter.last_reading(settings), settings.qos);
@@ -226,15 +258,13 @@ impl Present {
             self.keep(reading);
             return Ok(());
         }
-        let messages = settings.topics.reading(settings.form, reading)?;
+        let mut brought = Batch::default();
+        bring(settings, reading, &mut brought)?;
         self.keep(reading);
         batch.announce(announced);
-        batch.publish(messages, settings.qos);
-        if let Some(prefix) = &settings.kstar_sharp {
-            batch.publish(kstar_sharp(prefix, reading), KSTAR_SHARP_QOS);
-        }
+        batch.append(brought);
         if let Some(inverter) = self.inverters.get_mut(name) {
-            inverter.published = inverter.newest.clone();
+            inverter.is_published();
             if inverter
                 .last_told
                 .is_none_or(|at| at.elapsed() >= LAST_READING)
@@ -255,26 +285,35 @@ impl Present {
         settings: &Settings,
         name: &Arc<str>,
         reachability: Reachability,
-    ) -> Vec<Message> {
+    ) -> Batch {
         let inverter = self.inverters.entry(Arc::clone(name)).or_default();
         inverter.reachability = Some(reachability);
-        let mut messages = Vec::new();
+        let mut batch = Batch::default();
         if reachability == Reachability::Silent {
-            if let Some(reading) = inverter.waiting() {
-                // What cannot be written was rejected when it came.
-                let waiting = settings.topics.reading(settings.form, reading);
-                messages.extend(waiting.unwrap_or_default());
-            }
-            messages.extend(inverter.last_reading(settings));
+            inverter.bring_waiting(settings, &mut batch);
+            batch.publish(inverter.last_reading(settings), QoS::AtLeastOnce);
             inverter.newest = None;
         }
         let was_shown = inverter.is_shown;
         let is_told = was_shown || inverter.fresh().is_some();
         let shown = inverter.show(is_told);
         if inverter.held_until.is_none() {
-            messages.push(settings.topics.inverter(name, shown));
+            batch.publish([settings.topics.inverter(name, shown)], QoS::AtLeastOnce);
         }
-        messages
+        batch
+    }
+
+    /// What is told at the end: what waits, and that everything of ours is offline.
+    pub(crate) fn farewell(&mut self, settings: &Settings) -> Batch {
+        let topics = &settings.topics;
+        let mut batch = Batch::default();
+        for (name, inverter) in &mut self.inverters {
+            inverter.bring_waiting(settings, &mut batch);
+            let silent = topics.inverter(name, Reachability::Silent);
+            batch.publish([silent], QoS::AtLeastOnce);
+        }
+        batch.publish([topics.collector(OFFLINE)], QoS::AtLeastOnce);
+        batch
     }
 
     /// Takes note that Home Assistant is told of something that it may not have known. It subscribes to that only then, so
@@ -303,12 +342,8 @@ impl Present {
             batch = self.readings(settings, |at| at < announced + SUBSCRIBING);
         }
         for (name, inverter) in &mut self.inverters {
-            if let Some(reading) = inverter.waiting()
-                && inverter.next(settings).is_some_and(|next| next <= now)
-            {
-                let messages = settings.topics.reading(settings.form, reading);
-                batch.publish(messages.unwrap_or_default(), settings.qos);
-                inverter.published = Some((now, Arc::clone(reading)));
+            if inverter.next(settings).is_some_and(|next| next <= now) {
+                inverter.bring_waiting(settings, &mut batch);
             }
             if inverter.held_until.is_some_and(|until| until <= now) {
                 let online = settings.topics.inverter(name, inverter.show(true));
@@ -323,7 +358,7 @@ impl Present {
         &mut self,
         settings: &Settings,
         status: &CollectorStatus,
-    ) -> Result<Option<Message>, serde_json::Error> {
+    ) -> Result<Batch, serde_json::Error> {
         let mut sinks = status.sinks.clone();
         // What arrives is delivered.
         if let Some(own) = sinks.get_mut(MqttConfig::NAME) {
@@ -332,14 +367,19 @@ impl Present {
         let sinks = Some(serde_json::to_string(&sinks)?);
         let is_new = self.sinks != sinks;
         self.sinks = sinks;
-        Ok(self.sinks_message(settings).filter(|_| is_new))
+        let mut batch = Batch::default();
+        let message = self.sinks_message(settings).filter(|_| is_new);
+        batch.publish(message, QoS::AtLeastOnce);
+        Ok(batch)
     }
 
     /// Takes note of what electricity costs; gives what is told of that.
-    pub(crate) fn price(&mut self, settings: &Settings, price: &Price) -> Vec<Message> {
+    pub(crate) fn price(&mut self, settings: &Settings, price: &Price) -> Batch {
         let rates = price.0.as_ref();
         self.price = rates.map(|rates| [rates.price, rates.feed_in]);
-        self.price_messages(settings)
+        let mut batch = Batch::default();
+        batch.publish(self.price_messages(settings), QoS::AtLeastOnce);
+        batch
     }
 
     fn of_collector(&self, settings: &Settings) -> Vec<Message> {

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use kstar_common::due::at;
 use kstar_model::reading::Shown;
-use kstar_sink::event::{CollectorStatus, InverterStatus, Price, Reachability};
+use kstar_sink::event::{CollectorStatus, InverterStatus, Price};
 use kstar_sink::sink::DeliveryError;
-use rumqttc::{ConnectionError, QoS};
+use rumqttc::ConnectionError;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
@@ -27,12 +27,10 @@ use crate::flight::Batch;
 use crate::home_assistant::Discovery;
 use crate::identity::Identity;
 use crate::limit;
-use crate::message::Message;
 use crate::network::Network;
 use crate::present::Present;
 use crate::reason::{self, Failure};
 use crate::settings::Settings;
-use crate::topics::OFFLINE;
 
 /// The part of a delivery's patience that the greeting may take, so that its own reason is told.
 const GREETING: f64 = 0.75;
@@ -281,13 +279,13 @@ impl Session {
     /// Tells whether an inverter answers, and what is known of it.
     pub(crate) async fn status(&self, status: &InverterStatus) -> Result<(), DeliveryError> {
         let name = &status.inverter.name;
-        let messages = self
+        let told = self
             .known()
             .present
             .status(&self.settings, name, status.reachability);
         let announced = self.announcing.status(status).await;
         self.news.notify_one();
-        self.tell(announced, messages).await
+        self.tell(announced, told).await
     }
 
     /// Tells how the collector is.
@@ -295,30 +293,26 @@ impl Session {
         let told = self.known().present.collector(&self.settings, status);
         let told = told.map_err(|error| DeliveryError::rejected(error.to_string()))?;
         let announced = self.announcing.collector(status).await;
-        self.tell(announced, Vec::from_iter(told)).await
+        self.tell(announced, told).await
     }
 
     /// Tells what electricity costs.
     pub(crate) async fn price(&self, price: &Price) -> Result<(), DeliveryError> {
-        let messages = self.known().present.price(&self.settings, price);
+        let told = self.known().present.price(&self.settings, price);
         let announced = self.announcing.price(price).await;
-        self.tell(announced, messages).await
+        self.tell(announced, told).await
     }
 
     /// Announces, and tells what is known already, so that a connection that is just coming up tells it too.
-    async fn tell(
-        &self,
-        announced: Announced,
-        messages: Vec<Message>,
-    ) -> Result<(), DeliveryError> {
-        if announced.is_empty() && messages.is_empty() {
+    async fn tell(&self, announced: Announced, told: Batch) -> Result<(), DeliveryError> {
+        if announced.is_empty() && told.is_empty() {
             return Ok(());
         }
         self.within_patience(async |connection| {
             let _order = self.order.lock().await;
             let mut batch = Batch::default();
             batch.announce(self.announcing.untold(announced));
-            batch.publish(messages, QoS::AtLeastOnce);
+            batch.append(told);
             Ok(connection.send(batch).await?.all().await?)
         })
         .await
@@ -331,15 +325,8 @@ impl Session {
             return Ok(());
         };
         let lost = |_| DeliveryError::unreachable("the connection has broken off");
-        let topics = &self.settings.topics;
-        let mut batch = Batch::default();
-        let inverters = self.known().present.names();
-        let silent = inverters
-            .iter()
-            .map(|name| topics.inverter(name, Reachability::Silent));
-        batch.publish(silent, QoS::AtLeastOnce);
-        batch.publish([topics.collector(OFFLINE)], QoS::AtLeastOnce);
-        let told = connection.send(batch).await.map_err(lost)?;
+        let farewell = self.known().present.farewell(&self.settings);
+        let told = connection.send(farewell).await.map_err(lost)?;
         told.all().await.map_err(lost)?;
         // What was announced before is acknowledged before.
         self.settle(&connection).await;

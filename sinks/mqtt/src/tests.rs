@@ -60,6 +60,13 @@ fn what_cannot_work_is_refused_at_its_key_with_what_to_do() {
             "kstar_sharp_prefix",
             "is empty",
         ),
+        ("interval = '61m'", 1, "interval", "at most \"1h\""),
+        (
+            "interval = '1m'\n[home_assistant]\nexpire_after = '119s'",
+            1,
+            "interval",
+            "at least twice `interval`",
+        ),
         ("client_id = 'a/b'", 1, "client_id", "A-Z"),
         ("password = 'hunter2'", 1, "password", "`username`"),
         ("username = ''", 1, "username", "is empty"),
