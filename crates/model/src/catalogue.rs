@@ -575,6 +575,14 @@ impl Values {
         self.raw(quantity).map(|raw| quantity.value(raw))
     }
 
+    /// A quantity as a number in its unit, if it is present and one.
+    pub fn number(&self, quantity: Quantity) -> Option<f64> {
+        match self.get(quantity)? {
+            Value::Number(number) => Some(number.to_f64()),
+            Value::Mode(_) | Value::Flags { .. } | Value::Clock(_) => None,
+        }
+    }
+
     /// What follows from others and is not what they come to: the inverter has told it itself. In the catalogue's order, with
     /// raw values. All derived quantities are these, or what [`derive`](Self::derive) makes of the rest.
     pub fn told(&self) -> impl Iterator<Item = (Quantity, i64)> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Quantity, Role, Values};
 use crate::scalar::Kind;
+use crate::units::Decimal;
 
 /// The counters whose growth is told: every one that does not start anew each day.
 #[expect(
@@ -88,6 +89,12 @@ impl Consumption {
         let [load, backup] = [Quantity::load_power, Quantity::backup_power]
             .map(|power| hundredths(power, values).map(i128::from));
         self.of(load, backup).and_then(|sum| sum.try_into().ok())
+    }
+
+    /// The same in watts, by what is known of the house before that reading.
+    pub fn watts(mut self, values: &Values) -> Option<f64> {
+        let raw = self.of_values(values)?;
+        Some(Decimal { raw, decimals: 2 }.to_f64())
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`scalar`]: values as integers, and the labels of codes and bits;
 //! - [`units`], [`labels`]: the types of values;
 //! - [`catalogue`]: every quantity, named once;
+//! - [`faults`]: what is wrong, in words;
 //! - [`counted`]: what was counted from one reading to the next;
 //! - [`reading`]: one poll of one inverter;
 //! - [`json`]: how a reading is written as JSON, read and described.
@@ -15,6 +16,7 @@
 
 pub mod catalogue;
 pub mod counted;
+pub mod faults;
 pub mod json;
 pub mod labels;
 pub mod reading;

@@ -92,10 +92,7 @@ impl Piece {
     reason = "a chart in a terminal shows two digits of them"
 )]
 pub fn sample(values: &Values, consumption: Option<f64>) -> Sample {
-    let number = |quantity: Quantity| match quantity.value(values.raw(quantity)?) {
-        kstar_model::catalogue::Value::Number(number) => Some(number.to_f64() as f32),
-        _ => None,
-    };
+    let number = |quantity| values.number(quantity).map(|number| number as f32);
     [
         number(Quantity::pv_power),
         consumption.map(|watts| watts as f32),

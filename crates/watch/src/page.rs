@@ -8,7 +8,6 @@ use kstar_model::counted::Consumption;
 use kstar_model::reading::{Shown, fresh_for};
 use kstar_model::time::UnixMillis;
 use kstar_model::time::millis;
-use kstar_model::units::Decimal;
 
 use super::curve::Curve;
 
@@ -55,7 +54,7 @@ impl Watched {
 
     /// What its house consumed at the newest reading, in W.
     pub fn consumption(&self) -> Option<f64> {
-        consumption(self.house, self.reading.as_ref()?)
+        self.house.watts(&self.reading.as_ref()?.values)
     }
 
     /// How long it has been as it is.
@@ -79,11 +78,6 @@ impl Watched {
         now.saturating_duration_since(self.at)
             .saturating_add(Duration::from_millis(millis_before))
     }
-}
-
-fn consumption(mut house: Consumption, reading: &Shown) -> Option<f64> {
-    let raw = house.of_values(&reading.values)?;
-    Some(Decimal { raw, decimals: 2 }.to_f64())
 }
 
 impl Page {
@@ -158,7 +152,8 @@ impl Page {
         watched.house.of_values(&reading.values);
         let reading = &**watched.reading.insert(reading);
         if let Some(time) = reading.time {
-            let sample = super::curve::sample(&reading.values, consumption(watched.house, reading));
+            let sample =
+                super::curve::sample(&reading.values, watched.house.watts(&reading.values));
             watched.curve.push(time, sample);
         }
         true

@@ -1,7 +1,7 @@
 //! What a stretch of time comes to: tiles with a large figure each, and the table of its parts.
 
 use kstar_history::History;
-use kstar_model::catalogue::{Quantity, Value};
+use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Shown;
 use kstar_reports::energy::gather::{self, Question};
 use kstar_reports::energy::{Energy, Figures, Flows, Origin, Part, Report, show};
@@ -37,10 +37,9 @@ pub(super) fn tiles(words: &Words, report: &Report) -> Markup {
 /// The same of what the meters of readings have counted today, where there is no history.
 pub(super) fn tiles_of_readings(words: &Words, readings: &[&Shown]) -> Markup {
     let sum = |quantity: Quantity| {
-        let counted = readings
+        let energies = readings
             .iter()
-            .filter_map(|reading| reading.values.raw(quantity));
-        let energies = counted.filter_map(|raw| number(quantity, raw));
+            .filter_map(|reading| reading.values.number(quantity));
         energies.reduce(|one, other| one + other).map(|kwh| Energy {
             kwh,
             origin: Origin::Counter,
@@ -186,14 +185,6 @@ fn cells(words: &Words, part: &Part, decimals: usize) -> Vec<String> {
         percent(part.coverage),
     ]);
     cells
-}
-
-/// A quantity as a number in its unit.
-pub(super) fn number(quantity: Quantity, raw: i64) -> Option<f64> {
-    match quantity.value(raw) {
-        Value::Number(number) => Some(number.to_f64()),
-        _ => None,
-    }
 }
 
 /// What a stretch of time comes to, by what the history knows up to now; nothing without a reading.

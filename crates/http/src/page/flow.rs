@@ -5,7 +5,6 @@ use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::counted::Consumption;
 use maud::{Markup, PreEscaped, html};
 
-use super::figures::number;
 use super::language::MISSING;
 use super::words::Words;
 
@@ -36,15 +35,10 @@ pub(super) struct Powers {
 
 impl Powers {
     pub(super) fn of(values: &Values) -> Self {
-        let of = |quantity: Quantity| number(quantity, values.raw(quantity)?);
-        let house = Consumption::default().of_values(values);
+        let of = |quantity| values.number(quantity);
         Self {
             pv: of(Quantity::pv_power),
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "hundredths of a watt are far below 2^53"
-            )]
-            house: house.map(|hundredths| hundredths as f64 / 100.0),
+            house: Consumption::default().watts(values),
             battery: of(Quantity::battery_power),
             grid: of(Quantity::grid_power),
             charge: of(Quantity::battery_soc),

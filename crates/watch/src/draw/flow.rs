@@ -7,7 +7,7 @@ use kstar_model::catalogue::{Quantity, Values};
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows};
-use super::words::{ABSENT, mode, number, power, value};
+use super::words::{ABSENT, mode, power, value};
 use crate::look::Ink;
 
 /// The height of the picture: two boxes and a gap.
@@ -84,7 +84,7 @@ fn panels(values: &Values) -> Place {
         string("1", &[Quantity::pv1_voltage, Quantity::pv1_current]),
         string("2", &[Quantity::pv2_voltage, Quantity::pv2_current]),
     ];
-    let watts = number(values, Quantity::pv_power);
+    let watts = values.number(Quantity::pv_power);
     let words = ["producing", "producing", "no power"];
     Place {
         details: strings.into_iter().flatten().collect(),
@@ -95,7 +95,7 @@ fn panels(values: &Values) -> Place {
 fn battery(values: &Values) -> Place {
     let charge = value(values, Quantity::battery_soc);
     let title = charge.map_or_else(|| "Battery".to_owned(), |soc| format!("Battery {soc}"));
-    let watts = number(values, Quantity::battery_power);
+    let watts = values.number(Quantity::battery_power);
     let words = ["discharging", "charging", "idle"];
     let electric = [Quantity::battery_voltage, Quantity::battery_current];
     let place = Place::new(&title, watts, false, words, Ink::Battery);
@@ -119,7 +119,7 @@ fn consumer(values: &Values, watts: Option<f64>) -> Place {
 }
 
 fn grid(values: &Values) -> Place {
-    let watts = number(values, Quantity::grid_power);
+    let watts = values.number(Quantity::grid_power);
     let words = ["importing", "exporting", "idle"];
     let place = Place::new("Grid", watts, true, words, Ink::Grid);
     Place {

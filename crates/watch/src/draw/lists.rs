@@ -6,11 +6,12 @@ use jiff::Zoned;
 use kstar_engine::overview::State;
 use kstar_engine::overview::{InverterState, SinkOverview};
 use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::faults::faults;
 use kstar_model::scalar::Kind;
 use ratatui::layout::Rect;
 
 use super::pen::{Pen, columns, rows, shortened, width};
-use super::words::{ABSENT, age, faults, number, power, value};
+use super::words::{ABSENT, age, power, value};
 use crate::log::{Gravity, Line};
 use crate::look::Ink;
 use crate::page::{Page, Watched};
@@ -109,12 +110,12 @@ fn cells(values: &Values, consumption: Option<f64>) -> [String; 5] {
         watts.map_or_else(|| ABSENT.to_owned(), show)
     };
     [
-        shown(number(values, Quantity::pv_power), &power),
+        shown(values.number(Quantity::pv_power), &power),
         shown(consumption, &power),
-        shown(number(values, Quantity::grid_power), &|watts| {
+        shown(values.number(Quantity::grid_power), &|watts| {
             way(watts, "imp", "exp")
         }),
-        shown(number(values, Quantity::battery_power), &|watts| {
+        shown(values.number(Quantity::battery_power), &|watts| {
             way(watts, "chg", "dis")
         }),
         value(values, Quantity::battery_soc).unwrap_or_default(),
@@ -177,7 +178,7 @@ pub(super) fn draw_energies(
         pen.put_right(area, ends[1], 0, " in all", Ink::Faint);
     }
     let shown = |quantity| {
-        let kwh = values.and_then(|values| number(values, quantity));
+        let kwh = values.and_then(|values| values.number(quantity));
         kwh.map_or_else(|| ABSENT.to_owned(), |kwh| format!("{kwh:.2} kWh"))
     };
     for ((name, today, total), y) in ENERGIES.into_iter().zip(1..) {

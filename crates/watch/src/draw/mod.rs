@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use jiff::Zoned;
 use kstar_model::catalogue::{Quantity, Values};
+use kstar_model::faults::faults;
 use kstar_model::time::UnixMillis;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -24,7 +25,7 @@ use self::chart::Chart;
 pub use self::chart::Span;
 use self::lists::ENERGY_ROWS;
 use self::pen::{Pen, columns, rows, shortened, width};
-use self::words::{age, faults, mode, value};
+use self::words::{age, mode, value};
 use super::log::{Gravity, Line};
 use super::look::{Ink, Look};
 use super::page::{Page, Watched};

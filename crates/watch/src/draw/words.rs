@@ -1,21 +1,11 @@
-//! Values, ages and faults in words.
+//! Values and ages in words.
 
 use std::time::Duration;
 
-use kstar_model::catalogue::{Quantity, Role, Value, Values};
-use kstar_model::scalar::Kind;
-use kstar_model::scalar::set_flags;
+use kstar_model::catalogue::{Quantity, Value, Values};
 
 /// What stands where a value is absent.
 pub(super) const ABSENT: &str = "–";
-
-/// A quantity as a number in its unit.
-pub(super) fn number(values: &Values, quantity: Quantity) -> Option<f64> {
-    match quantity.value(values.raw(quantity)?) {
-        Value::Number(number) => Some(number.to_f64()),
-        _ => None,
-    }
-}
 
 /// A power: whole watts, and kilowatts from ten on.
 pub(super) fn power(watts: f64) -> String {
@@ -61,42 +51,8 @@ pub(super) fn age(age: Duration) -> String {
     }
 }
 
-/// No faults yet, but somebody should know.
-const WARNINGS: [Quantity; 3] = [
-    Quantity::battery_warnings,
-    Quantity::bms_warnings,
-    Quantity::alarms,
-];
-
-/// What is wrong by the inverter's own words, each set of flags as one text.
-pub(super) fn faults(values: &Values) -> Vec<String> {
-    let mut faults = Vec::new();
-    for quantity in Quantity::ALL {
-        let description = quantity.description();
-        let harmless = match description.role {
-            Role::Fault { harmless } => harmless,
-            _ if WARNINGS.contains(quantity) => &[],
-            _ => continue,
-        };
-        let Kind::Flags(labels) = description.kind else {
-            continue;
-        };
-        let set: Vec<String> = set_flags(labels, values.raw(*quantity).unwrap_or_default())
-            .map(|flag| flag.to_string())
-            .filter(|flag| !harmless.contains(&flag.as_str()))
-            .map(|flag| flag.replace('_', " "))
-            .collect();
-        if !set.is_empty() {
-            faults.push(format!("{}: {}", description.label, set.join(", ")));
-        }
-    }
-    faults
-}
-
 #[cfg(test)]
 mod tests {
-    use kstar_model::labels::{Alarms, BmsErrors, Errors};
-
     use super::*;
 
     #[test]
@@ -111,26 +67,6 @@ mod tests {
         assert_eq!(
             shown,
             ["0 s", "59 s", "1 min", "59 min", "2 h 5 min", "1 d 1 h"]
-        );
-    }
-
-    #[test]
-    fn a_battery_without_a_management_system_is_no_fault() {
-        let mut values = Values {
-            bms_errors: Some(BmsErrors(0x100)),
-            ..Values::default()
-        };
-        assert!(faults(&values).is_empty());
-        values.errors = Some(Errors(0x204));
-        values.bms_errors = Some(BmsErrors(0x101));
-        values.alarms = Some(Alarms(0x8));
-        assert_eq!(
-            faults(&values),
-            [
-                "BMS errors: over temperature",
-                "Errors: bit 2, utility loss",
-                "Alarms: bit 3"
-            ]
         );
     }
 }
