@@ -40,7 +40,7 @@ use std::time::Duration;
 use kstar_common::finding::Finding;
 use kstar_common::key::KeyError;
 use kstar_common::setting::{Secret, duration};
-use kstar_model::reading::Undated;
+use kstar_model::reading::{Undated, fresh_for};
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::event::{CollectorStatus, InverterStatus, Price};
@@ -171,7 +171,7 @@ impl MqttConfig {
     }
 
     /// What `open` and a probe need, of a section that is valid. Reads the certificates.
-    fn settings(&self) -> Result<Settings, KeyError> {
+    fn settings(&self, poll_interval: Duration) -> Result<Settings, KeyError> {
         let client_id = self
             .client_id
             .clone()
@@ -193,6 +193,7 @@ impl MqttConfig {
             topics,
             form: self.topics,
             interval: self.interval,
+            fresh: fresh_for(poll_interval),
             kstar_sharp: self
                 .kstar_sharp_topics
                 .then(|| self.kstar_sharp_prefix.clone()),
@@ -362,7 +363,7 @@ impl SinkConfig for MqttConfig {
 
     fn open(&self, context: &Context) -> Result<Box<dyn Sink>, Unavailable> {
         let settings = self
-            .settings()
+            .settings(context.poll_interval)
             .map_err(|error| Unavailable(error.message))?;
         if self.is_exposed() {
             tracing::warn!(broker = %self.url, "{EXPOSED}; use mqtts://");
@@ -378,6 +379,7 @@ impl SinkConfig for MqttConfig {
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
         let heeded = |context: &Context| {
+            let fresh = fresh_for(context.poll_interval);
             let context = self.paced(context);
             let expire_after = self.home_assistant.expire_seconds(context.poll_interval);
             let Context {
@@ -386,7 +388,7 @@ impl SinkConfig for MqttConfig {
                 version,
                 ..
             } = context;
-            (inverters, state_dir, version, expire_after)
+            (inverters, state_dir, version, fresh, expire_after)
         };
         heeded(before) != heeded(after)
     }
@@ -404,7 +406,7 @@ impl SinkConfig for MqttConfig {
         let (section, known) = (self.clone(), context.clone());
         // Certificates and what was announced are in files.
         let settings = tokio::task::spawn_blocking(move || {
-            let settings = section.settings()?;
+            let settings = section.settings(known.poll_interval)?;
             let announcement = section.largest_announcement(&settings, &known);
             Ok((settings, announcement))
         });

@@ -24,9 +24,6 @@ use crate::message::Message;
 use crate::settings::Settings;
 use crate::topics::{KSTAR_SHARP_QOS, OFFLINE, ONLINE, kstar_sharp};
 
-/// How long a reading is the present one of an inverter that answers: live values are kept no shorter.
-const FRESH: Duration = Duration::from_secs(60);
-
 /// How long an inverter that answers waits for its reading, which has come a moment before or comes a moment later.
 const HELD: Duration = Duration::from_secs(2);
 
@@ -76,9 +73,9 @@ impl Inverter {
     }
 
     /// Its reading, if that is how it is now.
-    fn fresh(&self) -> Option<&Arc<Shown>> {
+    fn fresh(&self, settings: &Settings) -> Option<&Arc<Shown>> {
         let (at, reading) = self.newest.as_ref()?;
-        (self.answers() && at.elapsed() < FRESH).then_some(reading)
+        (self.answers() && at.elapsed() < settings.fresh).then_some(reading)
     }
 
     /// When its next reading is due, unless a mode or a flag changes before.
@@ -193,7 +190,7 @@ impl Present {
         let mut batch = self.readings(settings, |_| true);
         for (name, inverter) in &mut self.inverters {
             inverter.last_told = None;
-            let is_told = inverter.fresh().is_some();
+            let is_told = inverter.fresh(settings).is_some();
             if is_told {
                 inverter.is_published();
             }
@@ -219,7 +216,7 @@ impl Present {
     fn readings(&self, settings: &Settings, wanted: impl Fn(Instant) -> bool) -> Batch {
         let mut batch = Batch::default();
         for inverter in self.inverters.values() {
-            if let Some(reading) = inverter.fresh()
+            if let Some(reading) = inverter.fresh(settings)
                 && inverter.newest.as_ref().is_some_and(|(at, _)| wanted(*at))
             {
                 // What cannot be written was rejected when it came.
@@ -295,7 +292,7 @@ impl Present {
             inverter.newest = None;
         }
         let was_shown = inverter.is_shown;
-        let is_told = was_shown || inverter.fresh().is_some();
+        let is_told = was_shown || inverter.fresh(settings).is_some();
         let shown = inverter.show(is_told);
         if inverter.held_until.is_none() {
             batch.publish([settings.topics.inverter(name, shown)], QoS::AtLeastOnce);

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) form: Form,
     /// How often an inverter's readings are published at the most.
     pub(crate) interval: Duration,
+    /// How long a reading is the present one of an inverter that answers.
+    pub(crate) fresh: Duration,
     /// What the topics of kstar.sharp begin with, if they are wanted.
     pub(crate) kstar_sharp: Option<String>,
     /// Where Home Assistant tells that it has started, if that matters.
