@@ -5,12 +5,15 @@ use axum::http::{HeaderMap, Response, Uri};
 use kstar_common::disk;
 use kstar_engine::overview::{SinkOverview, State as SinkState};
 use maud::{Markup, html};
+use tokio::time::timeout;
 
 use super::frame::{Place, Visit};
 use super::language::MISSING;
+use super::today;
 use super::words::Words;
 use crate::api::ROUTES;
 use crate::health::{Reason, Verdict};
+use crate::questions;
 use crate::state::State;
 
 /// What is known of the disk that holds the history, in bytes.
@@ -46,14 +49,15 @@ pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Respo
     visit.page(Place::Collector, words.collector, &content)
 }
 
-/// Asks the disk, which may block.
+/// Asks the disk, which may block: nothing where it does not answer.
 async fn disk(state: &State) -> Option<Disk> {
-    let file = state.0.sources.history.clone()?;
-    let asked = tokio::task::spawn_blocking(move || Disk {
-        room: disk::room(&file).ok(),
-        size: std::fs::metadata(&file).ok().map(|metadata| metadata.len()),
+    let asked = questions::ask(state, |file| {
+        Ok(Disk {
+            room: disk::room(file).ok(),
+            size: std::fs::metadata(file).ok().map(|metadata| metadata.len()),
+        })
     });
-    asked.await.ok()
+    timeout(today::PATIENCE, asked).await.ok()?.ok()
 }
 
 fn health(words: &Words, verdict: &Verdict) -> Markup {

@@ -5,7 +5,8 @@
 //!
 //! - `words` and `language`: what is said, in the language of the browser;
 //! - `frame`: what all pages have around them, and the headers that tell a browser what a page may do;
-//! - `now`, `past`, `inverter`, `collector`: the pages; `figures`: energies and money as several of them show them;
+//! - `now`, `past`, `inverter`, `collector`: the pages; `figures`: energies and money as several of them show them, `today` of the
+//!   present day;
 //! - `flow`: the picture of power; `choice`: what is above a period; `tips`: the values below a pointer;
 //! - `download`: a period as a file; `log_in`: the page with the one form that is sent;
 //! - `assets`: style sheet, script, icon, manifest.
@@ -24,7 +25,7 @@ use super::api;
 use super::entrance::Entrance;
 use super::state::State;
 use frame::Visit;
-pub(super) use now::Today;
+pub(super) use today::Today;
 
 mod assets;
 mod choice;
@@ -39,6 +40,7 @@ mod log_in;
 mod now;
 mod past;
 mod tips;
+mod today;
 mod words;
 
 /// Where a browser logs in.

@@ -6,25 +6,17 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
-use jiff::Timestamp;
 use kstar_engine::board::{InverterEntry, Present, Reachability};
-use kstar_model::catalogue::{Quantity, Role, Values};
+use kstar_model::catalogue::Quantity;
+use kstar_model::faults::faults;
 use kstar_model::reading::{Shown, fresh_for};
-use kstar_model::scalar::{Kind, set_flags};
-use kstar_model::time::UnixMillis;
-use kstar_reports::energy::gather::Question;
-use kstar_reports::energy::{Report, Subject};
-use kstar_reports::period::Calendar;
 use maud::{Markup, html};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::flow::{self, Powers};
 use super::frame::{Place, Visit, html_of};
 use super::words::Words;
-use super::{figures, is_browser};
+use super::{figures, is_browser, today};
 use crate::api;
-use crate::questions::{self, open};
 use crate::state::State;
 
 /// How an inverter is, in one word.
@@ -129,7 +121,7 @@ async fn live(state: &State, visit: &Visit) -> Markup {
         .into_iter()
         .map(Shot::of)
         .collect();
-    let today = today(state).await;
+    let today = today::report(state).await;
     let powers = match &shots[..] {
         [] => return html! { h1.hidden { (words.now) } p.card.message { (words.no_inverter) } },
         [one] => one.powers(),
@@ -182,57 +174,6 @@ async fn live(state: &State, visit: &Visit) -> Markup {
 fn newest(shots: &[Shot]) -> Vec<&Shown> {
     let readings = shots.iter().filter_map(|shot| shot.newest.as_ref());
     readings.map(|(_, reading)| &**reading).collect()
-}
-
-/// How long today's figures are shown as they are: every page asks at each reading, and one answer is enough for all.
-const SHOWN: Duration = Duration::from_secs(2);
-
-/// What the history has last said of today, and when.
-#[derive(Default)]
-pub(crate) struct Today(Mutex<Option<(Instant, Option<Arc<Report>>)>>);
-
-/// What the history knows of today; nothing without a history, or while it cannot be asked.
-async fn today(state: &State) -> Option<Arc<Report>> {
-    state.0.sources.history.as_ref()?;
-    let mut known = state.0.today.0.lock().await;
-    if let Some((at, report)) = &*known
-        && at.elapsed() < SHOWN
-    {
-        return report.clone();
-    }
-    let report = ask(state).await.map(Arc::new);
-    *known = Some((Instant::now(), report.clone()));
-    report
-}
-
-async fn ask(state: &State) -> Option<Report> {
-    let tariffs = state.0.sources.tariffs.clone();
-    let report = questions::ask(state, move |file| {
-        if !file.exists() {
-            // The first reading makes it.
-            return Ok(None);
-        }
-        let (history, inverters) = open(file, None)?;
-        let now = Timestamp::now().to_zoned(history.zone().clone());
-        let question = Question {
-            subject: Subject::One(Calendar::Day),
-            date: now.date(),
-            inverters: &inverters,
-            tariffs: &tariffs,
-            now: UnixMillis(now.timestamp().as_millisecond()),
-        };
-        figures::report(&history, &question)
-    });
-    match report.await {
-        Ok(report) => report,
-        Err(problem) => {
-            tracing::debug!(
-                reason = problem.message(),
-                "the page shows today without the history"
-            );
-            None
-        }
-    }
 }
 
 /// What there is to say below the picture: how old the reading is, what the inverter does, and what is wrong.
@@ -290,41 +231,9 @@ fn one_of_several(visit: &Visit, shot: &Shot) -> Markup {
     }
 }
 
-/// No faults yet, but somebody should know.
-const WARNINGS: [Quantity; 3] = [
-    Quantity::battery_warnings,
-    Quantity::bms_warnings,
-    Quantity::alarms,
-];
-
-/// What is wrong by the inverter's own words, each set of flags as one text.
-fn faults(values: &Values) -> Vec<String> {
-    let mut faults = Vec::new();
-    for quantity in Quantity::ALL {
-        let description = quantity.description();
-        let harmless = match description.role {
-            Role::Fault { harmless } => harmless,
-            _ if WARNINGS.contains(quantity) => &[],
-            _ => continue,
-        };
-        let Kind::Flags(labels) = description.kind else {
-            continue;
-        };
-        let set: Vec<String> = set_flags(labels, values.raw(*quantity).unwrap_or_default())
-            .map(|flag| flag.to_string())
-            .filter(|flag| !harmless.contains(&flag.as_str()))
-            .map(|flag| flag.replace('_', " "))
-            .collect();
-        if !set.is_empty() {
-            faults.push(format!("{}: {}", description.label, set.join(", ")));
-        }
-    }
-    faults
-}
-
 #[cfg(test)]
 mod tests {
-    use kstar_model::labels::{BmsErrors, Errors};
+    use kstar_model::catalogue::Values;
     use kstar_model::reading::{Inverter, Reading};
     use tokio::time::advance;
 
@@ -356,15 +265,5 @@ mod tests {
         assert_eq!(Shot::of(entry.clone()).powers(), Powers::ASLEEP);
         entry.change(inverter, Reachability::Online);
         assert_ne!(condition(), Condition::Asleep);
-    }
-
-    #[test]
-    fn faults_are_told_in_words_and_what_is_harmless_is_not() {
-        let values = Values {
-            errors: Some(Errors(0x200)),
-            bms_errors: Some(BmsErrors(0x100)),
-            ..Values::default()
-        };
-        assert_eq!(faults(&values), ["Errors: utility loss"]);
     }
 }
