@@ -33,6 +33,12 @@ pub async fn run(args: BackupArgs, shutdown: impl Future<Output = ()>) -> Result
 
 fn backup(args: &BackupArgs, stop: &AtomicBool) -> Result<(), Failure> {
     let (from, to) = (args.history.file()?, &args.to);
+    if to.is_dir() {
+        return Err(Failure::Usage(format!(
+            "{} is a folder; name a file in it",
+            to.display()
+        )));
+    }
     if to.exists() && !args.force {
         return Err(Failure::Usage(format!(
             "{} is there already; name another file, or replace it with --force",

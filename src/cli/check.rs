@@ -12,7 +12,7 @@ use kstar_engine::probe;
 use kstar_sink::delivery::Keep;
 use kstar_sink::sink::Context;
 
-use super::shared::args::{ConfigArgs, PlaceArgs};
+use super::shared::args::{ConfigArgs, PlaceArgs, from_one_on};
 use super::shared::failure::Failure;
 use super::shared::findings::{Findings, Form};
 use super::shared::load::{self, Overrides};
@@ -32,7 +32,7 @@ pub struct CheckArgs {
     #[arg(long)]
     connect: bool,
     /// How often each inverter is asked
-    #[arg(long, value_name = "NUMBER", default_value = "5", requires = "connect")]
+    #[arg(long, value_name = "NUMBER", default_value = "5", requires = "connect", value_parser = from_one_on::<NonZeroU32>)]
     polls: NonZeroU32,
     /// Ask an inverter even though a running collector polls it
     #[arg(long, requires = "connect")]

@@ -47,6 +47,7 @@ mod output;
 mod pages;
 #[cfg(feature = "history")]
 mod past;
+mod plain_words;
 mod process;
 mod read;
 #[cfg(all(feature = "aa55", feature = "modbus"))]

@@ -174,6 +174,12 @@ pub async fn run(
 }
 
 fn refuse_to_overwrite(path: &Path, force: bool) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Err(Failure::Usage(format!(
+            "{0} is a folder; name a file in it, like {0}/kstar.toml",
+            path.display()
+        )));
+    }
     if !force && path.exists() && !is_packaged(path) {
         return Err(Failure::Usage(format!(
             "{} is there already; use --force to overwrite it, or name another place: `kstar init PATH`",

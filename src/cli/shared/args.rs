@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
@@ -51,6 +52,12 @@ impl ConfigArgs {
     pub fn config(&self) -> Result<Config, Failure> {
         Ok(self.load()?.map(|(_, config)| config).unwrap_or_default())
     }
+}
+
+/// A number that cannot be zero.
+pub fn from_one_on<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| "write a whole number from 1 on".to_owned())
 }
 
 /// Whether there is a configuration. The service's may be in a folder that is not for everybody: then there is one, and
