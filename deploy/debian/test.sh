@@ -143,6 +143,10 @@ try() {
   expect 0 "kstar ${version%-*}" inside kstar --version
   expect_file /usr/bin/kstar "755 root:root"
   expect_file /usr/lib/systemd/system/kstar.service "644 root:root"
+  expect_file /usr/lib/systemd/system/kstar-backup.service "644 root:root"
+  expect_file /usr/lib/systemd/system/kstar-backup.timer "644 root:root"
+  # Off by default.
+  expect 1 "" inside test -L /etc/systemd/system/timers.target.wants/kstar-backup.timer
   expect_file /etc/kstar "750 root:kstar"
   expect_file /etc/kstar/config.toml "640 root:kstar"
   expect_file /var/lib/kstar "750 kstar:kstar"
@@ -186,6 +190,10 @@ try() {
   expect 0 "kW of inverter at" as_user pi kstar report day
   expect 1 "process $service polls $NET.2:8899 already" as_user pi kstar read
   expect 0 "kW of inverter at" inside kstar report day
+  # What the timer runs, as its user.
+  backup=$(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/system/kstar-backup.service")
+  # shellcheck disable=SC2086
+  expect 0 "and checked" as_user kstar $backup
   expect 0 "process $service runs with this state folder" inside kstar check --connect
 
   say "stopping it"
