@@ -28,7 +28,7 @@ mod speaks;
 pub struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Try everything as well: this machine, each inverter, each sink's far side
+    /// Try everything as well: this machine, each inverter, each sink's server
     #[arg(long)]
     connect: bool,
     /// How often each inverter is asked
@@ -159,7 +159,7 @@ async fn connect(
         shown.begin(format!("sink {}", section.name()))?;
         let mut findings = section.probe(context).await;
         if findings.is_empty() {
-            findings.push(Finding::good("far side", "none that could be missing"));
+            findings.push(Finding::good("server", "none that could be missing"));
         }
         shown.show(&findings)?;
     }

@@ -271,7 +271,7 @@ pub(super) fn is_possible() -> bool {
     look().is_ok()
 }
 
-/// What to wait for while `kstar run` collects: the order to stop, from whoever looks at its page as well.
+/// What to wait for while `kstar run` collects: the order to stop, from anyone who looks at its page as well.
 pub(super) async fn beside(
     plan: Option<Plan>,
     board: Arc<Board>,

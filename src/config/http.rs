@@ -110,7 +110,7 @@ pub enum HttpSection {}
 /// What is said where HTTP is not built.
 #[cfg(not(feature = "http"))]
 pub const NOT_BUILT: &str =
-    "HTTP is not part of this build; build with `--features http`, or leave it away";
+    "HTTP is not part of this build; build with `--features http`, or leave it out";
 
 #[cfg(not(feature = "http"))]
 impl<'de> Deserialize<'de> for HttpSection {

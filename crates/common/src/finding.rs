@@ -69,8 +69,8 @@ mod tests {
     #[test]
     fn a_reason_is_what_happened_and_what_to_do() {
         assert_eq!(
-            Finding::failed("login", "the broker refuses us; mend it; or not"),
-            Finding::wrong("login", "the broker refuses us", "mend it; or not")
+            Finding::failed("login", "the broker refuses us; fix it; or not"),
+            Finding::wrong("login", "the broker refuses us", "fix it; or not")
         );
         assert_eq!(Finding::failed("login", "no way").fix, None);
     }

@@ -159,7 +159,7 @@ impl Watcher {
                     let down = minutes(down.unwrap_or_default());
                     reason(part(), format!("down for {down}: {why}"));
                 }
-                SinkState::Ended => reason(part(), "its far side has ended".to_owned()),
+                SinkState::Ended => reason(part(), "its other end has closed".to_owned()),
                 SinkState::Opening | SinkState::Up | SinkState::Down { .. } => {}
             }
         }

@@ -79,7 +79,7 @@ impl Resolution {
                 Ok(quantity)
             } else {
                 Err(format!(
-                    "`{quantity}` is no number, so it has no mean; leave it away, or use {for_raw}"
+                    "`{quantity}` is no number, so it has no mean; leave it out, or use {for_raw}"
                 ))
             }
         };

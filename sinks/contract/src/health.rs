@@ -170,7 +170,7 @@ impl Health {
                 sink = self.name,
                 reason,
                 queued,
-                "the far side lets nothing in until this is mended; readings are kept and it is tried again at least once a minute"
+                "the server lets nothing in until this is fixed; readings are kept, with a retry at least once a minute"
             );
         }
     }

@@ -231,7 +231,7 @@ impl<F: FarSide> Suite<F> {
         }
         assert!(
             noticed,
-            "{OFFERED} readings were delivered to a far side that is away"
+            "{OFFERED} readings were delivered to a server that is away"
         );
         running.send(self.next_readings(10));
 
@@ -321,7 +321,7 @@ impl<F: FarSide> Suite<F> {
         assert_eq!(
             held.iter().map(time).collect::<Vec<_>>(),
             self.expected.iter().map(time).collect::<Vec<_>>(),
-            "{when}: the times that the far side holds, and those that it should"
+            "{when}: the times that the server holds, and those that it should"
         );
         for (held, expected) in held.iter().zip(&self.expected) {
             assert_eq!(held, expected, "{when}");

@@ -134,7 +134,7 @@ impl StdoutSink {
 
 fn stopped_reading() -> DeliveryError {
     DeliveryError::unreachable(
-        "whoever reads standard output has stopped reading; it goes on when they do",
+        "the program that reads standard output has stopped reading; output goes on when it does",
     )
 }
 

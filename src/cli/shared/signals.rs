@@ -50,7 +50,7 @@ fn has_terminal() -> bool {
     false
 }
 
-/// Whether whoever has started the process wants it to hear nothing of SIGHUP, as `nohup` does.
+/// Whether the one that has started the process wants it to hear nothing of SIGHUP, as `nohup` does.
 #[cfg(target_os = "linux")]
 fn is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
