@@ -49,7 +49,7 @@ impl fmt::Display for ListenAddress {
 #[serde(deny_unknown_fields)]
 pub struct HttpSection {
     pub listen: ListenAddress,
-    /// What whoever asks must know.
+    /// What anyone who asks must know.
     #[serde(default)]
     pub token: Option<Secret>,
     /// Whether others than this machine may ask without a token.

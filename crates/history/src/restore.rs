@@ -1,6 +1,6 @@
 //! A backup put in the place of the history.
 //!
-//! What was there is moved aside and never deleted: whoever restores has often little else left. A copy that is checked
+//! What was there is moved aside and never deleted: anyone who restores has often little else left. A copy that is checked
 //! takes its place only when it is whole.
 
 use std::fs;

@@ -30,13 +30,13 @@ const LOOKS: Duration = Duration::from_secs(5);
 pub struct Verdict {
     /// Whether it is.
     pub healthy: bool,
-    /// Why not; absent for whoever may not know.
+    /// Why not; absent for anyone who may not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasons: Option<Vec<Reason>>,
     /// What somebody should know who looks, though it makes nothing unhealthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Reason>,
-    /// The version of the collector; absent for whoever may not know.
+    /// The version of the collector; absent for anyone who may not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -66,7 +66,7 @@ impl Watcher {
         }
     }
 
-    /// Looks now and then, for ever.
+    /// Looks now and then, indefinitely.
     pub(super) async fn run(&self) {
         let mut looks = interval(LOOKS);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -59,7 +59,7 @@ impl Resolution {
         }
     }
 
-    /// The quantities that are asked for by their names, or all that rows have. Whoever asks for `raw` does so with the
+    /// The quantities that are asked for by their names, or all that rows have. Anyone who asks for `raw` does so with the
     /// words that `for_raw` says.
     pub fn quantities(self, names: &[&str], for_raw: &str) -> Result<Vec<Quantity>, String> {
         let fits = |quantity: Quantity| self == Self::Raw || has_aggregate(quantity);

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) reason: String,
-    /// Whether only somebody's hand can mend it, so that there is no hurry to try again.
+    /// Whether only somebody's hand can fix it, so that there is no hurry to try again.
     pub(crate) slow: bool,
 }
 
