@@ -42,6 +42,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 say "dependencies"
 # Needs nothing installed. The advisories need a database from the network: .github/workflows/advisories.yml
 python3 tests/dependencies.py
+# What a release says of itself.
+python3 deploy/sbom.py /dev/null
 if command -v cargo-deny >/dev/null; then
   cargo deny check licenses bans sources
 fi

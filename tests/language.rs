@@ -1,11 +1,7 @@
 //! Messages, help and pages use plain words: a list of phrases that have a plainer one, and who may use them all the
 //! same. The words and their meaning: `CONTRIBUTING.md`, "Words".
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
+#![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 use std::path::{Path, PathBuf};
 
