@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn root() -> PathBuf {
@@ -25,7 +25,10 @@ fn the_package_holds_nothing_that_a_user_does_not_need() {
     let arguments = ["package", "--list", "--allow-dirty", "--offline"];
     let list = output(env!("CARGO"), &arguments);
     let is_needed = |path: &str| {
-        let is_page = path.starts_with("docs/") && !path.ends_with(".py");
+        let is_script = Path::new(path)
+            .extension()
+            .is_some_and(|extension| extension == "py");
+        let is_page = path.starts_with("docs/") && !is_script;
         let top = [
             ".cargo_vcs_info.json",
             "CHANGELOG.md",

@@ -153,6 +153,16 @@ try() {
   expect_file /usr/share/man/man1/kstar.1.gz "644 root:root"
   expect_file /usr/share/doc/kstar/copyright "644 root:root"
   expect_file /usr/share/doc/kstar/examples/config.example.toml "644 root:root"
+  # Every link of the pages leads somewhere, and what they show is there.
+  expect 0 "" python3 "$deploy/debian/docs.py" --check "$root/usr/share/doc/kstar"
+  for page in README.md docs/install.md docs/dashboard.png docs/watch-dark.svg sinks/mqtt/README.md \
+    deploy/grafana/kstar-prometheus.json deploy/node-red/kstar-flow.json; do
+    expect_file "/usr/share/doc/kstar/$page" "644 root:root"
+  done
+  # What the units name.
+  for page in $(sed -n 's|^Documentation=.*file://||p' "$root"/usr/lib/systemd/system/kstar*); do
+    expect_file "$page" "644 root:root"
+  done
   expect_file /usr/share/bash-completion/completions/kstar "644 root:root"
   expect_file /usr/share/zsh/vendor-completions/_kstar "644 root:root"
   expect_file /usr/share/fish/vendor_completions.d/kstar.fish "644 root:root"
