@@ -188,10 +188,7 @@ fn a_number_of_zero_and_a_command_that_there_is_not_are_told_what_is_right() {
             &["check", "--connect", "--polls", "0"][..],
             "write a whole number from 1 on",
         ),
-        (
-            &["reprot", "day"],
-            "similar subcommands exist: 'plot', 'export', 'report'",
-        ),
+        (&["reprot", "day"], "'report'"),
         (
             &["history", "repiar"],
             "a similar subcommand exists: 'repair'",
