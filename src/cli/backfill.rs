@@ -104,7 +104,7 @@ pub async fn run(
     ended?;
     write!(out, "{} readings pushed to {destination}", counts.delivered)?;
     if counts.rejected > 0 {
-        write!(out, "; it refused {}, the log says why", counts.rejected)?;
+        write!(out, "; it rejected {}, see the log", counts.rejected)?;
     }
     writeln!(out)?;
     Ok(())

@@ -84,7 +84,7 @@ pub struct Cli {
 enum Command {
     /// Collect until stopped: poll every inverter and pass the readings on
     Run(run::RunArgs),
-    /// Poll an inverter once and show what it says
+    /// Poll an inverter once and show its values
     Read(read::ReadArgs),
     /// Write a file with everything that an inverter tells, for a bug report or a new model
     Record(record::RecordArgs),

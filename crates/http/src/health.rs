@@ -205,7 +205,7 @@ fn silence(entry: &InverterEntry) -> Option<String> {
         (Some(Reachability::Online), _) => {
             let refused = entry.gate.refused.load(Ordering::Relaxed);
             format!(
-                "it answers, but for {without} no reading was believed ({refused} were refused so far); see the log"
+                "it answers, but for {without} no reading was believed ({refused} were rejected so far); see the log"
             )
         }
         (_, Some(_)) => {

@@ -46,7 +46,7 @@ pub struct InitArgs {
     /// The file to write, or - for standard output [default: ~/.config/kstar/config.toml, for root
     /// /etc/kstar/config.toml]
     path: Option<PathBuf>,
-    /// Ask nothing: take what is found, what is said here, and the defaults
+    /// Ask nothing: take what is found, the other arguments, and the defaults
     #[arg(long)]
     yes: bool,
     /// Overwrite what is there

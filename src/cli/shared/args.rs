@@ -86,7 +86,7 @@ pub struct PlaceArgs {
     /// Its Modbus unit address
     #[arg(long, value_name = "NUMBER")]
     unit: Option<u8>,
-    /// The serial number of its Solarman stick, which is learnt otherwise
+    /// The serial number of its Solarman stick, which is found out if it is not set
     #[arg(long, value_name = "NUMBER")]
     logger_serial: Option<u32>,
 }

@@ -20,7 +20,7 @@ pub const ADD_HTTP: &str =
 /// Which collector is asked, if one is.
 #[derive(Args, Clone, Debug)]
 pub struct RemoteArgs {
-    /// Show what a running collector says through its HTTP API, and poll nothing
+    /// Show the readings of a running collector through its HTTP API, and poll nothing
     #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["config", "host", "family", "via", "unit", "logger_serial", "force"])]
     url: Option<Url>,
     #[arg(long, value_name = "FILE", requires = "url", help = TOKEN_HELP)]
