@@ -40,11 +40,12 @@ say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
 say "dependencies"
+# Needs nothing installed. The advisories need a database from the network: .github/workflows/advisories.yml
+python3 tests/dependencies.py
+# What a release says of itself.
+python3 deploy/sbom.py /dev/null
 if command -v cargo-deny >/dev/null; then
-  # The advisories need a database from the network: cargo deny check advisories
   cargo deny check licenses bans sources
-else
-  echo "NOT CHECKED: cargo-deny is not installed (cargo install --locked cargo-deny)"
 fi
 
 # Each sink alone, with one source, and the other source with a light one.

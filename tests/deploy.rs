@@ -34,7 +34,11 @@ fn read(path: &str) -> String {
 
 /// The settings of the unit; of one that stands several times the last.
 fn unit() -> BTreeMap<String, String> {
-    read(UNIT)
+    settings(UNIT)
+}
+
+fn settings(unit: &str) -> BTreeMap<String, String> {
+    read(unit)
         .lines()
         .filter(|line| !line.starts_with(['#', '[']))
         .filter_map(|line| line.split_once('='))
@@ -116,6 +120,45 @@ fn unit_package_program_and_page_mean_the_same_places() {
     }
     assert!(read("deploy/debian/config.toml").contains(&example));
     assert!(read("src/cli/man.roff").contains(&example));
+}
+
+#[test]
+fn the_backup_runs_as_the_service_does_and_keeps_its_copies_in_its_folder() {
+    let backup = settings("deploy/systemd/kstar-backup.service");
+    let binary = installed("target/release/kstar");
+    assert_eq!(
+        backup["ExecStart"],
+        format!("{binary} backup --config {SYSTEM_PLACE} --into {STATE}/backups --keep 14")
+    );
+    let service = unit();
+    for key in ["User", "Group", "StateDirectory", "UMask"] {
+        assert_eq!(backup[key], service[key], "{key}");
+    }
+    let [unit, timer] = ["service", "timer"].map(|kind| {
+        let source = format!("deploy/systemd/kstar-backup.{kind}");
+        if let Some(checked) = analyze(&["verify"], &root().join(&source)) {
+            // Where the program is not installed, its absence is all that is said.
+            let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+            let wrong = said
+                .lines()
+                .find(|line| !line.contains("kstar is not executable"));
+            assert_eq!(wrong, None, "{said}");
+        }
+        installed(&source)
+    });
+    assert!(unit.starts_with("/usr/lib/systemd/system/"), "{unit}");
+    assert!(timer.starts_with("/usr/lib/systemd/system/"), "{timer}");
+    // Nothing turns it on but its owner.
+    let units = format!("{:?}", package()["systemd-units"]);
+    assert!(!units.contains("backup"), "{units}");
+    let page = read("docs/backup.md");
+    for words in [
+        "systemctl enable --now kstar-backup.timer",
+        "kstar restore",
+        "/var/lib/kstar/backups",
+    ] {
+        assert!(page.contains(words), "docs/backup.md does not have {words}");
+    }
 }
 
 #[test]

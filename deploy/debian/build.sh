@@ -52,4 +52,6 @@ for shell in bash zsh fish; do
   "${run[@]}" completions "$shell" >"$parts/kstar.$shell"
 done
 
+python3 deploy/debian/docs.py "$parts/doc"
+
 cargo deb "${options[@]}"

@@ -143,12 +143,26 @@ try() {
   expect 0 "kstar ${version%-*}" inside kstar --version
   expect_file /usr/bin/kstar "755 root:root"
   expect_file /usr/lib/systemd/system/kstar.service "644 root:root"
+  expect_file /usr/lib/systemd/system/kstar-backup.service "644 root:root"
+  expect_file /usr/lib/systemd/system/kstar-backup.timer "644 root:root"
+  # Off by default.
+  expect 1 "" inside test -L /etc/systemd/system/timers.target.wants/kstar-backup.timer
   expect_file /etc/kstar "750 root:kstar"
   expect_file /etc/kstar/config.toml "640 root:kstar"
   expect_file /var/lib/kstar "750 kstar:kstar"
   expect_file /usr/share/man/man1/kstar.1.gz "644 root:root"
   expect_file /usr/share/doc/kstar/copyright "644 root:root"
   expect_file /usr/share/doc/kstar/examples/config.example.toml "644 root:root"
+  # Every link of the pages leads somewhere, and what they show is there.
+  expect 0 "" python3 "$deploy/debian/docs.py" --check "$root/usr/share/doc/kstar"
+  for page in README.md docs/install.md docs/dashboard.png docs/watch-dark.svg sinks/mqtt/README.md \
+    deploy/grafana/kstar-prometheus.json deploy/node-red/kstar-flow.json; do
+    expect_file "/usr/share/doc/kstar/$page" "644 root:root"
+  done
+  # What the units name.
+  for page in $(sed -n 's|^Documentation=.*file://||p' "$root"/usr/lib/systemd/system/kstar*); do
+    expect_file "$page" "644 root:root"
+  done
   expect_file /usr/share/bash-completion/completions/kstar "644 root:root"
   expect_file /usr/share/zsh/vendor-completions/_kstar "644 root:root"
   expect_file /usr/share/fish/vendor_completions.d/kstar.fish "644 root:root"
@@ -186,6 +200,10 @@ try() {
   expect 0 "kW of inverter at" as_user pi kstar report day
   expect 1 "process $service polls $NET.2:8899 already" as_user pi kstar read
   expect 0 "kW of inverter at" inside kstar report day
+  # What the timer runs, as its user.
+  backup=$(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/system/kstar-backup.service")
+  # shellcheck disable=SC2086
+  expect 0 "and checked" as_user kstar $backup
   expect 0 "process $service runs with this state folder" inside kstar check --connect
 
   say "stopping it"

@@ -29,6 +29,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::shared::args::from_one_on;
 use super::shared::failure::Failure;
 use super::shared::output::NewFile;
 use super::shared::progress::Progress;
@@ -52,7 +53,7 @@ pub struct BackfillArgs {
     #[command(flatten)]
     span: SpanArgs,
     /// How many readings a second at the most, so that the server has time for those that come live
-    #[arg(long, value_name = "NUMBER", default_value = "1000")]
+    #[arg(long, value_name = "NUMBER", default_value = "1000", value_parser = from_one_on::<NonZeroU32>)]
     rate: NonZeroU32,
     /// Push also what was pushed before
     #[arg(long)]
@@ -103,7 +104,7 @@ pub async fn run(
     ended?;
     write!(out, "{} readings pushed to {destination}", counts.delivered)?;
     if counts.rejected > 0 {
-        write!(out, "; it refused {}, the log says why", counts.rejected)?;
+        write!(out, "; it rejected {}, see the log", counts.rejected)?;
     }
     writeln!(out)?;
     Ok(())

@@ -12,7 +12,7 @@ use kstar_engine::probe;
 use kstar_sink::delivery::Keep;
 use kstar_sink::sink::Context;
 
-use super::shared::args::{ConfigArgs, PlaceArgs};
+use super::shared::args::{ConfigArgs, PlaceArgs, from_one_on};
 use super::shared::failure::Failure;
 use super::shared::findings::{Findings, Form};
 use super::shared::load::{self, Overrides};
@@ -28,11 +28,11 @@ mod speaks;
 pub struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Try everything as well: this machine, each inverter, each sink's far side
+    /// Try everything as well: this machine, each inverter, each sink's server
     #[arg(long)]
     connect: bool,
     /// How often each inverter is asked
-    #[arg(long, value_name = "NUMBER", default_value = "5", requires = "connect")]
+    #[arg(long, value_name = "NUMBER", default_value = "5", requires = "connect", value_parser = from_one_on::<NonZeroU32>)]
     polls: NonZeroU32,
     /// Ask an inverter even though a running collector polls it
     #[arg(long, requires = "connect")]
@@ -159,7 +159,7 @@ async fn connect(
         shown.begin(format!("sink {}", section.name()))?;
         let mut findings = section.probe(context).await;
         if findings.is_empty() {
-            findings.push(Finding::good("far side", "none that could be missing"));
+            findings.push(Finding::good("server", "none that could be missing"));
         }
         shown.show(&findings)?;
     }

@@ -33,7 +33,7 @@ pub struct ExplainArgs {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Show the readings that the gate has refused, the newest last, with their bytes
+    /// Show the readings that the gate has rejected, the newest last, with their bytes
     #[arg(long, conflicts_with = "hex")]
     pub quarantine: bool,
     /// Where the configuration is, which says where those readings are kept.
@@ -78,7 +78,7 @@ fn show_quarantine(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failu
     if kept.is_empty() {
         writeln!(
             out,
-            "no reading was refused, as far as {} knows",
+            "no reading was rejected, as far as {} knows",
             path.display()
         )?;
     }

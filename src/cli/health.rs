@@ -10,6 +10,7 @@ use super::shared::args::ConfigArgs;
 use super::shared::environment::http_of_environment;
 use super::shared::environment::http_token_of_environment;
 use super::shared::failure::Failure;
+use super::shared::remote::ADD_HTTP;
 
 /// What an address on the command line is for.
 const URL_HELP: &str = "The collector, like http://127.0.0.1:8099 [env: KSTAR_HTTP, and for its token KSTAR_HTTP_TOKEN] [default: the address and token of the configuration's section http]";
@@ -97,11 +98,10 @@ fn client(args: &HealthArgs) -> Result<Client, Failure> {
         let token = configured.as_ref().and_then(|http| http.token.clone());
         let configured = configured.map(|http| http.listen);
         let Some(listen) = http_of_environment()?.or(configured) else {
-            return Err(Failure::Usage(
-                "there is no collector to ask: the configuration has no section [http]; add it, or name one with --url \
-                 or KSTAR_HTTP"
-                    .to_owned(),
-            ));
+            return Err(Failure::Usage(format!(
+                "there is no collector to ask: the configuration has no section [http]; name one with --url or \
+                 KSTAR_HTTP, or {ADD_HTTP}"
+            )));
         };
         (Url::of_listener(listen.0), token)
     };

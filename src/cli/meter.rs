@@ -263,7 +263,7 @@ fn at_home_assistant(before: i64, after: u64, shown: impl Fn(i64) -> String) -> 
     ))
 }
 
-/// Asks whoever sits at the terminal.
+/// Asks the user at the terminal.
 fn is_confirmed() -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(

@@ -36,6 +36,8 @@ pub mod read;
 pub mod record;
 #[cfg(feature = "history")]
 pub mod report;
+#[cfg(feature = "history")]
+pub mod restore;
 pub mod run;
 pub mod shared;
 #[cfg(feature = "demo")]
@@ -82,7 +84,7 @@ pub struct Cli {
 enum Command {
     /// Collect until stopped: poll every inverter and pass the readings on
     Run(run::RunArgs),
-    /// Poll an inverter once and show what it says
+    /// Poll an inverter once and show its values
     Read(read::ReadArgs),
     /// Write a file with everything that an inverter tells, for a bug report or a new model
     Record(record::RecordArgs),
@@ -126,6 +128,9 @@ enum Command {
     /// Copy the history, also while a collector writes it
     #[cfg(feature = "history")]
     Backup(backup::BackupArgs),
+    /// Put a backup in the place of the history
+    #[cfg(feature = "history")]
+    Restore(restore::RestoreArgs),
     /// Take over the history of kstar.sharp
     #[cfg(feature = "history")]
     Import(import::ImportArgs),
@@ -190,6 +195,8 @@ impl Cli {
             Command::Backfill(args) => backfill::run(args, &mut out, shutdown).await,
             #[cfg(feature = "history")]
             Command::Backup(args) => backup::run(args, shutdown).await,
+            #[cfg(feature = "history")]
+            Command::Restore(args) => restore::run(args, shutdown).await,
             #[cfg(feature = "history")]
             Command::Import(args) => import::run(args, shutdown).await,
             #[cfg(feature = "history")]

@@ -55,6 +55,7 @@ pub async fn run(
     let path = args.output.display();
     let cannot_write = |error: io::Error| {
         let way_out = match error.kind() {
+            _ if args.output.is_dir() => "; it is a folder: name a file in it with -o",
             io::ErrorKind::AlreadyExists => "; it stays as it is: name another file with -o",
             _ => "",
         };

@@ -104,10 +104,10 @@ async fn poll_and_show(
     }
     let plans = plans::inverter_plans(&config);
     if !args.force {
-        let argument = ready_argument(&config);
+        let advice = instead_of_polling(&config);
         tokio::select! {
             () = &mut shutdown => return Ok(()),
-            free = is_free(&plans, &argument) => free?,
+            free = is_free(&plans, &advice) => free?,
         }
     }
     let (zone, history) = (config.zone(), history_file(&config));
@@ -136,45 +136,46 @@ async fn poll_and_show(
 }
 
 /// Sees to it that nobody else polls these inverters. One that cannot be found now is asked for later.
-/// What is said otherwise has the argument that shows what the other one says.
-async fn is_free(plans: &[InverterPlan], argument: &str) -> Result<(), Failure> {
+/// Otherwise the error has the advice.
+async fn is_free(plans: &[InverterPlan], advice: &str) -> Result<(), Failure> {
     for plan in plans {
         let mut source = plan.source.open(&plan.context, Arc::default());
         let Ok(line) = source.locate().await else {
             continue;
         };
         // Given back at once: whoever polls takes it.
-        InverterLock::take(line.address).await.map_err(|held| {
-            let message = format!(
-                "{held}; see what that one says with `kstar watch {argument}`, if it has a section [http], or use --force to poll all the same"
-            );
-            Failure::Runtime(message)
-        })?;
+        let taken = InverterLock::take(line.address).await;
+        taken.map_err(|held| Failure::Runtime(format!("{held}; {advice}")))?;
     }
     Ok(())
 }
 
-/// The argument with which a collector that runs with this configuration is asked.
+/// How to see what a collector has that runs with this configuration.
 #[cfg(feature = "http")]
-fn ready_argument(config: &Config) -> String {
+fn instead_of_polling(config: &Config) -> String {
     let Some(section) = &config.http else {
-        return NO_URL.to_owned();
+        return NO_HTTP.to_owned();
     };
     let url = Url::of_listener(section.listen.0);
-    match &section.token {
-        None => format!("--url {url}"),
-        Some(Secret::File(file)) => format!("--url {url} --token-file {}", file.display()),
-        Some(_) => format!("--url {url} --token-file FILE"),
-    }
+    let token = match &section.token {
+        None => String::new(),
+        Some(Secret::File(file)) => format!(" --token-file {}", file.display()),
+        Some(_) => " --token-file FILE".to_owned(),
+    };
+    format!(
+        "see what that one has with `kstar watch --url {url}{token}`, or use --force to poll all the same"
+    )
 }
 
 #[cfg(not(feature = "http"))]
-fn ready_argument(_config: &Config) -> String {
-    NO_URL.to_owned()
+fn instead_of_polling(_config: &Config) -> String {
+    NO_HTTP.to_owned()
 }
 
-/// Where nobody knows whether it serves HTTP: the address that it would have by our example.
-const NO_URL: &str = "--url http://127.0.0.1:8099";
+/// Where this configuration serves no HTTP; that of the other one may.
+const NO_HTTP: &str = "use --force to poll all the same, or see what that one has with \
+    `kstar watch --url http://127.0.0.1:8099`; if its configuration has no section [http], add these two lines and \
+    restart it:\n\n    [http]\n    listen = \"127.0.0.1:8099\"";
 
 fn no_screen(why: NoScreen) -> Failure {
     let why = match why {
@@ -270,7 +271,7 @@ pub(super) fn is_possible() -> bool {
     look().is_ok()
 }
 
-/// What to wait for while `kstar run` collects: the order to stop, from whoever looks at its page as well.
+/// What to wait for while `kstar run` collects: the order to stop, from anyone who looks at its page as well.
 pub(super) async fn beside(
     plan: Option<Plan>,
     board: Arc<Board>,

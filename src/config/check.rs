@@ -20,16 +20,44 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 const POSSIBLE_POWER: std::ops::RangeInclusive<u32> = 100..=100_000;
 
 impl Config {
-    pub(super) fn check(&self) -> Result<(), KeyError> {
-        if let Some(folder) = &self.state_dir
-            && folder.as_os_str().as_encoded_bytes().contains(&0)
-        {
+    /// What is wrong, at most one mistake for each section.
+    pub(super) fn check(&self) -> Vec<KeyError> {
+        let inverters = self.inverters().len();
+        let mut checks = vec![
+            self.check_state_dir(),
+            self.check_polling(self.collector.poll_interval, self.collector.timeout)
+                .map_err(|error| error.within("collector")),
+            self.check_max_gap(),
+        ];
+        checks.extend(self.sinks.enabled().map(|sink| {
+            let in_sink = |error: KeyError| error.within(sink.name()).within("sinks");
+            let policy = sink.policy();
+            self.check_timeout(&policy, in_sink)?;
+            check_spool(&policy)
+                .map_err(|error| error.within("delivery"))
+                .and_then(|()| sink.validate(inverters))
+                .map_err(in_sink)
+        }));
+        #[cfg(feature = "http")]
+        if let Some(http) = &self.http {
+            checks.push(http.validate().map_err(|error| error.within("http")));
+        }
+        checks.push(Tariff::check(&self.tariffs).map_err(|error| error.within("tariff")));
+        let inverters = self.check_inverters();
+        checks.push(inverters.map_err(|error| error.within("inverter")));
+        checks.into_iter().filter_map(Result::err).collect()
+    }
+
+    fn check_state_dir(&self) -> Result<(), KeyError> {
+        let folder = self.state_dir.as_ref();
+        if folder.is_some_and(|folder| folder.as_os_str().as_encoded_bytes().contains(&0)) {
             let message = "this is no path of a folder; write one, like \"/var/lib/kstar\"";
             return Err(KeyError::new("state_dir", message));
         }
-        let collector = &self.collector;
-        self.check_polling(collector.poll_interval, collector.timeout)
-            .map_err(|error| error.within("collector"))?;
+        Ok(())
+    }
+
+    fn check_max_gap(&self) -> Result<(), KeyError> {
         let two_polls = self.poll_interval().saturating_mul(2);
         if self.meter.max_gap.is_some_and(|gap| gap < two_polls) {
             let message = format!(
@@ -38,23 +66,7 @@ impl Config {
             );
             return Err(KeyError::new("max_gap", message).within("meter"));
         }
-        let inverters = self.inverters().len();
-        for sink in self.sinks.enabled() {
-            let in_sink = |error: KeyError| error.within(sink.name()).within("sinks");
-            let policy = sink.policy();
-            self.check_timeout(&policy, in_sink)?;
-            check_spool(&policy)
-                .map_err(|error| error.within("delivery"))
-                .and_then(|()| sink.validate(inverters))
-                .map_err(in_sink)?;
-        }
-        #[cfg(feature = "http")]
-        if let Some(http) = &self.http {
-            http.validate().map_err(|error| error.within("http"))?;
-        }
-        Tariff::check(&self.tariffs).map_err(|error| error.within("tariff"))?;
-        self.check_inverters()
-            .map_err(|error| error.within("inverter"))
+        Ok(())
     }
 
     /// What is wrong with how often and how patiently inverters are asked, by the collector's section or one's own.

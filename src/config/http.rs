@@ -49,7 +49,7 @@ impl fmt::Display for ListenAddress {
 #[serde(deny_unknown_fields)]
 pub struct HttpSection {
     pub listen: ListenAddress,
-    /// What whoever asks must know.
+    /// What anyone who asks must know.
     #[serde(default)]
     pub token: Option<Secret>,
     /// Whether others than this machine may ask without a token.
@@ -110,7 +110,7 @@ pub enum HttpSection {}
 /// What is said where HTTP is not built.
 #[cfg(not(feature = "http"))]
 pub const NOT_BUILT: &str =
-    "HTTP is not part of this build; build with `--features http`, or leave it away";
+    "HTTP is not part of this build; build with `--features http`, or leave it out";
 
 #[cfg(not(feature = "http"))]
 impl<'de> Deserialize<'de> for HttpSection {

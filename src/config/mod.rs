@@ -19,13 +19,16 @@ use kstar_model::counted::longest_gap;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::registry::{Section, SinkSections};
+use document::Document;
 
 mod check;
 mod collector;
+mod document;
 mod http;
 mod inverter;
 mod places;
 mod text;
+mod words;
 
 pub use collector::{CollectorSection, DiscoveryAddress};
 #[cfg(not(feature = "http"))]
@@ -87,23 +90,32 @@ fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeZo
 }
 
 impl Config {
-    /// Reads and checks a configuration.
+    /// Reads and checks a configuration; the error has all mistakes of the file.
     pub fn parse(source: &ConfigFile) -> Result<Self, ConfigError> {
-        let mut config: Self = source.parse()?;
+        let mut document = Document::open(source);
+        let config: Option<Self> = document.read(&[], &[], Self::deserialize);
+        let Some(mut config) = config else {
+            return document.finish(Self::default());
+        };
         for (inverter, index) in config.inverters.iter_mut().zip(0_usize..) {
             let path = ["inverter".into(), index.into()];
-            inverter.source = source.parse_rest(&path, &InverterSection::KEYS, |keys| {
-                inverter.family.source(keys)
-            })?;
+            // What its keys mean depends on it.
+            if document.lacks(&path, "family") {
+                continue;
+            }
+            let family = inverter.family;
+            let source = document.read(&path, &InverterSection::KEYS, |keys| family.source(keys));
+            inverter.source = source.unwrap_or_else(|| family.usual_source());
         }
-        config.validate(source)?;
-        Ok(config)
+        document.note_checked(config.check());
+        document.finish(config)
     }
 
     /// Whether its text is right: what one key says about another, and what a sink says about its section. The source
     /// is where it stands.
     pub fn validate(&self, source: &ConfigFile) -> Result<(), ConfigError> {
-        self.check().map_err(|error| source.mistake(&error))
+        let mistakes = self.check().into_iter().map(|error| source.mistake(&error));
+        ConfigError::all(mistakes.collect()).map_or(Ok(()), Err)
     }
 
     /// Reads the secrets and certificates that it names. Blocks on files.

@@ -15,7 +15,7 @@ fn an_unknown_key_is_shown_with_its_place_and_the_legal_ones() {
     let shown = error("[collector]\npol_interval = \"5s\"\n");
     assert_eq!(
         shown,
-        "kstar.toml:2:1: unknown field `pol_interval`, expected one of `poll_interval`, `timeout`, `tries`, \
+        "kstar.toml:2:1: unknown field `pol_interval`, did you mean `poll_interval`? Expected one of `poll_interval`, `timeout`, `tries`, \
          `grace`, `allow_fast_polling`, `discovery_addresses`\n  |\n2 | pol_interval = \"5s\"\n  | ^^^^^^^^^^^^"
     );
 }

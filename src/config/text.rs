@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 use kstar_common::key::{KeyError, Step};
 use kstar_common::wrapping::visible;
-use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
 /// Something wrong with a configuration, and where.
 #[derive(Debug)]
 pub struct ConfigError {
     pub path: PathBuf,
-    place: Option<Place>,
+    place: Option<Box<Place>>,
     /// Whether the text itself is wrong, or what it names.
     pub blame: Blame,
-    /// What is wrong and how to mend it.
+    /// What is wrong and how to fix it.
     message: String,
+    /// What else is wrong in the same file, in its order.
+    more: Vec<ConfigError>,
 }
 
 /// What has to change.
@@ -41,15 +42,39 @@ struct Place {
 }
 
 impl ConfigError {
-    /// What is wrong and how to mend it, without the place.
+    /// All of them as one, in the order of the file, but what is missing last: a misspelled key is often the reason.
+    /// Nothing if there are none.
+    pub(super) fn all(mut mistakes: Vec<Self>) -> Option<Self> {
+        let place = |mistake: &Self| {
+            let place = mistake.place.as_ref();
+            let is_missing = mistake.message.starts_with("missing field");
+            (
+                is_missing,
+                place.map(|place| (place.line_number, place.column)),
+            )
+        };
+        mistakes.sort_by_key(place);
+        let mut mistakes = mistakes.into_iter();
+        let first = mistakes.next()?;
+        let more = mistakes.collect();
+        Some(Self { more, ..first })
+    }
+
+    /// Whether both stand on the same line.
+    pub(super) fn is_on_line_of(&self, other: &Self) -> bool {
+        let line = |mistake: &Self| mistake.place.as_ref().map(|place| place.line_number);
+        line(self).is_some() && line(self) == line(other)
+    }
+
+    /// What is wrong and how to fix it, without the place; the first, where several things are.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// `kstar.toml:3:1: what is wrong`, on one line.
+    /// `kstar.toml:3:1: what is wrong`, on one line; the first, where several things are.
     pub fn summary(&self) -> String {
         let path = self.path.display();
-        match &self.place {
+        match self.place.as_deref() {
             None => format!("{path}: {}", self.message),
             Some(Place {
                 line_number,
@@ -62,9 +87,20 @@ impl ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The summary, then the line with a caret below the place.
+/// Each mistake as its summary, then the line with a caret below the place.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f)?;
+        for mistake in &self.more {
+            f.write_str("\n")?;
+            mistake.show(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl ConfigError {
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary())?;
         let Some(Place {
             line_number,
@@ -72,7 +108,7 @@ impl fmt::Display for ConfigError {
             indent,
             width,
             ..
-        }) = &self.place
+        }) = self.place.as_deref()
         else {
             return Ok(());
         };
@@ -105,6 +141,9 @@ impl ConfigFile {
                 std::io::ErrorKind::PermissionDenied => {
                     "; use sudo, or join the group that may read it"
                 }
+                std::io::ErrorKind::IsADirectory => {
+                    "; this is a folder, and the configuration is a file, like kstar.toml in it"
+                }
                 _ => "",
             };
             source.error(
@@ -134,30 +173,6 @@ impl ConfigFile {
         }
     }
 
-    /// What it says, if its form is right.
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        toml::from_str(&self.text)
-            .map_err(|error| self.error(error.span(), &in_plain_words(error.message())))
-    }
-
-    /// What the table at that path says beside these keys, which are not those of whoever reads it.
-    pub(super) fn parse_rest<T>(
-        &self,
-        path: &[Step],
-        keys: &[&str],
-        read: impl FnOnce(toml::Deserializer<'_>) -> Result<T, toml::de::Error>,
-    ) -> Result<T, ConfigError> {
-        let wrong = |error: toml::de::Error| {
-            let message = with_keys(&in_plain_words(error.message()), keys);
-            self.error(error.span(), &message)
-        };
-        let mut table = table_at(&self.text, path).map_err(wrong)?;
-        for key in keys {
-            table.get_mut().remove(*key);
-        }
-        read(toml::Deserializer::from(table)).map_err(wrong)
-    }
-
     /// Where it came from.
     pub fn path(&self) -> &Path {
         &self.path
@@ -176,13 +191,27 @@ impl ConfigFile {
         }
     }
 
-    fn error(&self, span: Option<Range<usize>>, message: &str) -> ConfigError {
+    /// The text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The line of that place, as it is shown: without secrets.
+    pub(super) fn line_at(&self, span: &Range<usize>) -> String {
+        let place = Place::find(&self.text, span);
+        place.map_or_else(String::new, |place| place.line)
+    }
+
+    /// A mistake at that place.
+    pub(super) fn error(&self, span: Option<Range<usize>>, message: &str) -> ConfigError {
         let place = span.and_then(|span| Place::find(&self.text, &span));
+        let place = place.map(Box::new);
         ConfigError {
             path: self.path.clone(),
             place,
             blame: Blame::Text,
             message: visible(message),
+            more: Vec::new(),
         }
     }
 }
@@ -282,54 +311,4 @@ fn locate(text: &str, path: &[Step]) -> Option<Range<usize>> {
         value = next.get_ref();
     }
     span
-}
-
-/// The table at that path; empty if there is none.
-fn table_at<'a>(
-    text: &'a str,
-    path: &[Step],
-) -> Result<toml::Spanned<DeTable<'a>>, toml::de::Error> {
-    let root = DeTable::parse(text)?;
-    let empty = || toml::Spanned::new(0..0, DeTable::new());
-    let (span, mut value) = (root.span(), DeValue::Table(root.into_inner()));
-    let mut place = span;
-    for step in path {
-        let next = match (step, value) {
-            (Step::Key(key), DeValue::Table(mut table)) => table.remove(&**key),
-            (Step::Index(index), DeValue::Array(array)) => array.into_iter().nth(*index),
-            _ => None,
-        };
-        let Some(next) = next else {
-            return Ok(empty());
-        };
-        (place, value) = (next.span(), next.into_inner());
-    }
-    Ok(match value {
-        DeValue::Table(table) => toml::Spanned::new(place, table),
-        _ => empty(),
-    })
-}
-
-/// The message of an unknown key, which lists these keys as well.
-fn with_keys(message: &str, keys: &[&str]) -> String {
-    let Some((unknown, own)) = message
-        .strip_prefix("unknown field")
-        .and_then(|rest| rest.split_once(", "))
-    else {
-        return message.to_owned();
-    };
-    let mut all: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
-    let own = own.split('`').skip(1).step_by(2);
-    all.extend(own.map(|key| format!("`{key}`")));
-    format!("unknown field{unknown}, expected one of {}", all.join(", "))
-}
-
-/// What the reader of a TOML file may not know from Rust.
-fn in_plain_words(message: &str) -> String {
-    ["a nonzero usize", "a nonzero u32", "a nonzero u64"]
-        .iter()
-        .fold(message.to_owned(), |message, rust| {
-            message.replace(rust, "a whole number from 1 on")
-        })
-        .replace("expected u32", "expected a whole number")
 }

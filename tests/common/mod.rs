@@ -73,7 +73,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Whoever polls leaves a lock file for each address, and these addresses are never used again.
+        // Anyone who polls leaves a lock file for each address, and these addresses are never used again.
         let name = format!("kstar-{}-{DATA_PORT}.lock", self.0);
         let _ = std::fs::remove_file(std::path::Path::new("/run/lock").join(name));
     }
@@ -150,7 +150,7 @@ pub(crate) enum Told {
     Status(InverterStatus),
 }
 
-/// A far side that remembers everything, in order.
+/// A server that remembers everything, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Memory(Arc<Mutex<Vec<Told>>>);
 

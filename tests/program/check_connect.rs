@@ -1,5 +1,5 @@
-//! `kstar check --connect`: each thing that can be wrong is told by its symptom with what mends it, and is good once
-//! it is mended. What brokers do that refuse and misbehave is tested in `sinks/mqtt`.
+//! `kstar check --connect`: each thing that can be wrong is told by its symptom with what fixes it, and is good once
+//! it is fixed. What brokers do that refuse and misbehave is tested in `sinks/mqtt`.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -101,7 +101,7 @@ fn config(inverters: &[(&str, &str)], rest: &str) -> String {
     text + rest
 }
 
-/// As [`config`], where many polls are lost: that must not take for ever.
+/// As [`config`], where many polls are lost: that must not take indefinitely.
 fn impatient_config(inverters: &[(&str, &str)]) -> String {
     config(inverters, "[sinks.stdout]\n").replace("\"2s\"", "\"500ms\"")
 }

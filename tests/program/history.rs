@@ -39,7 +39,7 @@ fn assert_said_once(ended: &Ended, reason: &str) {
     assert_eq!(said.count(), 1, "{ended:#?}");
 }
 
-/// Runs with a history that cannot be opened, mends that, and finds every reading in it.
+/// Runs with a history that cannot be opened, fixes that, and finds every reading in it.
 #[track_caller]
 fn assert_nothing_lost(folder: &Folder, words: &[&str], mend: impl FnOnce()) {
     let run = Process::start(&mut kstar(folder.path(), ["run"]));

@@ -47,12 +47,14 @@ mod output;
 mod pages;
 #[cfg(feature = "history")]
 mod past;
+mod plain_words;
 mod process;
 mod read;
 #[cfg(all(feature = "aa55", feature = "modbus"))]
 mod recordings;
 #[cfg(feature = "mqtt")]
 mod reload;
+mod restore;
 mod run;
 #[cfg(all(feature = "http", feature = "history"))]
 mod schema;

@@ -471,7 +471,7 @@ fn a_refused_reading_is_said_once_and_kept_for_a_bug_report() {
         let args = [&["explain", "--quarantine"], args].concat();
         ended(&mut kstar(folder.path(), args)).expect_code(0)
     };
-    assert!(quarantine(&[]).out().contains("no reading was refused"));
+    assert!(quarantine(&[]).out().contains("no reading was rejected"));
     let run = Process::start(&mut kstar(folder.path(), ["run"]));
     let kept = || {
         let list: Vec<Value> = serde_json::from_str(&quarantine(&["--json"]).out()).expect("JSON");

@@ -17,7 +17,7 @@ pub(crate) fn kstar<S: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item
     program(Path::new(env!("CARGO_BIN_EXE_kstar")), folder, args)
 }
 
-/// What has the next word heed signals, also where whoever runs the tests ignores some: `nohup` does SIGHUP, and a shell
+/// What has the next word heed signals, also where anyone who runs the tests ignores some: `nohup` does SIGHUP, and a shell
 /// without a terminal SIGINT for what it runs in the background.
 pub(crate) const HEEDS_SIGNALS: [&str; 2] = ["env", "--default-signal"];
 

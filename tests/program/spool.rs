@@ -294,7 +294,7 @@ fn one_process_at_a_time_collects_with_a_state_folder() {
         assert!(second.err().contains(&words), "{words}: {second:#?}");
     }
     assert_eq!(second.out(), "");
-    // Whoever only looks is not in the way.
+    // Anyone who only looks is not in the way.
     ended(&mut kstar(folder.path(), ["check"])).expect_code(0);
 
     let config = roof.config("[sinks.stdout]\n");

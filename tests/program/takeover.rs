@@ -243,7 +243,7 @@ fn an_import_and_a_collector_write_to_one_history() {
     ended(&mut kstar(folder.path(), command)).expect_code(0);
     let printed = run.printed().len();
     run.wait_for_printed(printed + 3);
-    // Whoever finds the file locked for too long tries again.
+    // Anyone who finds the file locked for too long tries again.
     let run = run.stop().expect_code(0);
     assert_eq!(rows(&folder.history()).len(), 2880 + run.stdout.len());
 }

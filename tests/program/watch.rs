@@ -338,6 +338,8 @@ fn a_second_poller_is_not_started_by_accident() {
         &format!("process {} polls {}", run.pid(), roof.host()),
         "--url",
         "--force",
+        "[http]",
+        "listen = \"127.0.0.1:8099\"",
     ] {
         assert!(screen.contains(words), "{words}: {screen}");
     }

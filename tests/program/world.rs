@@ -260,7 +260,7 @@ impl Peer {
             while let Ok((length, from)) = socket.recv_from(&mut buffer) {
                 count.fetch_add(1, Ordering::Relaxed);
                 if let Some(answer) = answer(&buffer[..length]) {
-                    // Whoever asked may be gone.
+                    // Anyone who asked may be gone.
                     let _ = socket.send_to(&answer, from);
                 }
             }
@@ -306,7 +306,7 @@ pub(crate) fn kstar_without_privileges(folder: &Folder, args: &[&str]) -> Comman
     }
 }
 
-/// A disk that does not answer: a named pipe in the place of a file, which keeps whoever opens it to write.
+/// A disk that does not answer: a named pipe in the place of a file, which keeps anyone who opens it to write.
 pub(crate) struct HangingFile {
     place: PathBuf,
     aside: PathBuf,

@@ -1,7 +1,7 @@
 //! A small HTTP client for the API of a running collector: plain HTTP/1.1, one connection for each question.
 //!
 //! It is for loopback and the user's own network, so it has no TLS, no proxy and follows no redirect. Whatever is at the
-//! other end cannot keep it waiting for ever or fill the memory: every step has a time-out and every answer a size.
+//! other end cannot keep it waiting indefinitely or fill the memory: every step has a time-out and every answer a size.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -299,7 +299,7 @@ impl Client {
             .await
             .map_err(garbled)?;
         let connection = tokio::spawn(async move {
-            // What goes wrong with it is seen by whoever waits for the answer.
+            // What goes wrong with it is seen by anyone who waits for the answer.
             let _ = connection.await;
         });
         let connection = Connection(connection.abort_handle());

@@ -10,7 +10,7 @@ pub enum Verdict {
     Good,
     /// It works, or nobody can tell; somebody should know of it.
     Note,
-    /// It does not work until somebody mends it.
+    /// It does not work until somebody fixes it.
     Wrong,
 }
 
@@ -39,7 +39,7 @@ impl Finding {
         Self::new(about, Verdict::Note, said.into(), Some(fix.into()))
     }
 
-    /// It does not work, and this mends it.
+    /// It does not work, and this fixes it.
     pub fn wrong(about: &'static str, said: impl Into<String>, fix: impl Into<String>) -> Self {
         Self::new(about, Verdict::Wrong, said.into(), Some(fix.into()))
     }
@@ -69,8 +69,8 @@ mod tests {
     #[test]
     fn a_reason_is_what_happened_and_what_to_do() {
         assert_eq!(
-            Finding::failed("login", "the broker refuses us; mend it; or not"),
-            Finding::wrong("login", "the broker refuses us", "mend it; or not")
+            Finding::failed("login", "the broker refuses us; fix it; or not"),
+            Finding::wrong("login", "the broker refuses us", "fix it; or not")
         );
         assert_eq!(Finding::failed("login", "no way").fix, None);
     }

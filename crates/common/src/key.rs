@@ -1,4 +1,4 @@
-//! What is wrong with the value of a key of the configuration, and which key it is: whoever has the text shows it with
+//! What is wrong with the value of a key of the configuration, and which key it is: anyone who has the text shows it with
 //! its line and a caret.
 
 /// One step on the way to a value in the configuration.

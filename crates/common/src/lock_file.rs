@@ -21,7 +21,7 @@ pub struct Holder {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        // While it is still locked: whoever has opened it meanwhile then finds that it is not the one at its place.
+        // While it is still locked: anyone who has opened it meanwhile then finds that it is not the one at its place.
         // A file of another user stays, as does one that someone has put there instead.
         if cfg!(unix) && is_at(&self.file, &self.path) {
             let _ = std::fs::remove_file(&self.path);
@@ -100,7 +100,7 @@ fn is_at(_file: &File, _path: &Path) -> bool {
 }
 
 /// Opens a lock file, which is made if it is missing. Its folder may be for everybody, so that it could be a link to a file
-/// of somebody else, which must not be emptied, or something that hangs whoever opens it.
+/// of somebody else, which must not be emptied, or something that hangs anyone who opens it.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -116,7 +116,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Follows no link, and does not wait for whoever has the other end of a pipe.
+/// Follows no link, and does not wait for anyone who has the other end of a pipe.
 #[cfg(unix)]
 fn not_elsewhere(options: &mut OpenOptions) {
     use rustix::fs::OFlags;

@@ -49,7 +49,7 @@ impl Vigil {
                 logged: false,
             });
             // Polling that has only just begun anew counts from nothing: that alone is no progress, or one that ends
-            // before it has asked anything would make some for ever.
+            // before it has asked anything would make some indefinitely.
             if pulse != seen.pulse && pulse != 0 {
                 if std::mem::take(&mut seen.logged) {
                     tracing::warn!(inverter = &*entry.name, "polling goes on again");

@@ -23,7 +23,7 @@ pub(crate) struct Accounts {
     has_column: bool,
     /// The columns with what was counted, for SQL.
     counted: Vec<String>,
-    /// Samples further apart than this do not cover the time between them, whoever told them.
+    /// Samples further apart than this do not cover the time between them, anyone who told them.
     longest_gap: i64,
     /// The account of the newest sample.
     newest: Option<i64>,

@@ -112,6 +112,9 @@ impl Failure {
             Self::Sqlite(error) => error,
         };
         match error.sqlite_error_code() {
+            _ if path.is_dir() => {
+                format!("{file} is a folder; name a file in it, like {file}/history.db")
+            }
             _ if self.is_lock() => {
                 format!("{file} is locked by another program; end that program or wait for it")
             }

@@ -380,7 +380,7 @@ pub enum Backup {
 }
 
 /// Copies a database; gives what a check of the copy says, or nothing if it was broken off.
-fn copy(
+pub(crate) fn copy(
     from: &Connection,
     to: &Path,
     step: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,

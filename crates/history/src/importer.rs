@@ -18,7 +18,7 @@ use crate::settings::Settings;
 /// How long to wait for the collector, which holds the file for some milliseconds at a time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Writes readings of the past. SQLite has no queue for those who wait, so whoever writes much while a
+/// Writes readings of the past. SQLite has no queue for those who wait, so anyone who writes much while a
 /// [collector](Self::is_shared) does should pause for some milliseconds between two calls, or that hardly ever finds the
 /// file free.
 pub struct Importer {

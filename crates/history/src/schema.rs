@@ -16,7 +16,7 @@
 //! which SQLite needs no byte beyond the row's header. So totals are exact and cost next to nothing. The meter's totals do
 //! not even have a column, unless one ever differs.
 //!
-//! Energy is what `..._counted` holds: how much whoever counted has counted since the reading before. What of it belongs to
+//! Energy is what `..._counted` holds: how much anyone who counted has counted since the reading before. What of it belongs to
 //! another time than the reading's stands in `spread`. Totals are only shown; nothing is computed from them.
 
 use kstar_common::sqlite_file::Owner;

@@ -53,7 +53,7 @@ pub struct Store {
     note: Note,
 }
 
-/// What a store has to say besides, for whoever looks.
+/// What a store has to say besides, for anyone who looks.
 #[derive(Clone, Debug, Default)]
 pub struct Note(Arc<Mutex<Option<String>>>);
 

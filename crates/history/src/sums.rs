@@ -31,7 +31,7 @@ pub(crate) type Flow = Result<(), Halt>;
 /// Why no more buckets are given.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    /// Whoever was given them has enough.
+    /// Anyone who was given them has enough.
     Enough,
     Failed(rusqlite::Error),
 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 /// The type of most answers.
 pub(super) const JSON: &str = "application/json";
 
-/// An error as whoever asked sees it.
+/// An error as anyone who asked sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     status: StatusCode,

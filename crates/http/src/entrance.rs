@@ -62,7 +62,7 @@ impl Entrance {
         }
     }
 
-    /// Begins a session for whoever knows the token; gives its name.
+    /// Begins a session for anyone who knows the token; gives its name.
     pub(super) fn log_in(&self, token: &str) -> Result<String, Refusal> {
         let now = Instant::now();
         let mut known = self.known();

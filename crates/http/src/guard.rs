@@ -57,7 +57,7 @@ impl Guard {
             && request.uri().path() == page::LOG_IN
     }
 
-    /// Whether whoever was refused is a browser that may log in.
+    /// Whether anyone who was refused is a browser that may log in.
     pub(super) fn may_log_in<B>(&self, request: &Request<B>) -> bool {
         self.entrance.is_some()
             && !request.headers().contains_key(AUTHORIZATION)
@@ -101,7 +101,7 @@ impl Guard {
                 "the token is wrong; send the one of the section [http] as `Authorization: Bearer TOKEN`",
             )),
             None if self.has_session(headers) => Ok(Access::Full),
-            // For whoever only wants to know whether to raise an alarm.
+            // For anyone who only wants to know whether to raise an alarm.
             None if request.uri().path() == "/health" => Ok(Access::Verdict),
             // How to log in is no secret, nor what it looks like.
             None if self.entrance.is_some() && page::is_public(request.uri().path()) => {
@@ -138,7 +138,7 @@ impl Guard {
         }
         Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
-            // Its name is not told to whoever does not know it.
+            // Its name is not told to anyone who does not know it.
             "this machine is asked by a name that is not its own, as a web page may do to read what it must not; ask by its \
              address, as localhost or by its host name. Behind a proxy, let the proxy send `Host: localhost`, or set a token",
         ))
@@ -287,7 +287,7 @@ mod tests {
         }
         assert_eq!(refused(&local, "GET", "/", &[]), Err(400));
         assert_eq!(refused(&local, "GET", "/", &[HERE, HERE]), Err(400));
-        // Whoever has the token is no web page; and beyond loopback it has any name.
+        // Anyone who has the token is no web page; and beyond loopback it has any name.
         let evil = ("host", "pi.example");
         let token = ("authorization", "Bearer hunter2");
         let with_token = guard("127.0.0.1:8099", Some("hunter2"));

@@ -30,13 +30,13 @@ const LOOKS: Duration = Duration::from_secs(5);
 pub struct Verdict {
     /// Whether it is.
     pub healthy: bool,
-    /// Why not; absent for whoever may not know.
+    /// Why not; absent for anyone who may not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasons: Option<Vec<Reason>>,
     /// What somebody should know who looks, though it makes nothing unhealthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Reason>,
-    /// The version of the collector; absent for whoever may not know.
+    /// The version of the collector; absent for anyone who may not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -66,7 +66,7 @@ impl Watcher {
         }
     }
 
-    /// Looks now and then, for ever.
+    /// Looks now and then, indefinitely.
     pub(super) async fn run(&self) {
         let mut looks = interval(LOOKS);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,7 +159,7 @@ impl Watcher {
                     let down = minutes(down.unwrap_or_default());
                     reason(part(), format!("down for {down}: {why}"));
                 }
-                SinkState::Ended => reason(part(), "its far side has ended".to_owned()),
+                SinkState::Ended => reason(part(), "its other end has closed".to_owned()),
                 SinkState::Opening | SinkState::Up | SinkState::Down { .. } => {}
             }
         }
@@ -205,7 +205,7 @@ fn silence(entry: &InverterEntry) -> Option<String> {
         (Some(Reachability::Online), _) => {
             let refused = entry.gate.refused.load(Ordering::Relaxed);
             format!(
-                "it answers, but for {without} no reading was believed ({refused} were refused so far); see the log"
+                "it answers, but for {without} no reading was believed ({refused} were rejected so far); see the log"
             )
         }
         (_, Some(_)) => {

@@ -192,7 +192,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Waits for the order to stop, or for the end of whoever could give it.
+/// Waits for the order to stop, or for the end of anyone who could give it.
 pub(super) async fn until_stopped(stopping: &mut watch::Receiver<bool>) {
     // Either way it is time to stop.
     drop(stopping.wait_for(|stopping| *stopping).await);
@@ -214,13 +214,13 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Answers are written at once, and somebody waits for them; whoever has gone already does not.
+                // Answers are written at once, and somebody waits for them; anyone who has gone already does not.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "a connection has broken");
                 }
                 return Ok((TokioIo::new(stream), slot));
             }
-            // Whoever it was has gone again, which says nothing of the next.
+            // The one that it was has gone again, which says nothing of the next.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => return Err(error),
         }
@@ -251,7 +251,7 @@ where
         }
     };
     if let Err(error) = ended {
-        // What a client does wrong is no news for whoever reads the log.
+        // What a client does wrong is no news for anyone who reads the log.
         tracing::debug!(%error, "a connection has broken");
     }
 }

@@ -55,7 +55,7 @@ impl Group {
     }
 }
 
-/// How a quantity follows from others. What follows is not stored: whoever stores readings computes it again, but for what
+/// How a quantity follows from others. What follows is not stored: anyone who stores readings computes it again, but for what
 /// an inverter has [`told`](Values::told) itself, which takes precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Derivation {
@@ -93,7 +93,7 @@ impl Derivation {
     }
 }
 
-/// What a quantity means to whoever looks after the house, where unit and kind alone do not tell. Far sides with a
+/// What a quantity means to anyone who looks after the house, where unit and kind alone do not tell. Servers with a
 /// vocabulary of their own have words for these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -601,7 +601,7 @@ impl Values {
     }
 }
 
-/// A value as people and far sides see it.
+/// A value as people and servers see it.
 #[derive(Clone, Copy, Debug)]
 pub enum Value {
     /// A number in the quantity's unit.

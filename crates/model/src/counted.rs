@@ -1,6 +1,6 @@
 //! What was counted from one reading of an inverter to the next.
 //!
-//! Whoever counted says how much; nobody finds it out by comparing two readings. So a counter that is set, a clock that
+//! Anyone who counted says how much; nobody finds it out by comparing two readings. So a counter that is set, a clock that
 //! is set, another inverter under the same name, and readings that overlap or come again add no energy. Only sinks that
 //! keep sums read this; it is not among the values of a reading.
 

@@ -120,7 +120,7 @@ fn raw(quantity: Quantity, value: &Json) -> Option<i64> {
 /// The schema of a JSON line.
 ///
 /// It allows properties that it does not name: the catalogue may grow without a new `schema` number, and a line
-/// from a newer collector stays valid for whoever holds an older copy of this. For the same reason a mode may be
+/// from a newer collector stays valid for anyone who holds an older copy of this. For the same reason a mode may be
 /// `unknown_7` and a flag `bit_7`.
 pub fn schema() -> Json {
     let mut schema: Json = serde_json::from_str(WITHOUT_QUANTITIES).unwrap_or_default();

@@ -52,7 +52,7 @@ pub struct Reading<Time = UnixMillis> {
 /// A reading that came before the clock was set: only how long the machine had run is known.
 pub type Undated = Reading<Uptime>;
 
-/// A reading as it is shown to whoever wants to know how things are now, with its time if the clock is set.
+/// A reading as it is shown to anyone who wants to know how things are now, with its time if the clock is set.
 pub type Shown = Reading<Option<UnixMillis>>;
 
 impl<Time> Reading<Time> {
@@ -69,7 +69,7 @@ impl<Time> Reading<Time> {
 }
 
 impl<Time: Moment> Reading<Time> {
-    /// The same for whoever wants to know how things are now.
+    /// The same for anyone who wants to know how things are now.
     pub fn shown(&self) -> Shown {
         self.at(self.time.unix())
     }

@@ -113,7 +113,7 @@ pub struct Decimal {
 }
 
 impl Decimal {
-    /// The same number as a float, for sinks whose far side knows nothing else.
+    /// The same number as a float, for sinks whose server knows nothing else.
     #[expect(clippy::cast_precision_loss, reason = "raw values stay far below 2^53")]
     pub fn to_f64(self) -> f64 {
         // A division by a power of ten is rounded once, so that 2317 / 10 prints as 231.7.

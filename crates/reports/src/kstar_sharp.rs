@@ -114,6 +114,12 @@ impl OldHistory {
 }
 
 fn unusable(path: &Path, error: &rusqlite::Error) -> OldHistoryError {
+    if path.is_dir() {
+        return OldHistoryError(format!(
+            "{} is a folder; name the file in it that kstar.sharp wrote",
+            path.display()
+        ));
+    }
     OldHistoryError(format!(
         "cannot read {} as a database of kstar.sharp: {error}; name the file that holds its table InverterDataGranular",
         path.display()

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 use kstar_model::time::UnixMillis;
 
-/// What may be written, for whoever wrote something else.
+/// What may be written, for anyone who wrote something else.
 const ADVICE: &str =
     "write a date like 2026-11-22, a month like 2026-11, a year like 2026, `today` or `yesterday`";
 

@@ -59,7 +59,7 @@ impl Resolution {
         }
     }
 
-    /// The quantities that are asked for by their names, or all that rows have. Whoever asks for `raw` does so with the
+    /// The quantities that are asked for by their names, or all that rows have. Anyone who asks for `raw` does so with the
     /// words that `for_raw` says.
     pub fn quantities(self, names: &[&str], for_raw: &str) -> Result<Vec<Quantity>, String> {
         let fits = |quantity: Quantity| self == Self::Raw || has_aggregate(quantity);
@@ -79,7 +79,7 @@ impl Resolution {
                 Ok(quantity)
             } else {
                 Err(format!(
-                    "`{quantity}` is no number, so it has no mean; leave it away, or use {for_raw}"
+                    "`{quantity}` is no number, so it has no mean; leave it out, or use {for_raw}"
                 ))
             }
         };

@@ -8,7 +8,7 @@
 //! - [`board`], [`remote`]: the two sources, a collector in this process and one behind its HTTP API;
 //! - `past`: the last hours from a history.
 //!
-//! Whoever draws has a thread of its own: a terminal at the end of a slow line may block for long, and that must hold
+//! Anyone who draws has a thread of its own: a terminal at the end of a slow line may block for long, and that must hold
 //! up neither a poll nor a sink.
 
 pub mod board;

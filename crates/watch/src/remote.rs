@@ -75,7 +75,7 @@ impl Remote {
     }
 }
 
-/// Feeds the page for ever, from a collector that has answered once.
+/// Feeds the page indefinitely, from a collector that has answered once.
 pub async fn feed(shared: Arc<Shared>, mut remote: Remote) {
     let client = remote.client.clone();
     loop {

@@ -27,7 +27,7 @@ use super::page::Page;
 /// How often it is looked for keys and for something new to draw.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long the terminal may take to be given back: one at the end of a dead line takes for ever.
+/// How long the terminal may take to be given back: one at the end of a dead line takes indefinitely.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a process may take to stop after it has been told to.
@@ -110,7 +110,7 @@ pub enum Left {
     TerminalGone,
 }
 
-/// A page that is up. Whoever drops it gives the terminal back.
+/// A page that is up. Anyone who drops it gives the terminal back.
 pub struct Screen {
     shared: Arc<Shared>,
     left: oneshot::Receiver<io::Result<Left>>,
@@ -166,7 +166,7 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         if !self.shared.ending.swap(true, Ordering::AcqRel) {
-            // Whoever drops a page that is up is about to end the process, which must not be faster than this.
+            // Anyone who drops a page that is up is about to end the process, which must not be faster than this.
             let _ = self.given_back.recv_timeout(PATIENCE);
         }
     }
@@ -256,13 +256,13 @@ fn show(shared: &Shared, look: Look, zone: &TimeZone) -> io::Result<Left> {
     let mut drawn = Drawn::default();
     while !shared.ending.load(Ordering::Acquire) {
         if shared.continued.swap(false, Ordering::AcqRel) {
-            // Whoever had the terminal meanwhile may have left it in any state.
+            // Anyone who had the terminal meanwhile may have left it in any state.
             drop(taken);
             taken = Taken::take()?;
             drawn = Drawn::default();
         }
         drawn.draw_if_new(&mut taken, shared, &view, look, zone)?;
-        // Waiting is done here: while crossterm waits, a terminal that goes away would keep it reading for ever.
+        // Waiting is done here: while crossterm waits, a terminal that goes away would keep it reading indefinitely.
         if !is_there() {
             return Ok(Left::TerminalGone);
         }
@@ -440,7 +440,7 @@ fn suspend(shared: &Shared) {
 #[cfg(not(unix))]
 fn suspend(_shared: &Shared) {}
 
-/// Notices that the process goes on after it was stopped, by whoever that was.
+/// Notices that the process goes on after it was stopped, by another.
 #[cfg(unix)]
 async fn notice_continuing(shared: Arc<Shared>) {
     use tokio::signal::unix::{SignalKind, signal};

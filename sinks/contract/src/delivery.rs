@@ -1,4 +1,4 @@
-//! How the driver treats a sink: what it keeps while the far side is away, how much, how long.
+//! How the driver treats a sink: what it keeps while the server is away, how much, how long.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use kstar_common::setting::{duration, size};
 use serde::Deserialize;
 
-/// What is kept for a far side that is away.
+/// What is kept for a server that is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// Every reading, for those who store them.
@@ -18,7 +18,7 @@ pub enum Keep {
 /// How the driver treats a sink.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// What is kept while the far side is away.
+    /// What is kept while the server is away.
     pub keep: Keep,
     /// How many readings wait in memory at the most; beyond that the oldest is dropped and counted.
     pub queue: NonZeroUsize,
@@ -65,11 +65,11 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeliverySettings {
-    /// How many readings wait in memory while the far side is away; the oldest is dropped first.
+    /// How many readings wait in memory while the server is away; the oldest is dropped first.
     pub queue: Option<NonZeroUsize>,
     /// How many readings are delivered at once when several wait.
     pub batch: Option<NonZeroUsize>,
-    /// How long the far side may take for one delivery. Must be shorter than the grace of `[collector]`.
+    /// How long the server may take for one delivery. Must be shorter than the grace of `[collector]`.
     #[serde(default, with = "duration::optional")]
     pub timeout: Option<Duration>,
     /// Whether readings wait on disk, in the state folder, so that they outlive the program.

@@ -1,4 +1,4 @@
-//! How a sink is: its state and its counts. Whoever asks gets a snapshot; only changes of state are logged.
+//! How a sink is: its state and its counts. Anyone who asks gets a snapshot; only changes of state are logged.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,13 +29,13 @@ pub enum State {
 pub struct Counts {
     /// Taken from the channel.
     pub taken: u64,
-    /// Delivered to the far side.
+    /// Delivered to the server.
     pub delivered: u64,
     /// Replaced by a newer state of the same inverter before they were delivered (sinks that show the present).
     pub replaced: u64,
     /// Dropped because the queue or the spool was full, or the spool damaged.
     pub dropped: u64,
-    /// Refused by the far side.
+    /// Refused by the server.
     pub rejected: u64,
     /// Lost on the way because the program was too busy to take them from the channel.
     pub missed: u64,
@@ -76,7 +76,7 @@ pub struct Health {
     snapshot: Mutex<Snapshot>,
     /// Why it is down, each reason as it was logged: where two of them take turns, that is no news.
     logged: Mutex<Vec<String>>,
-    /// Nothing will mend it.
+    /// Nothing will fix it.
     broken: AtomicBool,
     /// Notified with each change of state.
     changed: Arc<Notify>,
@@ -170,7 +170,7 @@ impl Health {
                 sink = self.name,
                 reason,
                 queued,
-                "the far side lets nothing in until this is mended; readings are kept and it is tried again at least once a minute"
+                "the server lets nothing in until this is fixed; readings are kept, with a retry at least once a minute"
             );
         }
     }

@@ -177,7 +177,7 @@ pub enum DeliveryError {
         reason: String,
     },
     /// The far side ended in order and will take nothing more, like a closed pipe. The program ends.
-    #[error("the far side has ended")]
+    #[error("the other end has closed")]
     Closed,
 }
 

@@ -1,7 +1,7 @@
 //! Readings to test with, and the conformance suite that every sink passes.
 //!
-//! The suite knows a sink only by the contract and its far side only as [`FarSide`], so that what a new sink must
-//! promise stands in one place and is checked against the real far side. It waits for what it can see and never for
+//! The suite knows a sink only by the contract and its server only as [`FarSide`], so that what a new sink must
+//! promise stands in one place and is checked against the real server. It waits for what it can see and never for
 //! a time that should be enough.
 
 mod readings;
@@ -26,7 +26,7 @@ use crate::sink::{Batch, Sink};
 use crate::spool::Spool;
 use kstar_model::reading::Reading;
 
-/// What a far side holds of one reading: `inverter`, `time` (Unix milliseconds), and each quantity that is present,
+/// What a server holds of one reading: `inverter`, `time` (Unix milliseconds), and each quantity that is present,
 /// all as text.
 pub type Record = BTreeMap<String, String>;
 
@@ -43,7 +43,7 @@ pub fn record(reading: &Reading) -> Record {
     identity.into_iter().chain(values).collect()
 }
 
-/// The record of a JSON line, for far sides that hold those.
+/// The record of a JSON line, for servers that hold those.
 ///
 /// # Panics
 ///
@@ -76,27 +76,27 @@ pub fn record_of_line(line: &str) -> Record {
         .collect()
 }
 
-/// A sink's far side, as the suite needs it.
+/// A sink's server, as the suite needs it.
 #[async_trait]
 pub trait FarSide: Send {
-    /// A sink for this far side. Called again after the sink before was closed.
+    /// A sink for this server. Called again after the sink before was closed.
     fn sink(&mut self) -> Box<dyn Sink>;
 
-    /// Everything that the far side holds, in the order in which it came.
+    /// Everything that the server holds, in the order in which it came.
     async fn held(&mut self) -> Vec<Record>;
 
-    /// Makes the far side unable to take anything, as an outage would. What is under way may still arrive.
+    /// Makes the server unable to take anything, as an outage would. What is under way may still arrive.
     async fn go_away(&mut self);
 
     /// Ends the outage.
     async fn come_back(&mut self);
 
-    /// A reading that the far side refuses for what it is; `None` if there is no such reading.
+    /// A reading that the server refuses for what it is; `None` if there is no such reading.
     fn nonsense(&self) -> Option<Arc<Reading>> {
         None
     }
 
-    /// What the far side should hold of a reading, where that is not all of it.
+    /// What the server should hold of a reading, where that is not all of it.
     fn expected(&self, reading: &Reading) -> Record {
         record(reading)
     }
@@ -126,7 +126,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a sink may take to close.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// How many readings the suite offers to a far side that is away until it must be noticed: more than the buffers
+/// How many readings the suite offers to a server that is away until it must be noticed: more than the buffers
 /// on the way (a pipe's 64 KiB) can hold.
 const OFFERED: usize = 300;
 
@@ -151,7 +151,7 @@ pub async fn conformance(far_side: impl FarSide) {
 
 struct Suite<F> {
     far_side: F,
-    /// What the far side should hold by now.
+    /// What the server should hold by now.
     expected: Vec<Record>,
     /// The time of the newest reading.
     time: i64,
@@ -231,7 +231,7 @@ impl<F: FarSide> Suite<F> {
         }
         assert!(
             noticed,
-            "{OFFERED} readings were delivered to a far side that is away"
+            "{OFFERED} readings were delivered to a server that is away"
         );
         running.send(self.next_readings(10));
 
@@ -297,7 +297,7 @@ impl<F: FarSide> Suite<F> {
             .await;
     }
 
-    /// The next readings, which the far side is from now on expected to hold.
+    /// The next readings, which the server is from now on expected to hold.
     fn next_readings(&mut self, count: usize) -> Vec<Arc<Reading>> {
         let readings: Vec<_> = (0..count)
             .map(|_| {
@@ -321,7 +321,7 @@ impl<F: FarSide> Suite<F> {
         assert_eq!(
             held.iter().map(time).collect::<Vec<_>>(),
             self.expected.iter().map(time).collect::<Vec<_>>(),
-            "{when}: the times that the far side holds, and those that it should"
+            "{when}: the times that the server holds, and those that it should"
         );
         for (held, expected) in held.iter().zip(&self.expected) {
             assert_eq!(held, expected, "{when}");

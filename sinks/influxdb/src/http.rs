@@ -157,7 +157,7 @@ impl Connection {
     async fn over(stream: Box<dyn Stream>) -> Result<Self, Failure> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let task = tokio::spawn(async move {
-            // What goes wrong with it is seen by whoever waits for the answer.
+            // What goes wrong with it is seen by anyone who waits for the answer.
             let _ = connection.await;
         });
         Ok(Self {

@@ -75,7 +75,7 @@ impl Layout {
             text.push_str(quantity.name());
             text.push('=');
             match value {
-                // Without an `i` behind it every number is a float, also 6746: a field keeps its type for ever.
+                // Without an `i` behind it every number is a float, also 6746: a field keeps its type indefinitely.
                 Value::Number(number) => write(text, number),
                 Value::Mode(_) | Value::Flags { .. } | Value::Clock(_) => {
                     quote(text, &value.to_string());

@@ -69,7 +69,7 @@ impl Server {
         let outcome = self.request(lines).await;
         self.troubled = outcome.is_err();
         if let Err(DeliveryError::Refused { .. }) = outcome {
-            // The secret is fetched anew with the next try: whoever mends its file need not restart the program.
+            // The secret is fetched anew with the next try: anyone who fixes its file need not restart the program.
             self.connection = None;
         }
         outcome

@@ -55,12 +55,12 @@ pub(crate) fn of_answer(
                 format!("{address} wants to know who writes; set {}", keys(target))
             }
             _ => format!(
-                "{address} does not know us ({status}{said}); mend {}",
+                "{address} does not know us ({status}{said}); fix {}",
                 keys(target)
             ),
         }),
         403 => refused(format!(
-            "{address} does not let us write to the {target} ({status}{said}); give us that right there, or mend {}",
+            "{address} does not let us write to the {target} ({status}{said}); give us that right there, or fix {}",
             keys(target)
         )),
         404 => refused(of_not_found(text, plan, &said)),
@@ -72,7 +72,7 @@ pub(crate) fn of_answer(
             ))
         )),
         500 if text.contains("retention policy not found") => refused(format!(
-            "{address} has no {target}; create the retention policy, or mend `retention_policy`"
+            "{address} has no {target}; create the retention policy, or fix `retention_policy`"
         )),
         408 | 425 | 429 | 500..=599 => Err(DeliveryError::Unreachable {
             reason: match status.as_u16() {
@@ -103,7 +103,7 @@ fn of_not_found(text: &str, plan: &Plan, said: &str) -> String {
     let knows_endpoint = serde_json::from_str::<Complaint>(text).is_ok();
     match target {
         Target::Bucket { .. } if knows_endpoint => format!(
-            "{address} has no {target} (404{said}); create it there, or mend `org` and `bucket`"
+            "{address} has no {target} (404{said}); create it there, or fix `org` and `bucket`"
         ),
         Target::Bucket { .. } => format!(
             "{address} has no /api/v2/write; if it is InfluxDB before 1.8, set `database` instead of `org` and `bucket`, else check `url`"

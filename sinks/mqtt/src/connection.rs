@@ -1,7 +1,7 @@
 //! One connection that is up: what is handed to it, and the task that exchanges packets with the broker.
 //!
 //! What is handed over at one stretch goes out in one write, as far as there is room in flight. Writing and reading go
-//! on side by side, so that a broker that waits for us to read does not wait for ever.
+//! on side by side, so that a broker that waits for us to read does not wait indefinitely.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use kstar_common::back_off::BackOff;
 
-/// The doublings with which trouble begins that somebody must mend: brokers lock out who knocks too often.
+/// The doublings with which trouble begins that somebody must fix: brokers lock out who knocks too often.
 const SLOW_BEGIN: u32 = 3;
 
-/// A connection that lived shorter counts as a failure too: two clients with one id throw each other out for ever.
+/// A connection that lived shorter counts as a failure too: two clients with one id throw each other out indefinitely.
 const SHORT_LIVED: Duration = Duration::from_secs(10);
 
 /// The doublings that short-lived connections lead to at the most.

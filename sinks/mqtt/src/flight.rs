@@ -135,7 +135,7 @@ impl Flight {
         self.newest = self.newest.wrapping_add(1);
         let left = batch.0.iter().filter(|item| !item.announces).count();
         if left == 0 {
-            // Whoever has given up waiting hears nothing.
+            // Anyone who has given up waiting hears nothing.
             let _ = acknowledged.send(());
         } else {
             let waiter = Waiter { left, acknowledged };
@@ -228,7 +228,7 @@ impl Flight {
         if waiter.left == 0
             && let Some(waiter) = self.waiters.remove(&number)
         {
-            // Whoever has given up waiting hears nothing.
+            // Anyone who has given up waiting hears nothing.
             let _ = waiter.acknowledged.send(());
         }
     }

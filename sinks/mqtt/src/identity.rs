@@ -12,7 +12,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The client of this id. The password is fetched anew each time: whoever fixes its file need not restart the
+    /// The client of this id. The password is fetched anew each time: anyone who fixes its file need not restart the
     /// program.
     pub(crate) async fn fetch(settings: &Settings, id: String) -> Result<Self, Failure> {
         let Some(user) = settings.username.clone() else {

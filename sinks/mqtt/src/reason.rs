@@ -12,7 +12,7 @@ use crate::settings::Settings;
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) reason: String,
-    /// Whether only somebody's hand can mend it, so that there is no hurry to try again.
+    /// Whether only somebody's hand can fix it, so that there is no hurry to try again.
     pub(crate) slow: bool,
 }
 
@@ -138,11 +138,11 @@ fn of_refusal(code: ConnectReturnCode, settings: &Settings) -> Failure {
     };
     match code {
         ConnectReturnCode::BadUserNamePassword => Failure::slow(format!(
-            "{broker} refuses {who}; mend it there or in `username` and `password`"
+            "{broker} refuses {who}; fix it there or in `username` and `password`"
         )),
         // Also what Mosquitto says of a wrong password, and of a client id that it does not like.
         ConnectReturnCode::NotAuthorized => Failure::slow(format!(
-            "{broker} refuses {who} (or the client id `{id}`); mend it there or in `username` and `password`"
+            "{broker} refuses {who} (or the client id `{id}`); fix it there or in `username` and `password`"
         )),
         ConnectReturnCode::BadClientId => Failure::slow(format!(
             "{broker} refuses the client id `{id}`; set another one with `client_id`"

@@ -1,4 +1,4 @@
-//! The contract, with a real file: the far side is away while another program holds the lock.
+//! The contract, with a real file: the server is away while another program holds the lock.
 
 #![expect(
     clippy::unwrap_used,

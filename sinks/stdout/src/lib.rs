@@ -1,6 +1,6 @@
 //! One JSON line per reading on standard output.
 //!
-//! A pipe whose reader does not read blocks whoever writes to it. So what the kernel takes without waiting is written at
+//! A pipe whose reader does not read blocks anyone who writes to it. So what the kernel takes without waiting is written at
 //! once, which saves waking a thread for each reading; for everything else there is a thread of its own, and the async side
 //! only waits for it. What was begun is finished before anything else is written: a full disk or a reader that pauses may
 //! cut a line in two, but never leaves half a line before a whole one.
@@ -134,7 +134,7 @@ impl StdoutSink {
 
 fn stopped_reading() -> DeliveryError {
     DeliveryError::unreachable(
-        "whoever reads standard output has stopped reading; it goes on when they do",
+        "the program that reads standard output has stopped reading; output goes on when it does",
     )
 }
 
@@ -378,7 +378,7 @@ mod tests {
         let takes_at_once = sink.printer.lock().unwrap().has_at_once;
         assert_eq!(sink.worker.is_none(), takes_at_once);
 
-        // More than a pipe holds: the thread waits for whoever reads.
+        // More than a pipe holds: the thread waits for anyone who reads.
         let whole = lines(&readings);
         assert!(whole.len() > 1 << 16);
         let expected = whole.len();

@@ -12,7 +12,7 @@ pub(crate) trait Output: Write + Send {
     }
 }
 
-/// Anything that may keep whoever writes to it.
+/// Anything that may keep anyone who writes to it.
 pub(crate) struct ByThread<W>(pub(crate) W);
 
 /// A pipe or a file.

@@ -1,4 +1,4 @@
-//! The contract, over a real pipe: the far side is away when its reader has stopped reading and the pipe is full.
+//! The contract, over a real pipe: the server is away when its reader has stopped reading and the pipe is full.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use kstar_sink::sink::Sink;
 use kstar_sink::testing::{FarSide, Record, conformance, record_of_line};
 use kstar_sink_stdout::StdoutSink;
 
-/// What the far side writes into its own pipe to know when it has read everything before.
+/// What the server writes into its own pipe to know when it has read everything before.
 const MARK: &[u8] = b"that is all\n";
 
 #[derive(Default)]

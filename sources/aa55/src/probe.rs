@@ -57,7 +57,7 @@ async fn look_at(
             port: address.port(),
         },
     };
-    // A poll that is lost is to be seen, not asked again.
+    // A poll that is lost is to be seen, not retried.
     let once = Patience {
         tries: 1,
         ..context.patience

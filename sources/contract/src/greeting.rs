@@ -182,7 +182,7 @@ impl fmt::Display for Module {
     }
 }
 
-/// The module at an address, if it answers a greeting before the time is up. An error counts as none: whoever asks for the
+/// The module at an address, if it answers a greeting before the time is up. An error counts as none: anyone who asks for the
 /// data learns more of it.
 pub async fn module_at(address: IpAddr, timeout: Duration, counts: &Counts) -> Option<Module> {
     let mut module = None;

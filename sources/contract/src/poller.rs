@@ -94,7 +94,7 @@ pub enum Outcome {
     },
 }
 
-/// Polls one inverter for ever.
+/// Polls one inverter indefinitely.
 pub struct Poller {
     source: Box<dyn Source>,
     patience: Patience,

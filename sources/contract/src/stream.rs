@@ -1,6 +1,6 @@
 //! A request and its reply over TCP: one connection to an address, held open, with one request under way on it.
 //!
-//! Whoever asks at the same address shares the connection: behind a gateway or a stick is one serial line. What comes is put
+//! Anyone who asks at the same address shares the connection: behind a gateway or a stick is one serial line. What comes is put
 //! together to frames, and what is not the reply (somebody else's, an old one, a heartbeat) is counted and passed over. After
 //! a request without a reply the connection is closed, so that a late reply dies with it, and opened anew for the next.
 

@@ -30,7 +30,7 @@ pub(crate) async fn look(
     force: bool,
 ) -> Vec<Finding> {
     let counts = Arc::<Counts>::default();
-    // A poll that is lost is to be seen, not asked again.
+    // A poll that is lost is to be seen, not retried.
     let once = Context {
         patience: Patience {
             tries: 1,

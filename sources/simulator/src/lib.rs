@@ -110,7 +110,7 @@ fn greeting_answer(data: SocketAddr, mac: &str) -> Vec<u8> {
 }
 
 fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
-    // Every change is a whole one, so whoever panicked has left nothing half done.
+    // Every change is a whole one, so anyone who panicked has left nothing half done.
     record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -295,7 +295,7 @@ impl Service {
         let sent = outgoing.sent;
         loop {
             {
-                // Sent under the lock: whoever has the answer in hand finds it in the record.
+                // Sent under the lock: anyone who has the answer in hand finds it in the record.
                 let mut record = lock(&self.record);
                 match socket.try_send_to(&outgoing.bytes, to) {
                     Ok(_) => {

@@ -79,7 +79,7 @@ pub struct Entry {
     pub at: Instant,
     /// The simulator's own address: where it came in, or went out.
     pub local: SocketAddr,
-    /// The far side's address.
+    /// The server's address.
     pub peer: SocketAddr,
     /// What happened.
     pub event: Event,

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::file::{Secret, Typed};
 use crate::cli::shared::failure::Failure;
 
-/// Whoever answers.
+/// The user that answers, or nobody.
 pub(super) struct Asking {
     /// Nobody is asked: the default is the answer.
     pub(super) silent: bool,

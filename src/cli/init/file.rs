@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What is to be in the file.
 pub(super) struct Plan {
-    /// The state folder, if not the usual one of whoever runs the program.
+    /// The state folder, if not the usual one of the user that runs the program.
     pub(super) state_dir: Option<&'static str>,
     pub(super) inverters: Vec<Inverter>,
     pub(super) sqlite: Option<History>,

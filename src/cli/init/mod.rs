@@ -46,7 +46,7 @@ pub struct InitArgs {
     /// The file to write, or - for standard output [default: ~/.config/kstar/config.toml, for root
     /// /etc/kstar/config.toml]
     path: Option<PathBuf>,
-    /// Ask nothing: take what is found, what is said here, and the defaults
+    /// Ask nothing: take what is found, the other arguments, and the defaults
     #[arg(long)]
     yes: bool,
     /// Overwrite what is there
@@ -174,6 +174,12 @@ pub async fn run(
 }
 
 fn refuse_to_overwrite(path: &Path, force: bool) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Err(Failure::Usage(format!(
+            "{0} is a folder; name a file in it, like {0}/kstar.toml",
+            path.display()
+        )));
+    }
     if !force && path.exists() && !is_packaged(path) {
         return Err(Failure::Usage(format!(
             "{} is there already; use --force to overwrite it, or name another place: `kstar init PATH`",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
@@ -53,6 +54,12 @@ impl ConfigArgs {
     }
 }
 
+/// A number that cannot be zero.
+pub fn from_one_on<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| "write a whole number from 1 on".to_owned())
+}
+
 /// Whether there is a configuration. The service's may be in a folder that is not for everybody: then there is one, and
 /// that it cannot be read is to be said rather than to go on as if there were none.
 pub fn is_there(place: &Path) -> bool {
@@ -79,7 +86,7 @@ pub struct PlaceArgs {
     /// Its Modbus unit address
     #[arg(long, value_name = "NUMBER")]
     unit: Option<u8>,
-    /// The serial number of its Solarman stick, which is learnt otherwise
+    /// The serial number of its Solarman stick, which is found out if it is not set
     #[arg(long, value_name = "NUMBER")]
     logger_serial: Option<u32>,
 }

@@ -23,7 +23,7 @@ pub enum Failure {
     /// Something is wrong, and the output says what: code 1.
     #[error("see the output")]
     Shown,
-    /// Whoever read the output has heard enough: code 0.
+    /// The reader of the output has heard enough: code 0.
     #[error("nobody reads the output")]
     OutputClosed,
 }

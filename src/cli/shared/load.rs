@@ -14,7 +14,7 @@ use crate::registry::{Publish, SinkSections};
 /// Where the history goes without a configuration.
 pub const BUILT_IN_DATABASE: &str = "kstar.db";
 
-/// What arguments and environment say in place of the configuration, in the order of their weight.
+/// What arguments and environment say in place of the configuration, in the order of their precedence.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     place: PlaceArgs,
@@ -58,7 +58,7 @@ impl Overrides {
         Self { page, ..self }
     }
 
-    /// What the environment says as it did for kstar.sharp, which weighs least: only where there is no file.
+    /// What the environment says as it did for kstar.sharp, which all else takes precedence over: only where there is no file.
     pub fn or_kstar_sharp(
         mut self,
         environment: Option<kstar_sharp::Environment>,
@@ -142,7 +142,7 @@ pub fn load(args: &ConfigArgs, overrides: Overrides) -> Result<(ConfigFile, Conf
         }
         let [only] = &mut config.inverters[..] else {
             let message = format!(
-                "--host (or KSTAR_HOST), --family and the like are for one inverter, and {} has {}; leave them away, or \
+                "--host (or KSTAR_HOST), --family and the like are for one inverter, and {} has {}; leave them out, or \
                  change them there",
                 source.path().display(),
                 config.inverters.len()

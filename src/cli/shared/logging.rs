@@ -24,7 +24,7 @@ pub enum Level {
     Warn,
     /// What has changed.
     Info,
-    /// Every datagram that was refused, and why.
+    /// Every datagram that was rejected, and why.
     Debug,
     /// The same, and in a debug build also what libraries do.
     Trace,

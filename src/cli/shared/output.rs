@@ -88,6 +88,9 @@ impl Drop for NewFile {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    if path.is_dir() {
+        return Failure::Runtime(format!("{} is a folder; name a file in it", path.display()));
+    }
     Failure::Runtime(format!("cannot write {}: {error}", path.display()))
 }
 

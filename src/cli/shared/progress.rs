@@ -1,4 +1,4 @@
-//! How far a long piece of work has come: a bar for whoever watches, nothing for a log or a pipe.
+//! How far a long piece of work has come: a bar for anyone who watches, nothing for a log or a pipe.
 //!
 //! The bar stands on standard error, so that the output stays clean, and without colours, so that nobody need turn them
 //! off. It is gone when the work is done, has failed or was given up.

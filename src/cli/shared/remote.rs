@@ -13,10 +13,14 @@ use super::failure::Failure;
 const TOKEN_HELP: &str =
     "The file with the token of that collector [env: KSTAR_HTTP_TOKEN, the token itself]";
 
+/// How a collector comes to answer, where its configuration has no section `[http]`.
+pub const ADD_HTTP: &str =
+    "add these two lines and restart the collector:\n\n    [http]\n    listen = \"127.0.0.1:8099\"";
+
 /// Which collector is asked, if one is.
 #[derive(Args, Clone, Debug)]
 pub struct RemoteArgs {
-    /// Show what a running collector says through its HTTP API, and poll nothing
+    /// Show the readings of a running collector through its HTTP API, and poll nothing
     #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["config", "host", "family", "via", "unit", "logger_serial", "force"])]
     url: Option<Url>,
     #[arg(long, value_name = "FILE", requires = "url", help = TOKEN_HELP)]

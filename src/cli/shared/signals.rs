@@ -1,7 +1,7 @@
 //! Signals: the first asks the program to end in order, the second ends it at once. SIGHUP asks a service to read its
 //! configuration again.
 //!
-//! SIGHUP has two meanings: a terminal that goes away sends it to what runs there, which should then end; and whoever
+//! SIGHUP has two meanings: a terminal that goes away sends it to what runs there, which should then end; and anyone who
 //! looks after services sends it for a reload. What tells them apart is whether the process has a terminal that could go
 //! away, as it was started: with a controlling terminal SIGHUP ends the program, without one (under systemd, cron,
 //! `setsid`, in a container without `-t`) it is an order to reload. What was started by `nohup` is to survive its
@@ -50,7 +50,7 @@ fn has_terminal() -> bool {
     false
 }
 
-/// Whether whoever has started the process wants it to hear nothing of SIGHUP, as `nohup` does.
+/// Whether the one that has started the process wants it to hear nothing of SIGHUP, as `nohup` does.
 #[cfg(target_os = "linux")]
 fn is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

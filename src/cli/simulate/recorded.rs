@@ -63,7 +63,7 @@ pub(super) fn read(args: &SimulateArgs) -> Result<Played, Failure> {
     if family == FamilyName::Kse {
         let replay = aa55(&recording);
         let replay = replay.ok_or_else(|| nothing("no running data"))?;
-        // Whoever asks it now need not ask as it was asked then.
+        // Anyone who asks it now need not ask as it was asked then.
         return Ok(Played::Aa55(replay.readdressed()));
     }
     let mut playback = Playback::default();

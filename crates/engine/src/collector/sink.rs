@@ -118,7 +118,7 @@ pub(super) fn report_sink(health: &Health, ending: SinkEnding) {
     let counts = snapshot.counts;
     let sink = health.name();
     match ending {
-        SinkEnding::FarSideClosed => tracing::info!(sink, %counts, "the far side has ended"),
+        SinkEnding::FarSideClosed => tracing::info!(sink, %counts, "the other end has closed"),
         SinkEnding::Drained if counts.dropped + counts.rejected + counts.missed > 0 => {
             tracing::warn!(sink, %counts, "stopped; not every reading was delivered");
         }

@@ -576,7 +576,7 @@ fn damage_is_set_aside_in_the_middle_too_but_only_once() {
             .unwrap();
         connection.execute_batch("PRAGMA shrink_memory").unwrap();
         spoil(&place);
-        // Whoever has the pages in memory notices nothing.
+        // Anyone who has the pages in memory notices nothing.
         let other = place.other();
         other.execute_batch("PRAGMA user_version = 2").unwrap();
     }

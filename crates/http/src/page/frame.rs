@@ -25,7 +25,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 const PERMISSIONS: &str =
     "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
 
-/// No page lies deeper; whoever asks for such a path gets one that says so.
+/// No page lies deeper; anyone who asks for such a path gets one that says so.
 const DEEPEST: usize = 8;
 
 /// Where in the menu a page belongs.

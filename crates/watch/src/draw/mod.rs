@@ -31,7 +31,7 @@ use super::look::{Ink, Look};
 use super::page::{Page, Watched};
 use kstar_engine::overview::InverterState;
 
-/// The smallest terminal that shows a page; one of 80 by 24 may have lost a row to whoever divides it.
+/// The smallest terminal that shows a page; one of 80 by 24 may have lost a row to anyone who divides it.
 const LEAST: (u16, u16) = (76, 20);
 
 /// From this width and height on there are two columns.
@@ -39,7 +39,7 @@ const WIDE: (u16, u16) = (130, 32);
 
 const SECOND: u16 = 78;
 
-/// What whoever watches has chosen to see.
+/// What anyone who watches has chosen to see.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// The inverter that is shown, by its name; the first one if there is none of that name.

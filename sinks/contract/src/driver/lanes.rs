@@ -18,7 +18,7 @@ use crate::health::{Counts, Health};
 use crate::queue::{Lost, Settlement};
 use crate::spool::{Borrowed, Ids, Spool};
 
-/// How long a reading may wait in memory, once it is due, before it is put on disk: what a killed process may cost. A far side that is
+/// How long a reading may wait in memory, once it is due, before it is put on disk: what a killed process may cost. A server that is
 /// well takes a reading in a fraction of that, so that nothing is written then.
 const IN_MEMORY: Duration = Duration::from_secs(1);
 
@@ -232,7 +232,7 @@ impl<'a> Lanes<'a> {
         saved.is_some()
     }
 
-    /// Puts on disk what waits for the clock to be set: that may take for ever.
+    /// Puts on disk what waits for the clock to be set: that may take indefinitely.
     pub(super) async fn save_undated(&mut self) {
         let Some(spool) = &mut self.spool else {
             return;

@@ -263,7 +263,7 @@ impl<'a> Sending<'a> {
                     sink = self.lanes.health.name(),
                     inverter = &*reading.inverter.name,
                     reason,
-                    "the far side refused this reading; it is dropped"
+                    "the server rejected this reading; it is dropped"
                 );
                 Ok(())
             }
@@ -316,7 +316,7 @@ impl<'a> Sending<'a> {
                     inverter = &*reading.inverter.name,
                     time = %reading.time,
                     reason,
-                    "the far side refused this reading; it is dropped"
+                    "the server rejected this reading; it is dropped"
                 );
                 Ok(())
             }

@@ -88,9 +88,9 @@ async fn a_wrong_token_organization_or_bucket_is_named_and_never_shown() {
     let gate = Gate::start(influxdb.server.port, version_2).await;
     let reading = [full_reading("roof", 1)];
     for (right, wrong, part) in [
-        ("token = 'hunter2'", "token = 'hunter3'", "mend `token`"),
+        ("token = 'hunter2'", "token = 'hunter3'", "fix `token`"),
         ("token = 'hunter2'", "", "set `token`"),
-        ("'home & garden'", "'house'", "mend `org` and `bucket`"),
+        ("'home & garden'", "'house'", "fix `org` and `bucket`"),
         (
             "bucket = 'solar'",
             "bucket = 'lunar'",

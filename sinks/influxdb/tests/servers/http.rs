@@ -42,7 +42,7 @@ pub(crate) enum Reaction {
     Hang,
     /// It resets the connection.
     Reset,
-    /// It answers, and then adds to the answer for ever.
+    /// It answers, and then adds to the answer indefinitely.
     Endless(u16),
     /// It answers with this status, these header lines and this body.
     Answer(u16, &'static str, String),

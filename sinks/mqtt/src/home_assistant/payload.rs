@@ -352,7 +352,8 @@ impl Writer {
             origin: Origin {
                 name: COLLECTOR,
                 sw_version: self.version,
-                support_url: Some(REPOSITORY).filter(|url| !url.is_empty()),
+                support_url: Some(REPOSITORY)
+                    .filter(|url| !url.is_empty() && !url.ends_with(".invalid")),
             },
             qos: self.topics.qos,
         }

@@ -1,4 +1,4 @@
-//! The contract: the far side is away while the broker's process is stopped.
+//! The contract: the server is away while the broker's process is stopped.
 
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{Keep, Policy};

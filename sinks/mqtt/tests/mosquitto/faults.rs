@@ -1,4 +1,4 @@
-//! Brokers that misbehave, and those that refuse us: one clear line, growing delays, and back when it is mended.
+//! Brokers that misbehave, and those that refuse us: one clear line, growing delays, and back when it is fixed.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -192,7 +192,7 @@ async fn a_stop_does_not_wait_for_a_broker_that_refuses_the_login() {
         let running = Running::start(&config, &context(&["roof"], folder.path()));
         running.send(full_reading("roof", 1));
         running.down().await;
-        // Without end otherwise: whoever runs the driver cuts it off when the grace is over.
+        // Without end otherwise: anyone who runs the driver cuts it off when the grace is over.
         assert_eq!(running.ended().await, Ended::Refused);
     }
 }

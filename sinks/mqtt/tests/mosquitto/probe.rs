@@ -1,4 +1,4 @@
-//! A look at the broker: each thing that can be wrong is told with what mends it, and is good once it is mended.
+//! A look at the broker: each thing that can be wrong is told with what fixes it, and is good once it is fixed.
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Settings: the reply to 0109, how the inverter is set (PROTOCOL 5.2). Read only, for ever.
+//! Settings: the reply to 0109, how the inverter is set (PROTOCOL 5.2). Only ever read.
 //!
 //! The first 34 bytes are confirmed for KSTAR by its own app, the rest is known from GoodWe. Where the two disagree
 //! about a scale or a polarity, the number is shown as it stands and its label says so.

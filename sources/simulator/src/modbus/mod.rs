@@ -106,7 +106,7 @@ pub async fn start(config: Config) -> io::Result<Running> {
 }
 
 fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
-    // Every change is a whole one, so whoever panicked has left nothing half done.
+    // Every change is a whole one, so anyone who panicked has left nothing half done.
     record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -387,7 +387,7 @@ impl Service {
     }
 
     fn end(&mut self, peer: SocketAddr, reset: bool) {
-        // Under the lock: whoever sees the end finds it in the record.
+        // Under the lock: anyone who sees the end finds it in the record.
         let mut record = lock(&self.record);
         if self.links.end(peer, reset) {
             record.note(self.links.local(), peer, Event::Closed, &[]);

@@ -1,4 +1,4 @@
-//! Each rule by itself, and that none of them locks anything out for ever.
+//! Each rule by itself, and that none of them locks anything out indefinitely.
 
 use kstar_model::labels::{BatteryMode, GridDirection};
 use kstar_model::units::{Amperes, Hertz, Hours, KilowattHours, Percent, Volts, Watts};

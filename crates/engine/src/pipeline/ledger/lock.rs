@@ -28,7 +28,7 @@ impl StateLock {
     /// Takes the lock of this folder, which is made if it is missing. Where there can be none, nothing is kept there
     /// either: that is logged, and `None`. Blocks.
     pub fn take(folder: &Path) -> Result<Option<Self>, StateHeld> {
-        // Whoever reads the message may be somewhere else.
+        // Anyone who reads the message may be somewhere else.
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         if let Err(error) = std::fs::create_dir_all(&folder) {
             tracing::debug!(folder = %folder.display(), %error, "no state folder; going on without");

@@ -291,7 +291,7 @@ async fn readings_are_gathered_for_as_long_as_the_policy_says() {
     // A full batch goes at once, and what is behind it waits for its own time.
     fixture.send(4..=15);
     settle().await;
-    // Where the far side was away, they have waited for long enough.
+    // Where the server was away, they have waited for long enough.
     sleep(Duration::from_secs(2)).await;
     let before_the_end = fixture.log.lock().unwrap().len();
     assert_eq!(before_the_end, 3);

@@ -270,7 +270,7 @@ async fn at_a_stop_a_far_side_that_takes_is_given_its_time_and_the_rest_stays_on
         (DRAINING..DRAINING + Duration::from_millis(10)).contains(&took),
         "{took:?}"
     );
-    // The third was under way: the far side may have it, and gets it again.
+    // The third was under way: the server may have it, and gets it again.
     assert_eq!(
         (counts.delivered, counts.spooled, counts.queued),
         (20, 40, 40)

@@ -314,6 +314,7 @@ fn check_root(node: &str, root: &Map<String, Value>) {
     assert!(root["origin"]["name"].is_string());
     // A link that leads nowhere is worse than none.
     assert_ne!(root["origin"].get("support_url"), Some(&json!("")));
+    assert!(!root["origin"].to_string().contains(".invalid"));
     if root.contains_key("availability") {
         assert_eq!(root["availability_mode"], "all");
     }

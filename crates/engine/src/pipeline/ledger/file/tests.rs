@@ -159,7 +159,7 @@ fn whatever_is_damaged_of_a_base_the_other_takes_its_place_and_nothing_is_thrown
             put(&folder, damaged_one, &whole[..length]);
             assert_eq!(counted(&folder), Some(5), "cut to {length}");
         }
-        // The next to write mends it.
+        // The next to write fixes it.
         count_of(&mut open(&folder), "garage", 8);
         assert_eq!(bytes_of(&folder, BASES[0]), bytes_of(&folder, BASES[1]));
         assert_eq!(bytes_of(&folder, LOG), b"");
