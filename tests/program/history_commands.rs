@@ -79,8 +79,8 @@ const POWERS: [(&str, &str); 6] = [
     ("consumption", "(load_power + backup_power)"),
     ("import", "grid_import_power"),
     ("export", "grid_export_power"),
-    ("stored", "battery_charge_power"),
-    ("drawn", "battery_discharge_power"),
+    ("charged", "battery_charge_power"),
+    ("discharged", "battery_discharge_power"),
 ];
 
 #[test]
@@ -322,7 +322,7 @@ fn what_an_inverter_tells_itself_is_exported_and_reported_and_no_part_of_a_total
     let total = report(&folder, &["total"]);
     for (name, kwh) in [
         ("production", 11.094),
-        ("drawn", 6.2),
+        ("discharged", 6.2),
         ("export", 3.0),
         ("consumption", 2.0),
     ] {

@@ -142,14 +142,14 @@ fn a_page_has_the_figures_of_the_api_and_its_files_too() {
             "consumption",
             "import",
             "export",
-            "stored",
-            "drawn",
+            "charged",
+            "discharged",
         ] {
             let figures = figures(number(key), "kWh");
             let is_there = figures.iter().any(|figure| shown.contains(figure));
             assert!(is_there, "{path} {key} {figures:?}");
         }
-        for key in ["autarky", "self_consumption"] {
+        for key in ["self_sufficiency", "self_consumption"] {
             let figure = format!("<dd>{:.0} %</dd>", number(key) * 100.0);
             assert!(shown.contains(&figure), "{path} {key} {figure}");
         }

@@ -104,7 +104,7 @@ fn row(text: &mut String, part: &Part) {
         cell(energy.map(|energy| energy.kwh), 3);
     }
     cell(flows.self_consumption(), 4);
-    cell(flows.autarky(), 4);
+    cell(flows.self_sufficiency(), 4);
     cell(part.figures.peak_watts, 2);
     cell(part.coverage, 4);
     text.push_str("\r\n");

@@ -326,7 +326,7 @@ fn legend(words: &Words, report: &Report) -> Markup {
     let entries = if report.subject == Subject::One(Calendar::Day) {
         let mut entries = vec![("pv", words.pv), ("house", words.house)];
         let flows = &report.sum.figures.flows;
-        if flows.stored.is_some() || flows.drawn.is_some() {
+        if flows.charged.is_some() || flows.discharged.is_some() {
             entries.push(("battery", words.battery));
         }
         entries.push(("grid", words.grid));
@@ -397,7 +397,7 @@ fn comparison(visit: &Visit, period: &Period, before: &Report) -> Markup {
                 @let kwh = energy.map(|energy| energy.kwh);
                 div { dt { (name) } dd { (words.energy(kwh, show::decimals(before))) } }
             }
-            div { dt { (words.self_sufficiency) } dd { (words.percent(flows.autarky())) } }
+            div { dt { (words.self_sufficiency) } dd { (words.percent(flows.self_sufficiency())) } }
         }
     }
 }

@@ -46,8 +46,8 @@ fn lines(words: &Words, sample: &Sample) -> Vec<(&'static str, String)> {
     [
         power(words.pv, sample.production),
         power(words.house, sample.consumption),
-        power(words.charging, flowing(sample.stored)),
-        power(words.discharging, flowing(sample.drawn)),
+        power(words.charging, flowing(sample.charged)),
+        power(words.discharging, flowing(sample.discharged)),
         power(words.importing, flowing(sample.import)),
         power(words.exporting, flowing(sample.export)),
         sample.charge.map(charge),

@@ -195,7 +195,7 @@ fn write_legend(drawing: &mut Drawing, sums: &Flows) {
                 (colours.house, "PV and battery", kwh(used, own)),
                 (colours.grid, "from the grid", kwh(used, grid)),
             ],
-            share: ("Autarky", percent(sums.autarky())),
+            share: ("Self-sufficiency", percent(sums.self_sufficiency())),
         },
     ];
     super::write_legend(drawing, &rows);

@@ -27,9 +27,9 @@ pub struct Sample {
     /// Into the grid, in W.
     pub export: Option<f64>,
     /// Into the battery, in W.
-    pub stored: Option<f64>,
+    pub charged: Option<f64>,
     /// Out of the battery, in W.
-    pub drawn: Option<f64>,
+    pub discharged: Option<f64>,
     /// How full the battery was, in %.
     pub charge: Option<f64>,
 }
@@ -37,12 +37,12 @@ pub struct Sample {
 impl Sample {
     /// Where power came from: the panels, the battery, the grid.
     fn sources(&self) -> [f64; 3] {
-        [self.production, self.drawn, self.import].map(at_least_nothing)
+        [self.production, self.discharged, self.import].map(at_least_nothing)
     }
 
     /// Where it went: the house, the battery, the grid.
     fn uses(&self) -> [f64; 3] {
-        [self.consumption, self.stored, self.export].map(at_least_nothing)
+        [self.consumption, self.charged, self.export].map(at_least_nothing)
     }
 
     fn has_power(&self) -> bool {
@@ -319,17 +319,17 @@ fn write_legend(drawing: &mut Drawing, sums: &Flows) {
             sum: None,
             entries: vec![
                 (colours.pv, "PV", energy(kwh(sums.production))),
-                (colours.battery, "battery", energy(kwh(sums.drawn))),
+                (colours.battery, "battery", energy(kwh(sums.discharged))),
                 (colours.grid, "grid", energy(kwh(sums.import))),
             ],
-            share: ("Autarky", percent(sums.autarky())),
+            share: ("Self-sufficiency", percent(sums.self_sufficiency())),
         },
         super::Legend {
             name: "To",
             sum: None,
             entries: vec![
                 (colours.house, "house", energy(kwh(sums.consumption))),
-                (colours.battery, "battery", energy(kwh(sums.stored))),
+                (colours.battery, "battery", energy(kwh(sums.charged))),
                 (colours.grid, "grid", energy(kwh(sums.export))),
             ],
             share: ("Own use", percent(sums.self_consumption())),
@@ -360,8 +360,8 @@ mod tests {
             consumption: Some(-12.0),
             import: Some(0.0),
             export: Some(watts * 0.7),
-            stored: Some(watts * 0.2),
-            drawn: None,
+            charged: Some(watts * 0.2),
+            discharged: None,
             charge: Some(55.0),
         };
         let samples = samples.map(|number| {

@@ -132,7 +132,7 @@ fn write_legend(drawing: &mut Drawing, rows: &[Legend]) {
         };
         // The columns share what the name and the share leave.
         let columns = if row.entries.len() > 2 { 3.0 } else { 2.0 };
-        let column = (column * unit).min((right - (10.5 + first) * unit) / columns);
+        let column = (column * unit).min((right - (12.0 + first) * unit) / columns);
         let mut left = first * unit;
         for (ink, meaning, sum) in &row.entries {
             let swatch = Frame {
@@ -147,7 +147,7 @@ fn write_legend(drawing: &mut Drawing, rows: &[Legend]) {
             left += column;
         }
         let (name, share) = &row.share;
-        drawing.text((right - 9.0 * unit, baseline), faint, name);
+        drawing.text((right - 11.2 * unit, baseline), faint, name);
         let bold = Type {
             anchor: Anchor::End,
             ..bold

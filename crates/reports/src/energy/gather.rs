@@ -282,8 +282,8 @@ impl TimeUnknown {
                 consumption: next(),
                 import: next(),
                 export: next(),
-                stored: next(),
-                drawn: next(),
+                charged: next(),
+                discharged: next(),
             },
         }
     }
@@ -331,8 +331,8 @@ fn figures(bucket: &Bucket, house: &mut Consumption) -> Figures {
             consumption: energy(consumption_counter, used),
             import: energy(import_counter, power(import)),
             export: energy(export_counter, power(export)),
-            stored: energy(charge_counter, power(charge)),
-            drawn: energy(discharge_counter, power(discharge)),
+            charged: energy(charge_counter, power(charge)),
+            discharged: energy(discharge_counter, power(discharge)),
         },
         money: Money::default(),
         peak_watts: match pv {

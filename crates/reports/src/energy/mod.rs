@@ -5,7 +5,7 @@
 //! - production is what the panels gave (counted as `pv_energy_total`, else the integral of `pv_power`);
 //! - import and export are what crossed the grid connection (`grid_import_energy_total`, `grid_export_energy_total`, else
 //!   the integrals of `grid_import_power` and `grid_export_power`);
-//! - stored and drawn are what went into the battery and came out of it (`battery_charge_energy_total`,
+//! - charged and discharged are what went into the battery and came out of it (`battery_charge_energy_total`,
 //!   `battery_discharge_energy_total`, else the integrals of `battery_charge_power` and `battery_discharge_power`);
 //! - consumption is what the house used (`consumption_energy_total`, else the integral of `load_power + backup_power`).
 //!
@@ -13,8 +13,8 @@
 //!
 //! ```text
 //! self-consumption = 1 − export / production        from 0 to 1, absent without production
-//! autarky          = 1 − import / consumption       from 0 to 1, absent without consumption
-//! losses           = production + import + drawn − consumption − export − stored
+//! self-sufficiency = 1 − import / consumption       from 0 to 1, absent without consumption
+//! losses           = production + import + discharged − consumption − export − charged
 //! cost             = Σ import × price               price, feed_in: those of the time
 //! income           = Σ export × feed_in
 //! savings          = Σ (consumption − import) × price
@@ -81,9 +81,9 @@ pub struct Flows {
     /// Into the grid.
     pub export: Option<Energy>,
     /// Into the battery.
-    pub stored: Option<Energy>,
+    pub charged: Option<Energy>,
     /// Out of the battery.
-    pub drawn: Option<Energy>,
+    pub discharged: Option<Energy>,
 }
 
 impl Flows {
@@ -94,8 +94,8 @@ impl Flows {
             ("consumption", self.consumption),
             ("import", self.import),
             ("export", self.export),
-            ("stored", self.stored),
-            ("drawn", self.drawn),
+            ("charged", self.charged),
+            ("discharged", self.discharged),
         ]
     }
 
@@ -107,8 +107,8 @@ impl Flows {
             (&mut self.consumption, other.consumption),
             (&mut self.import, other.import),
             (&mut self.export, other.export),
-            (&mut self.stored, other.stored),
-            (&mut self.drawn, other.drawn),
+            (&mut self.charged, other.charged),
+            (&mut self.discharged, other.discharged),
         ] {
             *sum = either(*sum, more, |one, other| Energy {
                 kwh: one.kwh + other.kwh,
@@ -127,7 +127,7 @@ impl Flows {
     }
 
     /// The share of the consumption that was not bought, from 0 to 1.
-    pub fn autarky(&self) -> Option<f64> {
+    pub fn self_sufficiency(&self) -> Option<f64> {
         rest(self.import?.kwh, self.consumption?.kwh)
     }
 
@@ -135,8 +135,8 @@ impl Flows {
     /// nothing went into one.
     pub fn losses(&self) -> Option<f64> {
         let battery = |energy: Option<Energy>| energy.map_or(0.0, |energy| energy.kwh);
-        let sources = self.production?.kwh + self.import?.kwh + battery(self.drawn);
-        let uses = self.consumption?.kwh + self.export?.kwh + battery(self.stored);
+        let sources = self.production?.kwh + self.import?.kwh + battery(self.discharged);
+        let uses = self.consumption?.kwh + self.export?.kwh + battery(self.charged);
         Some(sources - uses)
     }
 
@@ -146,7 +146,7 @@ impl Flows {
         let Some(losses) = self.losses() else {
             return true;
         };
-        let sources: f64 = [self.production, self.import, self.drawn]
+        let sources: f64 = [self.production, self.import, self.discharged]
             .iter()
             .flatten()
             .map(|energy| energy.kwh)
@@ -323,8 +323,8 @@ mod tests {
             consumption: energy(10.0),
             import: energy(1.0),
             export: energy(8.0),
-            stored: energy(6.0),
-            drawn: energy(5.0),
+            charged: energy(6.0),
+            discharged: energy(5.0),
         }
     }
 
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn the_definitions_hold() {
         assert_near(day().self_consumption(), 0.6);
-        assert_near(day().autarky(), 0.9);
+        assert_near(day().self_sufficiency(), 0.9);
         assert_near(day().losses(), 2.0);
         assert!(day().is_balanced());
     }
@@ -354,7 +354,7 @@ mod tests {
             ..Flows::default()
         };
         assert_near(flows.self_consumption(), 0.0);
-        assert_near(flows.autarky(), 0.0);
+        assert_near(flows.self_sufficiency(), 0.0);
     }
 
     #[test]
@@ -367,8 +367,8 @@ mod tests {
             ..Flows::default()
         };
         assert_eq!(none.self_consumption(), None);
-        assert_eq!(none.autarky(), None);
-        assert_eq!(Flows::default().autarky(), None);
+        assert_eq!(none.self_sufficiency(), None);
+        assert_eq!(Flows::default().self_sufficiency(), None);
         assert_eq!(Flows::default().losses(), None);
     }
 

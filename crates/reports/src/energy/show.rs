@@ -21,10 +21,10 @@ const COLUMNS: [(&str, &str); 10] = [
     ("Used", "kWh"),
     ("Import", "kWh"),
     ("Export", "kWh"),
-    ("Stored", "kWh"),
-    ("Drawn", "kWh"),
+    ("Charged", "kWh"),
+    ("Disch.", "kWh"),
     ("Own", "%"),
-    ("Autarky", "%"),
+    ("Suff.", "%"),
     ("Peak", "kW"),
     ("Data", "%"),
 ];
@@ -110,7 +110,7 @@ fn row(label: String, part: &Part, decimals: usize) -> Vec<String> {
     cells.extend(energies);
     cells.extend([
         percent(figures.flows.self_consumption()),
-        percent(figures.flows.autarky()),
+        percent(figures.flows.self_sufficiency()),
         peak.map_or(ABSENT.to_owned(), |watts| number(watts / 1000.0, 2)),
         percent(part.coverage),
     ]);
@@ -324,7 +324,7 @@ impl Serialize for PartAsJson<'_> {
         }
         for (name, value, decimals) in [
             ("self_consumption", flows.self_consumption(), 4),
-            ("autarky", flows.autarky(), 4),
+            ("self_sufficiency", flows.self_sufficiency(), 4),
             ("losses", flows.losses(), 3),
             ("peak_power", figures.peak_watts, 2),
             ("coverage", *coverage, 4),

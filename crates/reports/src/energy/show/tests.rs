@@ -20,8 +20,8 @@ fn figures(kwh: f64) -> Figures {
             consumption: energy(0.6, Origin::Power),
             import: energy(0.1, Origin::Both),
             export: energy(0.4, Origin::Counter),
-            stored: energy(0.25, Origin::Counter),
-            drawn: energy(0.2, Origin::Counter),
+            charged: energy(0.25, Origin::Counter),
+            discharged: energy(0.2, Origin::Counter),
         },
         money: Money {
             cost: Some(kwh * 0.03),
@@ -105,12 +105,12 @@ fn a_table_shows_what_is_known_and_a_dash_for_what_is_not() {
         "\
 November 2026, roof
 
-          PV  Used Import Export Stored Drawn   Own Autarky  Peak  Data
-         kWh   kWh    kWh    kWh    kWh   kWh     %       %    kW     %
-Sun  1 20.00 12.00   2.00   8.00   5.00  4.00    60      83  3.95   100
-Mon  2     -     -      -      -      -     -     -       -     -     0
-Tue  3 20.00 12.00   2.00   8.00   5.00  4.00    60      83  3.95   100
-Sum    40.00 24.00   4.00  16.00  10.00  8.00    60      83  3.95    66
+          PV  Used Import Export Charged Disch.   Own Suff.  Peak  Data
+         kWh   kWh    kWh    kWh     kWh    kWh     %     %    kW     %
+Sun  1 20.00 12.00   2.00   8.00    5.00   4.00    60    83  3.95   100
+Mon  2     -     -      -      -       -      -     -     -     -     0
+Tue  3 20.00 12.00   2.00   8.00    5.00   4.00    60    83  3.95   100
+Sum    40.00 24.00   4.00  16.00   10.00   8.00    60    83  3.95    66
 
 Peak      3.95 kW of roof at 2026-10-31 13:33
 Peak      3.00 kW of garage between 2026-10-31 13:30 and 13:35
@@ -172,12 +172,12 @@ fn json_has_the_same_and_leaves_out_what_is_not_known() {
             "sum": {
                 "begin": "2023-12-31T23:00:00.000Z",
                 "end": "2025-12-31T23:00:00.000Z",
-                "production": 40, "consumption": 24, "import": 4, "export": 16, "stored": 10, "drawn": 8,
-                "self_consumption": 0.6, "autarky": 0.8333, "losses": 2, "peak_power": 3947.49,
+                "production": 40, "consumption": 24, "import": 4, "export": 16, "charged": 10, "discharged": 8,
+                "self_consumption": 0.6, "self_sufficiency": 0.8333, "losses": 2, "peak_power": 3947.49,
                 "coverage": 0.665, "cost": 1.2, "income": 0.8, "savings": 6, "balanced": true,
                 "origin": {
                     "production": "counter", "consumption": "power", "import": "both", "export": "counter",
-                    "stored": "counter", "drawn": "counter",
+                    "charged": "counter", "discharged": "counter",
                 },
             },
             "peaks": [
@@ -191,12 +191,12 @@ fn json_has_the_same_and_leaves_out_what_is_not_known() {
                 {
                     "begin": "2023-12-31T23:00:00.000Z",
                     "end": "2024-12-31T23:00:00.000Z",
-                    "production": 20, "consumption": 12, "import": 2, "export": 8, "stored": 5, "drawn": 4,
-                    "self_consumption": 0.6, "autarky": 0.8333, "losses": 1, "peak_power": 3947.49,
+                    "production": 20, "consumption": 12, "import": 2, "export": 8, "charged": 5, "discharged": 4,
+                    "self_consumption": 0.6, "self_sufficiency": 0.8333, "losses": 1, "peak_power": 3947.49,
                     "coverage": 0.998, "cost": 0.6, "income": 0.4, "savings": 3, "balanced": true,
                     "origin": {
                         "production": "counter", "consumption": "power", "import": "both", "export": "counter",
-                        "stored": "counter", "drawn": "counter",
+                        "charged": "counter", "discharged": "counter",
                     },
                 },
                 {
