@@ -233,7 +233,8 @@ class PromQL:
 
     name, plugin, kind, title = "Prometheus", "prometheus", "prometheus", "Solar (Prometheus)"
     collectors = '{instance=~"$collector"}'
-    chosen = 'instance=~"$collector", inverter=~"$inverter"'
+    # All together, which are `site`, would count twice beside those that they are made of.
+    chosen = 'instance=~"$collector", inverter=~"$inverter", inverter!="site"'
 
     # How a metric is called follows from the unit of its quantity, and what makes of its value that unit again.
     UNITS = {
