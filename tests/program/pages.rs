@@ -509,6 +509,15 @@ fn the_same_time_a_year_before_stands_beside_a_period() {
         near.iter().any(|figure| before.1.contains(figure)),
         "{near:?}"
     );
+    // The API and the command compare with the same figures.
+    let compared = served
+        .get("/api/v1/report?period=month&date=2025-06&compare=true")
+        .json();
+    assert_eq!(compared["year_before"], told["sum"], "{compared}");
+    let alone = served
+        .get("/api/v1/report?period=month&date=2025-06")
+        .json();
+    assert!(alone.get("year_before").is_none(), "{alone}");
     let first = page(&served, "/month/2024-06").body;
     assert!(!first.contains("A year before"), "{first}");
     served.process.stop().expect_code(0);

@@ -44,7 +44,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ),
     (
         "/api/v1/report",
-        "what a day, a month, a year or all come to: ?period&date&inverter",
+        "what a day, a week, a month, a year or all come to: ?period&date&inverter&compare",
     ),
     ("/api/v1/inverters", "how each inverter is"),
     ("/api/v1/sinks", "how each sink is"),

@@ -18,6 +18,25 @@ type Tile = (&'static str, &'static str, String);
 
 /// The figures of a report's whole time as tiles.
 pub(super) fn tiles(words: &Words, report: &Report) -> Markup {
+    list(&all(words, report))
+}
+
+/// The figures of two times, by their names: those that the first has.
+pub(super) fn beside(
+    words: &Words,
+    report: &Report,
+    before: &Report,
+) -> Vec<(&'static str, String, String)> {
+    let then = all(words, before);
+    let beside = |(_, name, now): Tile| {
+        let then = then.iter().find(|(_, other, _)| *other == name);
+        let then = then.map_or_else(|| MISSING.to_owned(), |(_, _, text)| text.clone());
+        (name, now, then)
+    };
+    all(words, report).into_iter().map(beside).collect()
+}
+
+fn all(words: &Words, report: &Report) -> Vec<Tile> {
     let decimals = show::decimals(report);
     let mut tiles = energies(words, &report.sum.figures, decimals);
     if let Some(currency) = &report.currency {
@@ -31,7 +50,7 @@ pub(super) fn tiles(words: &Words, report: &Report) -> Markup {
             tiles.extend(shown.map(|shown| ("money", name, shown)));
         }
     }
-    list(&tiles)
+    tiles
 }
 
 /// The same of what the meters of readings have counted today, where there is no history.

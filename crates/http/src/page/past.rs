@@ -11,7 +11,7 @@ use kstar_history::{History, StoredInverter};
 use kstar_model::time::UnixMillis;
 use kstar_reports::chart::day::Day;
 use kstar_reports::chart::{Look, Size, bars, day, gather, svg};
-use kstar_reports::energy::gather::Question;
+use kstar_reports::energy::gather::{self as energies, Question};
 use kstar_reports::energy::{Report, Subject, show};
 use kstar_reports::period::{Calendar, local};
 use maud::{Markup, PreEscaped, html};
@@ -206,10 +206,8 @@ fn look_up(
                 Some(day) => tips::of_day(words, day),
                 None => tips::of_parts(words, &report),
             };
-            let before = match year_before(wanted.subject, date) {
-                Some(date) => figures::report(&history, &Question { date, ..question })?,
-                None => None,
-            };
+            let before = energies::year_before(&history, &question)
+                .map_err(|error| questions::unasked(&error))?;
             Some(Found {
                 report,
                 charts,
@@ -226,18 +224,6 @@ fn look_up(
         inverter: wanted.inverter,
         found,
     })))
-}
-
-/// The first day of the same period a year before: of a week, the one of the same number or nearly so.
-fn year_before(subject: Subject, first: Date) -> Option<Date> {
-    let Subject::One(calendar) = subject else {
-        return None;
-    };
-    let before = match calendar {
-        Calendar::Week => first.saturating_sub(52.weeks()),
-        Calendar::Day | Calendar::Month | Calendar::Year => first.saturating_sub(1.year()),
-    };
-    Some(calendar.first(before)).filter(|before| *before < first)
 }
 
 /// What a day's chart shows; nothing of a longer period, whose report is enough.
@@ -310,7 +296,7 @@ fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
                         (figures::tiles(words, &found.report))
                         (remarks(words, &found.report))
                         @if let Some(before) = &found.before {
-                            (comparison(visit, period, before))
+                            (comparison(visit, period, &found.report, before))
                         }
                         (downloads(visit, period))
                     }
@@ -380,24 +366,20 @@ fn remarks(words: &Words, report: &Report) -> Markup {
 }
 
 /// The same time a year before, to be compared with.
-fn comparison(visit: &Visit, period: &Period, before: &Report) -> Markup {
+fn comparison(visit: &Visit, period: &Period, report: &Report, before: &Report) -> Markup {
     let words = visit.words;
-    let flows = &before.sum.figures.flows;
     let path = period.path(before.subject, before.days.start, "");
-    let energies = [
-        (words.production, flows.production),
-        (words.consumption, flows.consumption),
-        (words.import, flows.import),
-        (words.export, flows.export),
-    ];
     html! {
         h2.before { a href={ (visit.root) (path) } { (words.year_before) } }
-        dl.facts {
-            @for (name, energy) in energies {
-                @let kwh = energy.map(|energy| energy.kwh);
-                div { dt { (name) } dd { (words.energy(kwh, show::decimals(before))) } }
+        dl.facts.beside {
+            div {
+                dt { (words.period) }
+                dd { (words.title(period.subject, period.first)) }
+                dd { (words.title(before.subject, before.days.start)) }
             }
-            div { dt { (words.self_sufficiency) } dd { (words.percent(flows.self_sufficiency())) } }
+            @for (name, now, then) in figures::beside(words, report, before) {
+                div { dt { (name) } dd { (now) } dd { (then) } }
+            }
         }
     }
 }
@@ -410,28 +392,5 @@ fn downloads(visit: &Visit, period: &Period) -> Markup {
                 a href={ (visit.root) (period.path(period.subject, period.first, ending)) } download { (name) }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::civil::date;
-
-    use super::*;
-
-    #[test]
-    fn a_year_before_is_the_same_kind_of_period() {
-        for (calendar, first, before) in [
-            (Calendar::Day, date(2026, 11, 29), date(2025, 11, 29)),
-            (Calendar::Day, date(2024, 2, 29), date(2023, 2, 28)),
-            (Calendar::Week, date(2026, 11, 23), date(2025, 11, 24)),
-            (Calendar::Month, date(2026, 2, 1), date(2025, 2, 1)),
-            (Calendar::Year, date(2026, 1, 1), date(2025, 1, 1)),
-        ] {
-            assert_eq!(year_before(Subject::One(calendar), first), Some(before));
-        }
-        assert_eq!(year_before(Subject::Total, date(2026, 1, 1)), None);
-        let first = Subject::One(Calendar::Day);
-        assert_eq!(year_before(first, Date::MIN), None);
     }
 }

@@ -177,6 +177,17 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
     }))
 }
 
+/// That of the same time a year before; none where there is no reading in it, or no such time.
+pub fn year_before(
+    history: &History,
+    question: &Question<'_>,
+) -> Result<Option<Report>, HistoryError> {
+    match question.subject.year_before(question.date) {
+        Some(date) => report(history, &Question { date, ..*question }),
+        None => Ok(None),
+    }
+}
+
 /// The longest buckets of which none belongs to two parts or has two prices.
 fn level(question: &Question<'_>) -> Level {
     let by_parts = match question.subject.part() {

@@ -30,6 +30,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use kstar_model::time::UnixMillis;
@@ -250,6 +251,19 @@ impl Subject {
         }
     }
 
+    /// The first day of the same time a year before: of a week, the one of the same number or nearly so.
+    pub fn year_before(self, date: Date) -> Option<Date> {
+        let Self::One(calendar) = self else {
+            return None;
+        };
+        let first = calendar.first(date);
+        let before = match calendar {
+            Calendar::Week => first.saturating_sub(52.weeks()),
+            Calendar::Day | Calendar::Month | Calendar::Year => first.saturating_sub(1.year()),
+        };
+        Some(calendar.first(before)).filter(|before| *before < first)
+    }
+
     /// What it is parted into; hours if there is no shorter stretch of the calendar.
     pub fn part(self) -> Option<Calendar> {
         match self {
@@ -304,6 +318,7 @@ pub struct TimeUnknown {
 
 #[cfg(test)]
 mod tests {
+    use jiff::civil::date;
     use proptest::prelude::*;
 
     use super::*;
@@ -314,6 +329,22 @@ mod tests {
             kwh,
             origin: Origin::Power,
         })
+    }
+
+    #[test]
+    fn a_year_before_is_the_same_kind_of_time() {
+        for (calendar, first, before) in [
+            (Calendar::Day, date(2026, 11, 29), date(2025, 11, 29)),
+            (Calendar::Day, date(2024, 2, 29), date(2023, 2, 28)),
+            (Calendar::Week, date(2026, 11, 23), date(2025, 11, 24)),
+            (Calendar::Month, date(2026, 2, 1), date(2025, 2, 1)),
+            (Calendar::Month, date(2026, 2, 28), date(2025, 2, 1)),
+            (Calendar::Year, date(2026, 1, 1), date(2025, 1, 1)),
+        ] {
+            assert_eq!(Subject::One(calendar).year_before(first), Some(before));
+        }
+        assert_eq!(Subject::Total.year_before(date(2026, 1, 1)), None);
+        assert_eq!(Subject::One(Calendar::Day).year_before(Date::MIN), None);
     }
 
     /// A summer's day, in kWh.

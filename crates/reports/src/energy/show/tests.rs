@@ -121,6 +121,51 @@ Money     cost 1.20 EUR, income 0.80 EUR, savings 6.00 EUR
 }
 
 #[test]
+fn a_comparison_shows_both_times_and_by_how_much_energies_differ() {
+    let mut before = month();
+    before.days = date(2025, 11, 1)..date(2025, 12, 1);
+    for flow in [
+        &mut before.sum.figures.flows.production,
+        &mut before.sum.figures.flows.import,
+    ] {
+        *flow = energy_of(32.0);
+    }
+    before.sum.figures.flows.charged = None;
+    before.sum.figures.flows.discharged = energy_of(0.0);
+    let mut out = Vec::new();
+    comparison(&month(), &before, &mut out).expect("written to memory");
+    assert_eq!(
+        String::from_utf8(out).expect("text"),
+        "\n            November 2026 November 2025 Change
+PV kWh              40.00         32.00  +25 %
+Used kWh            24.00         24.00   +0 %
+Import kWh           4.00         32.00  -88 %
+Export kWh          16.00         16.00   +0 %
+Charged kWh         10.00             -      -
+Disch. kWh           8.00          0.00      -
+Own %                  60            50      -
+Suff. %                83             0      -
+Peak kW              3.95          3.95      -
+Data %                 66            66      -
+"
+    );
+}
+
+#[test]
+fn a_report_as_json_has_the_time_before_if_it_is_asked_for() {
+    let mut out = Vec::new();
+    json(&month(), Some(&month()), &mut out).expect("written to memory");
+    let told: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!(told["year_before"], told["sum"]);
+    assert_eq!(told["year_before"]["production"], 40);
+}
+
+fn energy_of(kwh: f64) -> Option<Energy> {
+    let origin = Origin::Counter;
+    Some(Energy { kwh, origin })
+}
+
+#[test]
 fn a_table_fits_a_terminal_however_much_there_is() {
     for kwh in [0.0, 1.0, 99.99, 5000.0, 99_999.9, 499_999.9] {
         for (subject, days) in [
@@ -156,7 +201,7 @@ fn energies_that_do_not_fit_together_are_remarked_on() {
 fn json_has_the_same_and_leaves_out_what_is_not_known() {
     let days = [date(2024, 1, 1), date(2026, 1, 1)];
     let mut out = Vec::new();
-    json(&report(Subject::Total, days, 20.0), &mut out).expect("written to memory");
+    json(&report(Subject::Total, days, 20.0), None, &mut out).expect("written to memory");
     let shown = String::from_utf8(out).expect("text");
     let compact: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!(
