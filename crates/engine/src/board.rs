@@ -70,6 +70,13 @@ pub struct Present {
     pub newest: Option<(Instant, Arc<Shown>)>,
 }
 
+impl Present {
+    /// Whether it does not answer though it does not sleep.
+    pub(crate) fn is_gone(&self) -> bool {
+        !self.asleep && self.reachability == Some(Reachability::Silent)
+    }
+}
+
 impl Board {
     /// A board with nothing on it but since when energies cannot be remembered.
     pub fn new(outage: Outage) -> Self {
@@ -149,12 +156,18 @@ impl Board {
 
     /// What all inverters come to together, and when that was found; nothing while one of them does not tell.
     pub fn sum(&self) -> Option<(Instant, Arc<Shown>)> {
-        lock(&self.site).newest()
+        lock(&self.site).newest().filter(|_| self.is_whole())
     }
 
     /// The same, where it is to be shown as an inverter of its own.
     pub fn site(&self) -> Option<(Instant, Arc<Shown>)> {
-        lock(&self.site).told()
+        lock(&self.site).told().filter(|_| self.is_whole())
+    }
+
+    /// Whether no inverter has fallen silent, also before the sum is made anew.
+    fn is_whole(&self) -> bool {
+        let inverters = self.inverters();
+        inverters.iter().all(|entry| !entry.present().is_gone())
     }
 
     /// Whether it is there, in the form in which sinks are told.

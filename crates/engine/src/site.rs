@@ -274,7 +274,7 @@ impl Site {
         let mut parts = Vec::with_capacity(seen.len());
         for (entry, present) in seen {
             let (at, reading) = present.newest.as_ref()?;
-            if !present.asleep && at.elapsed() > entry.due {
+            if present.is_gone() || (!present.asleep && at.elapsed() > entry.due) {
                 return None;
             }
             let known = self.has.entry(entry.name.clone()).or_default();
@@ -338,9 +338,7 @@ impl Site {
         let now = clock.now();
         let sum = self.sum(&seen, now).filter(|_| !seen.is_empty());
         let asleep = seen.iter().all(|(_, present)| present.asleep);
-        let silent = seen.iter().any(|(_, present)| {
-            !present.asleep && present.reachability == Some(Reachability::Silent)
-        });
+        let silent = seen.iter().any(|(_, present)| present.is_gone());
         let reachability = match &sum {
             Some(_) => Some(Reachability::Online),
             None if silent => Some(Reachability::Silent),

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use kstar_common::tariff::Tariff;
 use kstar_history::{History, StoredInverter};
+use kstar_model::catalogue::Quantity;
 use kstar_model::time::UnixMillis;
 use kstar_reports::chart::day::Day;
 use kstar_reports::chart::{Look, Size, bars, day, gather, svg};
@@ -18,7 +19,8 @@ use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 
 use super::choice;
-use super::download::{self, Form};
+use super::details;
+use super::download::{self, File, Form};
 use super::figures;
 use super::frame::{Place, Visit};
 use super::tips;
@@ -28,7 +30,7 @@ use crate::questions::{self, open};
 use crate::state::State;
 
 /// A chart on a phone, and one on a wide screen. The style sheet shows the one that fits.
-const SIZES: [(&str, Size); 2] = [
+pub(super) const SIZES: [(&str, Size); 2] = [
     (
         "chart narrow",
         Size {
@@ -51,6 +53,8 @@ struct Asked {
     /// Any day of the period, in place of the one in the path.
     date: Option<String>,
     inverter: Option<String>,
+    /// The quantity to be shown by itself.
+    quantity: Option<String>,
 }
 
 /// A period as somebody asks for it.
@@ -59,6 +63,7 @@ struct Wanted {
     subject: Subject,
     date: Option<String>,
     inverter: Option<String>,
+    quantity: Option<Quantity>,
     form: Option<Form>,
 }
 
@@ -70,7 +75,16 @@ pub(super) struct Period {
     /// Every inverter that the history knows.
     pub(super) names: Vec<String>,
     pub(super) inverter: Option<String>,
-    found: Option<Found>,
+    /// The quantity that is shown by itself.
+    pub(super) quantity: Option<Quantity>,
+    found: Content,
+}
+
+/// What there is to see.
+enum Content {
+    Nothing,
+    All(Box<Found>),
+    One(Box<details::Found>),
 }
 
 struct Found {
@@ -103,8 +117,10 @@ impl Wanted {
             _ => Subject::Total,
         };
         let date = asked.date.or_else(|| parts.next().map(str::to_owned));
+        let named = asked.quantity.filter(|name| !name.is_empty());
         Ok(Self {
             subject,
+            quantity: named.as_deref().map(details::quantity).transpose()?,
             // An empty field of the form is one that is not filled in.
             date: date.filter(|date| !date.is_empty()),
             inverter: asked.inverter.filter(|name| !name.is_empty()),
@@ -176,6 +192,27 @@ fn look_up(
         tariffs,
         now: UnixMillis(now.timestamp().as_millisecond()),
     };
+    let outcome = |found| {
+        Outcome::Page(Box::new(Period {
+            subject: wanted.subject,
+            first: date,
+            today: now.date(),
+            names,
+            inverter: wanted.inverter,
+            quantity: wanted.quantity,
+            found,
+        }))
+    };
+    if let Some(quantity) = wanted.quantity {
+        let details = details::gather(&history, &inverters, &question, quantity)?;
+        if let Some(form) = wanted.form {
+            return details::file(form, &details).map(Outcome::File);
+        }
+        let title = words.title(wanted.subject, date);
+        let found = details::found(words, details, &title);
+        let found = found.map_or(Content::Nothing, |found| Content::One(Box::new(found)));
+        return Ok(outcome(found));
+    }
     let report = figures::report(&history, &question)?;
     if let Some(form) = wanted.form {
         let report =
@@ -184,10 +221,15 @@ fn look_up(
             let day = day_of(&history, &inverters, &report)?;
             Ok(day.map_or_else(|| bars::draw(&report, look), |day| day::draw(&day, look)))
         };
-        return download::file(form, &report, draw).map(Outcome::File);
+        let file = File {
+            subject: report.subject,
+            first: report.days.start,
+            of: "",
+        };
+        return download::file(form, &file, || download::csv(&report), draw).map(Outcome::File);
     }
     let found = match report {
-        None => None,
+        None => Content::Nothing,
         Some(report) => {
             let day = day_of(&history, &inverters, &report)?;
             let title = words.title(wanted.subject, date);
@@ -208,22 +250,15 @@ fn look_up(
             };
             let before = energies::year_before(&history, &question)
                 .map_err(|error| questions::unasked(&error))?;
-            Some(Found {
+            Content::All(Box::new(Found {
                 report,
                 charts,
                 tips,
                 before,
-            })
+            }))
         }
     };
-    Ok(Outcome::Page(Box::new(Period {
-        subject: wanted.subject,
-        first: date,
-        today: now.date(),
-        names,
-        inverter: wanted.inverter,
-        found,
-    })))
+    Ok(outcome(found))
 }
 
 /// What a day's chart shows; nothing of a longer period, whose report is enough.
@@ -256,9 +291,24 @@ impl Period {
             Subject::One(Calendar::Year) => format!("/{}", date.strftime("%Y")),
             Subject::Total => String::new(),
         };
+        let inverter = self
+            .inverter
+            .as_ref()
+            .map(|name| format!("inverter={name}"));
+        let quantity = self.quantity.map(|one| format!("quantity={}", one.name()));
+        let query: Vec<String> = inverter.into_iter().chain(quantity).collect();
+        let sign = if query.is_empty() { "" } else { "?" };
+        let path = format!("{}{date}{ending}", subject.name());
+        format!("{path}{sign}{}", query.join("&"))
+    }
+
+    /// The path of the same period with all energies.
+    pub(super) fn overview(&self) -> String {
+        let path = self.path(self.subject, self.first, "");
+        let (path, _) = path.split_once('?').unwrap_or((&path, ""));
         let inverter = self.inverter.as_ref();
         let query = inverter.map_or_else(String::new, |name| format!("?inverter={name}"));
-        format!("{}{date}{ending}{query}", subject.name())
+        format!("{path}{query}")
     }
 
     /// The first days of the periods before and after; none after the present one, or before all calendars.
@@ -281,8 +331,14 @@ fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
         (choice::choice(visit, period))
         (choice::steps(visit, title, period))
         @match &period.found {
-            None => p.card.message { (words.nothing_then) },
-            Some(found) => {
+            Content::Nothing => section.card.message {
+                p { (words.nothing_then) }
+                @if period.quantity.is_some() {
+                    p { a href={ (visit.root) (period.overview()) } { (words.all_energies) } }
+                }
+            },
+            Content::One(found) => (details::content(visit, period, found)),
+            Content::All(found) => {
                 div.columns.history {
                     section.card aria-labelledby="chart" {
                         h2 #chart .hidden { (words.chart_title) }
@@ -384,7 +440,7 @@ fn comparison(visit: &Visit, period: &Period, report: &Report, before: &Report) 
     }
 }
 
-fn downloads(visit: &Visit, period: &Period) -> Markup {
+pub(super) fn downloads(visit: &Visit, period: &Period) -> Markup {
     html! {
         p.downloads {
             span.faint { (visit.words.download) " " }
