@@ -38,7 +38,11 @@ impl Config {
             );
             return Err(KeyError::new("max_gap", message).within("meter"));
         }
-        let inverters = self.inverters().len();
+        self.site
+            .check(&self.inverters())
+            .map_err(|error| error.within("site"))?;
+        // What all come to together is told as one more.
+        let inverters = self.inverters().len() + usize::from(self.site.enabled);
         for sink in self.sinks.enabled() {
             let in_sink = |error: KeyError| error.within(sink.name()).within("sinks");
             let policy = sink.policy();

@@ -79,8 +79,8 @@ const POWERS: [(&str, &str); 6] = [
     ("consumption", "(load_power + backup_power)"),
     ("import", "grid_import_power"),
     ("export", "grid_export_power"),
-    ("stored", "battery_charge_power"),
-    ("drawn", "battery_discharge_power"),
+    ("charged", "battery_charge_power"),
+    ("discharged", "battery_discharge_power"),
 ];
 
 #[test]
@@ -322,12 +322,49 @@ fn what_an_inverter_tells_itself_is_exported_and_reported_and_no_part_of_a_total
     let total = report(&folder, &["total"]);
     for (name, kwh) in [
         ("production", 11.094),
-        ("drawn", 6.2),
+        ("discharged", 6.2),
         ("export", 3.0),
         ("consumption", 2.0),
     ] {
         assert_near(number(&total["sum"], name), kwh, name);
     }
+}
+
+#[test]
+fn a_week_is_compared_with_that_of_a_year_before() {
+    let folder = Folder::with_config("[sinks.sqlite]\npath = \"history.db\"\n");
+    for (year, day) in [(2025, 9), (2026, 8)] {
+        let past = Past {
+            first: jiff::civil::date(year, 6, day),
+            ..Past::default()
+        };
+        past.write(&folder.join("history.db"));
+    }
+    let week = |date: &str| report(&folder, &["week", "--date", date]);
+    let compared = report(&folder, &["week", "--date", "2026-06-10", "--compare"]);
+    assert_eq!(compared["begin"], "2026-06-07T22:00:00.000Z");
+    assert_eq!(compared["sum"], week("2026-06-10")["sum"]);
+    assert_eq!(compared["year_before"], week("2025-06-09")["sum"]);
+    assert!(week("2026-06-10").get("year_before").is_none());
+    let table = ask(
+        &folder,
+        &["report", "week", "--date", "2026-06-10", "--compare"],
+    );
+    let table = table.expect_code(0).out();
+    assert!(
+        table.contains("Week 24 of 2026 Week 24 of 2025 Change"),
+        "{table}"
+    );
+    let first = ask(
+        &folder,
+        &["report", "week", "--date", "2025-06-10", "--compare"],
+    );
+    let first = first.expect_code(0).out();
+    assert!(
+        first.contains("There is no reading of the same time a year before."),
+        "{first}"
+    );
+    ask(&folder, &["report", "total", "--compare"]).expect_code(2);
 }
 
 /// The rows of an export, each as its cells by their columns.

@@ -177,6 +177,17 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
     }))
 }
 
+/// That of the same time a year before; none where there is no reading in it, or no such time.
+pub fn year_before(
+    history: &History,
+    question: &Question<'_>,
+) -> Result<Option<Report>, HistoryError> {
+    match question.subject.year_before(question.date) {
+        Some(date) => report(history, &Question { date, ..*question }),
+        None => Ok(None),
+    }
+}
+
 /// The longest buckets of which none belongs to two parts or has two prices.
 fn level(question: &Question<'_>) -> Level {
     let by_parts = match question.subject.part() {
@@ -282,8 +293,8 @@ impl TimeUnknown {
                 consumption: next(),
                 import: next(),
                 export: next(),
-                stored: next(),
-                drawn: next(),
+                charged: next(),
+                discharged: next(),
             },
         }
     }
@@ -331,8 +342,8 @@ fn figures(bucket: &Bucket, house: &mut Consumption) -> Figures {
             consumption: energy(consumption_counter, used),
             import: energy(import_counter, power(import)),
             export: energy(export_counter, power(export)),
-            stored: energy(charge_counter, power(charge)),
-            drawn: energy(discharge_counter, power(discharge)),
+            charged: energy(charge_counter, power(charge)),
+            discharged: energy(discharge_counter, power(discharge)),
         },
         money: Money::default(),
         peak_watts: match pv {

@@ -5,7 +5,7 @@
 //! - production is what the panels gave (counted as `pv_energy_total`, else the integral of `pv_power`);
 //! - import and export are what crossed the grid connection (`grid_import_energy_total`, `grid_export_energy_total`, else
 //!   the integrals of `grid_import_power` and `grid_export_power`);
-//! - stored and drawn are what went into the battery and came out of it (`battery_charge_energy_total`,
+//! - charged and discharged are what went into the battery and came out of it (`battery_charge_energy_total`,
 //!   `battery_discharge_energy_total`, else the integrals of `battery_charge_power` and `battery_discharge_power`);
 //! - consumption is what the house used (`consumption_energy_total`, else the integral of `load_power + backup_power`).
 //!
@@ -13,8 +13,8 @@
 //!
 //! ```text
 //! self-consumption = 1 − export / production        from 0 to 1, absent without production
-//! autarky          = 1 − import / consumption       from 0 to 1, absent without consumption
-//! losses           = production + import + drawn − consumption − export − stored
+//! self-sufficiency = 1 − import / consumption       from 0 to 1, absent without consumption
+//! losses           = production + import + discharged − consumption − export − charged
 //! cost             = Σ import × price               price, feed_in: those of the time
 //! income           = Σ export × feed_in
 //! savings          = Σ (consumption − import) × price
@@ -30,6 +30,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use kstar_model::time::UnixMillis;
@@ -81,9 +82,9 @@ pub struct Flows {
     /// Into the grid.
     pub export: Option<Energy>,
     /// Into the battery.
-    pub stored: Option<Energy>,
+    pub charged: Option<Energy>,
     /// Out of the battery.
-    pub drawn: Option<Energy>,
+    pub discharged: Option<Energy>,
 }
 
 impl Flows {
@@ -94,8 +95,8 @@ impl Flows {
             ("consumption", self.consumption),
             ("import", self.import),
             ("export", self.export),
-            ("stored", self.stored),
-            ("drawn", self.drawn),
+            ("charged", self.charged),
+            ("discharged", self.discharged),
         ]
     }
 
@@ -107,8 +108,8 @@ impl Flows {
             (&mut self.consumption, other.consumption),
             (&mut self.import, other.import),
             (&mut self.export, other.export),
-            (&mut self.stored, other.stored),
-            (&mut self.drawn, other.drawn),
+            (&mut self.charged, other.charged),
+            (&mut self.discharged, other.discharged),
         ] {
             *sum = either(*sum, more, |one, other| Energy {
                 kwh: one.kwh + other.kwh,
@@ -127,7 +128,7 @@ impl Flows {
     }
 
     /// The share of the consumption that was not bought, from 0 to 1.
-    pub fn autarky(&self) -> Option<f64> {
+    pub fn self_sufficiency(&self) -> Option<f64> {
         rest(self.import?.kwh, self.consumption?.kwh)
     }
 
@@ -135,8 +136,8 @@ impl Flows {
     /// nothing went into one.
     pub fn losses(&self) -> Option<f64> {
         let battery = |energy: Option<Energy>| energy.map_or(0.0, |energy| energy.kwh);
-        let sources = self.production?.kwh + self.import?.kwh + battery(self.drawn);
-        let uses = self.consumption?.kwh + self.export?.kwh + battery(self.stored);
+        let sources = self.production?.kwh + self.import?.kwh + battery(self.discharged);
+        let uses = self.consumption?.kwh + self.export?.kwh + battery(self.charged);
         Some(sources - uses)
     }
 
@@ -146,7 +147,7 @@ impl Flows {
         let Some(losses) = self.losses() else {
             return true;
         };
-        let sources: f64 = [self.production, self.import, self.drawn]
+        let sources: f64 = [self.production, self.import, self.discharged]
             .iter()
             .flatten()
             .map(|energy| energy.kwh)
@@ -250,6 +251,19 @@ impl Subject {
         }
     }
 
+    /// The first day of the same time a year before: of a week, the one of the same number or nearly so.
+    pub fn year_before(self, date: Date) -> Option<Date> {
+        let Self::One(calendar) = self else {
+            return None;
+        };
+        let first = calendar.first(date);
+        let before = match calendar {
+            Calendar::Week => first.saturating_sub(52.weeks()),
+            Calendar::Day | Calendar::Month | Calendar::Year => first.saturating_sub(1.year()),
+        };
+        Some(calendar.first(before)).filter(|before| *before < first)
+    }
+
     /// What it is parted into; hours if there is no shorter stretch of the calendar.
     pub fn part(self) -> Option<Calendar> {
         match self {
@@ -304,6 +318,7 @@ pub struct TimeUnknown {
 
 #[cfg(test)]
 mod tests {
+    use jiff::civil::date;
     use proptest::prelude::*;
 
     use super::*;
@@ -316,6 +331,22 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_year_before_is_the_same_kind_of_time() {
+        for (calendar, first, before) in [
+            (Calendar::Day, date(2026, 11, 29), date(2025, 11, 29)),
+            (Calendar::Day, date(2024, 2, 29), date(2023, 2, 28)),
+            (Calendar::Week, date(2026, 11, 23), date(2025, 11, 24)),
+            (Calendar::Month, date(2026, 2, 1), date(2025, 2, 1)),
+            (Calendar::Month, date(2026, 2, 28), date(2025, 2, 1)),
+            (Calendar::Year, date(2026, 1, 1), date(2025, 1, 1)),
+        ] {
+            assert_eq!(Subject::One(calendar).year_before(first), Some(before));
+        }
+        assert_eq!(Subject::Total.year_before(date(2026, 1, 1)), None);
+        assert_eq!(Subject::One(Calendar::Day).year_before(Date::MIN), None);
+    }
+
     /// A summer's day, in kWh.
     fn day() -> Flows {
         Flows {
@@ -323,8 +354,8 @@ mod tests {
             consumption: energy(10.0),
             import: energy(1.0),
             export: energy(8.0),
-            stored: energy(6.0),
-            drawn: energy(5.0),
+            charged: energy(6.0),
+            discharged: energy(5.0),
         }
     }
 
@@ -338,7 +369,7 @@ mod tests {
     #[test]
     fn the_definitions_hold() {
         assert_near(day().self_consumption(), 0.6);
-        assert_near(day().autarky(), 0.9);
+        assert_near(day().self_sufficiency(), 0.9);
         assert_near(day().losses(), 2.0);
         assert!(day().is_balanced());
     }
@@ -354,7 +385,7 @@ mod tests {
             ..Flows::default()
         };
         assert_near(flows.self_consumption(), 0.0);
-        assert_near(flows.autarky(), 0.0);
+        assert_near(flows.self_sufficiency(), 0.0);
     }
 
     #[test]
@@ -367,8 +398,8 @@ mod tests {
             ..Flows::default()
         };
         assert_eq!(none.self_consumption(), None);
-        assert_eq!(none.autarky(), None);
-        assert_eq!(Flows::default().autarky(), None);
+        assert_eq!(none.self_sufficiency(), None);
+        assert_eq!(Flows::default().self_sufficiency(), None);
         assert_eq!(Flows::default().losses(), None);
     }
 

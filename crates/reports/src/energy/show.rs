@@ -21,10 +21,10 @@ const COLUMNS: [(&str, &str); 10] = [
     ("Used", "kWh"),
     ("Import", "kWh"),
     ("Export", "kWh"),
-    ("Stored", "kWh"),
-    ("Drawn", "kWh"),
+    ("Charged", "kWh"),
+    ("Disch.", "kWh"),
     ("Own", "%"),
-    ("Autarky", "%"),
+    ("Suff.", "%"),
     ("Peak", "kW"),
     ("Data", "%"),
 ];
@@ -70,6 +70,36 @@ pub fn table(report: &Report, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What a report comes to beside the same time a year before.
+pub fn comparison(report: &Report, before: &Report, out: &mut impl Write) -> io::Result<()> {
+    let name = |report: &Report| title(report.subject, report.days.start);
+    let decimals = decimals(report).min(decimals(before));
+    let cells = |report: &Report| {
+        row(String::new(), &report.sum, decimals)
+            .into_iter()
+            .skip(1)
+    };
+    let head = [
+        String::new(),
+        name(report),
+        name(before),
+        "Change".to_owned(),
+    ];
+    let [now, then] = [report, before].map(|report| report.sum.figures.flows.named());
+    let mut changes = now.into_iter().zip(then).map(|((_, now), (_, then))| {
+        let then = then?.kwh;
+        Some((now?.kwh - then) / then * 100.0).filter(|change| change.is_finite())
+    });
+    let mut rows = vec![head.to_vec()];
+    for (((name, unit), now), then) in COLUMNS.iter().zip(cells(report)).zip(cells(before)) {
+        let change = changes.next().flatten();
+        let change = change.map_or(ABSENT.to_owned(), |change| format!("{change:+.0} %"));
+        rows.push(vec![format!("{name} {unit}"), now, then, change]);
+    }
+    writeln!(out)?;
+    write_right(out, &rows)
+}
+
 /// With how many decimals a report shows its energies: below a hundred two, below ten thousand one: so that every energy has the same, and fits its column.
 pub fn decimals(report: &Report) -> usize {
     let highest = report.sum.figures.flows.named();
@@ -110,7 +140,7 @@ fn row(label: String, part: &Part, decimals: usize) -> Vec<String> {
     cells.extend(energies);
     cells.extend([
         percent(figures.flows.self_consumption()),
-        percent(figures.flows.autarky()),
+        percent(figures.flows.self_sufficiency()),
         peak.map_or(ABSENT.to_owned(), |watts| number(watts / 1000.0, 2)),
         percent(part.coverage),
     ]);
@@ -223,8 +253,9 @@ fn write_right(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
 /// So that columns of short numbers do not run into one.
 const MINIMUM: usize = 5;
 
-/// The report as one JSON object; what is absent is left out.
-pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
+/// The report as one JSON object, with what the same time a year before came to if that is there; what is absent is left
+/// out.
+pub fn json(report: &Report, before: Option<&Report>, out: &mut impl Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Whole<'a> {
         schema: u32,
@@ -237,6 +268,8 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
         #[serde(skip_serializing_if = "Option::is_none")]
         currency: Option<&'a str>,
         sum: PartAsJson<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        year_before: Option<PartAsJson<'a>>,
         peaks: Vec<Peak<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         time_unknown: Vec<Unknown<'a>>,
@@ -268,6 +301,7 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
         inverters: report.inverters.iter().map(|name| &**name).collect(),
         currency: report.currency.as_deref(),
         sum: PartAsJson(&report.sum),
+        year_before: before.map(|before| PartAsJson(&before.sum)),
         peaks: report
             .peaks
             .iter()
@@ -324,7 +358,7 @@ impl Serialize for PartAsJson<'_> {
         }
         for (name, value, decimals) in [
             ("self_consumption", flows.self_consumption(), 4),
-            ("autarky", flows.autarky(), 4),
+            ("self_sufficiency", flows.self_sufficiency(), 4),
             ("losses", flows.losses(), 3),
             ("peak_power", figures.peak_watts, 2),
             ("coverage", *coverage, 4),
