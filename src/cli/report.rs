@@ -26,7 +26,19 @@ pub struct ReportArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    csv: CsvArgs,
+    #[command(flatten)]
     stored: StoredArgs,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct CsvArgs {
+    /// The parts as CSV, for a spreadsheet
+    #[arg(long, conflicts_with_all = ["json", "compare"])]
+    csv: bool,
+    /// Decimal commas and semicolons in CSV, as spreadsheets of many countries read them
+    #[arg(long, requires = "csv")]
+    decimal_comma: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,7 +85,12 @@ pub fn run(args: &ReportArgs, out: &mut impl Write) -> Result<(), Failure> {
         true => stored.year_before(subject, date)?,
         false => None,
     };
-    if args.json {
+    if args.csv.csv {
+        let csv = show::Csv {
+            decimal_comma: args.csv.decimal_comma,
+        };
+        show::csv(&report, csv, out)?;
+    } else if args.json {
         show::json(&report, before.as_ref(), out)?;
     } else {
         show::table(&report, out)?;

@@ -228,7 +228,68 @@ fn a_tariff_makes_money_of_energy_by_the_time_of_the_day() {
         );
     }
     let table = ask(&folder, &["report", "month", "--date", "2026-06"]).expect_code(0);
-    assert!(table.out().contains(" EUR, savings "), "{}", table.out());
+    let heads = "Cost Income Savings";
+    assert!(table.out().contains(heads), "{}", table.out());
+    let args = [
+        "report",
+        "day",
+        "--date",
+        "2026-06-12",
+        "--csv",
+        "--decimal-comma",
+    ];
+    let csv = ask(&folder, &args).expect_code(0);
+    let day = &report(&folder, &["day", "--date", "2026-06-12"])["parts"];
+    let hours = day.as_array().expect("hours");
+    assert_eq!(csv.out().lines().count(), 1 + hours.len());
+    for (line, hour) in csv.out().lines().skip(1).zip(hours) {
+        let cost = line.split(';').nth(12).expect("a column of costs");
+        assert_near(
+            cost.replace(',', ".").parse().expect(cost),
+            number(hour, "cost"),
+            line,
+        );
+    }
+}
+
+#[test]
+fn prices_of_a_file_hold_at_its_times_and_what_is_wrong_in_it_is_told() {
+    let tariff = "
+        [[tariff]]
+        currency = 'EUR'
+        price = 0.30
+        standing_charge = 0.5
+        file = 'prices.csv'";
+    let folder = with_past(&Past::default(), tariff);
+    let history = folder.history();
+    let prices = folder.path().join("prices.csv");
+    let times = ["2026-06-12T04:00:00.000Z", "2026-06-12T04:15:00.000Z"];
+    let all = ["2026-06-11T22:00:00.000Z", "2026-06-12T22:00:00.000Z"];
+    std::fs::write(
+        &prices,
+        "time,price\n2026-06-12T06:00:00+02:00,1.5\n2026-06-12T04:15:00Z,0.3\n",
+    )
+    .expect("written");
+    let import = |[begin, end]: [&str; 2]| by_sql(&history, "grid_import_power", begin, end);
+    for args in [
+        ["month", "--date", "2026-06"],
+        ["day", "--date", "2026-06-12"],
+    ] {
+        let sum = &report(&folder, &args)["sum"];
+        let cost = 0.3 * import(all) + 1.2 * import(times);
+        assert_near(number(sum, "cost"), cost, "cost");
+        assert_near(number(sum, "standing_charge"), 0.5, "standing charge");
+        assert_near(number(sum, "net"), cost + 0.5, "net");
+    }
+    std::fs::write(&prices, "2026-06-12T06:00:00+02:00,cheap\n").expect("written");
+    let wrong = ask(&folder, &["report", "month"]).expect_code(1);
+    assert!(
+        wrong
+            .err()
+            .contains("prices.csv:1: `cheap` is no price; write a number"),
+        "{}",
+        wrong.err()
+    );
 }
 
 #[test]

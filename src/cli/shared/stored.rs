@@ -138,6 +138,9 @@ impl StoredArgs {
                 }
             },
         };
+        if let Some(wrong) = Tariff::refresh(&config.tariffs).into_iter().next() {
+            return Err(Failure::Runtime(wrong));
+        }
         let now = Timestamp::now().to_zoned(history.zone().clone());
         Ok(Stored {
             history,

@@ -18,6 +18,7 @@
 //! cost             = Σ import × price               price, feed_in: those of the time
 //! income           = Σ export × feed_in
 //! savings          = Σ (consumption − import) × price
+//! net              = cost + standing charge − income
 //! ```
 //!
 //! Losses are what the inverter keeps, and every error of measurement; they are shown as they are, also below zero.
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use kstar_common::tariff::Prices;
 use kstar_model::time::UnixMillis;
 
 use crate::period::Calendar;
@@ -170,11 +172,13 @@ pub struct Money {
     pub income: Option<f64>,
     /// What the rest of the consumption would have cost.
     pub savings: Option<f64>,
+    /// What the connection has cost, for days with readings.
+    pub standing_charge: Option<f64>,
 }
 
 impl Money {
     /// What energies come to at these prices for a kWh.
-    pub fn of(flows: &Flows, price: f64, feed_in: f64) -> Self {
+    pub fn of(flows: &Flows, Prices { price, feed_in }: Prices) -> Self {
         let [consumption, import, export] =
             [flows.consumption, flows.import, flows.export].map(|energy| energy.map(|it| it.kwh));
         let saved = consumption.zip(import).map(|(used, bought)| used - bought);
@@ -182,7 +186,24 @@ impl Money {
             cost: import.map(|kwh| kwh * price),
             income: export.map(|kwh| kwh * feed_in),
             savings: saved.map(|kwh| kwh * price),
+            standing_charge: None,
         }
+    }
+
+    /// What is left to pay: negative where more came in.
+    pub fn net(&self) -> Option<f64> {
+        Some(self.cost? + self.standing_charge.unwrap_or(0.0) - self.income?)
+    }
+
+    /// Each amount with its name in JSON.
+    pub fn named(&self) -> [(&'static str, Option<f64>); 5] {
+        [
+            ("cost", self.cost),
+            ("income", self.income),
+            ("savings", self.savings),
+            ("standing_charge", self.standing_charge),
+            ("net", self.net()),
+        ]
     }
 
     /// Adds another stretch of time.
@@ -190,6 +211,8 @@ impl Money {
         self.cost = either(self.cost, other.cost, |one, other| one + other);
         self.income = either(self.income, other.income, |one, other| one + other);
         self.savings = either(self.savings, other.savings, |one, other| one + other);
+        let charges = (self.standing_charge, other.standing_charge);
+        self.standing_charge = either(charges.0, charges.1, |one, other| one + other);
     }
 }
 
@@ -359,6 +382,10 @@ mod tests {
         }
     }
 
+    fn prices(price: f64, feed_in: f64) -> Prices {
+        Prices { price, feed_in }
+    }
+
     fn assert_near(value: Option<f64>, expected: f64) {
         assert!(
             value.is_some_and(|value| (value - expected).abs() < 1e-9),
@@ -434,11 +461,20 @@ mod tests {
 
     #[test]
     fn money_is_what_was_bought_sold_and_not_bought() {
-        let money = Money::of(&day(), 0.3, 0.08);
+        let money = Money::of(&day(), prices(0.3, 0.08));
         assert_near(money.cost, 0.3);
         assert_near(money.income, 0.64);
         assert_near(money.savings, 2.7);
-        assert_eq!(Money::of(&Flows::default(), 0.3, 0.08), Money::default());
+        assert_near(money.net(), -0.34);
+        let charged = Money {
+            standing_charge: Some(0.5),
+            ..money
+        };
+        assert_near(charged.net(), 0.16);
+        assert_eq!(
+            Money::of(&Flows::default(), prices(0.3, 0.08)),
+            Money::default()
+        );
     }
 
     proptest! {
@@ -451,7 +487,7 @@ mod tests {
             let mut without = 0.0;
             for (consumption, import, price) in hours {
                 let flows = Flows { consumption: energy(consumption), import: energy(import), ..Flows::default() };
-                all.add(&Money::of(&flows, price, 0.0));
+                all.add(&Money::of(&flows, prices(price, 0.0)));
                 without += consumption * price;
             }
             let with = all.cost.zip(all.savings).map(|(cost, savings)| cost + savings);

@@ -26,6 +26,7 @@ fn figures(kwh: f64) -> Figures {
             cost: Some(kwh * 0.03),
             income: Some(kwh * 0.02),
             savings: Some(kwh * 0.15),
+            standing_charge: None,
         },
         peak_watts: Some(3947.49),
         covered: 86_000.0,
@@ -111,12 +112,41 @@ Mon  2     -     -      -      -       -      -     -     -     -     0
 Tue  3 20.00 12.00   2.00   8.00    5.00   4.00    60    83  3.95   100
 Sum    40.00 24.00   4.00  16.00   10.00   8.00    60    83  3.95    66
 
+        Cost Income Savings   Net
+         EUR    EUR     EUR   EUR
+Sun  1  0.60   0.40    3.00  0.20
+Mon  2     -      -       -     -
+Tue  3  0.60   0.40    3.00  0.20
+Sum     1.20   0.80    6.00  0.40
+
 Peak      3.95 kW of roof at 2026-10-31 13:33
 Peak      3.00 kW of garage between 2026-10-31 13:30 and 13:35
 Losses    2.00 kWh
-Money     cost 1.20 EUR, income 0.80 EUR, savings 6.00 EUR
 "
     );
+}
+
+#[test]
+fn rows_of_csv_are_the_parts_with_points_or_commas() {
+    let as_csv = |decimal_comma| {
+        let mut out = Vec::new();
+        csv(&month(), Csv { decimal_comma }, &mut out).expect("written to memory");
+        String::from_utf8(out).expect("text")
+    };
+    assert_eq!(
+        as_csv(false),
+        "begin,production,consumption,import,export,charged,discharged,self_consumption,self_sufficiency,losses,\
+         peak_power,coverage,cost,income,savings,standing_charge,net\n\
+         2026-11-01,20.000,12.000,2.000,8.000,5.000,4.000,0.6000,0.8333,1.000,3950.00,0.9983,0.6000,0.4000,3.0000,,0.2000\n\
+         2026-11-02,,,,,,,,,,,0.0000,,,,,\n\
+         2026-11-03,20.000,12.000,2.000,8.000,5.000,4.000,0.6000,0.8333,1.000,3950.00,0.9983,0.6000,0.4000,3.0000,,0.2000\n"
+    );
+    let comma = as_csv(true);
+    assert!(
+        comma.contains("\n2026-11-02;;;;;;;;;;;0,0000;;;;;\n"),
+        "{comma}"
+    );
+    assert!(comma.contains("\n2026-11-01;20,000;12,000;"), "{comma}");
 }
 
 #[test]
@@ -218,7 +248,7 @@ fn json_has_the_same_and_leaves_out_what_is_not_known() {
                 "end": "2025-12-31T23:00:00.000Z",
                 "production": 40, "consumption": 24, "import": 4, "export": 16, "charged": 10, "discharged": 8,
                 "self_consumption": 0.6, "self_sufficiency": 0.8333, "losses": 2, "peak_power": 3947.49,
-                "coverage": 0.665, "cost": 1.2, "income": 0.8, "savings": 6, "balanced": true,
+                "coverage": 0.665, "cost": 1.2, "income": 0.8, "savings": 6, "net": 0.4, "balanced": true,
                 "origin": {
                     "production": "counter", "consumption": "power", "import": "both", "export": "counter",
                     "charged": "counter", "discharged": "counter",
@@ -237,7 +267,7 @@ fn json_has_the_same_and_leaves_out_what_is_not_known() {
                     "end": "2024-12-31T23:00:00.000Z",
                     "production": 20, "consumption": 12, "import": 2, "export": 8, "charged": 5, "discharged": 4,
                     "self_consumption": 0.6, "self_sufficiency": 0.8333, "losses": 1, "peak_power": 3947.49,
-                    "coverage": 0.998, "cost": 0.6, "income": 0.4, "savings": 3, "balanced": true,
+                    "coverage": 0.998, "cost": 0.6, "income": 0.4, "savings": 3, "net": 0.2, "balanced": true,
                     "origin": {
                         "production": "counter", "consumption": "power", "import": "both", "export": "counter",
                         "charged": "counter", "discharged": "counter",
