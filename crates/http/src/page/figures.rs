@@ -4,7 +4,7 @@ use kstar_history::History;
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Shown;
 use kstar_reports::energy::gather::{self, Question};
-use kstar_reports::energy::{Energy, Figures, Flows, Origin, Part, Report, show};
+use kstar_reports::energy::{self, Energy, Figures, Flows, Origin, Part, Report, show};
 use kstar_reports::period::{Calendar, day_of, local, timestamp};
 use maud::{Markup, html};
 
@@ -193,8 +193,9 @@ pub(super) fn name(words: &Words, report: &Report, part: &Part) -> String {
 fn cells(words: &Words, part: &Part, decimals: usize) -> Vec<String> {
     let flows: &Flows = &part.figures.flows;
     let missing = || MISSING.to_owned();
-    let percent =
-        |share: Option<f64>| share.map_or_else(missing, |share| words.number(share * 100.0, 0));
+    let percent = |share: Option<f64>| {
+        share.map_or_else(missing, |share| words.number(energy::percent(share), 0))
+    };
     let mut cells: Vec<String> = flows
         .named()
         .into_iter()

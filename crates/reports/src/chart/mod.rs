@@ -168,7 +168,10 @@ fn energy(kwh: Option<f64>) -> String {
 }
 
 fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", share * 100.0))
+    share.map_or_else(
+        || "–".to_owned(),
+        |share| format!("{:.0} %", crate::energy::percent(share)),
+    )
 }
 
 #[cfg(test)]

@@ -163,6 +163,16 @@ fn rest(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| (1.0 - part / whole).clamp(0.0, 1.0))
 }
 
+/// A share as a whole number of percent. What is nearly all is not all: 100 is only where nothing is missing.
+pub fn percent(share: f64) -> f64 {
+    let rounded = (share * 100.0).round_ties_even();
+    if share < 1.0 {
+        rounded.min(99.0)
+    } else {
+        rounded
+    }
+}
+
 /// What a stretch of time has cost and brought, in the tariff's currency; absent where an energy for it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Money {
@@ -475,6 +485,12 @@ mod tests {
             Money::of(&Flows::default(), prices(0.3, 0.08)),
             Money::default()
         );
+    }
+
+    #[test]
+    fn nearly_all_is_not_all() {
+        let shown = [1.0, 0.9994, 0.995, 0.994, 0.5, 0.0].map(|share| percent(share).to_string());
+        assert_eq!(shown, ["100", "99", "99", "99", "50", "0"]);
     }
 
     proptest! {

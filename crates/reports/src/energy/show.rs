@@ -171,8 +171,9 @@ fn row(label: String, part: &Part, decimals: usize) -> Vec<String> {
         .flows
         .named()
         .map(|(_, energy)| energy.map_or(ABSENT.to_owned(), |energy| number(energy.kwh, decimals)));
-    let percent =
-        |share: Option<f64>| share.map_or(ABSENT.to_owned(), |share| number(share * 100.0, 0));
+    let percent = |share: Option<f64>| {
+        share.map_or(ABSENT.to_owned(), |share| number(super::percent(share), 0))
+    };
     let peak = figures.peak_watts;
     let mut cells = vec![label];
     cells.extend(energies);
