@@ -421,8 +421,8 @@ fn flows(flows: &Flows) -> Sums {
             Flow::Pv => flows.production,
             Flow::GridImport => flows.import,
             Flow::GridExport => flows.export,
-            Flow::BatteryCharge => flows.stored,
-            Flow::BatteryDischarge => flows.drawn,
+            Flow::BatteryCharge => flows.charged,
+            Flow::BatteryDischarge => flows.discharged,
             Flow::Consumption => flows.consumption,
         };
         #[expect(

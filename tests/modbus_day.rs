@@ -231,7 +231,7 @@ fn ask(folder: &Path, command: &[&str]) -> String {
 fn check_report(folder: &Path, truth: &Energies) -> [f64; 5] {
     let report = ask(folder, &["report", "day", "--date", "2027-06-21", "--json"]);
     let report: Value = serde_json::from_str(&report).expect("JSON");
-    let names = ["production", "import", "export", "stored", "drawn"];
+    let names = ["production", "import", "export", "charged", "discharged"];
     let told = names.map(|name| report["sum"][name].as_f64().expect("a number"));
     for ((name, told), expected) in names.into_iter().zip(told).zip(five(truth)) {
         let is_right = (told - expected).abs() < expected * 0.01;

@@ -38,7 +38,7 @@ POSSIBLE = {
     "watt": (-24_000, 24_000),
     "kwatth": (0, 600),
     "percent": (0, 100),
-    # What the battery takes from the grid makes autarky negative.
+    # What the battery takes from the grid makes self-sufficiency negative.
     "percentunit": (-1, 1),
     "volt": (0, 600),
     "hertz": (45, 65),
@@ -387,7 +387,7 @@ def compare(shown):
         for value in rest:
             # Energies of the last two seconds, and how each server takes the ends of a time. A consumption by whole
             # minutes, as the other two have it, is good for a day and not for a minute and a half.
-            if abs(value - first) > 0.05 * abs(first) + (0.2 if title == "Autarky" else 0.02):
+            if abs(value - first) > 0.05 * abs(first) + (0.2 if title == "Self-sufficiency" else 0.02):
                 raise Wrong(f"{title}: InfluxDB says {first}, another server {value}")
 
 

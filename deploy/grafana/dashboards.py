@@ -137,8 +137,8 @@ class InfluxQL:
         values = 'spread("grid_export_energy_total") AS fed, spread("pv_energy_total") AS made'
         return self.target(f"SELECT {outer} FROM {self.of_each(values)} WHERE $timeFilter", legend)
 
-    def autarky(self, legend, daily=False):
-        """Autarky: the share of the consumption that was not bought."""
+    def self_sufficiency(self, legend, daily=False):
+        """Self-sufficiency: the share of the consumption that was not bought."""
         outer = '1 - sum("bought") / (sum("load") + sum("backup"))'
         if daily:
             return self.days(outer, f'max("grid_import_energy_today") AS bought, {self.used}', legend)
@@ -233,7 +233,8 @@ class PromQL:
 
     name, plugin, kind, title = "Prometheus", "prometheus", "prometheus", "Solar (Prometheus)"
     collectors = '{instance=~"$collector"}'
-    chosen = 'instance=~"$collector", inverter=~"$inverter"'
+    # All together, which are `site`, would count twice beside those that they are made of.
+    chosen = 'instance=~"$collector", inverter=~"$inverter", inverter!="site"'
 
     # How a metric is called follows from the unit of its quantity, and what makes of its value that unit again.
     UNITS = {
@@ -346,8 +347,8 @@ class PromQL:
         span = self.DAY if daily else "[$__range]"
         return self.share(self.grown("grid_export_energy", span), self.grown("pv_energy", span), legend, daily)
 
-    def autarky(self, legend, daily=False):
-        """Autarky: the share of the consumption that was not bought."""
+    def self_sufficiency(self, legend, daily=False):
+        """Self-sufficiency: the share of the consumption that was not bought."""
         span = self.DAY if daily else "[$__range]"
         return self.share(self.grown("grid_import_energy", span), self.consumed(daily), legend, daily)
 
@@ -688,9 +689,9 @@ def panels(server):
         (3, 4),
         "In the time that is shown: the share of the production that was not fed in.",
     )
-    autarky = gauge(
-        "Autarky",
-        server.autarky("Autarky"),
+    self_sufficiency = gauge(
+        "Self-sufficiency",
+        server.self_sufficiency("Self-sufficiency"),
         "percentunit",
         share,
         1,
@@ -698,8 +699,8 @@ def panels(server):
         "In the time that is shown: the share of the consumption that was not bought.",
     )
     # Steps of the time that is shown are fine enough, however small the panel.
-    autarky.update(interval="1m", maxDataPoints=1000)
-    yield autarky
+    self_sufficiency.update(interval="1m", maxDataPoints=1000)
+    yield self_sufficiency
     yield balance(
         "Energy of each day",
         (16, 9),
@@ -711,16 +712,16 @@ def panels(server):
         custom={"drawStyle": "bars", "barAlignment": 1, "barWidthFactor": 0.8, "spanNulls": None},
     )
     yield chart(
-        "Self-consumption and autarky of each day",
+        "Self-consumption and self-sufficiency of each day",
         (8, 9),
-        [server.own("Self-consumption", daily=True), server.autarky("Autarky", daily=True)],
+        [server.own("Self-consumption", daily=True), server.self_sufficiency("Self-sufficiency", daily=True)],
         "percentunit",
         "The last 30 days, whatever time is shown.",
         interval="1d",
         timeFrom="30d",
         defaults={"min": 0, "max": 1},
         custom={"showPoints": "always", "spanNulls": True},
-        overrides=[override("Self-consumption", color=fixed(PV)), override("Autarky", color=fixed(HOUSE))],
+        overrides=[override("Self-consumption", color=fixed(PV)), override("Self-sufficiency", color=fixed(HOUSE))],
     )
 
     yield row("Grid, panels and temperatures")

@@ -182,7 +182,13 @@ async fn summarize(mut events: broadcast::Receiver<Event>, say: impl Fn(&str)) {
                     ));
                 }
             }
-            Ok(Event::Status(_) | Event::Clock(_) | Event::Collector(_) | Event::Price(_)) => {}
+            Ok(
+                Event::Site(_)
+                | Event::Status(_)
+                | Event::Clock(_)
+                | Event::Collector(_)
+                | Event::Price(_),
+            ) => {}
             Err(RecvError::Lagged(missed)) => count += missed,
             Err(RecvError::Closed) => return,
         }

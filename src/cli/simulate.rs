@@ -53,7 +53,8 @@ pub struct SimulateArgs {
     /// How many inverters, each on the next port
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub inverters: u16,
-    /// Simulated seconds in a second; 0 stops the clock
+    /// Simulated seconds in a second; 0 stops the clock. A collector goes by its own clock: it
+    /// meters real seconds, and may reject counters that grow faster than any inverter's
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_speed)]
     pub speed: f64,
     /// Decides about weather, habits and faults; the second inverter has the next one

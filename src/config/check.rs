@@ -22,12 +22,16 @@ const POSSIBLE_POWER: std::ops::RangeInclusive<u32> = 100..=100_000;
 impl Config {
     /// What is wrong, at most one mistake for each section.
     pub(super) fn check(&self) -> Vec<KeyError> {
-        let inverters = self.inverters().len();
+        // What all come to together is told as one more.
+        let inverters = self.inverters().len() + usize::from(self.site.enabled);
         let mut checks = vec![
             self.check_state_dir(),
             self.check_polling(self.collector.poll_interval, self.collector.timeout)
                 .map_err(|error| error.within("collector")),
             self.check_max_gap(),
+            self.site
+                .check(&self.inverters())
+                .map_err(|error| error.within("site")),
         ];
         checks.extend(self.sinks.enabled().map(|sink| {
             let in_sink = |error: KeyError| error.within(sink.name()).within("sinks");

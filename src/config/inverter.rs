@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kstar_common::host::{is_name, split_port};
 use kstar_common::setting::duration;
+use kstar_engine::site;
 use kstar_sink::event::Nameplate;
 use kstar_source::exchange::Patience;
 use kstar_source::source::{AnySource, Context, Profile, Target};
@@ -175,6 +176,11 @@ impl TryFrom<String> for InverterName {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
+        if name == site::NAME {
+            return Err(format!(
+                "`{name}` is the name of all inverters together (`[site]`); write another"
+            ));
+        }
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if (1..=32).contains(&name.len()) && name.bytes().all(fits) {
             Ok(Self(name))

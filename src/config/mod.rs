@@ -14,6 +14,7 @@ use kstar_engine::herald::Facts;
 use kstar_engine::pipeline::gate::GateSettings;
 use kstar_engine::pipeline::gate::rules::Rule;
 use kstar_engine::pipeline::meter::MeterSettings;
+use kstar_engine::site::SiteSettings;
 use kstar_model::TimeZone;
 use kstar_model::counted::longest_gap;
 use serde::{Deserialize, Deserializer, de};
@@ -27,6 +28,7 @@ mod document;
 mod http;
 mod inverter;
 mod places;
+mod site;
 mod text;
 mod words;
 
@@ -36,6 +38,7 @@ pub use http::NOT_BUILT as HTTP_NOT_BUILT;
 pub use http::{HttpSection, ListenAddress};
 pub use inverter::{Host, InverterName, InverterSection, Title};
 pub use places::{SYSTEM_PLACE, usual_places};
+pub use site::SiteSection;
 pub use text::{Blame, ConfigError, ConfigFile};
 
 /// The whole file.
@@ -56,6 +59,8 @@ pub struct Config {
     /// The inverters; one that is discovered if there are none.
     #[serde(rename = "inverter")]
     pub inverters: Vec<InverterSection>,
+    /// The house as one more inverter.
+    pub site: SiteSection,
     /// Where readings go.
     pub sinks: SinkSections,
     /// Metrics, health and the API; nobody listens without it.
@@ -170,6 +175,16 @@ impl Config {
             listen,
             sinks: self.sinks.enabled().map(Section::name).collect(),
             tariffs: self.tariffs.clone(),
+            zone: self.zone(),
+        }
+    }
+
+    /// How the sum of all inverters is made, and who is told of it.
+    pub fn sum(&self) -> SiteSettings {
+        let grid_from = self.site.grid_from.as_ref();
+        SiteSettings {
+            enabled: self.site.enabled,
+            grid_from: grid_from.map(|name| name.as_str().into()),
             zone: self.zone(),
         }
     }

@@ -94,6 +94,17 @@ fn a_mistake_has_line_and_column_wherever_it_is() {
             "4:1",
             "each needs a host",
         ),
+        (
+            "[[inverter]]\nname='site'\nhost='x'",
+            "2:6",
+            "`site` is the name of all inverters together",
+        ),
+        (
+            "[[inverter]]\nname='a'\n[site]\nenabled = true\ngrid_from = 'b'",
+            "5:13",
+            "there is no inverter `b`; write the name of one: a",
+        ),
+        ("[site]\nenable = true", "2:1", "unknown field `enable`"),
         ("[sinks.fax]", "1:8", "unknown field `fax`"),
         ("[[tariff]]\nprice = 0.3", "1:1", "`currency`"),
         (

@@ -11,6 +11,7 @@ use kstar_common::collect::inserted;
 use kstar_common::tariff::Tariff;
 use kstar_engine::herald::Facts;
 use kstar_engine::pipeline::meter::MeterSettings;
+use kstar_engine::site::{self, SiteSettings};
 use kstar_engine::unit::{InverterPlan, SinkPlan, SpoolPlan};
 #[cfg(feature = "http")]
 use kstar_http as http;
@@ -27,6 +28,8 @@ pub struct Plans {
     pub source: ConfigFile,
     /// The inverters, by name.
     pub inverters: BTreeMap<Arc<str>, InverterPlan>,
+    /// How the sum of all inverters is made.
+    pub sum: SiteSettings,
     /// How energy is counted.
     pub metering: MeterSettings,
     /// Where readings go.
@@ -74,6 +77,7 @@ pub fn context(config: &Config) -> Context {
             .inverters()
             .iter()
             .map(|inverter| Arc::from(inverter.name.as_str()))
+            .chain(config.site.enabled.then(|| Arc::from(site::NAME)))
             .collect(),
         poll_interval: config.poll_interval(),
         state_dir: config.state_dir(),
@@ -102,6 +106,7 @@ impl Plans {
         Self {
             source,
             inverters: inserted(plans.into_iter().map(|plan| (plan.name.clone(), plan))),
+            sum: config.sum(),
             metering: config.metering(),
             facts: config.facts(),
             serving: ServingPlan::of(&config, &context),

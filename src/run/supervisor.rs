@@ -108,6 +108,7 @@ impl Supervisor {
         } = self;
         serving.start(plans.serving.as_ref(), collector).await;
         collector.tell(plans.facts.clone());
+        collector.sum(plans.sum.clone());
         for section in plans.sinks.enabled() {
             collector.start_sink(sink_plan(plans, section));
         }
@@ -255,6 +256,9 @@ fn prepare(
 /// Changes what differs. What goes wrong now is an outage of the one unit.
 async fn apply(collector: &mut Collector, before: &Plans, after: &Arc<Plans>, changes: &Changes) {
     collector.meter(after.metering.clone());
+    if before.sum != after.sum {
+        collector.sum(after.sum.clone());
+    }
     // First those that are gone, so that no sink which follows is told of them again.
     collector
         .change_inverters(&changes.inverters(Change::Stopped), Vec::new())

@@ -12,8 +12,8 @@ const FLOWS: [(&str, &str); 6] = [
     ("consumption", "consumption_energy_total"),
     ("import", "grid_import_energy_total"),
     ("export", "grid_export_energy_total"),
-    ("stored", "battery_charge_energy_total"),
-    ("drawn", "battery_discharge_energy_total"),
+    ("charged", "battery_charge_energy_total"),
+    ("discharged", "battery_discharge_energy_total"),
 ];
 
 fn report(folder: &Folder) -> Value {

@@ -79,8 +79,8 @@ const POWERS: [(&str, &str); 6] = [
     ("consumption", "(load_power + backup_power)"),
     ("import", "grid_import_power"),
     ("export", "grid_export_power"),
-    ("stored", "battery_charge_power"),
-    ("drawn", "battery_discharge_power"),
+    ("charged", "battery_charge_power"),
+    ("discharged", "battery_discharge_power"),
 ];
 
 #[test]
@@ -228,7 +228,68 @@ fn a_tariff_makes_money_of_energy_by_the_time_of_the_day() {
         );
     }
     let table = ask(&folder, &["report", "month", "--date", "2026-06"]).expect_code(0);
-    assert!(table.out().contains(" EUR, savings "), "{}", table.out());
+    let heads = "Cost Income Savings";
+    assert!(table.out().contains(heads), "{}", table.out());
+    let args = [
+        "report",
+        "day",
+        "--date",
+        "2026-06-12",
+        "--csv",
+        "--decimal-comma",
+    ];
+    let csv = ask(&folder, &args).expect_code(0);
+    let day = &report(&folder, &["day", "--date", "2026-06-12"])["parts"];
+    let hours = day.as_array().expect("hours");
+    assert_eq!(csv.out().lines().count(), 1 + hours.len());
+    for (line, hour) in csv.out().lines().skip(1).zip(hours) {
+        let cost = line.split(';').nth(12).expect("a column of costs");
+        assert_near(
+            cost.replace(',', ".").parse().expect(cost),
+            number(hour, "cost"),
+            line,
+        );
+    }
+}
+
+#[test]
+fn prices_of_a_file_hold_at_its_times_and_what_is_wrong_in_it_is_told() {
+    let tariff = "
+        [[tariff]]
+        currency = 'EUR'
+        price = 0.30
+        standing_charge = 0.5
+        file = 'prices.csv'";
+    let folder = with_past(&Past::default(), tariff);
+    let history = folder.history();
+    let prices = folder.path().join("prices.csv");
+    let times = ["2026-06-12T04:00:00.000Z", "2026-06-12T04:15:00.000Z"];
+    let all = ["2026-06-11T22:00:00.000Z", "2026-06-12T22:00:00.000Z"];
+    std::fs::write(
+        &prices,
+        "time,price\n2026-06-12T06:00:00+02:00,1.5\n2026-06-12T04:15:00Z,0.3\n",
+    )
+    .expect("written");
+    let import = |[begin, end]: [&str; 2]| by_sql(&history, "grid_import_power", begin, end);
+    for args in [
+        ["month", "--date", "2026-06"],
+        ["day", "--date", "2026-06-12"],
+    ] {
+        let sum = &report(&folder, &args)["sum"];
+        let cost = 0.3 * import(all) + 1.2 * import(times);
+        assert_near(number(sum, "cost"), cost, "cost");
+        assert_near(number(sum, "standing_charge"), 0.5, "standing charge");
+        assert_near(number(sum, "net"), cost + 0.5, "net");
+    }
+    std::fs::write(&prices, "2026-06-12T06:00:00+02:00,cheap\n").expect("written");
+    let wrong = ask(&folder, &["report", "month"]).expect_code(1);
+    assert!(
+        wrong
+            .err()
+            .contains("prices.csv:1: `cheap` is no price; write a number"),
+        "{}",
+        wrong.err()
+    );
 }
 
 #[test]
@@ -322,12 +383,49 @@ fn what_an_inverter_tells_itself_is_exported_and_reported_and_no_part_of_a_total
     let total = report(&folder, &["total"]);
     for (name, kwh) in [
         ("production", 11.094),
-        ("drawn", 6.2),
+        ("discharged", 6.2),
         ("export", 3.0),
         ("consumption", 2.0),
     ] {
         assert_near(number(&total["sum"], name), kwh, name);
     }
+}
+
+#[test]
+fn a_week_is_compared_with_that_of_a_year_before() {
+    let folder = Folder::with_config("[sinks.sqlite]\npath = \"history.db\"\n");
+    for (year, day) in [(2025, 9), (2026, 8)] {
+        let past = Past {
+            first: jiff::civil::date(year, 6, day),
+            ..Past::default()
+        };
+        past.write(&folder.join("history.db"));
+    }
+    let week = |date: &str| report(&folder, &["week", "--date", date]);
+    let compared = report(&folder, &["week", "--date", "2026-06-10", "--compare"]);
+    assert_eq!(compared["begin"], "2026-06-07T22:00:00.000Z");
+    assert_eq!(compared["sum"], week("2026-06-10")["sum"]);
+    assert_eq!(compared["year_before"], week("2025-06-09")["sum"]);
+    assert!(week("2026-06-10").get("year_before").is_none());
+    let table = ask(
+        &folder,
+        &["report", "week", "--date", "2026-06-10", "--compare"],
+    );
+    let table = table.expect_code(0).out();
+    assert!(
+        table.contains("Week 24 of 2026 Week 24 of 2025 Change"),
+        "{table}"
+    );
+    let first = ask(
+        &folder,
+        &["report", "week", "--date", "2025-06-10", "--compare"],
+    );
+    let first = first.expect_code(0).out();
+    assert!(
+        first.contains("There is no reading of the same time a year before."),
+        "{first}"
+    );
+    ask(&folder, &["report", "total", "--compare"]).expect_code(2);
 }
 
 /// The rows of an export, each as its cells by their columns.

@@ -264,9 +264,10 @@ fn what_is_asked_wrongly_is_answered_with_what_is_right() {
         ("/api/v1/readings?fields=", "no quantity is named ``"),
         ("/api/v1/readings?from=today&from=today", "duplicate field"),
         ("/api/v1/readings?from=%FF%00%0A", "no date"),
-        ("/api/v1/report?period=week", "`month`"),
+        ("/api/v1/report?period=decade", "`month`"),
         ("/api/v1/report?period=month&date=2026", "a whole year"),
         ("/api/v1/report?period=total&date=2026", "period=year"),
+        ("/api/v1/report?period=total&compare=true", "period=year"),
     ] {
         let said = served.get(path).error(400);
         assert!(said.contains(words), "{path}: {said}");

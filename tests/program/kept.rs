@@ -212,8 +212,8 @@ fn what_66a96fb_has_written_goes_on_and_its_history_is_counted_once() {
         ("production", "pv_energy_today"),
         ("import", "grid_import_energy_today"),
         ("export", "grid_export_energy_today"),
-        ("stored", "battery_charge_energy_today"),
-        ("drawn", "battery_discharge_energy_today"),
+        ("charged", "battery_charge_energy_today"),
+        ("discharged", "battery_discharge_energy_today"),
     ] {
         let of = |inverter| told["inverters"][inverter]["counters"][total].as_f64();
         let metered = of("roof1").expect(total) + of("roof2").expect(total);

@@ -59,6 +59,8 @@ mod run;
 #[cfg(all(feature = "http", feature = "history"))]
 mod schema;
 mod service;
+#[cfg(all(feature = "http", feature = "history", feature = "mqtt"))]
+mod site;
 mod spool;
 mod stop;
 #[cfg(feature = "history")]

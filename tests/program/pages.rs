@@ -34,7 +34,9 @@ const PAGES: [&str; 11] = [
 
 /// A collector that has a past of two days.
 fn with_past(roof: &Roof, sections: &str) -> Served {
-    let folder = Folder::with_config(&roof.config(sections));
+    // Nothing is added to the past between two questions.
+    let config = roof.config(sections).replace("\"50ms\"", "\"5m\"");
+    let folder = Folder::with_config(&config);
     let past = Past {
         days: 2,
         inverters: &["roof1"],
@@ -142,14 +144,14 @@ fn a_page_has_the_figures_of_the_api_and_its_files_too() {
             "consumption",
             "import",
             "export",
-            "stored",
-            "drawn",
+            "charged",
+            "discharged",
         ] {
             let figures = figures(number(key), "kWh");
             let is_there = figures.iter().any(|figure| shown.contains(figure));
             assert!(is_there, "{path} {key} {figures:?}");
         }
-        for key in ["autarky", "self_consumption"] {
+        for key in ["self_sufficiency", "self_consumption"] {
             let figure = format!("<dd>{:.0} %</dd>", number(key) * 100.0);
             assert!(shown.contains(&figure), "{path} {key} {figure}");
         }
@@ -254,7 +256,8 @@ fn an_inverter_that_does_not_answer_is_shown_as_silent() {
         now.matches(">silent<").count() == 1 && now.matches(">online<").count() == 1
     });
     // What one of them does not know, the house does not either.
-    assert!(page(&served, "/").body.contains("PV: –, unknown"));
+    let now = page(&served, "/").body;
+    assert!(now.contains("PV: –, unknown"), "{now}");
     served.process.stop().expect_code(0);
 }
 
@@ -509,8 +512,103 @@ fn the_same_time_a_year_before_stands_beside_a_period() {
         near.iter().any(|figure| before.1.contains(figure)),
         "{near:?}"
     );
+    // The API and the command compare with the same figures.
+    let compared = served
+        .get("/api/v1/report?period=month&date=2025-06&compare=true")
+        .json();
+    assert_eq!(compared["year_before"], told["sum"], "{compared}");
+    let alone = served
+        .get("/api/v1/report?period=month&date=2025-06")
+        .json();
+    assert!(alone.get("year_before").is_none(), "{alone}");
     let first = page(&served, "/month/2024-06").body;
     assert!(!first.contains("A year before"), "{first}");
+    served.process.stop().expect_code(0);
+}
+
+#[test]
+fn a_quantity_has_a_line_with_its_unit_and_meaning_over_every_period() {
+    let roof = Roof::new(1);
+    let served = with_past(&roof, SECTIONS);
+    served.process.wait_for_printed(1);
+    let inverter = page(&served, "/inverter/roof1").body;
+    assert!(
+        inverter.contains("href=\"../day?quantity=pv1_voltage&amp;inverter=roof1\""),
+        "{inverter}"
+    );
+    assert!(!inverter.contains("quantity=work_mode"), "a mode has none");
+    for period in [
+        "/day/2026-06-12",
+        "/week/2026-06-12",
+        "/month/2026-06",
+        "/year/2026",
+        "/total",
+    ] {
+        let path = format!("{period}?quantity=pv1_voltage");
+        let shown = page(&served, &path).body;
+        assert!(shown.contains("Voltage of PV string 1"), "{path} {shown}");
+        assert_eq!(shown.matches("<svg class=\"chart").count(), 2, "{path}");
+        assert!(
+            shown.contains(">V</text>") && shown.contains("data-tips=\"[{"),
+            "{path}"
+        );
+        assert!(
+            shown.contains("quantity=pv1_voltage"),
+            "neighbours and files: {path}"
+        );
+        assert!(shown.len() < 300_000, "{path} has {} bytes", shown.len());
+    }
+    // What the API tells of the day, between which values it was.
+    let told = served
+        .get("/api/v1/readings?from=2026-06-12&to=2026-06-12&resolution=5min&fields=pv1_voltage")
+        .json();
+    let buckets = told.as_array().expect("buckets").iter();
+    let highest = buckets.filter_map(|bucket| bucket["pv1_voltage"]["max"].as_f64());
+    let highest = highest.fold(0.0, f64::max);
+    let day = "/day/2026-06-12?quantity=pv1_voltage";
+    let shown = page(&served, day).body;
+    assert!(
+        shown.contains(&format!("<dd>{highest:.1} V</dd>")),
+        "{highest} {shown}"
+    );
+    let csv = served.get("/day/2026-06-12.csv?quantity=pv1_voltage");
+    let disposition = &csv.headers["content-disposition"];
+    assert!(
+        disposition.ends_with("\"kstar-day-2026-06-12-pv1_voltage.csv\""),
+        "{disposition}"
+    );
+    assert!(
+        csv.body.starts_with("begin,end,inverter,mean,min,max\r\n"),
+        "{}",
+        csv.body
+    );
+    assert_eq!(
+        csv.body.lines().count() - 1,
+        told.as_array().expect("buckets").len()
+    );
+    let svg = served.get("/day/2026-06-12.svg?quantity=pv1_voltage").body;
+    assert!(svg.contains("PV1 voltage, Friday 12 June 2026"), "{svg}");
+
+    // Of a counter it is what was counted since the day began.
+    let report = served
+        .get("/api/v1/report?period=day&date=2026-06-12")
+        .json();
+    let energy = report["sum"]["production"].as_f64().expect("a sum");
+    let counted = page(&served, "/day/2026-06-12?quantity=pv_energy_total").body;
+    let near = [energy - 0.001, energy, energy + 0.001].map(|kwh| format!("<dd>{kwh:.3} kWh</dd>"));
+    assert!(
+        near.iter().any(|figure| counted.contains(figure)),
+        "{near:?} {counted}"
+    );
+
+    // A day without a reading, and what is no quantity or has no line.
+    let nothing = page(&served, "/day/2026-06-01?quantity=pv1_voltage").body;
+    assert!(nothing.contains("href=\"../day/2026-06-01\""), "{nothing}");
+    for name in ["work_mode", "nonsense", "%3Cscript%3E", "errors"] {
+        let answer = page(&served, &format!("/day/2026-06-12?quantity={name}"));
+        assert_eq!(answer.status, 404, "{name}");
+        assert!(!answer.body.contains("<script>"), "{}", answer.body);
+    }
     served.process.stop().expect_code(0);
 }
 

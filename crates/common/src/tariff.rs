@@ -3,10 +3,15 @@
 //! A household has one price, or a few by the time of day and week, and gets something for what it feeds in. When the
 //! contract changes, another section says since when: what was before keeps its prices.
 
+use jiff::Zoned;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use serde::{Deserialize, Deserializer, de};
 
+pub use self::price_file::PriceFile;
+
 use crate::key::KeyError;
+
+mod price_file;
 
 /// A section `[[tariff]]`: prices that are in force together.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -24,9 +29,24 @@ pub struct Tariff {
     /// What a kWh that is fed into the grid brings in.
     #[serde(default, deserialize_with = "price")]
     pub feed_in: f64,
+    /// What the connection costs for each day.
+    #[serde(default, deserialize_with = "price")]
+    pub standing_charge: f64,
     /// Times with a price of their own; where several fit, the first counts.
     #[serde(default)]
     pub times: Vec<Band>,
+    /// A file with prices that change from hour to hour; where it has none, the others hold.
+    #[serde(default)]
+    pub file: Option<PriceFile>,
+}
+
+/// What a kWh costs and brings at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prices {
+    /// What one from the grid costs.
+    pub price: f64,
+    /// What one that is fed into the grid brings in.
+    pub feed_in: f64,
 }
 
 /// A time of the day with a price of its own.
@@ -40,6 +60,9 @@ pub struct Band {
     /// What a kWh from the grid costs then.
     #[serde(deserialize_with = "price")]
     pub price: f64,
+    /// What a kWh that is fed into the grid brings in then, where that is not the same at all times.
+    #[serde(default, deserialize_with = "optional_price")]
+    pub feed_in: Option<f64>,
     /// The days on which it begins; all if nothing is said.
     #[serde(default = "every_day")]
     pub weekdays: Vec<DayOfWeek>,
@@ -133,6 +156,10 @@ fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     }
 }
 
+fn optional_price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    price(deserializer).map(Some)
+}
+
 fn currency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     if (1..=8).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
@@ -169,10 +196,23 @@ impl Band {
 }
 
 impl Tariff {
-    /// What a kWh from the grid costs when the clock on the wall shows this.
-    pub fn price_at(&self, local: DateTime) -> f64 {
+    /// What a kWh costs and brings at a time, in the zone of the house.
+    pub fn prices_at(&self, moment: &Zoned) -> Prices {
+        let local = moment.datetime();
         let band = self.times.iter().find(|band| band.covers(local));
-        band.map_or(self.price, |band| band.price)
+        let usual = Prices {
+            price: band.map_or(self.price, |band| band.price),
+            feed_in: band.and_then(|band| band.feed_in).unwrap_or(self.feed_in),
+        };
+        let file = self.file.as_ref();
+        file.and_then(|file| file.at(moment.timestamp(), usual.feed_in))
+            .unwrap_or(usual)
+    }
+
+    /// Reads the files with prices that have changed since they were read, which blocks. Each file that is wrong has an error in words; its prices stay as they were.
+    pub fn refresh(tariffs: &[Self]) -> Vec<String> {
+        let files = tariffs.iter().filter_map(|tariff| tariff.file.as_ref());
+        files.filter_map(|file| file.refresh().err()).collect()
     }
 
     /// The tariff of a day; there is none before the first one.
@@ -195,6 +235,11 @@ impl Tariff {
                     Step::FiveMinutes
                 }
             })
+            .chain(
+                tariffs
+                    .iter()
+                    .filter_map(|tariff| tariff.file.as_ref().map(PriceFile::step)),
+            )
             .min()
             .unwrap_or(Step::Day)
     }
@@ -257,8 +302,9 @@ mod tests {
         toml::from_str::<File>(text).expect(text).tariff
     }
 
-    fn at(text: &str) -> DateTime {
-        text.parse().expect(text)
+    fn at(text: &str) -> Zoned {
+        let local: DateTime = text.parse().expect(text);
+        local.in_tz("UTC").expect(text)
     }
 
     const NIGHTS: &str = "
@@ -290,7 +336,24 @@ mod tests {
             ("2026-11-22T06:00", 0.32),
             ("2026-11-21T05:00", 0.32),
         ] {
-            assert_eq!(tariff.price_at(at(moment)), price, "{moment}");
+            assert_eq!(tariff.prices_at(&at(moment)).price, price, "{moment}");
+        }
+    }
+
+    #[test]
+    fn what_is_fed_in_may_bring_more_at_some_times() {
+        let tariff = &tariffs(
+            "[[tariff]]\ncurrency = '£'\nprice = 0.3\nfeed_in = 0.1\nstanding_charge = 0.6\ntimes = [\
+             { from = '16:00', to = '19:00', price = 0.4, feed_in = 0.25 },\
+             { from = '02:00', to = '05:00', price = 0.15 }]",
+        )[0];
+        for (moment, price, feed_in) in [
+            ("2026-11-23T12:00", 0.3, 0.1),
+            ("2026-11-23T16:00", 0.4, 0.25),
+            ("2026-11-23T02:00", 0.15, 0.1),
+        ] {
+            let expected = Prices { price, feed_in };
+            assert_eq!(tariff.prices_at(&at(moment)), expected, "{moment}");
         }
     }
 

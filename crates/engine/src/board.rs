@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::herald::Told;
 use crate::pipeline::gate::GateCounts;
 use crate::pipeline::ledger::keeper::Outage;
+use crate::site::Made;
 use crate::unit::InverterPlan;
 use crate::vigil::{Polling, Vigil};
 
@@ -29,6 +30,7 @@ pub struct Board {
     outage: Outage,
     vigil: Mutex<Vigil>,
     told: Mutex<Told>,
+    site: Mutex<Made>,
     /// Notified with each sink that comes or goes or changes its state.
     changed: Arc<Notify>,
 }
@@ -40,6 +42,8 @@ pub struct InverterEntry {
     pub host: String,
     /// How often it is asked.
     pub interval: Duration,
+    /// How old its newest reading is at the most while it answers: two polls, and the time that a reply may take.
+    pub due: Duration,
     /// How long its polling may go without any of its counts moving before something is wrong with it.
     pub patience: Duration,
     /// How polls went.
@@ -64,6 +68,13 @@ pub struct Present {
     pub since: Instant,
     /// The newest reading, and when it came.
     pub newest: Option<(Instant, Arc<Shown>)>,
+}
+
+impl Present {
+    /// Whether it does not answer though it does not sleep.
+    pub(crate) fn is_gone(&self) -> bool {
+        !self.asleep && self.reachability == Some(Reachability::Silent)
+    }
 }
 
 impl Board {
@@ -111,7 +122,11 @@ impl Board {
         match event {
             Event::Collector(status) => lock(&self.told).collector = Some(status.clone()),
             Event::Price(price) => lock(&self.told).price = Some(price.clone()),
-            Event::Reading(_) | Event::Undated(_) | Event::Clock(_) | Event::Status(_) => {}
+            Event::Reading(_)
+            | Event::Undated(_)
+            | Event::Site(_)
+            | Event::Clock(_)
+            | Event::Status(_) => {}
         }
     }
 
@@ -139,6 +154,42 @@ impl Board {
         lock(&self.vigil).hanging(&polling.collect::<Vec<_>>())
     }
 
+    /// What all inverters come to together, and when that was found; nothing while one of them does not tell.
+    pub fn sum(&self) -> Option<(Instant, Arc<Shown>)> {
+        lock(&self.site).newest().filter(|_| self.is_whole())
+    }
+
+    /// The same, where it is to be shown as an inverter of its own.
+    pub fn site(&self) -> Option<(Instant, Arc<Shown>)> {
+        lock(&self.site).told().filter(|_| self.is_whole())
+    }
+
+    /// Whether no inverter has fallen silent, also before the sum is made anew.
+    fn is_whole(&self) -> bool {
+        let inverters = self.inverters();
+        inverters.iter().all(|entry| !entry.present().is_gone())
+    }
+
+    /// Whether it is there, in the form in which sinks are told.
+    pub(crate) fn site_status(&self) -> Option<Arc<InverterStatus>> {
+        lock(&self.site).status()
+    }
+
+    /// Begins with no sum.
+    pub(crate) fn begin_sum(&self, enabled: bool) {
+        *lock(&self.site) = Made::nothing(enabled);
+    }
+
+    /// Puts up a sum in place of the one before; says whether it has come or gone since.
+    pub(crate) fn put_sum(
+        &self,
+        sum: Option<Arc<Shown>>,
+        until: Option<Instant>,
+        reachability: Option<Reachability>,
+    ) -> bool {
+        lock(&self.site).put(sum, until, reachability)
+    }
+
     /// The health of each sink, by name.
     pub fn sinks(&self) -> Vec<Arc<Health>> {
         lock(&self.sinks).values().cloned().collect()
@@ -160,6 +211,8 @@ impl InverterEntry {
             name: plan.name.clone(),
             host: plan.context.target.text(plan.source.port()),
             interval: plan.context.interval,
+            due: (plan.context.interval.saturating_mul(2))
+                .saturating_add(plan.context.patience.timeout),
             patience: longest_pause(plan.context.interval) + plan.context.patience.timeout,
             polls: Arc::new(PollCounts::new(plan.source.counts())),
             gate: Arc::default(),

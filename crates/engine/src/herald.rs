@@ -62,7 +62,9 @@ pub(crate) async fn run(
         sleep(PAUSE).await;
         changed.notified().await;
     };
+    let mut wrong = Vec::new();
     loop {
+        wrong = read_prices(&facts.tariffs, wrong).await;
         // Held for as long as that takes: its end is the sinks' order to stop.
         let Some(sender) = events.upgrade() else {
             return;
@@ -74,6 +76,23 @@ pub(crate) async fn run(
             () = next_news() => {}
         }
     }
+}
+
+/// Reads files with prices that have changed. What is wrong with them is logged once.
+async fn read_prices(tariffs: &[Tariff], before: Vec<String>) -> Vec<String> {
+    if tariffs.iter().all(|tariff| tariff.file.is_none()) {
+        return before;
+    }
+    let tariffs = tariffs.to_vec();
+    let reading = tokio::task::spawn_blocking(move || Tariff::refresh(&tariffs));
+    // It has ended otherwise only where the program ends.
+    let wrong = reading.await.unwrap_or_default();
+    for error in wrong.iter().filter(|error| !before.contains(error)) {
+        tracing::warn!(
+            "{error}; until it is fixed, prices are the ones read before, and `price` of [[tariff]] where there are none"
+        );
+    }
+    wrong
 }
 
 /// Tells what differs from what was told last.
@@ -132,12 +151,15 @@ fn present_price(facts: &Facts, now: Option<UnixMillis>) -> Option<Price> {
         return Some(Price(None));
     }
     let timestamp = Timestamp::from_millisecond(now?.0).ok()?;
-    let local = timestamp.to_zoned(facts.zone.clone()).datetime();
+    let local = timestamp.to_zoned(facts.zone.clone());
     let tariff = Tariff::of(&facts.tariffs, local.date());
-    Some(Price(tariff.map(|tariff| Rates {
-        currency: tariff.currency.clone(),
-        price: tariff.price_at(local),
-        feed_in: tariff.feed_in,
+    Some(Price(tariff.map(|tariff| {
+        let prices = tariff.prices_at(&local);
+        Rates {
+            currency: tariff.currency.clone(),
+            price: prices.price,
+            feed_in: prices.feed_in,
+        }
     })))
 }
 

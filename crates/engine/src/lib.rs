@@ -7,6 +7,7 @@
 //! - [`pipeline`]: one inverter's way from a poll to an event, with what it must not forget in the `ledger`;
 //! - [`collector`]: inverters and sinks as units that start and stop by name, made from the plans of [`mod@unit`];
 //! - [`herald`]: what sinks are told of the collector itself, and of the price of electricity;
+//! - [`site`]: what all inverters come to together;
 //! - [`board`]: how each of them is at this moment; [`overview`]: the same as data;
 //! - [`systemd`]: what the service manager is told;
 //! - [`probe`]: a look at the machine for a person who waits.
@@ -20,6 +21,7 @@ pub mod herald;
 pub mod overview;
 pub mod pipeline;
 pub mod probe;
+pub mod site;
 pub mod systemd;
 pub mod unit;
 mod vigil;

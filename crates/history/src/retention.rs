@@ -42,14 +42,23 @@ impl fmt::Display for KeepFor {
 
 impl<'de> Deserialize<'de> for KeepFor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = "\"forever\", or a duration as text, like \"400d\"";
+        let expected = "\"forever\", or a number of days as text, like \"400d\"";
         from_text(deserializer, expected, |text| match text {
             "forever" => Ok(Self::Forever),
-            _ => duration::parse(text)
-                .map(Self::Span)
-                .map_err(|error| format!("{error}, or \"forever\"")),
+            _ => match duration::parse(text) {
+                Ok(span) if is_whole_days(span) => Ok(Self::Span(span)),
+                Ok(_) => Err(format!(
+                    "`{text}` is no number of whole days, and rows are kept by whole days; write one like \"400d\""
+                )),
+                Err(error) => Err(format!("{error}, or \"forever\"")),
+            },
         })
     }
+}
+
+fn is_whole_days(span: Duration) -> bool {
+    const DAY: u64 = 24 * 60 * 60;
+    span.subsec_nanos() == 0 && span.as_secs() > 0 && span.as_secs().is_multiple_of(DAY)
 }
 
 /// How long the rows of each table are kept.

@@ -44,7 +44,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ),
     (
         "/api/v1/report",
-        "what a day, a month, a year or all come to: ?period&date&inverter",
+        "what a day, a week, a month, a year or all come to: ?period&date&inverter&compare",
     ),
     ("/api/v1/inverters", "how each inverter is"),
     ("/api/v1/sinks", "how each sink is"),
@@ -140,10 +140,12 @@ async fn health(
 
 async fn latest(Shared(state): Shared<State>, uri: Uri) -> Result<Response<Body>, Problem> {
     nothing_else(&uri)?;
-    let entries = state.0.sources.board.inverters();
-    let readings: Vec<Arc<Shown>> = entries
-        .iter()
-        .filter_map(|entry| Some(entry.present().newest?.1))
+    let board = &state.0.sources.board;
+    let entries = board.inverters();
+    let newest = entries.iter().filter_map(|entry| entry.present().newest);
+    let readings: Vec<Arc<Shown>> = newest
+        .chain(board.site())
+        .map(|(_, reading)| reading)
         .collect();
     let readings: Vec<&Shown> = readings.iter().map(|reading| &**reading).collect();
     Ok(answer::json(&readings))

@@ -8,15 +8,15 @@
 //! fresh one. Its lifetime counters stay, since they are still right.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use kstar_engine::board::{InverterEntry, Present};
 use kstar_engine::overview::{InverterOverview, PollsOverview, SinkOverview};
 use kstar_engine::pipeline::gate::rules::Rule;
 use kstar_model::catalogue::{Description, Quantity, Role};
-use kstar_model::reading::fresh_for;
+use kstar_model::reading::{Shown, fresh_for};
 use kstar_model::scalar::Kind;
 use kstar_model::scalar::{FlagLabel, ModeLabel};
 use kstar_model::time::UnixMillis;
@@ -121,8 +121,31 @@ struct Seen {
     missing: BTreeMap<&'static str, u64>,
     /// How many connections were opened.
     connections: u64,
-    /// Whether what it measured last is still so.
+    measured: Measured,
+}
+
+/// What an inverter, or all together, measured last.
+struct Measured {
+    name: String,
+    newest: Option<Arc<Shown>>,
+    /// Whether that is still so.
     fresh: bool,
+}
+
+impl Measured {
+    /// The raw value of a quantity, if it can be told.
+    fn raw(&self, quantity: Quantity, kind: Type) -> Option<i64> {
+        let reading = self.newest.as_ref()?;
+        if self.fresh || kind == Type::Counter {
+            reading.values.raw(quantity)
+        } else {
+            None
+        }
+    }
+
+    fn sample<V>(&self, value: V) -> Sample<'_, V> {
+        (vec![("inverter", &self.name)], value)
+    }
 }
 
 impl Seen {
@@ -136,11 +159,15 @@ impl Seen {
                 .is_some_and(|(at, _)| at.elapsed() < patience);
         Self {
             overview: entry.into(),
+            measured: Measured {
+                name: entry.name.to_string(),
+                newest: present.newest.as_ref().map(|(_, reading)| reading.clone()),
+                fresh,
+            },
             present,
             rejected: entry.polls.exchanges.rejected(),
             missing: entry.polls.exchanges.missing(),
             connections: entry.polls.exchanges.connections.load(Ordering::Relaxed),
-            fresh,
         }
     }
 
@@ -157,16 +184,6 @@ impl Seen {
     ) -> Sample<'a, V> {
         (vec![("inverter", &self.overview.name), (key, label)], value)
     }
-
-    /// The raw value of a quantity, if it can be told.
-    fn raw(&self, quantity: Quantity, kind: Type) -> Option<i64> {
-        let (_, reading) = self.present.newest.as_ref()?;
-        if self.fresh || kind == Type::Counter {
-            reading.values.raw(quantity)
-        } else {
-            None
-        }
-    }
 }
 
 pub(super) fn all(state: &State) -> String {
@@ -181,9 +198,16 @@ pub(super) fn all(state: &State) -> String {
         .iter()
         .map(|health| SinkOverview::from(&**health))
         .collect();
+    let sum = board.site().map(|(_, reading)| Measured {
+        name: reading.inverter.name.to_string(),
+        newest: Some(reading),
+        fresh: true,
+    });
+    let inverters_measured = seen.iter().map(|seen| &seen.measured);
+    let measured: Vec<&Measured> = inverters_measured.chain(&sum).collect();
     let mut out = Exposition::new();
     for quantity in Quantity::ALL {
-        tell(*quantity, &seen, &mut out);
+        tell(*quantity, &measured, &mut out);
     }
     inverters(&seen, &mut out);
     polls(&seen, &mut out);
@@ -192,41 +216,41 @@ pub(super) fn all(state: &State) -> String {
     out.end()
 }
 
-fn tell(quantity: Quantity, seen: &[Seen], out: &mut Exposition) {
+fn tell(quantity: Quantity, measured: &[&Measured], out: &mut Exposition) {
     let description = quantity.description();
     let metric = Metric::of(quantity);
     let (kind, name, help) = (metric.kind, metric.name.as_str(), description.meaning);
-    let present = seen.iter().filter_map(|seen| {
-        let raw = seen.raw(quantity, metric.kind)?;
-        Some((seen, raw))
+    let present = measured.iter().filter_map(|measured| {
+        let raw = measured.raw(quantity, metric.kind)?;
+        Some((*measured, raw))
     });
-    let series: Vec<(&Seen, String, i64)> = match description.kind {
+    let series: Vec<(&Measured, String, i64)> = match description.kind {
         Kind::Measurement | Kind::Counter | Kind::Bits | Kind::Clock => {
             let value = |raw| metric.value(raw, description.decimals);
             out.family(
                 kind,
                 name,
                 help,
-                present.map(|(seen, raw)| seen.sample(value(raw))),
+                present.map(|(measured, raw)| measured.sample(value(raw))),
             );
             return;
         }
         Kind::Mode(labels) => present
-            .flat_map(|(seen, raw)| {
+            .flat_map(|(measured, raw)| {
                 let known = labels.0.iter().map(|(code, _)| i64::from(*code));
                 let unknown = labels.find(raw).is_none().then_some(raw);
                 known.chain(unknown).map(move |code| {
                     let label = ModeLabel { labels, code }.to_string();
-                    (seen, label, i64::from(code == raw))
+                    (measured, label, i64::from(code == raw))
                 })
             })
             .collect(),
         Kind::Flags(labels) => present
-            .flat_map(|(seen, raw)| {
+            .flat_map(|(measured, raw)| {
                 (0..32).filter_map(move |bit| {
                     let set = raw >> bit & 1;
                     (set == 1 || labels.find(i64::from(bit)).is_some())
-                        .then(|| (seen, FlagLabel { labels, bit }.to_string(), set))
+                        .then(|| (measured, FlagLabel { labels, bit }.to_string(), set))
                 })
             })
             .collect(),
@@ -235,9 +259,10 @@ fn tell(quantity: Quantity, seen: &[Seen], out: &mut Exposition) {
         Kind::Mode(_) => "state",
         _ => "flag",
     };
-    let samples = series
-        .iter()
-        .map(|(seen, label, value)| seen.sample_by(key, (label, value)));
+    let samples = series.iter().map(|(measured, label, value)| {
+        let labels = vec![("inverter", measured.name.as_str()), (key, label)];
+        (labels, value)
+    });
     out.family(kind, name, help, samples);
 }
 

@@ -70,6 +70,9 @@ struct Wanted {
     period: Period,
     date: Option<String>,
     inverter: Option<String>,
+    /// Whether the same time a year before is told as well.
+    #[serde(default)]
+    compare: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -77,6 +80,7 @@ struct Wanted {
 enum Period {
     #[default]
     Day,
+    Week,
     Month,
     Year,
     Total,
@@ -117,7 +121,7 @@ pub(super) async fn readings(
     Ok(answer::of(JSON, Body::new(Parts(taken))))
 }
 
-/// What a day, a month, a year or all years come to.
+/// What a day, a week, a month, a year or all years come to.
 pub(super) async fn report(
     Shared(state): Shared<State>,
     uri: Uri,
@@ -350,6 +354,7 @@ fn add_up(file: &Path, wanted: &Wanted, tariffs: &[Tariff]) -> Result<Vec<u8>, P
     let now = Timestamp::now().to_zoned(history.zone().clone());
     let subject = match wanted.period {
         Period::Day => Subject::One(Calendar::Day),
+        Period::Week => Subject::One(Calendar::Week),
         Period::Month => Subject::One(Calendar::Month),
         Period::Year => Subject::One(Calendar::Year),
         Period::Total => Subject::Total,
@@ -365,6 +370,11 @@ fn add_up(file: &Path, wanted: &Wanted, tariffs: &[Tariff]) -> Result<Vec<u8>, P
         }
         (_, None) => now.date(),
     };
+    if subject == Subject::Total && wanted.compare {
+        return Err(Problem::wrong(
+            "a total is over all years, so there is none to compare it with; ask for period=year",
+        ));
+    }
     let question = Question {
         subject,
         date,
@@ -379,8 +389,12 @@ fn add_up(file: &Path, wanted: &Wanted, tariffs: &[Tariff]) -> Result<Vec<u8>, P
             show::title(subject, date)
         )));
     };
+    let before = match wanted.compare {
+        true => gather::year_before(&history, &question).map_err(|error| unasked(&error))?,
+        false => None,
+    };
     let mut text = Vec::new();
-    match show::json(&report, &mut text) {
+    match show::json(&report, before.as_ref(), &mut text) {
         Ok(()) => Ok(text),
         Err(error) => {
             tracing::error!(%error, "a report cannot be written as JSON; please report this");

@@ -53,6 +53,9 @@ fn present(state: &State) -> Bytes {
             text += &event::<Shown>("reading", &reading);
         }
     }
+    if let Some((_, sum)) = state.0.sources.board.site() {
+        text += &event::<Shown>("reading", &sum);
+    }
     text.into()
 }
 
@@ -74,6 +77,7 @@ async fn tell(
             received = events.recv() => match received {
                 Ok(Event::Reading(reading)) => event::<Reading>("reading", &reading),
                 Ok(Event::Undated(reading)) => event::<Undated>("reading", &reading),
+                Ok(Event::Site(reading)) => event::<Shown>("reading", &reading),
                 Ok(Event::Clock(_) | Event::Collector(_) | Event::Price(_)) => continue,
                 Ok(Event::Status(status)) => {
                     match state.0.sources.board.inverter(&status.inverter.name) {

@@ -32,7 +32,7 @@ pub async fn feed(shared: Arc<Shared>, board: Arc<Board>, mut events: broadcast:
                 }),
                 Ok(Event::Status(_)) => shared.change(|page| refresh(page, &board)),
                 // The next reading shows how things are.
-                Ok(Event::Clock(_) | Event::Collector(_) | Event::Price(_)) | Err(RecvError::Lagged(_)) => {}
+                Ok(Event::Site(_) | Event::Clock(_) | Event::Collector(_) | Event::Price(_)) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             },
         }

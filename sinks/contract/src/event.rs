@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kstar_model::reading::{Inverter, Reading, Undated};
+use kstar_model::reading::{Inverter, Reading, Shown, Undated};
 use kstar_model::time::ClockSet;
 use serde::Serialize;
 
@@ -85,6 +85,8 @@ pub enum Event {
     Reading(Arc<Reading>),
     /// A poll was answered while the clock is not set.
     Undated(Arc<Undated>),
+    /// What all inverters come to together. Only for sinks that show how things are now: a store has each inverter.
+    Site(Arc<Shown>),
     /// The clock is set: what came before has a time now. Told before the first reading with a time, and again each minute
     /// for those who listen since.
     Clock(ClockSet),

@@ -181,6 +181,11 @@ impl Queue {
         }
     }
 
+    /// Whether it is for a sink that shows how things are now.
+    pub(crate) fn shows_the_present(&self) -> bool {
+        self.keep == Keep::NewestPerInverter
+    }
+
     /// Adds a reading without a time, which is borrowed once it has one; says which old ones had to go for it.
     pub(crate) fn push_undated(&mut self, reading: Arc<Undated>) -> Lost {
         if self.keep == Keep::NewestPerInverter {

@@ -138,6 +138,9 @@ impl StoredArgs {
                 }
             },
         };
+        if let Some(wrong) = Tariff::refresh(&config.tariffs).into_iter().next() {
+            return Err(Failure::Runtime(wrong));
+        }
         let now = Timestamp::now().to_zoned(history.zone().clone());
         Ok(Stored {
             history,
@@ -160,15 +163,25 @@ impl Stored {
         date: Date,
         tariffs: &[Tariff],
     ) -> Result<Report, Failure> {
-        let question = Question {
+        let question = self.question(subject, date, tariffs);
+        let report = gather::report(&self.history, &question)?;
+        report.ok_or_else(|| self.nothing(&show::title(subject, date)))
+    }
+
+    /// What the same time a year before came to.
+    pub fn year_before(&self, subject: Subject, date: Date) -> Result<Option<Report>, Failure> {
+        let question = self.question(subject, date, &self.tariffs);
+        Ok(gather::year_before(&self.history, &question)?)
+    }
+
+    fn question<'a>(&'a self, subject: Subject, date: Date, tariffs: &'a [Tariff]) -> Question<'a> {
+        Question {
             subject,
             date,
             inverters: &self.inverters,
             tariffs,
             now: UnixMillis(self.now.timestamp().as_millisecond()),
-        };
-        let report = gather::report(&self.history, &question)?;
-        report.ok_or_else(|| self.nothing(&show::title(subject, date)))
+        }
     }
 
     /// Says that there is no reading in the time that was asked for, and where there are some.

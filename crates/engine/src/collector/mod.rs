@@ -25,6 +25,7 @@ use crate::pipeline::ledger::keeper::Keeper;
 use crate::pipeline::meter::MeterSettings;
 use crate::pipeline::stamp::WallClock;
 use crate::pipeline::{Station, collect};
+use crate::site::{self, SiteSettings};
 use crate::unit::{InverterPlan, Metering, SinkPlan, SpoolPlan};
 
 mod inverter;
@@ -67,6 +68,8 @@ pub struct Collector {
     panicked: Arc<Notify>,
     /// Tells sinks how the collector is; ends with it.
     herald: JoinSet<()>,
+    /// Makes the sum of all inverters; ends with it.
+    site: JoinSet<()>,
 }
 
 /// What happens without anybody's order.
@@ -97,6 +100,7 @@ impl Collector {
             starts: 0,
             panicked: Arc::default(),
             herald: JoinSet::new(),
+            site: JoinSet::new(),
         }
     }
 
@@ -108,6 +112,16 @@ impl Collector {
         let (board, events) = (self.board.clone(), self.events.downgrade());
         self.herald
             .spawn(herald::run(facts, self.clock, board, events));
+    }
+
+    /// Makes the sum of all inverters so from now on.
+    pub fn sum(&mut self, settings: SiteSettings) {
+        self.site = JoinSet::new();
+        self.board.begin_sum(settings.enabled);
+        let (heard, events) = (self.events.subscribe(), self.events.downgrade());
+        let board = self.board.clone();
+        self.site
+            .spawn(site::run(settings, self.clock, board, heard, events));
     }
 
     /// Starts polling an inverter. One of the same name is stopped first.
@@ -244,21 +258,29 @@ impl Collector {
         } = handover;
         if plan.policy.keep == Keep::NewestPerInverter {
             // An inverter that is gone is not to be shown once more.
-            waiting.retain(|reading| self.inverters.contains_key(&reading.inverter.name));
+            waiting.retain(|reading| self.is_told(&reading.inverter.name));
         }
         let entries = self.board.inverters();
+        let statuses = entries.iter().filter_map(|entry| entry.status());
+        let statuses = statuses.chain(self.board.site_status());
         let Told { collector, price } = self.board.told();
         let mut driver = Driver::opening(plan.open, plan.policy, health.clone())
             .with_holds(self.holds.entry(name).or_default().clone())
             .with_waiting(waiting)
             .with_present(collector, price)
-            .with_statuses(entries.iter().filter_map(|entry| entry.status()));
+            .with_statuses(statuses);
         if let Some(SpoolPlan { spool, draining }) = plan.spool {
             driver = driver.with_spool(spool, draining);
         }
         let report = self.report_ending.clone();
         let unit = SinkUnit::run(name, start, health, driver, events, report);
         self.sinks.insert(name, unit);
+    }
+
+    /// Whether sinks are told of an inverter of that name, or of the sum.
+    fn is_told(&self, name: &str) -> bool {
+        let is_sum = name == site::NAME && self.board.site_status().is_some();
+        is_sum || self.inverters.contains_key(name)
     }
 
     /// Stops a sink within `grace`: what it has taken is delivered first. `None` if there is none of that name.

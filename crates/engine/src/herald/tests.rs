@@ -31,8 +31,11 @@ fn night(since: Option<&str>) -> Tariff {
             from: time("02:00"),
             to: time("03:00"),
             price: 0.2,
+            feed_in: None,
             weekdays: kstar_common::tariff::DayOfWeek::ALL.to_vec(),
         }],
+        standing_charge: 0.0,
+        file: None,
     }
 }
 

@@ -195,11 +195,10 @@ impl Station {
             } else {
                 tracing::warn!(inverter = name, %reason, "the inverter is silent; asking on, up to once a minute");
             }
-            self.change(Reachability::Silent);
-            self.entry.sleep(asleep);
+            self.change(Reachability::Silent, asleep);
         } else if self.entry.present().asleep && since.elapsed() > LONGEST_NIGHT {
             tracing::warn!(inverter = name, %reason, "the inverter has slept for a day and is silent; asking on, up to once a minute");
-            self.entry.sleep(false);
+            self.change(Reachability::Silent, false);
         }
     }
 
@@ -227,13 +226,14 @@ impl Station {
             } else {
                 tracing::info!(inverter = &*self.inverter.name, "the inverter answers");
             }
-            self.change(Reachability::Online);
+            self.change(Reachability::Online, false);
         }
     }
 
-    fn change(&mut self, reachability: Reachability) {
+    fn change(&mut self, reachability: Reachability, asleep: bool) {
         self.reachability = Some(reachability);
         self.entry.change(self.inverter.clone(), reachability);
+        self.entry.sleep(asleep);
         if let Some(status) = self.entry.status() {
             self.send(Event::Status(status));
         }
@@ -291,7 +291,7 @@ impl Station {
             is_news = true;
         }
         if is_news {
-            self.change(Reachability::Online);
+            self.change(Reachability::Online, false);
         }
         settled
     }

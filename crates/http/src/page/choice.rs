@@ -44,6 +44,9 @@ pub(super) fn choice(visit: &Visit, period: &Period) -> Markup {
                 } @else if let Some(name) = &period.inverter {
                     input type="hidden" name="inverter" value=(name);
                 }
+                @if let Some(quantity) = period.quantity {
+                    input type="hidden" name="quantity" value=(quantity.name());
+                }
                 @if period.subject != Subject::Total || period.names.len() > 1 {
                     button { (words.show) }
                 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use axum::body::Body;
 use axum::http::Response;
 use axum::http::header::{CONTENT_DISPOSITION, HeaderValue};
+use jiff::civil::Date;
 use kstar_reports::chart::drawing::Drawing;
 use kstar_reports::chart::{Look, Size, Theme, png, svg};
 use kstar_reports::energy::{Part, Report, Subject};
@@ -36,15 +37,25 @@ impl Form {
     }
 }
 
+/// What a file is of.
+pub(super) struct File {
+    pub(super) subject: Subject,
+    /// Its first day.
+    pub(super) first: Date,
+    /// The quantity, if it is of one.
+    pub(super) of: &'static str,
+}
+
 /// The file. Drawing a picture takes its time.
 pub(super) fn file(
     form: Form,
-    report: &Report,
+    file: &File,
+    csv: impl FnOnce() -> String,
     draw: impl FnOnce(Look) -> Result<Drawing, Problem>,
 ) -> Result<Response<Body>, Problem> {
     let look = Look::alone(Theme::Light, Size::default());
     let mut response = match form {
-        Form::Csv => answer::of("text/csv; charset=utf-8", csv(report)),
+        Form::Csv => answer::of("text/csv; charset=utf-8", csv()),
         Form::Svg => answer::of("image/svg+xml", svg::write(&draw(look)?)),
         Form::Png => {
             let picture = png::render(&draw(look)?).map_err(|error| {
@@ -60,11 +71,15 @@ pub(super) fn file(
         Form::Svg => "svg",
         Form::Png => "png",
     };
-    let name = match report.subject {
+    let name = match file.subject {
         Subject::Total => "total".to_owned(),
-        Subject::One(calendar) => format!("{}-{}", calendar.name(), report.days.start),
+        Subject::One(calendar) => format!("{}-{}", calendar.name(), file.first),
     };
-    let disposition = format!("attachment; filename=\"kstar-{name}.{ending}\"");
+    let dash = if file.of.is_empty() { "" } else { "-" };
+    let disposition = format!(
+        "attachment; filename=\"kstar-{name}{dash}{}.{ending}\"",
+        file.of
+    );
     match HeaderValue::from_str(&disposition) {
         Ok(disposition) => {
             response
@@ -80,7 +95,7 @@ pub(super) fn file(
 }
 
 /// The parts of a report in order; a report without parts is one.
-fn csv(report: &Report) -> String {
+pub(super) fn csv(report: &Report) -> String {
     let mut text = "begin,end,production_kwh,consumption_kwh,import_kwh,export_kwh,charged_kwh,discharged_kwh,\
         self_consumption,self_sufficiency,peak_w,coverage\r\n"
         .to_owned();
@@ -104,7 +119,7 @@ fn row(text: &mut String, part: &Part) {
         cell(energy.map(|energy| energy.kwh), 3);
     }
     cell(flows.self_consumption(), 4);
-    cell(flows.autarky(), 4);
+    cell(flows.self_sufficiency(), 4);
     cell(part.figures.peak_watts, 2);
     cell(part.coverage, 4);
     text.push_str("\r\n");

@@ -4,7 +4,7 @@ use kstar_history::History;
 use kstar_model::catalogue::Quantity;
 use kstar_model::reading::Shown;
 use kstar_reports::energy::gather::{self, Question};
-use kstar_reports::energy::{Energy, Figures, Flows, Origin, Part, Report, show};
+use kstar_reports::energy::{self, Energy, Figures, Flows, Origin, Part, Report, show};
 use kstar_reports::period::{Calendar, day_of, local, timestamp};
 use maud::{Markup, html};
 
@@ -18,6 +18,25 @@ type Tile = (&'static str, &'static str, String);
 
 /// The figures of a report's whole time as tiles.
 pub(super) fn tiles(words: &Words, report: &Report) -> Markup {
+    list(&all(words, report))
+}
+
+/// The figures of two times, by their names: those that the first has.
+pub(super) fn beside(
+    words: &Words,
+    report: &Report,
+    before: &Report,
+) -> Vec<(&'static str, String, String)> {
+    let then = all(words, before);
+    let beside = |(_, name, now): Tile| {
+        let then = then.iter().find(|(_, other, _)| *other == name);
+        let then = then.map_or_else(|| MISSING.to_owned(), |(_, _, text)| text.clone());
+        (name, now, then)
+    };
+    all(words, report).into_iter().map(beside).collect()
+}
+
+fn all(words: &Words, report: &Report) -> Vec<Tile> {
     let decimals = show::decimals(report);
     let mut tiles = energies(words, &report.sum.figures, decimals);
     if let Some(currency) = &report.currency {
@@ -31,7 +50,7 @@ pub(super) fn tiles(words: &Words, report: &Report) -> Markup {
             tiles.extend(shown.map(|shown| ("money", name, shown)));
         }
     }
-    list(&tiles)
+    tiles
 }
 
 /// The same of what the meters of readings have counted today, where there is no history.
@@ -50,8 +69,8 @@ pub(super) fn tiles_of_readings(words: &Words, readings: &[&Shown]) -> Markup {
         consumption: sum(Quantity::consumption_energy_today),
         import: sum(Quantity::grid_import_energy_today),
         export: sum(Quantity::grid_export_energy_today),
-        stored: sum(Quantity::battery_charge_energy_today),
-        drawn: sum(Quantity::battery_discharge_energy_today),
+        charged: sum(Quantity::battery_charge_energy_today),
+        discharged: sum(Quantity::battery_discharge_energy_today),
     };
     let figures = Figures {
         flows,
@@ -69,12 +88,16 @@ fn energies(words: &Words, figures: &Figures, decimals: usize) -> Vec<Tile> {
         ("grid", words.import, energy(flows.import)),
         ("grid", words.export, energy(flows.export)),
     ];
-    if flows.stored.is_some() || flows.drawn.is_some() {
-        tiles.push(("battery", words.charged, energy(flows.stored)));
-        tiles.push(("battery", words.discharged, energy(flows.drawn)));
+    if flows.charged.is_some() || flows.discharged.is_some() {
+        tiles.push(("battery", words.charged, energy(flows.charged)));
+        tiles.push(("battery", words.discharged, energy(flows.discharged)));
     }
     let share = |share| words.percent(share);
-    tiles.push(("own", words.self_sufficiency, share(flows.autarky())));
+    tiles.push((
+        "own",
+        words.self_sufficiency,
+        share(flows.self_sufficiency()),
+    ));
     tiles.push((
         "own",
         words.self_consumption,
@@ -170,8 +193,9 @@ pub(super) fn name(words: &Words, report: &Report, part: &Part) -> String {
 fn cells(words: &Words, part: &Part, decimals: usize) -> Vec<String> {
     let flows: &Flows = &part.figures.flows;
     let missing = || MISSING.to_owned();
-    let percent =
-        |share: Option<f64>| share.map_or_else(missing, |share| words.number(share * 100.0, 0));
+    let percent = |share: Option<f64>| {
+        share.map_or_else(missing, |share| words.number(energy::percent(share), 0))
+    };
     let mut cells: Vec<String> = flows
         .named()
         .into_iter()
@@ -180,7 +204,7 @@ fn cells(words: &Words, part: &Part, decimals: usize) -> Vec<String> {
     let peak = part.figures.peak_watts;
     cells.extend([
         percent(flows.self_consumption()),
-        percent(flows.autarky()),
+        percent(flows.self_sufficiency()),
         peak.map_or_else(missing, |watts| words.number(watts / 1000.0, 2)),
         percent(part.coverage),
     ]);

@@ -54,23 +54,16 @@ impl Powers {
         charge: None,
     };
 
-    /// Those of all inverters together: what one does not know, the sum does not either. An inverter without a battery
-    /// knows that none is charged.
-    pub(super) fn sum(all: &[Self]) -> Self {
-        let sum = |of: fn(&Self) -> Option<f64>| all.iter().map(of).sum::<Option<f64>>();
-        let batteries = all.iter().any(|one| one.charge.is_some());
+    /// Those of these inverters together, whose sum this is. An inverter without a battery tells no charge.
+    pub(super) fn together(sum: Option<&Values>, all: &[Self]) -> Self {
         let charges: Vec<f64> = all.iter().filter_map(|one| one.charge).collect();
         let count = u32::try_from(charges.len()).unwrap_or(u32::MAX).max(1);
+        let has_battery = !charges.is_empty();
+        let powers = sum.map(Self::of).unwrap_or_default();
         Self {
-            pv: sum(|one| one.pv),
-            house: sum(|one| one.house),
-            battery: sum(|one| match one.charge {
-                None => Some(one.battery.unwrap_or_default()),
-                Some(_) => one.battery,
-            })
-            .filter(|_| batteries),
-            grid: sum(|one| one.grid),
-            charge: batteries.then(|| charges.iter().sum::<f64>() / f64::from(count)),
+            battery: powers.battery.filter(|_| has_battery),
+            charge: has_battery.then(|| charges.iter().sum::<f64>() / f64::from(count)),
+            ..powers
         }
     }
 }
@@ -297,26 +290,27 @@ mod tests {
     }
 
     #[test]
-    fn a_house_knows_what_all_of_its_inverters_know() {
-        assert_eq!(Powers::sum(&[of(100.0), of(50.0)]), of(150.0));
-        let unknown = Powers {
-            grid: None,
-            ..of(50.0)
+    fn a_house_shows_the_sum_and_how_full_its_batteries_are() {
+        let sum = Values {
+            pv_power: Some(Watts::new(15_000)),
+            battery_power: Some(Watts::new(-10_000)),
+            grid_power: Some(Watts::new(150)),
+            load_power: Some(Watts::new(150)),
+            ..Values::default()
         };
-        assert_eq!(Powers::sum(&[of(100.0), unknown]).grid, None);
         let without_battery = Powers {
-            battery: None,
             charge: None,
             ..of(50.0)
         };
-        let sum = Powers::sum(&[of(100.0), without_battery, Powers::ASLEEP]);
-        assert_eq!(
-            sum,
-            Powers {
-                battery: Some(-100.0),
-                ..of(150.0)
-            }
-        );
-        assert_eq!(Powers::sum(&[without_battery]), without_battery);
+        let charges = [of(100.0), without_battery, Powers::ASLEEP];
+        let expected = Powers {
+            charge: of(100.0).charge,
+            ..Powers::of(&sum)
+        };
+        assert_eq!(Powers::together(Some(&sum), &charges), expected);
+        let without = Powers::together(Some(&sum), &[without_battery]);
+        assert_eq!((without.battery, without.charge), (None, None));
+        // What one does not tell, the house does not know.
+        assert_eq!(Powers::together(None, &charges).pv, None);
     }
 }

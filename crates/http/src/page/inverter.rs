@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::details;
 use super::frame::{Place, Visit};
 use super::language::MISSING;
 use super::now::Condition;
@@ -39,10 +40,12 @@ pub(super) fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Bo
             known.join(", ")
         )));
     };
-    visit.page(Place::Inverter, &entry.name, &content(&visit, &entry))
+    let has_history = state.0.sources.history.is_some();
+    let content = content(&visit, &entry, has_history);
+    visit.page(Place::Inverter, &entry.name, &content)
 }
 
-fn content(visit: &Visit, entry: &InverterEntry) -> Markup {
+fn content(visit: &Visit, entry: &InverterEntry, has_history: bool) -> Markup {
     let words = visit.words;
     let present = entry.present();
     let overview = InverterOverview::from(entry);
@@ -87,7 +90,12 @@ fn content(visit: &Visit, entry: &InverterEntry) -> Markup {
         @match newest {
             None => p.card.message { (words.no_reading) },
             Some((_, reading)) => {
-                @for group in GROUPS { (quantities(words, group, &reading.values)) }
+                @let line = |quantity: Quantity| {
+                    let query = format!("quantity={}&inverter={}", quantity.name(), entry.name);
+                    let is_drawn = has_history && details::is_drawn(quantity);
+                    is_drawn.then(|| format!("{}day?{query}", visit.root))
+                };
+                @for group in GROUPS { (quantities(words, group, &reading.values, &line)) }
             }
         }
     }
@@ -152,7 +160,12 @@ fn counted(words: &Words, title: &str, counts: &BTreeMap<String, u64>) -> Markup
 }
 
 /// The quantities of a group that the newest reading holds.
-fn quantities(words: &Words, group: Group, values: &Values) -> Markup {
+fn quantities(
+    words: &Words,
+    group: Group,
+    values: &Values,
+    line: &dyn Fn(Quantity) -> Option<String>,
+) -> Markup {
     let all = Quantity::ALL.iter().copied();
     let present: Vec<(Quantity, String)> = all
         .filter(|quantity| quantity.description().group == group)
@@ -174,7 +187,10 @@ fn quantities(words: &Words, group: Group, values: &Values) -> Markup {
                             @let description = quantity.description();
                             tr {
                                 th scope="row" lang="en" {
-                                    (description.label)
+                                    @match line(quantity) {
+                                        Some(path) => a href=(path) { (description.label) },
+                                        None => (description.label),
+                                    }
                                     small { (description.meaning) }
                                 }
                                 td.number[!description.unit.is_empty()] { @if text.is_empty() { (MISSING) } @else { (text) } }

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_LANGUAGE;
 use jiff::civil::Date;
 use kstar_model::catalogue::{Quantity, Value, Values};
-use kstar_reports::energy::Subject;
+use kstar_reports::energy::{self, Subject};
 use kstar_reports::period::Calendar;
 
 use super::words::{ENGLISH, GERMAN, Words};
@@ -79,7 +79,7 @@ impl Words {
     pub(super) fn percent(&self, share: Option<f64>) -> String {
         share.map_or_else(
             || MISSING.to_owned(),
-            |share| format!("{} %", self.number(share * 100.0, 0)),
+            |share| format!("{} %", self.number(energy::percent(share), 0)),
         )
     }
 

@@ -7,7 +7,7 @@
 //! - `frame`: what all pages have around them, and the headers that tell a browser what a page may do;
 //! - `now`, `past`, `inverter`, `collector`: the pages; `figures`: energies and money as several of them show them, `today` of the
 //!   present day;
-//! - `flow`: the picture of power; `choice`: what is above a period; `tips`: the values below a pointer;
+//! - `details`: one quantity over a period; `flow`: the picture of power; `choice`: what is above a period; `tips`: the values below a pointer;
 //! - `download`: a period as a file; `log_in`: the page with the one form that is sent;
 //! - `assets`: style sheet, script, icon, manifest.
 
@@ -30,6 +30,7 @@ pub(super) use today::Today;
 mod assets;
 mod choice;
 mod collector;
+mod details;
 mod download;
 mod figures;
 mod flow;

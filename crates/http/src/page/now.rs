@@ -90,7 +90,7 @@ impl Shot {
     }
 }
 
-/// The page; whoever is no browser gets the list of what there is.
+/// The page; a client that is no browser gets the list of what there is.
 pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
     if !is_browser(headers) {
         return api::index().await.into_response();
@@ -125,18 +125,12 @@ async fn live(state: &State, visit: &Visit) -> Markup {
     let powers = match &shots[..] {
         [] => return html! { h1.hidden { (words.now) } p.card.message { (words.no_inverter) } },
         [one] => one.powers(),
-        several => Powers::sum(
-            &several
-                .iter()
-                .map(|shot| {
-                    if shot.is_stale() {
-                        Powers::default()
-                    } else {
-                        shot.powers()
-                    }
-                })
-                .collect::<Vec<_>>(),
-        ),
+        several => {
+            let sum = state.0.sources.board.sum();
+            let values = sum.as_ref().map(|(_, reading)| &reading.values);
+            let fresh = several.iter().filter(|shot| !shot.is_stale());
+            Powers::together(values, &fresh.map(Shot::powers).collect::<Vec<_>>())
+        }
     };
     let alone = if let [one] = &shots[..] {
         Some(one)

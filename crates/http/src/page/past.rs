@@ -8,17 +8,19 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use kstar_common::tariff::Tariff;
 use kstar_history::{History, StoredInverter};
+use kstar_model::catalogue::Quantity;
 use kstar_model::time::UnixMillis;
 use kstar_reports::chart::day::Day;
 use kstar_reports::chart::{Look, Size, bars, day, gather, svg};
-use kstar_reports::energy::gather::Question;
+use kstar_reports::energy::gather::{self as energies, Question};
 use kstar_reports::energy::{Report, Subject, show};
 use kstar_reports::period::{Calendar, local};
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 
 use super::choice;
-use super::download::{self, Form};
+use super::details;
+use super::download::{self, File, Form};
 use super::figures;
 use super::frame::{Place, Visit};
 use super::tips;
@@ -28,7 +30,7 @@ use crate::questions::{self, open};
 use crate::state::State;
 
 /// A chart on a phone, and one on a wide screen. The style sheet shows the one that fits.
-const SIZES: [(&str, Size); 2] = [
+pub(super) const SIZES: [(&str, Size); 2] = [
     (
         "chart narrow",
         Size {
@@ -51,6 +53,8 @@ struct Asked {
     /// Any day of the period, in place of the one in the path.
     date: Option<String>,
     inverter: Option<String>,
+    /// The quantity to be shown by itself.
+    quantity: Option<String>,
 }
 
 /// A period as somebody asks for it.
@@ -59,6 +63,7 @@ struct Wanted {
     subject: Subject,
     date: Option<String>,
     inverter: Option<String>,
+    quantity: Option<Quantity>,
     form: Option<Form>,
 }
 
@@ -70,7 +75,16 @@ pub(super) struct Period {
     /// Every inverter that the history knows.
     pub(super) names: Vec<String>,
     pub(super) inverter: Option<String>,
-    found: Option<Found>,
+    /// The quantity that is shown by itself.
+    pub(super) quantity: Option<Quantity>,
+    found: Content,
+}
+
+/// What there is to see.
+enum Content {
+    Nothing,
+    All(Box<Found>),
+    One(Box<details::Found>),
 }
 
 struct Found {
@@ -103,8 +117,10 @@ impl Wanted {
             _ => Subject::Total,
         };
         let date = asked.date.or_else(|| parts.next().map(str::to_owned));
+        let named = asked.quantity.filter(|name| !name.is_empty());
         Ok(Self {
             subject,
+            quantity: named.as_deref().map(details::quantity).transpose()?,
             // An empty field of the form is one that is not filled in.
             date: date.filter(|date| !date.is_empty()),
             inverter: asked.inverter.filter(|name| !name.is_empty()),
@@ -176,6 +192,27 @@ fn look_up(
         tariffs,
         now: UnixMillis(now.timestamp().as_millisecond()),
     };
+    let outcome = |found| {
+        Outcome::Page(Box::new(Period {
+            subject: wanted.subject,
+            first: date,
+            today: now.date(),
+            names,
+            inverter: wanted.inverter,
+            quantity: wanted.quantity,
+            found,
+        }))
+    };
+    if let Some(quantity) = wanted.quantity {
+        let details = details::gather(&history, &inverters, &question, quantity)?;
+        if let Some(form) = wanted.form {
+            return details::file(form, &details).map(Outcome::File);
+        }
+        let title = words.title(wanted.subject, date);
+        let found = details::found(words, details, &title);
+        let found = found.map_or(Content::Nothing, |found| Content::One(Box::new(found)));
+        return Ok(outcome(found));
+    }
     let report = figures::report(&history, &question)?;
     if let Some(form) = wanted.form {
         let report =
@@ -184,10 +221,15 @@ fn look_up(
             let day = day_of(&history, &inverters, &report)?;
             Ok(day.map_or_else(|| bars::draw(&report, look), |day| day::draw(&day, look)))
         };
-        return download::file(form, &report, draw).map(Outcome::File);
+        let file = File {
+            subject: report.subject,
+            first: report.days.start,
+            of: "",
+        };
+        return download::file(form, &file, || download::csv(&report), draw).map(Outcome::File);
     }
     let found = match report {
-        None => None,
+        None => Content::Nothing,
         Some(report) => {
             let day = day_of(&history, &inverters, &report)?;
             let title = words.title(wanted.subject, date);
@@ -206,38 +248,17 @@ fn look_up(
                 Some(day) => tips::of_day(words, day),
                 None => tips::of_parts(words, &report),
             };
-            let before = match year_before(wanted.subject, date) {
-                Some(date) => figures::report(&history, &Question { date, ..question })?,
-                None => None,
-            };
-            Some(Found {
+            let before = energies::year_before(&history, &question)
+                .map_err(|error| questions::unasked(&error))?;
+            Content::All(Box::new(Found {
                 report,
                 charts,
                 tips,
                 before,
-            })
+            }))
         }
     };
-    Ok(Outcome::Page(Box::new(Period {
-        subject: wanted.subject,
-        first: date,
-        today: now.date(),
-        names,
-        inverter: wanted.inverter,
-        found,
-    })))
-}
-
-/// The first day of the same period a year before: of a week, the one of the same number or nearly so.
-fn year_before(subject: Subject, first: Date) -> Option<Date> {
-    let Subject::One(calendar) = subject else {
-        return None;
-    };
-    let before = match calendar {
-        Calendar::Week => first.saturating_sub(52.weeks()),
-        Calendar::Day | Calendar::Month | Calendar::Year => first.saturating_sub(1.year()),
-    };
-    Some(calendar.first(before)).filter(|before| *before < first)
+    Ok(outcome(found))
 }
 
 /// What a day's chart shows; nothing of a longer period, whose report is enough.
@@ -270,9 +291,24 @@ impl Period {
             Subject::One(Calendar::Year) => format!("/{}", date.strftime("%Y")),
             Subject::Total => String::new(),
         };
+        let inverter = self
+            .inverter
+            .as_ref()
+            .map(|name| format!("inverter={name}"));
+        let quantity = self.quantity.map(|one| format!("quantity={}", one.name()));
+        let query: Vec<String> = inverter.into_iter().chain(quantity).collect();
+        let sign = if query.is_empty() { "" } else { "?" };
+        let path = format!("{}{date}{ending}", subject.name());
+        format!("{path}{sign}{}", query.join("&"))
+    }
+
+    /// The path of the same period with all energies.
+    pub(super) fn overview(&self) -> String {
+        let path = self.path(self.subject, self.first, "");
+        let (path, _) = path.split_once('?').unwrap_or((&path, ""));
         let inverter = self.inverter.as_ref();
         let query = inverter.map_or_else(String::new, |name| format!("?inverter={name}"));
-        format!("{}{date}{ending}{query}", subject.name())
+        format!("{path}{query}")
     }
 
     /// The first days of the periods before and after; none after the present one, or before all calendars.
@@ -295,8 +331,14 @@ fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
         (choice::choice(visit, period))
         (choice::steps(visit, title, period))
         @match &period.found {
-            None => p.card.message { (words.nothing_then) },
-            Some(found) => {
+            Content::Nothing => section.card.message {
+                p { (words.nothing_then) }
+                @if period.quantity.is_some() {
+                    p { a href={ (visit.root) (period.overview()) } { (words.all_energies) } }
+                }
+            },
+            Content::One(found) => (details::content(visit, period, found)),
+            Content::All(found) => {
                 div.columns.history {
                     section.card aria-labelledby="chart" {
                         h2 #chart .hidden { (words.chart_title) }
@@ -310,7 +352,7 @@ fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
                         (figures::tiles(words, &found.report))
                         (remarks(words, &found.report))
                         @if let Some(before) = &found.before {
-                            (comparison(visit, period, before))
+                            (comparison(visit, period, &found.report, before))
                         }
                         (downloads(visit, period))
                     }
@@ -326,7 +368,7 @@ fn legend(words: &Words, report: &Report) -> Markup {
     let entries = if report.subject == Subject::One(Calendar::Day) {
         let mut entries = vec![("pv", words.pv), ("house", words.house)];
         let flows = &report.sum.figures.flows;
-        if flows.stored.is_some() || flows.drawn.is_some() {
+        if flows.charged.is_some() || flows.discharged.is_some() {
             entries.push(("battery", words.battery));
         }
         entries.push(("grid", words.grid));
@@ -380,29 +422,25 @@ fn remarks(words: &Words, report: &Report) -> Markup {
 }
 
 /// The same time a year before, to be compared with.
-fn comparison(visit: &Visit, period: &Period, before: &Report) -> Markup {
+fn comparison(visit: &Visit, period: &Period, report: &Report, before: &Report) -> Markup {
     let words = visit.words;
-    let flows = &before.sum.figures.flows;
     let path = period.path(before.subject, before.days.start, "");
-    let energies = [
-        (words.production, flows.production),
-        (words.consumption, flows.consumption),
-        (words.import, flows.import),
-        (words.export, flows.export),
-    ];
     html! {
         h2.before { a href={ (visit.root) (path) } { (words.year_before) } }
-        dl.facts {
-            @for (name, energy) in energies {
-                @let kwh = energy.map(|energy| energy.kwh);
-                div { dt { (name) } dd { (words.energy(kwh, show::decimals(before))) } }
+        dl.facts.beside {
+            div {
+                dt { (words.period) }
+                dd { (words.title(period.subject, period.first)) }
+                dd { (words.title(before.subject, before.days.start)) }
             }
-            div { dt { (words.self_sufficiency) } dd { (words.percent(flows.autarky())) } }
+            @for (name, now, then) in figures::beside(words, report, before) {
+                div { dt { (name) } dd { (now) } dd { (then) } }
+            }
         }
     }
 }
 
-fn downloads(visit: &Visit, period: &Period) -> Markup {
+pub(super) fn downloads(visit: &Visit, period: &Period) -> Markup {
     html! {
         p.downloads {
             span.faint { (visit.words.download) " " }
@@ -410,28 +448,5 @@ fn downloads(visit: &Visit, period: &Period) -> Markup {
                 a href={ (visit.root) (period.path(period.subject, period.first, ending)) } download { (name) }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::civil::date;
-
-    use super::*;
-
-    #[test]
-    fn a_year_before_is_the_same_kind_of_period() {
-        for (calendar, first, before) in [
-            (Calendar::Day, date(2026, 11, 29), date(2025, 11, 29)),
-            (Calendar::Day, date(2024, 2, 29), date(2023, 2, 28)),
-            (Calendar::Week, date(2026, 11, 23), date(2025, 11, 24)),
-            (Calendar::Month, date(2026, 2, 1), date(2025, 2, 1)),
-            (Calendar::Year, date(2026, 1, 1), date(2025, 1, 1)),
-        ] {
-            assert_eq!(year_before(Subject::One(calendar), first), Some(before));
-        }
-        assert_eq!(year_before(Subject::Total, date(2026, 1, 1)), None);
-        let first = Subject::One(Calendar::Day);
-        assert_eq!(year_before(first, Date::MIN), None);
     }
 }

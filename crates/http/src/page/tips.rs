@@ -1,6 +1,8 @@
 //! What the values of a chart are where a pointer is, for the page's script: for each part from where to where it goes,
 //! in thousandths of the chart's width, its name and its lines. They are written here, so that the script computes nothing.
 
+use std::ops::Range;
+
 use kstar_model::time::UnixMillis;
 use kstar_reports::chart::day::{Day, Sample};
 use kstar_reports::energy::{Energy, Report, show};
@@ -12,14 +14,20 @@ use super::words::Words;
 
 /// One part of a chart.
 #[derive(Serialize)]
-struct Tip {
-    from: i64,
-    to: i64,
-    name: String,
-    lines: Vec<(&'static str, String)>,
+pub(super) struct Tip<'a> {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) name: String,
+    pub(super) lines: Vec<(&'a str, String)>,
 }
 
-fn written(tips: &[Tip]) -> String {
+/// Where a moment is in a span, in thousandths of it.
+pub(super) fn place(span: &Range<UnixMillis>, moment: UnixMillis) -> i64 {
+    let length = (span.end.0 - span.start.0).max(1);
+    (moment.0 - span.start.0) * 1000 / length
+}
+
+pub(super) fn written(tips: &[Tip<'_>]) -> String {
     serde_json::to_string(tips).unwrap_or_else(|error| {
         tracing::error!(%error, "the values of a chart cannot be written as JSON; please report this");
         "[]".to_owned()
@@ -28,11 +36,9 @@ fn written(tips: &[Tip]) -> String {
 
 /// Those of a day: the mean powers of each five minutes.
 pub(super) fn of_day(words: &Words, day: &Day) -> String {
-    let length = (day.span.end.0 - day.span.start.0).max(1);
-    let place = |moment: UnixMillis| (moment.0 - day.span.start.0) * 1000 / length;
     let tips = day.samples.iter().map(|(span, sample)| Tip {
-        from: place(span.start),
-        to: place(span.end),
+        from: place(&day.span, span.start),
+        to: place(&day.span, span.end),
         name: local(span.start, &day.zone).strftime("%H:%M").to_string(),
         lines: lines(words, sample),
     });
@@ -46,8 +52,8 @@ fn lines(words: &Words, sample: &Sample) -> Vec<(&'static str, String)> {
     [
         power(words.pv, sample.production),
         power(words.house, sample.consumption),
-        power(words.charging, flowing(sample.stored)),
-        power(words.discharging, flowing(sample.drawn)),
+        power(words.charging, flowing(sample.charged)),
+        power(words.discharging, flowing(sample.discharged)),
         power(words.importing, flowing(sample.import)),
         power(words.exporting, flowing(sample.export)),
         sample.charge.map(charge),

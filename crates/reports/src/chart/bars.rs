@@ -1,9 +1,11 @@
 //! A week, a month or a year: for each part a bar of what was made and one of what was used.
 
+use jiff::civil::Date;
+
 use super::drawing::{Anchor, Drawing, Frame, Type};
 use super::scale::{Scale, step, ticks};
 use super::{Ink, Legend, Look, energy, percent};
-use crate::energy::{Energy, Flows, Report, show};
+use crate::energy::{Energy, Flows, Report, Subject, show};
 use crate::period::{Calendar, day_of};
 
 /// The share of a part's place that its two bars take.
@@ -109,8 +111,7 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
     let count = u32::try_from(splits.len()).unwrap_or(u32::MAX).max(1);
     let place = frame.width / f64::from(count);
     let bar = (place * BARS / 2.0).min(WIDEST * unit);
-    // Labels are some three letters wide.
-    let every = (2.0 * unit / place).ceil().max(1.0);
+    let every = every(place, look);
     for ((number, splits), part) in (0..count).zip(splits).zip(&report.parts) {
         let left = frame.left + f64::from(number) * place;
         let mut x = left + (place - 2.0 * bar) / 2.0;
@@ -122,14 +123,7 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
         }
         if f64::from(number) % every < 0.5 {
             let date = day_of(part.span.start, &report.zone);
-            let day = date.day();
-            let text = match report.subject.part() {
-                Some(Calendar::Month) => look.words.month(date).to_owned(),
-                Some(Calendar::Year) => date.year().to_string(),
-                _ if count <= 7 && place < 3.6 * unit => look.words.weekday(date).to_owned(),
-                _ if count <= 7 => format!("{} {day}", look.words.weekday(date)),
-                _ => day.to_string(),
-            };
+            let text = name(report.subject, date, count, place, look);
             let font = Type {
                 anchor: Anchor::Middle,
                 ..font
@@ -143,6 +137,23 @@ fn draw_bars(drawing: &mut Drawing, frame: Frame, report: &Report) {
     }
     let zero = frame.bottom();
     drawing.line((frame.left, zero), (frame.right(), zero), colours.text, 1.2);
+}
+
+/// How many parts share a label, where each has so much place: labels are some three letters wide.
+pub(super) fn every(place: f64, look: Look) -> f64 {
+    (2.0 * super::unit(look) / place).ceil().max(1.0)
+}
+
+/// What a part of a period is called below a chart, where so many have so much place each.
+pub(super) fn name(subject: Subject, date: Date, count: u32, place: f64, look: Look) -> String {
+    let day = date.day();
+    match subject.part() {
+        Some(Calendar::Month) => look.words.month(date).to_owned(),
+        Some(Calendar::Year) => date.year().to_string(),
+        _ if count <= 7 && place < 3.6 * super::unit(look) => look.words.weekday(date).to_owned(),
+        _ if count <= 7 => format!("{} {day}", look.words.weekday(date)),
+        _ => day.to_string(),
+    }
 }
 
 fn draw_bar(
@@ -195,7 +206,7 @@ fn write_legend(drawing: &mut Drawing, sums: &Flows) {
                 (colours.house, "PV and battery", kwh(used, own)),
                 (colours.grid, "from the grid", kwh(used, grid)),
             ],
-            share: ("Autarky", percent(sums.autarky())),
+            share: ("Self-sufficiency", percent(sums.self_sufficiency())),
         },
     ];
     super::write_legend(drawing, &rows);

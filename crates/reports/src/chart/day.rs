@@ -27,9 +27,9 @@ pub struct Sample {
     /// Into the grid, in W.
     pub export: Option<f64>,
     /// Into the battery, in W.
-    pub stored: Option<f64>,
+    pub charged: Option<f64>,
     /// Out of the battery, in W.
-    pub drawn: Option<f64>,
+    pub discharged: Option<f64>,
     /// How full the battery was, in %.
     pub charge: Option<f64>,
 }
@@ -37,12 +37,12 @@ pub struct Sample {
 impl Sample {
     /// Where power came from: the panels, the battery, the grid.
     fn sources(&self) -> [f64; 3] {
-        [self.production, self.drawn, self.import].map(at_least_nothing)
+        [self.production, self.discharged, self.import].map(at_least_nothing)
     }
 
     /// Where it went: the house, the battery, the grid.
     fn uses(&self) -> [f64; 3] {
-        [self.consumption, self.stored, self.export].map(at_least_nothing)
+        [self.consumption, self.charged, self.export].map(at_least_nothing)
     }
 
     fn has_power(&self) -> bool {
@@ -115,7 +115,7 @@ pub fn draw(day: &Day, look: Look) -> Drawing {
         };
         draw_charge(&mut drawing, frame, &time, &runs);
     }
-    write_hours(&mut drawing, day, &time, bottom);
+    write_hours(&mut drawing, &day.span, &day.zone, &time, bottom);
     drawing
 }
 
@@ -132,7 +132,7 @@ pub fn sides(look: Look) -> [f64; 2] {
     clippy::cast_precision_loss,
     reason = "milliseconds since 1970 are far below 2^53"
 )]
-fn position(moment: UnixMillis) -> f64 {
+pub(super) fn position(moment: UnixMillis) -> f64 {
     moment.0 as f64
 }
 
@@ -280,7 +280,14 @@ fn draw_charge(
     );
 }
 
-fn write_hours(drawing: &mut Drawing, day: &Day, time: &Scale, bottom: f64) {
+/// The hours of a day below a chart of it.
+pub(super) fn write_hours(
+    drawing: &mut Drawing,
+    span: &Range<UnixMillis>,
+    zone: &TimeZone,
+    time: &Scale,
+    bottom: f64,
+) {
     let look = drawing.look();
     let colours = look.theme.colours();
     let unit = super::unit(look);
@@ -290,14 +297,14 @@ fn write_hours(drawing: &mut Drawing, day: &Day, time: &Scale, bottom: f64) {
         drawing.line((x, bottom), (x, bottom + 0.4 * unit), colours.faint, 1.0);
         drawing.text((x, bottom + 1.5 * unit), font, text);
     };
-    let midnight = local(day.span.start, &day.zone).date();
-    let room = time.at(position(day.span.end)) - time.at(position(day.span.start));
+    let midnight = local(span.start, zone).date();
+    let room = time.at(position(span.end)) - time.at(position(span.start));
     // A label is some four units wide, and keeps its distance from the next.
     let hours = if room < 8.0 * 5.0 * unit { 6 } else { 3 };
     for hour in (0..24).step_by(hours) {
         let shown: DateTime = midnight.at(hour, 0, 0, 0);
         // An hour that the clock skips has no place; one that it repeats has that of the first.
-        let Ok(moment) = shown.to_zoned(day.zone.clone()) else {
+        let Ok(moment) = shown.to_zoned(zone.clone()) else {
             continue;
         };
         if moment.datetime() != shown {
@@ -306,7 +313,7 @@ fn write_hours(drawing: &mut Drawing, day: &Day, time: &Scale, bottom: f64) {
         let moment = UnixMillis(moment.timestamp().as_millisecond());
         tick(moment, &shown.strftime("%H:%M").to_string());
     }
-    tick(day.span.end, "24:00");
+    tick(span.end, "24:00");
 }
 
 fn write_legend(drawing: &mut Drawing, sums: &Flows) {
@@ -319,17 +326,17 @@ fn write_legend(drawing: &mut Drawing, sums: &Flows) {
             sum: None,
             entries: vec![
                 (colours.pv, "PV", energy(kwh(sums.production))),
-                (colours.battery, "battery", energy(kwh(sums.drawn))),
+                (colours.battery, "battery", energy(kwh(sums.discharged))),
                 (colours.grid, "grid", energy(kwh(sums.import))),
             ],
-            share: ("Autarky", percent(sums.autarky())),
+            share: ("Self-sufficiency", percent(sums.self_sufficiency())),
         },
         super::Legend {
             name: "To",
             sum: None,
             entries: vec![
                 (colours.house, "house", energy(kwh(sums.consumption))),
-                (colours.battery, "battery", energy(kwh(sums.stored))),
+                (colours.battery, "battery", energy(kwh(sums.charged))),
                 (colours.grid, "grid", energy(kwh(sums.export))),
             ],
             share: ("Own use", percent(sums.self_consumption())),
@@ -360,8 +367,8 @@ mod tests {
             consumption: Some(-12.0),
             import: Some(0.0),
             export: Some(watts * 0.7),
-            stored: Some(watts * 0.2),
-            drawn: None,
+            charged: Some(watts * 0.2),
+            discharged: None,
             charge: Some(55.0),
         };
         let samples = samples.map(|number| {

@@ -48,8 +48,8 @@ pub fn samples(
                     (&mut sum.consumption, one.consumption),
                     (&mut sum.import, one.import),
                     (&mut sum.export, one.export),
-                    (&mut sum.stored, one.stored),
-                    (&mut sum.drawn, one.drawn),
+                    (&mut sum.charged, one.charged),
+                    (&mut sum.discharged, one.discharged),
                     (&mut sum.charge, one.charge),
                 ] {
                     if let Some(more) = more {
@@ -85,8 +85,8 @@ fn sample(values: &[Option<Aggregate>], house: &mut Consumption) -> Sample {
         consumption: house.of(mean(load), mean(backup)),
         import: mean(import),
         export: mean(export),
-        stored: mean(charge),
-        drawn: mean(discharge),
+        charged: mean(charge),
+        discharged: mean(discharge),
         charge: mean(soc),
     }
 }

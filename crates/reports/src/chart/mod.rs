@@ -6,7 +6,7 @@
 //! - [`look`]: colours and sizes;
 //! - [`drawing`]: shapes and text; what every chart is drawn with;
 //! - [`scale`]: where a value stands, and which values are worth a line;
-//! - [`day`] and [`bars`]: the charts;
+//! - [`day`] and [`bars`]: the charts; [`line`]: one quantity by itself;
 //! - [`gather`]: a history's buckets as a day's figures;
 //! - [`svg`]: a drawing as the text of an SVG;
 //! - [`png`]: a drawing as pixels, with the [`letters`].
@@ -19,6 +19,7 @@ pub mod day;
 pub mod drawing;
 pub mod gather;
 pub mod letters;
+pub mod line;
 pub mod look;
 pub mod png;
 pub mod scale;
@@ -132,7 +133,7 @@ fn write_legend(drawing: &mut Drawing, rows: &[Legend]) {
         };
         // The columns share what the name and the share leave.
         let columns = if row.entries.len() > 2 { 3.0 } else { 2.0 };
-        let column = (column * unit).min((right - (10.5 + first) * unit) / columns);
+        let column = (column * unit).min((right - (12.0 + first) * unit) / columns);
         let mut left = first * unit;
         for (ink, meaning, sum) in &row.entries {
             let swatch = Frame {
@@ -147,7 +148,7 @@ fn write_legend(drawing: &mut Drawing, rows: &[Legend]) {
             left += column;
         }
         let (name, share) = &row.share;
-        drawing.text((right - 9.0 * unit, baseline), faint, name);
+        drawing.text((right - 11.2 * unit, baseline), faint, name);
         let bold = Type {
             anchor: Anchor::End,
             ..bold
@@ -167,7 +168,10 @@ fn energy(kwh: Option<f64>) -> String {
 }
 
 fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", share * 100.0))
+    share.map_or_else(
+        || "–".to_owned(),
+        |share| format!("{:.0} %", crate::energy::percent(share)),
+    )
 }
 
 #[cfg(test)]

@@ -56,8 +56,10 @@ pub fn label(value: f64, step: f64) -> String {
         0
     } else if step >= 0.1 {
         1
-    } else {
+    } else if step >= 0.01 {
         2
+    } else {
+        3
     };
     format!("{value:.decimals$}")
 }

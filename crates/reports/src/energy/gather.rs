@@ -6,6 +6,7 @@
 //! Buckets are as long as the report allows: days for all but a day itself, shorter ones only where a tariff has prices
 //! by the hour. So a report over ten years reads some thousand rows, and never a reading.
 
+use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use kstar_model::counted::Consumption;
 use kstar_model::time::UnixMillis;
 
 use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject, TimeUnknown};
-use crate::period::{Calendar, day_of, local, midnight, timestamp};
+use crate::period::{Calendar, day_of, midnight, timestamp};
 
 const HOUR: i64 = 3_600_000;
 const SECONDS_PER_HOUR: f64 = 3600.0;
@@ -97,6 +98,7 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
     let mut peaks = Vec::new();
     let mut has_samples = false;
     let mut unknown = Vec::new();
+    let mut dates = BTreeSet::new();
     for inverter in question.inverters {
         if let Some(apart) = history.set_apart(&inverter.name, &COUNTERS)? {
             unknown.push(TimeUnknown::of(&inverter.name, apart));
@@ -120,10 +122,12 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
                     return ControlFlow::Break(());
                 };
                 let mut figures = figures(bucket, &mut house);
-                let clock = local(bucket.begin, zone);
-                if let Some(tariff) = Tariff::of(question.tariffs, clock.date()) {
-                    figures.money =
-                        Money::of(&figures.flows, tariff.price_at(clock), tariff.feed_in);
+                if !question.tariffs.is_empty() {
+                    let clock = timestamp(bucket.begin).to_zoned(zone.clone());
+                    dates.insert(clock.date());
+                    if let Some(tariff) = Tariff::of(question.tariffs, clock.date()) {
+                        figures.money = Money::of(&figures.flows, tariff.prices_at(&clock));
+                    }
                 }
                 if let Some(watts) = figures.peak_watts
                     && highest.as_ref().is_none_or(|(highest, _)| watts > *highest)
@@ -153,6 +157,14 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
         }
     };
     let mut sum = Figures::default();
+    for date in dates {
+        let charge = standing_charge(question.tariffs, date);
+        // An hour has no part of what is paid for a day.
+        let of_day = parts.iter_mut().find(|(span, _)| {
+            question.subject.part().is_some() && span.contains(&midnight(date, zone))
+        });
+        of_day.map_or(&mut sum, |(_, part)| part).money.add(&charge);
+    }
     for (_, figures) in &parts {
         sum.add(figures);
     }
@@ -175,6 +187,28 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
         peaks,
         unknown,
     }))
+}
+
+/// What the connection costs on a day.
+fn standing_charge(tariffs: &[Tariff], date: Date) -> Money {
+    let tariff = Tariff::of(tariffs, date);
+    Money {
+        standing_charge: tariff
+            .map(|tariff| tariff.standing_charge)
+            .filter(|charge| *charge != 0.0),
+        ..Money::default()
+    }
+}
+
+/// That of the same time a year before; none where there is no reading in it, or no such time.
+pub fn year_before(
+    history: &History,
+    question: &Question<'_>,
+) -> Result<Option<Report>, HistoryError> {
+    match question.subject.year_before(question.date) {
+        Some(date) => report(history, &Question { date, ..*question }),
+        None => Ok(None),
+    }
 }
 
 /// The longest buckets of which none belongs to two parts or has two prices.
@@ -282,8 +316,8 @@ impl TimeUnknown {
                 consumption: next(),
                 import: next(),
                 export: next(),
-                stored: next(),
-                drawn: next(),
+                charged: next(),
+                discharged: next(),
             },
         }
     }
@@ -331,8 +365,8 @@ fn figures(bucket: &Bucket, house: &mut Consumption) -> Figures {
             consumption: energy(consumption_counter, used),
             import: energy(import_counter, power(import)),
             export: energy(export_counter, power(export)),
-            stored: energy(charge_counter, power(charge)),
-            drawn: energy(discharge_counter, power(discharge)),
+            charged: energy(charge_counter, power(charge)),
+            discharged: energy(discharge_counter, power(discharge)),
         },
         money: Money::default(),
         peak_watts: match pv {

@@ -5,7 +5,7 @@
 //! - production is what the panels gave (counted as `pv_energy_total`, else the integral of `pv_power`);
 //! - import and export are what crossed the grid connection (`grid_import_energy_total`, `grid_export_energy_total`, else
 //!   the integrals of `grid_import_power` and `grid_export_power`);
-//! - stored and drawn are what went into the battery and came out of it (`battery_charge_energy_total`,
+//! - charged and discharged are what went into the battery and came out of it (`battery_charge_energy_total`,
 //!   `battery_discharge_energy_total`, else the integrals of `battery_charge_power` and `battery_discharge_power`);
 //! - consumption is what the house used (`consumption_energy_total`, else the integral of `load_power + backup_power`).
 //!
@@ -13,11 +13,12 @@
 //!
 //! ```text
 //! self-consumption = 1 − export / production        from 0 to 1, absent without production
-//! autarky          = 1 − import / consumption       from 0 to 1, absent without consumption
-//! losses           = production + import + drawn − consumption − export − stored
+//! self-sufficiency = 1 − import / consumption       from 0 to 1, absent without consumption
+//! losses           = production + import + discharged − consumption − export − charged
 //! cost             = Σ import × price               price, feed_in: those of the time
 //! income           = Σ export × feed_in
 //! savings          = Σ (consumption − import) × price
+//! net              = cost + standing charge − income
 //! ```
 //!
 //! Losses are what the inverter keeps, and every error of measurement; they are shown as they are, also below zero.
@@ -30,8 +31,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use kstar_common::tariff::Prices;
 use kstar_model::time::UnixMillis;
 
 use crate::period::Calendar;
@@ -81,9 +84,9 @@ pub struct Flows {
     /// Into the grid.
     pub export: Option<Energy>,
     /// Into the battery.
-    pub stored: Option<Energy>,
+    pub charged: Option<Energy>,
     /// Out of the battery.
-    pub drawn: Option<Energy>,
+    pub discharged: Option<Energy>,
 }
 
 impl Flows {
@@ -94,8 +97,8 @@ impl Flows {
             ("consumption", self.consumption),
             ("import", self.import),
             ("export", self.export),
-            ("stored", self.stored),
-            ("drawn", self.drawn),
+            ("charged", self.charged),
+            ("discharged", self.discharged),
         ]
     }
 
@@ -107,8 +110,8 @@ impl Flows {
             (&mut self.consumption, other.consumption),
             (&mut self.import, other.import),
             (&mut self.export, other.export),
-            (&mut self.stored, other.stored),
-            (&mut self.drawn, other.drawn),
+            (&mut self.charged, other.charged),
+            (&mut self.discharged, other.discharged),
         ] {
             *sum = either(*sum, more, |one, other| Energy {
                 kwh: one.kwh + other.kwh,
@@ -127,7 +130,7 @@ impl Flows {
     }
 
     /// The share of the consumption that was not bought, from 0 to 1.
-    pub fn autarky(&self) -> Option<f64> {
+    pub fn self_sufficiency(&self) -> Option<f64> {
         rest(self.import?.kwh, self.consumption?.kwh)
     }
 
@@ -135,8 +138,8 @@ impl Flows {
     /// nothing went into one.
     pub fn losses(&self) -> Option<f64> {
         let battery = |energy: Option<Energy>| energy.map_or(0.0, |energy| energy.kwh);
-        let sources = self.production?.kwh + self.import?.kwh + battery(self.drawn);
-        let uses = self.consumption?.kwh + self.export?.kwh + battery(self.stored);
+        let sources = self.production?.kwh + self.import?.kwh + battery(self.discharged);
+        let uses = self.consumption?.kwh + self.export?.kwh + battery(self.charged);
         Some(sources - uses)
     }
 
@@ -146,7 +149,7 @@ impl Flows {
         let Some(losses) = self.losses() else {
             return true;
         };
-        let sources: f64 = [self.production, self.import, self.drawn]
+        let sources: f64 = [self.production, self.import, self.discharged]
             .iter()
             .flatten()
             .map(|energy| energy.kwh)
@@ -160,6 +163,16 @@ fn rest(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| (1.0 - part / whole).clamp(0.0, 1.0))
 }
 
+/// A share as a whole number of percent. What is nearly all is not all: 100 is only where nothing is missing.
+pub fn percent(share: f64) -> f64 {
+    let rounded = (share * 100.0).round_ties_even();
+    if share < 1.0 {
+        rounded.min(99.0)
+    } else {
+        rounded
+    }
+}
+
 /// What a stretch of time has cost and brought, in the tariff's currency; absent where an energy for it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Money {
@@ -169,11 +182,13 @@ pub struct Money {
     pub income: Option<f64>,
     /// What the rest of the consumption would have cost.
     pub savings: Option<f64>,
+    /// What the connection has cost, for days with readings.
+    pub standing_charge: Option<f64>,
 }
 
 impl Money {
     /// What energies come to at these prices for a kWh.
-    pub fn of(flows: &Flows, price: f64, feed_in: f64) -> Self {
+    pub fn of(flows: &Flows, Prices { price, feed_in }: Prices) -> Self {
         let [consumption, import, export] =
             [flows.consumption, flows.import, flows.export].map(|energy| energy.map(|it| it.kwh));
         let saved = consumption.zip(import).map(|(used, bought)| used - bought);
@@ -181,7 +196,24 @@ impl Money {
             cost: import.map(|kwh| kwh * price),
             income: export.map(|kwh| kwh * feed_in),
             savings: saved.map(|kwh| kwh * price),
+            standing_charge: None,
         }
+    }
+
+    /// What is left to pay: negative where more came in.
+    pub fn net(&self) -> Option<f64> {
+        Some(self.cost? + self.standing_charge.unwrap_or(0.0) - self.income?)
+    }
+
+    /// Each amount with its name in JSON.
+    pub fn named(&self) -> [(&'static str, Option<f64>); 5] {
+        [
+            ("cost", self.cost),
+            ("income", self.income),
+            ("savings", self.savings),
+            ("standing_charge", self.standing_charge),
+            ("net", self.net()),
+        ]
     }
 
     /// Adds another stretch of time.
@@ -189,6 +221,8 @@ impl Money {
         self.cost = either(self.cost, other.cost, |one, other| one + other);
         self.income = either(self.income, other.income, |one, other| one + other);
         self.savings = either(self.savings, other.savings, |one, other| one + other);
+        let charges = (self.standing_charge, other.standing_charge);
+        self.standing_charge = either(charges.0, charges.1, |one, other| one + other);
     }
 }
 
@@ -250,6 +284,19 @@ impl Subject {
         }
     }
 
+    /// The first day of the same time a year before: of a week, the one of the same number or nearly so.
+    pub fn year_before(self, date: Date) -> Option<Date> {
+        let Self::One(calendar) = self else {
+            return None;
+        };
+        let first = calendar.first(date);
+        let before = match calendar {
+            Calendar::Week => first.saturating_sub(52.weeks()),
+            Calendar::Day | Calendar::Month | Calendar::Year => first.saturating_sub(1.year()),
+        };
+        Some(calendar.first(before)).filter(|before| *before < first)
+    }
+
     /// What it is parted into; hours if there is no shorter stretch of the calendar.
     pub fn part(self) -> Option<Calendar> {
         match self {
@@ -304,6 +351,7 @@ pub struct TimeUnknown {
 
 #[cfg(test)]
 mod tests {
+    use jiff::civil::date;
     use proptest::prelude::*;
 
     use super::*;
@@ -316,6 +364,22 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_year_before_is_the_same_kind_of_time() {
+        for (calendar, first, before) in [
+            (Calendar::Day, date(2026, 11, 29), date(2025, 11, 29)),
+            (Calendar::Day, date(2024, 2, 29), date(2023, 2, 28)),
+            (Calendar::Week, date(2026, 11, 23), date(2025, 11, 24)),
+            (Calendar::Month, date(2026, 2, 1), date(2025, 2, 1)),
+            (Calendar::Month, date(2026, 2, 28), date(2025, 2, 1)),
+            (Calendar::Year, date(2026, 1, 1), date(2025, 1, 1)),
+        ] {
+            assert_eq!(Subject::One(calendar).year_before(first), Some(before));
+        }
+        assert_eq!(Subject::Total.year_before(date(2026, 1, 1)), None);
+        assert_eq!(Subject::One(Calendar::Day).year_before(Date::MIN), None);
+    }
+
     /// A summer's day, in kWh.
     fn day() -> Flows {
         Flows {
@@ -323,9 +387,13 @@ mod tests {
             consumption: energy(10.0),
             import: energy(1.0),
             export: energy(8.0),
-            stored: energy(6.0),
-            drawn: energy(5.0),
+            charged: energy(6.0),
+            discharged: energy(5.0),
         }
+    }
+
+    fn prices(price: f64, feed_in: f64) -> Prices {
+        Prices { price, feed_in }
     }
 
     fn assert_near(value: Option<f64>, expected: f64) {
@@ -338,7 +406,7 @@ mod tests {
     #[test]
     fn the_definitions_hold() {
         assert_near(day().self_consumption(), 0.6);
-        assert_near(day().autarky(), 0.9);
+        assert_near(day().self_sufficiency(), 0.9);
         assert_near(day().losses(), 2.0);
         assert!(day().is_balanced());
     }
@@ -354,7 +422,7 @@ mod tests {
             ..Flows::default()
         };
         assert_near(flows.self_consumption(), 0.0);
-        assert_near(flows.autarky(), 0.0);
+        assert_near(flows.self_sufficiency(), 0.0);
     }
 
     #[test]
@@ -367,8 +435,8 @@ mod tests {
             ..Flows::default()
         };
         assert_eq!(none.self_consumption(), None);
-        assert_eq!(none.autarky(), None);
-        assert_eq!(Flows::default().autarky(), None);
+        assert_eq!(none.self_sufficiency(), None);
+        assert_eq!(Flows::default().self_sufficiency(), None);
         assert_eq!(Flows::default().losses(), None);
     }
 
@@ -403,11 +471,26 @@ mod tests {
 
     #[test]
     fn money_is_what_was_bought_sold_and_not_bought() {
-        let money = Money::of(&day(), 0.3, 0.08);
+        let money = Money::of(&day(), prices(0.3, 0.08));
         assert_near(money.cost, 0.3);
         assert_near(money.income, 0.64);
         assert_near(money.savings, 2.7);
-        assert_eq!(Money::of(&Flows::default(), 0.3, 0.08), Money::default());
+        assert_near(money.net(), -0.34);
+        let charged = Money {
+            standing_charge: Some(0.5),
+            ..money
+        };
+        assert_near(charged.net(), 0.16);
+        assert_eq!(
+            Money::of(&Flows::default(), prices(0.3, 0.08)),
+            Money::default()
+        );
+    }
+
+    #[test]
+    fn nearly_all_is_not_all() {
+        let shown = [1.0, 0.9994, 0.995, 0.994, 0.5, 0.0].map(|share| percent(share).to_string());
+        assert_eq!(shown, ["100", "99", "99", "99", "50", "0"]);
     }
 
     proptest! {
@@ -420,7 +503,7 @@ mod tests {
             let mut without = 0.0;
             for (consumption, import, price) in hours {
                 let flows = Flows { consumption: energy(consumption), import: energy(import), ..Flows::default() };
-                all.add(&Money::of(&flows, price, 0.0));
+                all.add(&Money::of(&flows, prices(price, 0.0)));
                 without += consumption * price;
             }
             let with = all.cost.zip(all.savings).map(|(cost, savings)| cost + savings);

@@ -21,10 +21,10 @@ const COLUMNS: [(&str, &str); 10] = [
     ("Used", "kWh"),
     ("Import", "kWh"),
     ("Export", "kWh"),
-    ("Stored", "kWh"),
-    ("Drawn", "kWh"),
+    ("Charged", "kWh"),
+    ("Disch.", "kWh"),
     ("Own", "%"),
-    ("Autarky", "%"),
+    ("Suff.", "%"),
     ("Peak", "kW"),
     ("Data", "%"),
 ];
@@ -64,10 +64,44 @@ pub fn table(report: &Report, out: &mut impl Write) -> io::Result<()> {
     rows.push(row("Sum".to_owned(), &report.sum, decimals));
     write_right(out, &rows)?;
     writeln!(out)?;
+    if let Some(currency) = &report.currency {
+        write_right(out, &money(report, currency, named))?;
+        writeln!(out)?;
+    }
     for line in remarks(report) {
         writeln!(out, "{line}")?;
     }
     Ok(())
+}
+
+/// What a report comes to beside the same time a year before.
+pub fn comparison(report: &Report, before: &Report, out: &mut impl Write) -> io::Result<()> {
+    let name = |report: &Report| title(report.subject, report.days.start);
+    let decimals = decimals(report).min(decimals(before));
+    let cells = |report: &Report| {
+        row(String::new(), &report.sum, decimals)
+            .into_iter()
+            .skip(1)
+    };
+    let head = [
+        String::new(),
+        name(report),
+        name(before),
+        "Change".to_owned(),
+    ];
+    let [now, then] = [report, before].map(|report| report.sum.figures.flows.named());
+    let mut changes = now.into_iter().zip(then).map(|((_, now), (_, then))| {
+        let then = then?.kwh;
+        Some((now?.kwh - then) / then * 100.0).filter(|change| change.is_finite())
+    });
+    let mut rows = vec![head.to_vec()];
+    for (((name, unit), now), then) in COLUMNS.iter().zip(cells(report)).zip(cells(before)) {
+        let change = changes.next().flatten();
+        let change = change.map_or(ABSENT.to_owned(), |change| format!("{change:+.0} %"));
+        rows.push(vec![format!("{name} {unit}"), now, then, change]);
+    }
+    writeln!(out)?;
+    write_right(out, &rows)
 }
 
 /// With how many decimals a report shows its energies: below a hundred two, below ten thousand one: so that every energy has the same, and fits its column.
@@ -97,20 +131,55 @@ fn label(report: &Report, part: &Part, named: bool) -> String {
     }
 }
 
+/// What the parts cost and bring, as a table of its own.
+fn money(report: &Report, currency: &str, named: bool) -> Vec<Vec<String>> {
+    let cells = |label: String, part: &Part| {
+        let money = &part.figures.money;
+        let charge = report.sum.figures.money.standing_charge;
+        let amounts = [money.cost, money.income, money.savings]
+            .into_iter()
+            .chain(charge.map(|_| money.standing_charge))
+            .chain([money.net()]);
+        std::iter::once(label)
+            .chain(amounts.map(|amount| amount.map_or(ABSENT.to_owned(), |it| number(it, 2))))
+            .collect::<Vec<_>>()
+    };
+    let heads = ["Cost", "Income", "Savings", "Standing", "Net"];
+    let has_charge = report.sum.figures.money.standing_charge.is_some();
+    let heads = heads
+        .iter()
+        .filter(|head| has_charge || **head != "Standing");
+    let head: Vec<String> = std::iter::once("")
+        .chain(heads.copied())
+        .map(str::to_owned)
+        .collect();
+    let mut units = vec![currency.to_owned(); head.len()];
+    if let Some(first) = units.first_mut() {
+        first.clear();
+    }
+    let mut rows = vec![head, units];
+    for part in report.parts.iter().filter(|part| part.coverage.is_some()) {
+        rows.push(cells(label(report, part, named), part));
+    }
+    rows.push(cells("Sum".to_owned(), &report.sum));
+    rows
+}
+
 fn row(label: String, part: &Part, decimals: usize) -> Vec<String> {
     let figures = &part.figures;
     let energies = figures
         .flows
         .named()
         .map(|(_, energy)| energy.map_or(ABSENT.to_owned(), |energy| number(energy.kwh, decimals)));
-    let percent =
-        |share: Option<f64>| share.map_or(ABSENT.to_owned(), |share| number(share * 100.0, 0));
+    let percent = |share: Option<f64>| {
+        share.map_or(ABSENT.to_owned(), |share| number(super::percent(share), 0))
+    };
     let peak = figures.peak_watts;
     let mut cells = vec![label];
     cells.extend(energies);
     cells.extend([
         percent(figures.flows.self_consumption()),
-        percent(figures.flows.autarky()),
+        percent(figures.flows.self_sufficiency()),
         peak.map_or(ABSENT.to_owned(), |watts| number(watts / 1000.0, 2)),
         percent(part.coverage),
     ]);
@@ -170,21 +239,6 @@ fn remarks(report: &Report) -> Vec<String> {
     if let Some(losses) = flows.losses() {
         remarks.push(format!("Losses    {} kWh", number(losses, 2)));
     }
-    if let Some(currency) = &report.currency {
-        let money = &report.sum.figures.money;
-        let mut line = "Money    ".to_owned();
-        for (name, amount) in [
-            ("cost", money.cost),
-            ("income", money.income),
-            ("savings", money.savings),
-        ] {
-            let amount = amount.map_or(ABSENT.to_owned(), |amount| number(amount, 2));
-            let comma = if name == "cost" { "" } else { "," };
-            // Writing to a `String` cannot fail.
-            let _ = write!(line, "{comma} {name} {amount} {currency}");
-        }
-        remarks.push(line);
-    }
     if !flows.is_balanced() {
         remarks.push(
             "Sources and uses do not fit together. Is the meter's clamp the right way round,\n\
@@ -223,8 +277,9 @@ fn write_right(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
 /// So that columns of short numbers do not run into one.
 const MINIMUM: usize = 5;
 
-/// The report as one JSON object; what is absent is left out.
-pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
+/// The report as one JSON object, with what the same time a year before came to if that is there; what is absent is left
+/// out.
+pub fn json(report: &Report, before: Option<&Report>, out: &mut impl Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Whole<'a> {
         schema: u32,
@@ -237,6 +292,8 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
         #[serde(skip_serializing_if = "Option::is_none")]
         currency: Option<&'a str>,
         sum: PartAsJson<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        year_before: Option<PartAsJson<'a>>,
         peaks: Vec<Peak<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         time_unknown: Vec<Unknown<'a>>,
@@ -268,6 +325,7 @@ pub fn json(report: &Report, out: &mut impl Write) -> io::Result<()> {
         inverters: report.inverters.iter().map(|name| &**name).collect(),
         currency: report.currency.as_deref(),
         sum: PartAsJson(&report.sum),
+        year_before: before.map(|before| PartAsJson(&before.sum)),
         peaks: report
             .peaks
             .iter()
@@ -306,32 +364,12 @@ struct PartAsJson<'a>(&'a Part);
 
 impl Serialize for PartAsJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Part {
-            span,
-            figures,
-            coverage,
-        } = self.0;
+        let Part { span, figures, .. } = self.0;
         let flows = &figures.flows;
-        let known = flows.named().into_iter().filter_map(|(name, energy)| {
-            let energy = energy?;
-            Some((name, energy))
-        });
         let mut object = serializer.serialize_map(None)?;
         object.serialize_entry("begin", &span.start.to_string())?;
         object.serialize_entry("end", &span.end.to_string())?;
-        for (name, energy) in known.clone() {
-            object.serialize_entry(name, &rounded(energy.kwh, 3))?;
-        }
-        for (name, value, decimals) in [
-            ("self_consumption", flows.self_consumption(), 4),
-            ("autarky", flows.autarky(), 4),
-            ("losses", flows.losses(), 3),
-            ("peak_power", figures.peak_watts, 2),
-            ("coverage", *coverage, 4),
-            ("cost", figures.money.cost, 4),
-            ("income", figures.money.income, 4),
-            ("savings", figures.money.savings, 4),
-        ] {
+        for (name, value, decimals) in columns(self.0) {
             if let Some(value) = value {
                 object.serialize_entry(name, &rounded(value, decimals))?;
             }
@@ -339,8 +377,9 @@ impl Serialize for PartAsJson<'_> {
         if flows.losses().is_some() {
             object.serialize_entry("balanced", &flows.is_balanced())?;
         }
+        let known = flows.named().into_iter();
         let origins: BTreeMap<&str, &str> =
-            inserted(known.map(|(name, energy)| (name, energy.origin.name())));
+            inserted(known.filter_map(|(name, energy)| Some((name, energy?.origin.name()))));
         if !origins.is_empty() {
             object.serialize_entry("origin", &origins)?;
         }
@@ -365,9 +404,73 @@ impl Serialize for Plain {
     }
 }
 
+/// How CSV is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Csv {
+    /// Numbers with a decimal comma, and columns parted by semicolons, as spreadsheets of many countries read them.
+    pub decimal_comma: bool,
+}
+
+/// The parts of a report that have begun as CSV: a header, and a row each. Energies are in kWh, shares from 0 to 1, the
+/// peak in W, money in the tariff's currency. What is absent is an empty field.
+pub fn csv(report: &Report, csv: Csv, out: &mut impl Write) -> io::Result<()> {
+    let separator = if csv.decimal_comma { ";" } else { "," };
+    let begin = if report.subject.part().is_none() {
+        "%Y-%m-%d %H:%M"
+    } else {
+        "%Y-%m-%d"
+    };
+    let line =
+        |out: &mut dyn Write, fields: Vec<String>| writeln!(out, "{}", fields.join(separator));
+    let head = columns(&report.sum).map(|(name, _, _)| name.to_owned());
+    line(
+        out,
+        std::iter::once("begin".to_owned()).chain(head).collect(),
+    )?;
+    for part in report.parts.iter().filter(|part| part.coverage.is_some()) {
+        let begin = local(part.span.start, &report.zone)
+            .strftime(begin)
+            .to_string();
+        let fields = columns(part).map(|(_, value, decimals)| match value {
+            Some(value) => {
+                let text = number(value, decimals);
+                if csv.decimal_comma {
+                    text.replace('.', ",")
+                } else {
+                    text
+                }
+            }
+            None => String::new(),
+        });
+        line(out, std::iter::once(begin).chain(fields).collect())?;
+    }
+    Ok(())
+}
+
+/// What a part comes to: each figure with its name in JSON, and how many decimals it has.
+fn columns(part: &Part) -> impl Iterator<Item = (&'static str, Option<f64>, usize)> {
+    let figures = &part.figures;
+    let flows = &figures.flows;
+    let energies = flows
+        .named()
+        .map(|(name, energy)| (name, energy.map(|it| it.kwh), 3));
+    let others = [
+        ("self_consumption", flows.self_consumption(), 4),
+        ("self_sufficiency", flows.self_sufficiency(), 4),
+        ("losses", flows.losses(), 3),
+        ("peak_power", figures.peak_watts, 2),
+        ("coverage", part.coverage, 4),
+    ];
+    let money = figures
+        .money
+        .named()
+        .map(|(name, amount)| (name, amount, 4));
+    energies.into_iter().chain(others).chain(money)
+}
+
 /// With so many decimals.
-fn rounded(value: f64, decimals: i32) -> Plain {
-    let unit = 10_f64.powi(decimals);
+fn rounded(value: f64, decimals: usize) -> Plain {
+    let unit = 10_f64.powi(i32::try_from(decimals).unwrap_or(i32::MAX));
     Plain((value * unit).round() / unit)
 }
 

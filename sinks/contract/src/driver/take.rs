@@ -1,8 +1,9 @@
 //! Taking: from the channel into the inbox, whatever the far side does.
 
 use std::convert::Infallible;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 
+use kstar_model::time::Uptime;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
@@ -48,6 +49,16 @@ pub(super) async fn take(
             }
             Ok(Event::Undated(reading)) => {
                 let lost = inbox.readings.push_undated(reading);
+                count(health, inbox, 1, lost);
+            }
+            Ok(Event::Site(_)) if !inbox.readings.shows_the_present() => continue,
+            Ok(Event::Site(sum)) => {
+                let lost = match sum.time {
+                    Some(time) => inbox.readings.push(Arc::new(sum.at(time))),
+                    None => inbox
+                        .readings
+                        .push_undated(Arc::new(sum.at(Uptime::of(std::time::Instant::now())))),
+                };
                 count(health, inbox, 1, lost);
             }
             Ok(Event::Clock(clock)) => {

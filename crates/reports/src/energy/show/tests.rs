@@ -19,13 +19,14 @@ fn figures(kwh: f64) -> Figures {
             consumption: energy(0.6, Origin::Power),
             import: energy(0.1, Origin::Both),
             export: energy(0.4, Origin::Counter),
-            stored: energy(0.25, Origin::Counter),
-            drawn: energy(0.2, Origin::Counter),
+            charged: energy(0.25, Origin::Counter),
+            discharged: energy(0.2, Origin::Counter),
         },
         money: Money {
             cost: Some(kwh * 0.03),
             income: Some(kwh * 0.02),
             savings: Some(kwh * 0.15),
+            standing_charge: None,
         },
         peak_watts: Some(3947.49),
         covered: 86_000.0,
@@ -104,19 +105,93 @@ fn a_table_shows_what_is_known_and_a_dash_for_what_is_not() {
         "\
 November 2026, roof
 
-          PV  Used Import Export Stored Drawn   Own Autarky  Peak  Data
-         kWh   kWh    kWh    kWh    kWh   kWh     %       %    kW     %
-Sun  1 20.00 12.00   2.00   8.00   5.00  4.00    60      83  3.95   100
-Mon  2     -     -      -      -      -     -     -       -     -     0
-Tue  3 20.00 12.00   2.00   8.00   5.00  4.00    60      83  3.95   100
-Sum    40.00 24.00   4.00  16.00  10.00  8.00    60      83  3.95    66
+          PV  Used Import Export Charged Disch.   Own Suff.  Peak  Data
+         kWh   kWh    kWh    kWh     kWh    kWh     %     %    kW     %
+Sun  1 20.00 12.00   2.00   8.00    5.00   4.00    60    83  3.95    99
+Mon  2     -     -      -      -       -      -     -     -     -     0
+Tue  3 20.00 12.00   2.00   8.00    5.00   4.00    60    83  3.95    99
+Sum    40.00 24.00   4.00  16.00   10.00   8.00    60    83  3.95    66
+
+        Cost Income Savings   Net
+         EUR    EUR     EUR   EUR
+Sun  1  0.60   0.40    3.00  0.20
+Mon  2     -      -       -     -
+Tue  3  0.60   0.40    3.00  0.20
+Sum     1.20   0.80    6.00  0.40
 
 Peak      3.95 kW of roof at 2026-10-31 13:33
 Peak      3.00 kW of garage between 2026-10-31 13:30 and 13:35
 Losses    2.00 kWh
-Money     cost 1.20 EUR, income 0.80 EUR, savings 6.00 EUR
 "
     );
+}
+
+#[test]
+fn rows_of_csv_are_the_parts_with_points_or_commas() {
+    let as_csv = |decimal_comma| {
+        let mut out = Vec::new();
+        csv(&month(), Csv { decimal_comma }, &mut out).expect("written to memory");
+        String::from_utf8(out).expect("text")
+    };
+    assert_eq!(
+        as_csv(false),
+        "begin,production,consumption,import,export,charged,discharged,self_consumption,self_sufficiency,losses,\
+         peak_power,coverage,cost,income,savings,standing_charge,net\n\
+         2026-11-01,20.000,12.000,2.000,8.000,5.000,4.000,0.6000,0.8333,1.000,3947.49,0.9980,0.6000,0.4000,3.0000,,0.2000\n\
+         2026-11-02,,,,,,,,,,,0.0000,,,,,\n\
+         2026-11-03,20.000,12.000,2.000,8.000,5.000,4.000,0.6000,0.8333,1.000,3947.49,0.9980,0.6000,0.4000,3.0000,,0.2000\n"
+    );
+    let comma = as_csv(true);
+    assert!(
+        comma.contains("\n2026-11-02;;;;;;;;;;;0,0000;;;;;\n"),
+        "{comma}"
+    );
+    assert!(comma.contains("\n2026-11-01;20,000;12,000;"), "{comma}");
+}
+
+#[test]
+fn a_comparison_shows_both_times_and_by_how_much_energies_differ() {
+    let mut before = month();
+    before.days = date(2025, 11, 1)..date(2025, 12, 1);
+    for flow in [
+        &mut before.sum.figures.flows.production,
+        &mut before.sum.figures.flows.import,
+    ] {
+        *flow = energy_of(32.0);
+    }
+    before.sum.figures.flows.charged = None;
+    before.sum.figures.flows.discharged = energy_of(0.0);
+    let mut out = Vec::new();
+    comparison(&month(), &before, &mut out).expect("written to memory");
+    assert_eq!(
+        String::from_utf8(out).expect("text"),
+        "\n            November 2026 November 2025 Change
+PV kWh              40.00         32.00  +25 %
+Used kWh            24.00         24.00   +0 %
+Import kWh           4.00         32.00  -88 %
+Export kWh          16.00         16.00   +0 %
+Charged kWh         10.00             -      -
+Disch. kWh           8.00          0.00      -
+Own %                  60            50      -
+Suff. %                83             0      -
+Peak kW              3.95          3.95      -
+Data %                 66            66      -
+"
+    );
+}
+
+#[test]
+fn a_report_as_json_has_the_time_before_if_it_is_asked_for() {
+    let mut out = Vec::new();
+    json(&month(), Some(&month()), &mut out).expect("written to memory");
+    let told: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!(told["year_before"], told["sum"]);
+    assert_eq!(told["year_before"]["production"], 40);
+}
+
+fn energy_of(kwh: f64) -> Option<Energy> {
+    let origin = Origin::Counter;
+    Some(Energy { kwh, origin })
 }
 
 #[test]
@@ -155,7 +230,7 @@ fn energies_that_do_not_fit_together_are_remarked_on() {
 fn json_has_the_same_and_leaves_out_what_is_not_known() {
     let days = [date(2024, 1, 1), date(2026, 1, 1)];
     let mut out = Vec::new();
-    json(&report(Subject::Total, days, 20.0), &mut out).expect("written to memory");
+    json(&report(Subject::Total, days, 20.0), None, &mut out).expect("written to memory");
     let shown = String::from_utf8(out).expect("text");
     let compact: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!(
@@ -171,12 +246,12 @@ fn json_has_the_same_and_leaves_out_what_is_not_known() {
             "sum": {
                 "begin": "2023-12-31T23:00:00.000Z",
                 "end": "2025-12-31T23:00:00.000Z",
-                "production": 40, "consumption": 24, "import": 4, "export": 16, "stored": 10, "drawn": 8,
-                "self_consumption": 0.6, "autarky": 0.8333, "losses": 2, "peak_power": 3947.49,
-                "coverage": 0.665, "cost": 1.2, "income": 0.8, "savings": 6, "balanced": true,
+                "production": 40, "consumption": 24, "import": 4, "export": 16, "charged": 10, "discharged": 8,
+                "self_consumption": 0.6, "self_sufficiency": 0.8333, "losses": 2, "peak_power": 3947.49,
+                "coverage": 0.665, "cost": 1.2, "income": 0.8, "savings": 6, "net": 0.4, "balanced": true,
                 "origin": {
                     "production": "counter", "consumption": "power", "import": "both", "export": "counter",
-                    "stored": "counter", "drawn": "counter",
+                    "charged": "counter", "discharged": "counter",
                 },
             },
             "peaks": [
@@ -190,12 +265,12 @@ fn json_has_the_same_and_leaves_out_what_is_not_known() {
                 {
                     "begin": "2023-12-31T23:00:00.000Z",
                     "end": "2024-12-31T23:00:00.000Z",
-                    "production": 20, "consumption": 12, "import": 2, "export": 8, "stored": 5, "drawn": 4,
-                    "self_consumption": 0.6, "autarky": 0.8333, "losses": 1, "peak_power": 3947.49,
-                    "coverage": 0.998, "cost": 0.6, "income": 0.4, "savings": 3, "balanced": true,
+                    "production": 20, "consumption": 12, "import": 2, "export": 8, "charged": 5, "discharged": 4,
+                    "self_consumption": 0.6, "self_sufficiency": 0.8333, "losses": 1, "peak_power": 3947.49,
+                    "coverage": 0.998, "cost": 0.6, "income": 0.4, "savings": 3, "net": 0.2, "balanced": true,
                     "origin": {
                         "production": "counter", "consumption": "power", "import": "both", "export": "counter",
-                        "stored": "counter", "drawn": "counter",
+                        "charged": "counter", "discharged": "counter",
                     },
                 },
                 {
