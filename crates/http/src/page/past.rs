@@ -15,6 +15,7 @@ use kstar_reports::chart::{Look, Size, bars, day, gather, svg};
 use kstar_reports::energy::gather::{self as energies, Question};
 use kstar_reports::energy::{Report, Subject, show};
 use kstar_reports::period::{Calendar, local};
+use kstar_reports::titles::Titles;
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 
@@ -141,7 +142,10 @@ pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Respo
         return visit.page(Place::History, words.history, &content);
     }
     let tariffs = state.0.sources.tariffs.clone();
-    let outcome = questions::ask(state, move |file| look_up(file, wanted, &tariffs, words));
+    let titles = visit.titles.clone();
+    let outcome = questions::ask(state, move |file| {
+        look_up(file, wanted, &tariffs, titles, words)
+    });
     match outcome.await {
         Ok(Outcome::File(file)) => file,
         Ok(Outcome::Page(period)) => {
@@ -161,6 +165,7 @@ fn look_up(
     file: &Path,
     wanted: Wanted,
     tariffs: &[Tariff],
+    titles: Titles,
     words: &'static Words,
 ) -> Result<Outcome, Problem> {
     if !file.exists() {
@@ -214,6 +219,7 @@ fn look_up(
         return Ok(outcome(found));
     }
     let report = figures::report(&history, &question)?;
+    let report = report.map(|report| Report { titles, ..report });
     if let Some(form) = wanted.form {
         let report =
             report.ok_or_else(|| Problem::nothing("there is no reading in this period"))?;
@@ -274,7 +280,7 @@ fn day_of(
     let samples = gather::samples(history, inverters, &span);
     Ok(Some(Day {
         title: show::title(report.subject, report.days.start),
-        subtitle: report.inverters.join(", "),
+        subtitle: report.called(),
         samples: samples.map_err(|error| questions::unasked(&error))?,
         span,
         zone: report.zone.clone(),
@@ -401,7 +407,7 @@ fn remarks(words: &Words, report: &Report) -> Markup {
         dl.facts {
             @for peak in &report.peaks {
                 div {
-                    dt { (words.peak) " " (peak.inverter) }
+                    dt { (words.peak) " " (report.titles.of(&peak.inverter)) }
                     dd { (words.power(Some(peak.watts))) " · " (local(peak.time).strftime("%Y-%m-%d %H:%M")) }
                 }
             }

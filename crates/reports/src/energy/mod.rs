@@ -36,6 +36,7 @@ use jiff::tz::TimeZone;
 use kstar_model::time::UnixMillis;
 
 use crate::period::Calendar;
+use crate::titles::Titles;
 
 pub mod gather;
 pub mod show;
@@ -293,6 +294,8 @@ pub struct Report {
     pub zone: TimeZone,
     /// The inverters that it adds up.
     pub inverters: Vec<Arc<str>>,
+    /// What people call them.
+    pub titles: Titles,
     pub currency: Option<String>,
     /// The parts, in the order of time.
     pub parts: Vec<Part>,
@@ -314,6 +317,13 @@ pub struct TimeUnknown {
     pub span: Range<UnixMillis>,
     /// What they have counted.
     pub flows: Flows,
+}
+
+impl Report {
+    /// What its inverters are called, as one text.
+    pub fn called(&self) -> String {
+        self.titles.listed(&self.inverters)
+    }
 }
 
 #[cfg(test)]

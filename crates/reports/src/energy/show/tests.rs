@@ -6,6 +6,7 @@ use kstar_model::time::UnixMillis;
 
 use super::*;
 use crate::energy::{Energy, Figures, Flows, Money, Origin, Peak};
+use crate::titles::Titles;
 
 fn figures(kwh: f64) -> Figures {
     let energy = |share: f64, origin| {
@@ -61,6 +62,7 @@ fn report(subject: Subject, days: [Date; 2], kwh: f64) -> Report {
         subject,
         days: first..end,
         inverters: vec![Arc::from("roof")],
+        titles: Titles::default(),
         currency: Some("EUR".to_owned()),
         sum: Part {
             span: crate::period::midnight(first, &zone)..crate::period::midnight(end, &zone),
@@ -163,6 +165,24 @@ fn a_report_as_json_has_the_time_before_if_it_is_asked_for() {
 fn energy_of(kwh: f64) -> Option<Energy> {
     let origin = Origin::Counter;
     Some(Energy { kwh, origin })
+}
+
+#[test]
+fn an_inverter_is_shown_by_its_title_and_known_by_its_name() {
+    let titles = [("roof".to_owned(), "South roof".to_owned())];
+    let report = Report {
+        titles: Titles::from_iter(titles),
+        ..month()
+    };
+    let shown = as_table(&report);
+    assert!(shown.starts_with("November 2026, South roof\n"), "{shown}");
+    assert!(shown.contains("3.95 kW of South roof at"), "{shown}");
+    assert!(shown.contains("3.00 kW of garage between"), "{shown}");
+    let mut out = Vec::new();
+    json(&report, None, &mut out).expect("written to memory");
+    let told: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!(told["inverters"][0], "roof");
+    assert_eq!(told["peaks"][0]["inverter"], "roof");
 }
 
 #[test]
