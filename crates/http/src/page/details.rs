@@ -88,7 +88,7 @@ pub(super) fn file(form: Form, details: &Details) -> Result<Response<Body>, Prob
         first: details.days.start,
         of: details.quantity.name(),
     };
-    let draw = |look| Ok(line::draw(details, look));
+    let draw = |look| line::draw(details, look);
     download::file(form, &file, || csv(details), draw)
 }
 

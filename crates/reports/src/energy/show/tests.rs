@@ -130,10 +130,10 @@ fn a_comparison_shows_both_times_and_by_how_much_energies_differ() {
         &mut before.sum.figures.flows.production,
         &mut before.sum.figures.flows.import,
     ] {
-        *flow = energy_of(32.0);
+        *flow = Some(energy_of(32.0));
     }
     before.sum.figures.flows.charged = None;
-    before.sum.figures.flows.discharged = energy_of(0.0);
+    before.sum.figures.flows.discharged = Some(energy_of(0.0));
     let mut out = Vec::new();
     comparison(&month(), &before, &mut out).expect("written to memory");
     assert_eq!(
@@ -162,9 +162,9 @@ fn a_report_as_json_has_the_time_before_if_it_is_asked_for() {
     assert_eq!(told["year_before"]["production"], 40);
 }
 
-fn energy_of(kwh: f64) -> Option<Energy> {
+fn energy_of(kwh: f64) -> Energy {
     let origin = Origin::Counter;
-    Some(Energy { kwh, origin })
+    Energy { kwh, origin }
 }
 
 #[test]
