@@ -127,7 +127,7 @@ fn form(args: &PlotArgs) -> Result<Form, Failure> {
 fn day_of(stored: &Stored, report: Report) -> Result<Day, Failure> {
     Ok(Day {
         title: show::title(report.subject, report.days.start),
-        subtitle: report.inverters.join(", "),
+        subtitle: report.called(),
         samples: samples::samples(&stored.history, &stored.inverters, &report.sum.span)?,
         span: report.sum.span,
         zone: report.zone,

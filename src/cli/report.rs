@@ -81,9 +81,10 @@ pub fn run(args: &ReportArgs, out: &mut impl Write) -> Result<(), Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     let report = stored.report(subject, date, &stored.tariffs)?;
-    let before = match args.compare {
-        true => stored.year_before(subject, date)?,
-        false => None,
+    let before = if args.compare {
+        stored.year_before(subject, date)?
+    } else {
+        None
     };
     if args.csv.csv {
         let csv = show::Csv {
@@ -97,7 +98,7 @@ pub fn run(args: &ReportArgs, out: &mut impl Write) -> Result<(), Failure> {
         match &before {
             Some(before) => show::comparison(&report, before, out)?,
             None if args.compare => {
-                writeln!(out, "There is no reading of the same time a year before.")?
+                writeln!(out, "There is no reading of the same time a year before.")?;
             }
             None => {}
         }

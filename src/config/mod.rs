@@ -17,6 +17,8 @@ use kstar_engine::pipeline::meter::MeterSettings;
 use kstar_engine::site::SiteSettings;
 use kstar_model::TimeZone;
 use kstar_model::counted::longest_gap;
+#[cfg(feature = "history")]
+use kstar_reports::titles::Titles;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::registry::{Section, SinkSections};
@@ -148,6 +150,16 @@ impl Config {
         } else {
             self.inverters.clone()
         }
+    }
+
+    /// What people call the inverters.
+    #[cfg(feature = "history")]
+    pub fn titles(&self) -> Titles {
+        let titled = self.inverters.iter().filter_map(|inverter| {
+            let title = inverter.nameplate().title?;
+            Some((inverter.name.as_str().to_owned(), title.to_string()))
+        });
+        titled.collect()
     }
 
     /// The longest time from one poll of an inverter to the next.

@@ -59,6 +59,30 @@ fn a_spool_that_is_not_built_is_said() {
 
 #[test]
 #[cfg(feature = "aa55")]
+fn a_mistake_about_all_inverters_together_has_its_place() {
+    for (text, place, words) in [
+        (
+            "[[inverter]]\nname='site'\nhost='x'",
+            "2:6",
+            "`site` is the name of all inverters together",
+        ),
+        (
+            "[[inverter]]\nname='a'\n[site]\nenabled = true\ngrid_from = 'b'",
+            "5:13",
+            "there is no inverter `b`; write the name of one: a",
+        ),
+        ("[site]\nenable = true", "2:1", "unknown field `enable`"),
+    ] {
+        let shown = error(text);
+        let begin = format!("kstar.toml:{place}: ");
+        assert!(shown.starts_with(&begin), "{text}\n{shown}");
+        assert!(shown.contains(words), "{text}\n{shown}");
+        assert!(shown.contains('^'), "{text}\n{shown}");
+    }
+}
+
+#[test]
+#[cfg(feature = "aa55")]
 fn a_mistake_has_line_and_column_wherever_it_is() {
     for (text, place, words) in [
         (
@@ -94,17 +118,6 @@ fn a_mistake_has_line_and_column_wherever_it_is() {
             "4:1",
             "each needs a host",
         ),
-        (
-            "[[inverter]]\nname='site'\nhost='x'",
-            "2:6",
-            "`site` is the name of all inverters together",
-        ),
-        (
-            "[[inverter]]\nname='a'\n[site]\nenabled = true\ngrid_from = 'b'",
-            "5:13",
-            "there is no inverter `b`; write the name of one: a",
-        ),
-        ("[site]\nenable = true", "2:1", "unknown field `enable`"),
         ("[sinks.fax]", "1:8", "unknown field `fax`"),
         ("[[tariff]]\nprice = 0.3", "1:1", "`currency`"),
         (

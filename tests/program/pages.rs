@@ -613,6 +613,34 @@ fn a_quantity_has_a_line_with_its_unit_and_meaning_over_every_period() {
 }
 
 #[test]
+fn the_collector_shows_its_log_and_the_past_calls_inverters_by_their_titles() {
+    let roof = Roof::new(2);
+    let config = roof.config(SECTIONS);
+    let config = config.replace(
+        "name = \"roof1\"",
+        "name = \"roof1\"\ntitle = \"South roof\"",
+    );
+    let served = Served::in_folder(Folder::with_config(&config));
+    served.process.wait_for_printed(4);
+    let log = page(&served, "/collector").body;
+    for text in [
+        "Latest lines of the log",
+        "polling inverter=&quot;roof1&quot;",
+        "HTTP is listening",
+    ] {
+        assert!(log.contains(text), "{text} in {log}");
+    }
+    wait_until("readings of both", || {
+        let past = page(&served, "/day").body;
+        past.contains("<option value=\"roof1\">South roof</option>")
+            && past.contains("<option value=\"roof2\">roof2</option>")
+    });
+    let line = page(&served, "/day?quantity=grid_voltage").body;
+    assert!(line.contains(">South roof</li>"), "{line}");
+    served.process.stop().expect_code(0);
+}
+
+#[test]
 fn what_an_owner_calls_an_inverter_is_shown_as_it_is_written() {
     let roof = Roof::new(1);
     let title = "name = \"roof1\"\ntitle = \"<script>alert(1)</script> & 'Süd'\"";

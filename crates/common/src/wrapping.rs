@@ -28,6 +28,25 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+/// A text without the sequences that colour it.
+pub fn without_colours(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\x1b' {
+            // To the letter that ends it: `ESC [ 33 m`.
+            for letter in letters.by_ref() {
+                if letter.is_ascii_alphabetic() {
+                    break;
+                }
+            }
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::{visible, wrapped};

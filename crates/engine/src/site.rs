@@ -306,7 +306,8 @@ impl Site {
         today: Option<Date>,
     ) -> Option<i64> {
         let description = quantity.description();
-        if description.kind != Kind::Counter || !matches!(rule, Rule::Load(..)) {
+        let is_corrected = matches!(rule, Rule::Load(..)) && self.settings.grid_from.is_some();
+        if description.kind != Kind::Counter || !is_corrected {
             return raw;
         }
         let starts_anew = matches!(description.role, Role::Today { .. });

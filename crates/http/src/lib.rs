@@ -8,6 +8,7 @@
 //! - `guard`: who may ask what; `answer`: the form of answers and errors;
 //! - `api`: the paths and most answers; `questions`: those that the history gives; `stream`: events as they come;
 //! - `page`: the pages for browsers; `entrance`: how a browser logs in;
+//! - [`log`]: the latest lines of the log, for a page;
 //! - `metrics` and `exposition`: `/metrics`; [`health`]: `/health`; `state`: what all answers are made from;
 //! - `openapi.json`: the description of all of it.
 
@@ -26,6 +27,7 @@ mod entrance;
 mod exposition;
 mod guard;
 pub mod health;
+pub mod log;
 mod metrics;
 mod page;
 mod patience;

@@ -389,9 +389,10 @@ fn add_up(file: &Path, wanted: &Wanted, tariffs: &[Tariff]) -> Result<Vec<u8>, P
             show::title(subject, date)
         )));
     };
-    let before = match wanted.compare {
-        true => gather::year_before(&history, &question).map_err(|error| unasked(&error))?,
-        false => None,
+    let before = if wanted.compare {
+        gather::year_before(&history, &question).map_err(|error| unasked(&error))?
+    } else {
+        None
     };
     let mut text = Vec::new();
     match show::json(&report, before.as_ref(), &mut text) {

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::tz::TimeZone;
+use kstar_common::wrapping::without_colours;
 
 /// How many lines are kept: several pages full.
 const KEPT: usize = 200;
@@ -204,25 +205,6 @@ fn json(line: &str) -> Option<(String, String, String)> {
     let others = fields.iter().map(|(key, value)| format!("{key}={value}"));
     let text: Vec<String> = [message].into_iter().chain(others).collect();
     Some((time, level, text.join(" ")))
-}
-
-/// A text without the sequences that colour it.
-fn without_colours(line: &str) -> String {
-    let mut plain = String::with_capacity(line.len());
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        if letter == '\x1b' {
-            // To the letter that ends it: `ESC [ 33 m`.
-            for letter in letters.by_ref() {
-                if letter.is_ascii_alphabetic() {
-                    break;
-                }
-            }
-        } else {
-            plain.push(letter);
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

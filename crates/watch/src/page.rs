@@ -41,6 +41,14 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// What people call it.
+    pub fn title(&self) -> &str {
+        self.overview
+            .title
+            .as_deref()
+            .unwrap_or(&self.overview.name)
+    }
+
     pub fn new(overview: InverterOverview, now: Instant) -> Self {
         let interval = Duration::from_millis(overview.poll_interval_ms);
         Self {

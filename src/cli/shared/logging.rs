@@ -69,10 +69,18 @@ pub fn start(level: Level, format: Format) {
         .log_internal_errors(false)
         .with_ansi(colours);
     match (format, is_journal()) {
-        (Format::Text, false) => logs.with_writer(writer).init(),
-        (Format::Text, true) => logs.with_writer(Journal).without_time().init(),
-        (Format::Json, false) => logs.with_writer(writer).json().flatten_event(true).init(),
-        (Format::Json, true) => logs.with_writer(Journal).json().flatten_event(true).init(),
+        (Format::Text, false) => logs.with_writer(Kept(writer)).init(),
+        (Format::Text, true) => logs.with_writer(Kept(Journal)).without_time().init(),
+        (Format::Json, false) => logs
+            .with_writer(Kept(writer))
+            .json()
+            .flatten_event(true)
+            .init(),
+        (Format::Json, true) => logs
+            .with_writer(Kept(Journal))
+            .json()
+            .flatten_event(true)
+            .init(),
     }
 }
 
@@ -86,6 +94,61 @@ fn writer() -> kstar_watch::log::Writer {
 fn writer() -> io::Stderr {
     io::stderr()
 }
+
+/// Writes what this writes, and keeps the latest lines for the page in a browser.
+struct Kept<Made>(Made);
+
+/// Writes one entry.
+struct Keeping<Writer> {
+    level: tracing::Level,
+    writer: Writer,
+}
+
+impl<'a, Made: MakeWriter<'a>> MakeWriter<'a> for Kept<Made> {
+    type Writer = Keeping<Made::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Keeping {
+            level: tracing::Level::INFO,
+            writer: self.0.make_writer(),
+        }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Self::Writer {
+        Keeping {
+            level: *metadata.level(),
+            writer: self.0.make_writer_for(metadata),
+        }
+    }
+}
+
+impl<Writer: Write> Write for Keeping<Writer> {
+    /// An entry comes as a whole.
+    fn write_all(&mut self, entry: &[u8]) -> io::Result<()> {
+        keep(self.level, entry);
+        self.writer.write_all(entry)
+    }
+
+    fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
+        self.writer.write(entry)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Keeps what has changed and what went wrong.
+#[cfg(feature = "http")]
+fn keep(level: tracing::Level, entry: &[u8]) {
+    if level <= tracing::Level::INFO {
+        kstar_http::log::keep(level.as_str(), &String::from_utf8_lossy(entry));
+    }
+}
+
+/// There is no page.
+#[cfg(not(feature = "http"))]
+fn keep(_level: tracing::Level, _entry: &[u8]) {}
 
 /// Whether standard error is the journal: systemd names its device and inode, so that a program knows whether that is
 /// still so behind a redirection.

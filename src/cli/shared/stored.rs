@@ -12,6 +12,7 @@ use kstar_model::time::UnixMillis;
 use kstar_reports::energy::gather::{self, Question};
 use kstar_reports::energy::{Report, Subject, show};
 use kstar_reports::period::{range, timestamp};
+use kstar_reports::titles::Titles;
 use kstar_sink::sink::Context;
 
 use super::args::ConfigArgs;
@@ -104,6 +105,8 @@ pub struct Stored {
     pub history: History,
     /// The inverters that were asked for.
     pub inverters: Vec<StoredInverter>,
+    /// What people call inverters.
+    titles: Titles,
     /// What electricity costs.
     pub tariffs: Vec<Tariff>,
     /// The present moment, in the history's zone.
@@ -146,6 +149,7 @@ impl StoredArgs {
             history,
             inverters,
             context: plans::context(&config),
+            titles: config.titles(),
             tariffs: config.tariffs,
             now,
             file,
@@ -164,7 +168,10 @@ impl Stored {
         tariffs: &[Tariff],
     ) -> Result<Report, Failure> {
         let question = self.question(subject, date, tariffs);
-        let report = gather::report(&self.history, &question)?;
+        let mut report = gather::report(&self.history, &question)?;
+        if let Some(report) = &mut report {
+            report.titles = self.titles.clone();
+        }
         report.ok_or_else(|| self.nothing(&show::title(subject, date)))
     }
 

@@ -38,7 +38,7 @@ pub(super) fn choice(visit: &Visit, period: &Period) -> Markup {
                     select name="inverter" aria-label=(words.inverter) {
                         option value="" { (words.all_inverters) }
                         @for name in &period.names {
-                            option value=(name) selected[period.inverter.as_ref() == Some(name)] { (name) }
+                            option value=(name) selected[period.inverter.as_ref() == Some(name)] { (visit.titles.of(name)) }
                         }
                     }
                 } @else if let Some(name) = &period.inverter {

@@ -1,9 +1,12 @@
 //! The collector itself: whether all is well, where readings go, which version it is, and how much room its disk has.
 
+use std::time::{Duration, SystemTime};
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, Uri};
 use kstar_common::disk;
 use kstar_engine::overview::{SinkOverview, State as SinkState};
+use kstar_model::time::UnixMillis;
 use maud::{Markup, html};
 use tokio::time::timeout;
 
@@ -13,6 +16,7 @@ use super::today;
 use super::words::Words;
 use crate::api::ROUTES;
 use crate::health::{Reason, Verdict};
+use crate::log;
 use crate::questions;
 use crate::state::State;
 
@@ -36,6 +40,7 @@ pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Respo
             section.card aria-labelledby="program" { (program(words, disk.as_ref())) }
         }
         section.card aria-labelledby="sinks" { (sink_table(words, &sinks)) }
+        section.card aria-labelledby="log" { (log_lines(words)) }
         section.card aria-labelledby="interfaces" {
             h2 #interfaces { (words.interfaces) }
             dl.links lang="en" {
@@ -125,6 +130,26 @@ fn sink_table(words: &Words, sinks: &[SinkOverview]) -> Markup {
                             }
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// The latest lines of the log, the newest first.
+fn log_lines(words: &Words) -> Markup {
+    let now = UnixMillis::from(SystemTime::now());
+    let age = |time: UnixMillis| {
+        let millis = now.0.saturating_sub(time.0).max(0).unsigned_abs();
+        words.ago(Duration::from_millis(millis))
+    };
+    html! {
+        h2 #log { (words.log) }
+        ul.log.scroll tabindex="0" role="group" aria-labelledby="log" {
+            @for line in log::newest() {
+                li.bad[line.level != "INFO"] {
+                    small title=(line.time) { (age(line.time)) } " "
+                    span lang="en" { (line.text) }
                 }
             }
         }

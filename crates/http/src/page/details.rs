@@ -88,7 +88,7 @@ pub(super) fn file(form: Form, details: &Details) -> Result<Response<Body>, Prob
         first: details.days.start,
         of: details.quantity.name(),
     };
-    let draw = |look| Ok(line::draw(details, look));
+    let draw = |look| line::draw(details, look);
     download::file(form, &file, || csv(details), draw)
 }
 
@@ -180,7 +180,7 @@ pub(super) fn content(visit: &Visit, period: &Period, found: &Found) -> Markup {
                 }
                 ul.legend {
                     @for (course, class) in details.courses.iter().zip(details.colours()) {
-                        li class=(class) { (course.inverter) }
+                        li class=(class) { (visit.titles.of(&course.inverter)) }
                     }
                 }
             }
@@ -190,7 +190,7 @@ pub(super) fn content(visit: &Visit, period: &Period, found: &Found) -> Markup {
                     @for course in &details.courses {
                         @for (name, number) in extremes(words, course, is_counter) {
                             div {
-                                dt { (name) " " (course.inverter) }
+                                dt { (name) " " (visit.titles.of(&course.inverter)) }
                                 dd { (value(words, details.quantity, number)) }
                             }
                         }

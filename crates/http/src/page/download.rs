@@ -51,14 +51,14 @@ pub(super) fn file(
     form: Form,
     file: &File,
     csv: impl FnOnce() -> String,
-    draw: impl FnOnce(Look) -> Result<Drawing, Problem>,
+    draw: impl FnOnce(Look) -> Drawing,
 ) -> Result<Response<Body>, Problem> {
     let look = Look::alone(Theme::Light, Size::default());
     let mut response = match form {
         Form::Csv => answer::of("text/csv; charset=utf-8", csv()),
-        Form::Svg => answer::of("image/svg+xml", svg::write(&draw(look)?)),
+        Form::Svg => answer::of("image/svg+xml", svg::write(&draw(look))),
         Form::Png => {
-            let picture = png::render(&draw(look)?).map_err(|error| {
+            let picture = png::render(&draw(look)).map_err(|error| {
                 tracing::error!(%error, "a chart cannot be written as PNG; please report this");
                 Problem::internal()
             })?;

@@ -8,6 +8,8 @@ use axum::http::header::{
     CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use kstar_engine::board::InverterEntry;
+use kstar_reports::titles::Titles;
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets::EDITION;
@@ -45,6 +47,16 @@ pub(super) struct Visit {
     pub(super) root: String,
     /// The inverters, by name.
     pub(super) inverters: Vec<Arc<str>>,
+    /// What people call them.
+    pub(super) titles: Titles,
+}
+
+fn titles(entries: &[Arc<InverterEntry>]) -> Titles {
+    let titled = entries.iter().filter_map(|entry| {
+        let title = entry.present().nameplate.title.clone()?;
+        Some((entry.name.to_string(), title.to_string()))
+    });
+    titled.collect()
 }
 
 impl Visit {
@@ -53,6 +65,7 @@ impl Visit {
         Self {
             words: language::wanted(headers),
             root: root(uri),
+            titles: titles(&entries),
             inverters: entries.iter().map(|entry| entry.name.clone()).collect(),
         }
     }

@@ -58,7 +58,7 @@ fn content(visit: &Visit, entry: &InverterEntry, has_history: bool) -> Markup {
                     @for name in &visit.inverters {
                         li {
                             a href={ (visit.root) "inverter/" (name) }
-                                aria-current=[(*name == entry.name).then_some("page")] { (name) }
+                                aria-current=[(*name == entry.name).then_some("page")] { (visit.titles.of(name)) }
                         }
                     }
                 }

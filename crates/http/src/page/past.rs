@@ -11,10 +11,12 @@ use kstar_history::{History, StoredInverter};
 use kstar_model::catalogue::Quantity;
 use kstar_model::time::UnixMillis;
 use kstar_reports::chart::day::Day;
+use kstar_reports::chart::drawing::Drawing;
 use kstar_reports::chart::{Look, Size, bars, day, gather, svg};
 use kstar_reports::energy::gather::{self as energies, Question};
 use kstar_reports::energy::{Report, Subject, show};
 use kstar_reports::period::{Calendar, local};
+use kstar_reports::titles::Titles;
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 
@@ -141,7 +143,10 @@ pub(super) async fn page(state: &State, headers: &HeaderMap, uri: &Uri) -> Respo
         return visit.page(Place::History, words.history, &content);
     }
     let tariffs = state.0.sources.tariffs.clone();
-    let outcome = questions::ask(state, move |file| look_up(file, wanted, &tariffs, words));
+    let titles = visit.titles.clone();
+    let outcome = questions::ask(state, move |file| {
+        look_up(file, wanted, &tariffs, titles, words)
+    });
     match outcome.await {
         Ok(Outcome::File(file)) => file,
         Ok(Outcome::Page(period)) => {
@@ -161,6 +166,7 @@ fn look_up(
     file: &Path,
     wanted: Wanted,
     tariffs: &[Tariff],
+    titles: Titles,
     words: &'static Words,
 ) -> Result<Outcome, Problem> {
     if !file.exists() {
@@ -214,51 +220,62 @@ fn look_up(
         return Ok(outcome(found));
     }
     let report = figures::report(&history, &question)?;
-    if let Some(form) = wanted.form {
-        let report =
-            report.ok_or_else(|| Problem::nothing("there is no reading in this period"))?;
-        let draw = |look| {
+    let report = report.map(|report| Report { titles, ..report });
+    match (report, wanted.form) {
+        (None, None) => Ok(outcome(Content::Nothing)),
+        (None, Some(_)) => Err(Problem::nothing("there is no reading in this period")),
+        (Some(report), Some(form)) => {
             let day = day_of(&history, &inverters, &report)?;
-            Ok(day.map_or_else(|| bars::draw(&report, look), |day| day::draw(&day, look)))
-        };
-        let file = File {
-            subject: report.subject,
-            first: report.days.start,
-            of: "",
-        };
-        return download::file(form, &file, || download::csv(&report), draw).map(Outcome::File);
-    }
-    let found = match report {
-        None => Content::Nothing,
-        Some(report) => {
+            file_of(form, &report, day.as_ref()).map(Outcome::File)
+        }
+        (Some(report), None) => {
             let day = day_of(&history, &inverters, &report)?;
-            let title = words.title(wanted.subject, date);
-            let charts = SIZES.map(|(class, size)| {
-                let look = Look::of_page(size, &words.chart);
-                match &day {
-                    Some(day) => {
-                        svg::inline(&day::draw(day, look), class, &title, day::sides(look))
-                    }
-                    None => {
-                        svg::inline(&bars::draw(&report, look), class, &title, bars::sides(look))
-                    }
-                }
-            });
-            let tips = match &day {
-                Some(day) => tips::of_day(words, day),
-                None => tips::of_parts(words, &report),
-            };
             let before = energies::year_before(&history, &question)
                 .map_err(|error| questions::unasked(&error))?;
-            Content::All(Box::new(Found {
-                report,
-                charts,
-                tips,
-                before,
-            }))
+            let found = Found::of(words, report, day.as_ref(), before);
+            Ok(outcome(Content::All(Box::new(found))))
         }
+    }
+}
+
+fn picture(report: &Report, day: Option<&Day>, look: Look) -> Drawing {
+    day.map_or_else(|| bars::draw(report, look), |day| day::draw(day, look))
+}
+
+fn file_of(form: Form, report: &Report, day: Option<&Day>) -> Result<Response<Body>, Problem> {
+    let file = File {
+        subject: report.subject,
+        first: report.days.start,
+        of: "",
     };
-    Ok(outcome(found))
+    let draw = |look| picture(report, day, look);
+    download::file(form, &file, || download::csv(report), draw)
+}
+
+impl Found {
+    fn of(
+        words: &'static Words,
+        report: Report,
+        day: Option<&Day>,
+        before: Option<Report>,
+    ) -> Self {
+        let title = words.title(report.subject, report.days.start);
+        let charts = SIZES.map(|(class, size)| {
+            let look = Look::of_page(size, &words.chart);
+            let sides = day.map_or_else(|| bars::sides(look), |_| day::sides(look));
+            svg::inline(&picture(&report, day, look), class, &title, sides)
+        });
+        let tips = match day {
+            Some(day) => tips::of_day(words, day),
+            None => tips::of_parts(words, &report),
+        };
+        Self {
+            report,
+            charts,
+            tips,
+            before,
+        }
+    }
 }
 
 /// What a day's chart shows; nothing of a longer period, whose report is enough.
@@ -274,7 +291,7 @@ fn day_of(
     let samples = gather::samples(history, inverters, &span);
     Ok(Some(Day {
         title: show::title(report.subject, report.days.start),
-        subtitle: report.inverters.join(", "),
+        subtitle: report.called(),
         samples: samples.map_err(|error| questions::unasked(&error))?,
         span,
         zone: report.zone.clone(),
@@ -401,7 +418,7 @@ fn remarks(words: &Words, report: &Report) -> Markup {
         dl.facts {
             @for peak in &report.peaks {
                 div {
-                    dt { (words.peak) " " (peak.inverter) }
+                    dt { (words.peak) " " (report.titles.of(&peak.inverter)) }
                     dd { (words.power(Some(peak.watts))) " · " (local(peak.time).strftime("%Y-%m-%d %H:%M")) }
                 }
             }

@@ -47,7 +47,7 @@ impl Split {
 
 pub fn draw(report: &Report, look: Look) -> Drawing {
     let title = show::title(report.subject, report.days.start);
-    let subtitle = report.inverters.join(", ");
+    let subtitle = report.called();
     let mut drawing = Drawing::new(look, &format!("{title}, {subtitle}"));
     let height = f64::from(look.size.height);
     let unit = super::unit(look);
@@ -266,6 +266,7 @@ mod tests {
             days,
             zone,
             inverters: vec![Arc::from("roof"), Arc::from("garage")],
+            titles: crate::titles::Titles::default(),
             currency: None,
             unknown: Vec::new(),
             peaks: Vec::new(),

@@ -20,6 +20,7 @@ use kstar_model::time::UnixMillis;
 
 use super::{Energy, Figures, Flows, Money, Origin, Part, Peak, Report, Subject, TimeUnknown};
 use crate::period::{Calendar, day_of, midnight, timestamp};
+use crate::titles::Titles;
 
 const HOUR: i64 = 3_600_000;
 const SECONDS_PER_HOUR: f64 = 3600.0;
@@ -178,6 +179,7 @@ pub fn report(history: &History, question: &Question<'_>) -> Result<Option<Repor
             .iter()
             .map(|inverter| Arc::from(inverter.name.as_str()))
             .collect(),
+        titles: Titles::default(),
         currency: tariff.map(|tariff| tariff.currency.clone()),
         parts: parts
             .into_iter()

@@ -38,6 +38,7 @@ use kstar_common::tariff::Prices;
 use kstar_model::time::UnixMillis;
 
 use crate::period::Calendar;
+use crate::titles::Titles;
 
 pub mod gather;
 pub mod show;
@@ -326,6 +327,8 @@ pub struct Report {
     pub zone: TimeZone,
     /// The inverters that it adds up.
     pub inverters: Vec<Arc<str>>,
+    /// What people call them.
+    pub titles: Titles,
     pub currency: Option<String>,
     /// The parts, in the order of time.
     pub parts: Vec<Part>,
@@ -347,6 +350,13 @@ pub struct TimeUnknown {
     pub span: Range<UnixMillis>,
     /// What they have counted.
     pub flows: Flows,
+}
+
+impl Report {
+    /// What its inverters are called, as one text.
+    pub fn called(&self) -> String {
+        self.titles.listed(&self.inverters)
+    }
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub fn title(subject: Subject, first: Date) -> String {
 
 /// The report as a table with its sums.
 pub fn table(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let inverters = report.inverters.join(", ");
+    let inverters = report.called();
     writeln!(
         out,
         "{}, {inverters}\n",
@@ -211,7 +211,7 @@ fn remarks(report: &Report) -> Vec<String> {
         remarks.push(format!(
             "Peak      {} kW of {} {when}",
             number(peak.watts / 1000.0, 2),
-            peak.inverter,
+            report.titles.of(&peak.inverter),
         ));
     }
     for unknown in &report.unknown {

@@ -66,7 +66,7 @@ pub(super) fn draw_inverters(
         } else {
             Ink::Plain
         };
-        pen.put_short(area, 4, y, &watched.overview.name, 11, name_ink);
+        pen.put_short(area, 4, y, watched.title(), 11, name_ink);
         let told = match watched.overview.state {
             InverterState::Waiting => "waiting".to_owned(),
             InverterState::Silent => format!("silent {}", age(watched.state_age(now))),

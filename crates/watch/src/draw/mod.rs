@@ -150,6 +150,9 @@ fn draw_wrapped(pen: &mut Pen<'_>, area: Rect, text: &str) {
     }
 }
 
+/// How much of an inverter's title has room in the first row: any name has.
+const TITLE: u16 = 32;
+
 /// The program, what it shows and where that comes from, and the time.
 fn draw_head(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>) {
     let head = rows(area, 0, 1);
@@ -159,7 +162,7 @@ fn draw_head(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>) {
     let mut parts = Vec::new();
     if let Some(watched) = scene.page.inverters.get(selected) {
         let overview = &watched.overview;
-        x = pen.put(head, x + 2, 0, &overview.name, Ink::Strong);
+        x = pen.put_short(head, x + 2, 0, watched.title(), TITLE, Ink::Strong);
         parts.extend(overview.model.clone());
         parts.extend(overview.serial.clone());
     }

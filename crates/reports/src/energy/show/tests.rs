@@ -5,6 +5,7 @@ use kstar_model::time::UnixMillis;
 
 use super::*;
 use crate::energy::{Energy, Figures, Flows, Money, Origin, Peak};
+use crate::titles::Titles;
 
 fn figures(kwh: f64) -> Figures {
     let energy = |share: f64, origin| {
@@ -61,6 +62,7 @@ fn report(subject: Subject, days: [Date; 2], kwh: f64) -> Report {
         subject,
         days: first..end,
         inverters: vec![Arc::from("roof")],
+        titles: Titles::default(),
         currency: Some("EUR".to_owned()),
         sum: Part {
             span: crate::period::midnight(first, &zone)..crate::period::midnight(end, &zone),
@@ -157,10 +159,10 @@ fn a_comparison_shows_both_times_and_by_how_much_energies_differ() {
         &mut before.sum.figures.flows.production,
         &mut before.sum.figures.flows.import,
     ] {
-        *flow = energy_of(32.0);
+        *flow = Some(energy_of(32.0));
     }
     before.sum.figures.flows.charged = None;
-    before.sum.figures.flows.discharged = energy_of(0.0);
+    before.sum.figures.flows.discharged = Some(energy_of(0.0));
     let mut out = Vec::new();
     comparison(&month(), &before, &mut out).expect("written to memory");
     assert_eq!(
@@ -189,9 +191,27 @@ fn a_report_as_json_has_the_time_before_if_it_is_asked_for() {
     assert_eq!(told["year_before"]["production"], 40);
 }
 
-fn energy_of(kwh: f64) -> Option<Energy> {
+fn energy_of(kwh: f64) -> Energy {
     let origin = Origin::Counter;
-    Some(Energy { kwh, origin })
+    Energy { kwh, origin }
+}
+
+#[test]
+fn an_inverter_is_shown_by_its_title_and_known_by_its_name() {
+    let titles = [("roof".to_owned(), "South roof".to_owned())];
+    let report = Report {
+        titles: Titles::from_iter(titles),
+        ..month()
+    };
+    let shown = as_table(&report);
+    assert!(shown.starts_with("November 2026, South roof\n"), "{shown}");
+    assert!(shown.contains("3.95 kW of South roof at"), "{shown}");
+    assert!(shown.contains("3.00 kW of garage between"), "{shown}");
+    let mut out = Vec::new();
+    json(&report, None, &mut out).expect("written to memory");
+    let told: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!(told["inverters"][0], "roof");
+    assert_eq!(told["peaks"][0]["inverter"], "roof");
 }
 
 #[test]
