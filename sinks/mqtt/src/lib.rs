@@ -53,7 +53,7 @@ pub use crate::broker::Broker;
 use crate::home_assistant::{Discovery, Form as DiscoveryForm, HomeAssistantSettings};
 use crate::message::Message;
 use crate::session::Session;
-use crate::settings::Settings;
+use crate::settings::{Settings, refresh};
 pub use crate::topics::Form;
 use crate::topics::{Topics, check_prefix};
 
@@ -193,6 +193,7 @@ impl MqttConfig {
             topics,
             form: self.topics,
             interval: self.interval,
+            refresh: refresh(poll_interval, self.interval, &self.home_assistant),
             fresh: fresh_for(poll_interval),
             kstar_sharp: self
                 .kstar_sharp_topics
@@ -380,6 +381,7 @@ impl SinkConfig for MqttConfig {
     fn heeds(&self, before: &Context, after: &Context) -> bool {
         let heeded = |context: &Context| {
             let fresh = fresh_for(context.poll_interval);
+            let refresh = refresh(context.poll_interval, self.interval, &self.home_assistant);
             let context = self.paced(context);
             let expire_after = self.home_assistant.expire_seconds(context.poll_interval);
             let Context {
@@ -388,7 +390,7 @@ impl SinkConfig for MqttConfig {
                 version,
                 ..
             } = context;
-            (inverters, state_dir, version, fresh, expire_after)
+            (inverters, state_dir, version, fresh, refresh, expire_after)
         };
         heeded(before) != heeded(after)
     }

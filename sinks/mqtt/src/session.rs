@@ -270,10 +270,15 @@ impl Session {
         for reading in readings.iter().filter(|one| self.announcing.knows(one)) {
             self.known().present.keep(reading);
         }
-        self.within_patience(async |connection| {
-            Ok(self.publish(connection, readings).await?.all().await?)
-        })
-        .await
+        let delivered = self
+            .within_patience(async |connection| {
+                Ok(self.publish(connection, readings).await?.all().await?)
+            })
+            .await;
+        if delivered.is_err() {
+            self.known().present.doubt();
+        }
+        delivered
     }
 
     /// Tells whether an inverter answers, and what is known of it.

@@ -66,16 +66,20 @@ pub(super) fn entity_id(platform: Platform, slug: &str, key: &str) -> String {
 
 /// The inverter's name or title, unless the name of an entity begins with it: Home Assistant would cut it off there.
 pub(super) fn device_name(inverter: &str) -> String {
-    let name = inverter.to_lowercase();
     let labels = Quantity::ALL
         .iter()
         .map(|quantity| quantity.description().label);
-    let mut names = labels.chain(presence::OF_INVERTER.iter().map(|(_, name, _)| *name));
-    if names.any(|label| label.to_lowercase().starts_with(&name)) {
-        format!("KSTAR {inverter}")
-    } else {
-        inverter.to_owned()
-    }
+    let fixed = presence::OF_INVERTER.iter().map(|(_, name, _)| *name);
+    let names: Vec<String> = labels.chain(fixed).map(str::to_lowercase).collect();
+    let begins_none = |device: &String| {
+        let device = device.to_lowercase();
+        !names.iter().any(|name| name.starts_with(&device))
+    };
+    // There are names of entities that begin with the brand as well.
+    [inverter.to_owned(), format!("KSTAR {inverter}")]
+        .into_iter()
+        .find(begins_none)
+        .unwrap_or_else(|| format!("KSTAR inverter {inverter}"))
 }
 
 /// The parts of entity ids that stand for inverters: lower case, digits and single underscores, and such that no

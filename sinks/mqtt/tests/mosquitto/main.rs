@@ -19,4 +19,5 @@ mod probe;
 mod published;
 mod returns;
 mod trust;
+mod unchanged;
 mod world;

@@ -448,7 +448,7 @@ fn the_energy_dashboard_has_a_counter_for_each_thing_that_it_asks_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let full = full_reading("roof", BEGIN);
     let published = topics("one")
-        .reading(crate::topics::Form::Both, &full)
+        .reading(crate::topics::Form::Both, &full, None)
         .expect("messages");
     let announced = announced(&start(Form::Device, &["roof"], folder.path()).observe(&full));
     for source in [
