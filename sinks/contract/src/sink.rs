@@ -3,6 +3,7 @@
 //! A sink has no loop, no clock, no channel and no retry. It opens, delivers batches, closes; the
 //! [driver](crate::driver) does the rest, once for all sinks. The smallest example is `sinks/stdout`.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,7 +141,19 @@ pub trait Sink: Send {
 
     /// Ends in order, within a second where the far side allows it. An error is logged; nothing is retried.
     async fn close(self: Box<Self>) -> Result<(), DeliveryError>;
+
+    /// Ends like [`close`](Self::close), for a sink of the same section that [follows](Self::follow): a far side that shows
+    /// whether we are there need not notice. If none follows, what it leaves is dropped.
+    async fn hand_over(self: Box<Self>) -> Result<Option<Legacy>, DeliveryError> {
+        self.close().await.map(|()| None)
+    }
+
+    /// Goes on from what the sink before has [handed over](Self::hand_over). Called once, before anything else is told.
+    fn follow(&mut self, _legacy: Legacy) {}
 }
+
+/// What a sink leaves to the one of the same section that follows; only that section knows what it is.
+pub type Legacy = Box<dyn Any + Send>;
 
 /// Why a delivery failed, named for what follows from it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -44,15 +44,15 @@ use kstar_model::reading::{Undated, fresh_for};
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::event::{CollectorStatus, InverterStatus, Price};
-use kstar_sink::sink::{Batch, Context, DeliveryError, Sink, SinkConfig, Unavailable};
+use kstar_sink::sink::{Batch, Context, DeliveryError, Legacy, Sink, SinkConfig, Unavailable};
 use rumqttc::QoS;
 use serde::{Deserialize, Deserializer, de};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 
 pub use crate::broker::Broker;
 use crate::home_assistant::{Discovery, Form as DiscoveryForm, HomeAssistantSettings};
 use crate::message::Message;
-use crate::session::Session;
+use crate::session::{FAREWELL, Session, Task};
 use crate::settings::{Settings, refresh};
 pub use crate::topics::Form;
 use crate::topics::{Topics, check_prefix};
@@ -66,9 +66,6 @@ const PATIENCE: f64 = 0.8;
 /// What is said where others may read the password on its way.
 const EXPOSED: &str =
     "user and password go to the broker in the clear, and it is not in your own network";
-
-/// How long the farewell may take: within the second that a sink has to close.
-const FAREWELL: Duration = Duration::from_millis(900);
 
 /// The longest `interval`: beyond it nobody could tell a silent collector from one that waits.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -433,15 +430,6 @@ struct MqttSink {
     task: Option<Task>,
 }
 
-/// A task that ends with its owner.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl MqttSink {
     fn session(&mut self) -> &Session {
         if self.task.as_ref().is_none_or(|task| task.0.is_finished()) {
@@ -450,6 +438,12 @@ impl MqttSink {
         }
         &self.session
     }
+}
+
+fn no_answer() -> DeliveryError {
+    DeliveryError::unreachable(
+        "the broker does not answer; its own time-out will tell that the collector is offline",
+    )
 }
 
 #[async_trait]
@@ -481,9 +475,20 @@ impl Sink for MqttSink {
     async fn close(self: Box<Self>) -> Result<(), DeliveryError> {
         match tokio::time::timeout(FAREWELL, self.session.farewell()).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(DeliveryError::unreachable(
-                "the broker does not answer; its own time-out will tell that the collector is offline",
-            )),
+            Err(_) => Err(no_answer()),
+        }
+    }
+
+    async fn hand_over(self: Box<Self>) -> Result<Option<Legacy>, DeliveryError> {
+        let Self { session, task } = *self;
+        let retired = tokio::time::timeout(FAREWELL, session.retire(task)).await;
+        let retired = retired.unwrap_or_else(|_| Err(no_answer()))?;
+        Ok(Some(Box::new(retired)))
+    }
+
+    fn follow(&mut self, legacy: Legacy) {
+        if let Ok(before) = legacy.downcast() {
+            self.session.follow(*before);
         }
     }
 }

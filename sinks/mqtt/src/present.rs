@@ -43,6 +43,7 @@ const SUBSCRIBING: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(3);
 
 /// How things are.
+#[derive(Default)]
 pub(crate) struct Present {
     inverters: BTreeMap<Arc<str>, Inverter>,
     /// How the sinks are, as a message has it.
@@ -195,10 +196,18 @@ impl Present {
         let unknown = |name: &Arc<str>| (Arc::clone(name), Inverter::default());
         Self {
             inverters: inserted(inverters.iter().map(unknown)),
-            sinks: None,
-            price: None,
-            announced: None,
+            ..Self::default()
         }
+    }
+
+    /// Takes over what was known on an earlier session, of the inverters that are still there.
+    pub(crate) fn follow(&mut self, before: Self) {
+        for (name, inverter) in before.inverters {
+            if let Some(own) = self.inverters.get_mut(&name) {
+                *own = inverter;
+            }
+        }
+        (self.sinks, self.price) = (before.sinks, before.price);
     }
 
     /// What is told on a connection before anything else.

@@ -17,6 +17,7 @@ mod limits;
 mod outages;
 mod probe;
 mod published;
+mod renewed;
 mod returns;
 mod trust;
 mod unchanged;
