@@ -53,6 +53,7 @@ mod read;
 mod recordings;
 #[cfg(feature = "mqtt")]
 mod reload;
+mod rename;
 mod run;
 #[cfg(all(feature = "http", feature = "history"))]
 mod schema;

@@ -63,6 +63,12 @@ pub trait SinkConfig: DeserializeOwned + PartialEq + Send + Sync {
         Vec::new()
     }
 
+    /// Carries over what is kept under an inverter's name to another one, while no collector runs; gives what that is, for
+    /// people, if there is anything. Nothing has changed where it fails. It may block.
+    fn rename(&self, _context: &Context, _old: &str, _new: &str) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+
     /// Looks at the far side for somebody who waits: whether it is there, lets us in and would take readings, what is
     /// wrong and what mends it. It ends within some ten seconds, leaves nothing behind, and does not disturb a
     /// collector that runs. Far sides that cannot be missing have nothing to look at.

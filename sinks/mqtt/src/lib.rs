@@ -167,12 +167,14 @@ impl MqttConfig {
         }
     }
 
+    fn client_id(&self) -> String {
+        let of_machine = || default_client_id(&gethostname::gethostname().to_string_lossy());
+        self.client_id.clone().unwrap_or_else(of_machine)
+    }
+
     /// What `open` and a probe need, of a section that is valid. Reads the certificates.
     fn settings(&self, poll_interval: Duration) -> Result<Settings, KeyError> {
-        let client_id = self
-            .client_id
-            .clone()
-            .unwrap_or_else(|| default_client_id(&gethostname::gethostname().to_string_lossy()));
+        let client_id = self.client_id();
         let patience = self.policy().timeout.mul_f64(PATIENCE);
         let form = self.home_assistant.discovery;
         let topics = Topics {
@@ -390,6 +392,11 @@ impl SinkConfig for MqttConfig {
             (inverters, state_dir, version, fresh, refresh, expire_after)
         };
         heeded(before) != heeded(after)
+    }
+
+    fn rename(&self, context: &Context, old: &str, new: &str) -> Result<Option<String>, String> {
+        let is_known = home_assistant::rename(&context.state_dir, &self.client_id(), old, new)?;
+        Ok(is_known.then(|| "what Home Assistant knows it by".to_owned()))
     }
 
     fn files(&self) -> Vec<PathBuf> {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use kstar_model::catalogue::Quantity;
 
 use super::presence;
+use super::record::Announced;
 use super::vocabulary::{Platform, components};
 
 /// What the collector is called; by its device the inverters are reached.
@@ -35,9 +36,40 @@ pub(super) fn entity_topics(
         .collect()
 }
 
-/// The node of an inverter.
+/// The node of an inverter that has had no other name.
 pub(super) fn node_id(inverter: &str) -> String {
     format!("kstar_{inverter}")
+}
+
+/// The nodes of inverters. One that is renamed keeps its own, by which Home Assistant knows it again; another one that then
+/// gets the old name needs one of its own.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    taken: HashSet<String>,
+}
+
+impl Nodes {
+    /// What these inverters are known by.
+    pub(super) fn of(announced: &BTreeMap<String, Announced>) -> Self {
+        let nodes = announced
+            .iter()
+            .map(|(name, announced)| announced.node(name));
+        Self {
+            taken: nodes.collect(),
+        }
+    }
+
+    /// The node of an inverter that was not announced before.
+    pub(super) fn choose(&mut self, inverter: &str) -> String {
+        let plain = node_id(inverter);
+        let others = (2..).map(|number: u32| format!("{plain}_{number}"));
+        let mut candidates = std::iter::once(plain.clone()).chain(others);
+        let free = candidates.find(|node| !self.taken.contains(node));
+        // There is always one.
+        let node = free.unwrap_or(plain);
+        self.taken.insert(node.clone());
+        node
+    }
 }
 
 /// The node of a collector, which no inverter's begins like. A client id may hold what topics of discovery may not.
