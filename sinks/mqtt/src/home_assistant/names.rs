@@ -9,7 +9,7 @@ use kstar_model::catalogue::Quantity;
 
 use super::presence;
 use super::record::Announced;
-use super::vocabulary::{Platform, components};
+use super::vocabulary::{Component, Platform, components};
 
 /// What the collector is called; by its device the inverters are reached.
 pub(super) const COLLECTOR: &str = "kstar-collector";
@@ -98,11 +98,14 @@ pub(super) fn entity_id(platform: Platform, slug: &str, key: &str) -> String {
 
 /// The inverter's name or title, unless the name of an entity begins with it: Home Assistant would cut it off there.
 pub(super) fn device_name(inverter: &str) -> String {
-    let labels = Quantity::ALL
+    let of_quantities = components(Quantity::ALL.iter().copied().collect()).map(Component::name);
+    let fixed = presence::OF_INVERTER
         .iter()
-        .map(|quantity| quantity.description().label);
-    let fixed = presence::OF_INVERTER.iter().map(|(_, name, _)| *name);
-    let names: Vec<String> = labels.chain(fixed).map(str::to_lowercase).collect();
+        .map(|(_, name, _)| (*name).to_owned());
+    let names: Vec<String> = of_quantities
+        .chain(fixed)
+        .map(|name| name.to_lowercase())
+        .collect();
     let begins_none = |device: &String| {
         let device = device.to_lowercase();
         !names.iter().any(|name| name.starts_with(&device))
@@ -126,7 +129,7 @@ impl Slugs {
     /// The slug of another inverter.
     pub(super) fn choose(&mut self, inverter: &str) -> String {
         let keys = components(Quantity::ALL.iter().copied().collect())
-            .map(|component| (component.platform, component.key()))
+            .map(|component| (component.platform, component.object()))
             .chain(of_presence())
             .collect::<Vec<_>>();
         self.take(&slug(inverter), &keys)

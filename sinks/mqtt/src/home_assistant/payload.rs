@@ -369,7 +369,9 @@ impl Writer {
             Source::Json => self.topics.state(node.name),
         };
         let name = component.name();
+        let object = component.object();
         Entity {
+            default_entity_id: entity_id(component.platform, node.slug, &object),
             value_template: component.template(source),
             classes: component.classes(),
             expire_after: Some(self.expire_after)
