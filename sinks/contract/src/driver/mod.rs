@@ -310,7 +310,7 @@ impl Driver {
             events,
             waiting: shared.inbox().readings.leave(),
             // One that was never opened has its own from the one before.
-            legacy: legacy.or(opening.legacy),
+            legacy: legacy.or(opening.legacy).filter(|_| shared.is_renewed()),
         });
         (ended, handover)
     }
