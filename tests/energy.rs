@@ -127,7 +127,7 @@ impl Story {
         let mut random = Rng::with_seed(seed);
         let names = ["UTC", "Europe/Berlin", "Asia/Kathmandu"];
         let name = random.choice(names).unwrap_or("UTC");
-        let zone = TimeZone::get(name).expect("a zone");
+        let zone = kstar_common::zone::named(name).expect("a zone");
         let folder = TempDir::new().expect("a folder");
         let mut account = Account::default();
         account.complete();

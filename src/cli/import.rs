@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use kstar_common::zone;
 use kstar_engine::pipeline::gate::rules::{CounterLimit, counters};
 use kstar_engine::pipeline::ledger::Account;
 use kstar_engine::pipeline::meter::counters::Counters;
@@ -67,7 +68,7 @@ pub struct ImportArgs {
     #[arg(value_name = "OLD.db")]
     old: PathBuf,
     /// The time zone of the machine that wrote it, like Europe/London [default: that of the configuration]
-    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    #[arg(long, value_name = "ZONE", value_parser = time_zone)]
     zone: Option<TimeZone>,
     /// The name of its inverter in the configuration, if there are several
     #[arg(long, value_name = "NAME")]
@@ -76,9 +77,9 @@ pub struct ImportArgs {
     config: ConfigArgs,
 }
 
-fn zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name)
-        .map_err(|_| "no time zone; write one of the IANA names, like Europe/London".to_owned())
+fn time_zone(name: &str) -> Result<TimeZone, String> {
+    zone::named(name)
+        .ok_or_else(|| "no time zone; write one of the IANA names, like Europe/London".to_owned())
 }
 
 /// Imports until done or stopped; what is done then need not be done again.

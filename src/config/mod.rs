@@ -9,6 +9,7 @@ use std::time::Duration;
 use kstar_common::key::KeyError;
 use kstar_common::setting::duration;
 use kstar_common::tariff::Tariff;
+use kstar_common::zone;
 use kstar_engine::herald::Facts;
 use kstar_engine::pipeline::gate::GateSettings;
 use kstar_engine::pipeline::gate::rules::Rule;
@@ -78,7 +79,7 @@ pub struct MeterSection {
 
 fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeZone>, D::Error> {
     let name = String::deserialize(deserializer)?;
-    TimeZone::get(&name).map(Some).map_err(|_| {
+    zone::named(&name).map(Some).ok_or_else(|| {
         de::Error::custom(format!(
             "`{name}` is no time zone; write one of the IANA names, like \"Europe/London\""
         ))
@@ -181,7 +182,7 @@ impl Config {
     /// The zone whose midnights part the days.
     pub fn zone(&self) -> TimeZone {
         self.timezone.clone().unwrap_or_else(|| {
-            TimeZone::try_system().unwrap_or_else(|error| {
+            zone::system().unwrap_or_else(|error| {
                 tracing::warn!(%error, "the system does not tell its time zone; days end at midnight UTC. Set timezone in the configuration");
                 TimeZone::UTC
             })

@@ -15,7 +15,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use kstar_history::{Importer, KeepFor, Retention, Settings};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -198,7 +197,7 @@ fn what_66a96fb_has_written_goes_on_and_its_history_is_counted_once() {
         }
     }
     // A collector does that bit by bit while it is idle.
-    let zone = TimeZone::get("Europe/London").expect("a zone");
+    let zone = kstar_common::zone::named("Europe/London").expect("a zone");
     let settings = Settings::new(zone, Duration::from_millis(500));
     let retention = Retention {
         samples: KeepFor::Forever,

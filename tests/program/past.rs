@@ -51,7 +51,7 @@ impl Default for Past<'_> {
 impl Past<'_> {
     /// Writes it to a history of that name.
     pub(crate) fn write(&self, file: &Path) {
-        let zone = TimeZone::get(self.zone).expect("a zone");
+        let zone = kstar_common::zone::named(self.zone).expect("a zone");
         let inverters = (1..).zip(self.inverters);
         let readings = inverters.flat_map(|(seed, name)| self.readings(seed, name, &zone));
         self.write_readings(file, &readings.collect::<Vec<_>>());
@@ -85,7 +85,7 @@ impl Past<'_> {
             inverters: self.inverters.iter().map(|name| Arc::from(*name)).collect(),
             poll_interval: self.every,
             state_dir: file.parent().expect("a folder").to_owned(),
-            zone: TimeZone::get(self.zone).expect("a zone"),
+            zone: kstar_common::zone::named(self.zone).expect("a zone"),
             version: "0",
         };
         let path = file.display().to_string();

@@ -12,7 +12,8 @@
 //! - `tls`: whom TLS trusts;
 //! - [`wrapping`]: text for people: lines of a width, nothing that does not show;
 //! - [`tariff`]: what electricity costs, and when;
-//! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart.
+//! - [`worker`]: a thread for what blocks; [`hold`]: what keeps two of one name apart;
+//! - [`zone`]: time zones, also of systems that have none.
 
 pub mod back_off;
 pub mod collect;
@@ -32,3 +33,4 @@ pub mod tariff;
 pub mod tls;
 pub mod worker;
 pub mod wrapping;
+pub mod zone;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use kstar_common::disk;
 use kstar_common::finding::Finding;
+use kstar_common::zone;
 use kstar_model::TimeZone;
 
 use crate::pipeline::ledger::lock::StateLock;
@@ -100,7 +101,7 @@ fn clock_by(clock: WallClock, timesync: &Path) -> Finding {
 
 fn time_zone(configured: Option<&TimeZone>) -> Finding {
     let about = "time zone";
-    let system = TimeZone::try_system().ok();
+    let system = zone::system().ok();
     let now = jiff::Timestamp::now();
     let name = |zone: &TimeZone| zone.iana_name().unwrap_or("one without a name").to_owned();
     match (configured, &system) {

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn zone(name: &str) -> TimeZone {
-        TimeZone::get(name).unwrap()
+        kstar_common::zone::named(name).unwrap()
     }
 
     fn at(text: &str) -> i64 {

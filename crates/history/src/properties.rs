@@ -436,7 +436,7 @@ fn reading(time: i64, told: Told) -> Arc<Reading> {
 fn run(steps: Vec<Step>) {
     let mut file = File {
         folder: TempDir::new().unwrap(),
-        zone: TimeZone::get(ZONES[0]).unwrap(),
+        zone: kstar_common::zone::named(ZONES[0]).unwrap(),
         database: None,
     };
     let mut model = Model {
@@ -467,7 +467,7 @@ fn run(steps: Vec<Step>) {
             }
             Step::Restart(zone) => {
                 file.database = None;
-                file.zone = TimeZone::get(ZONES[zone]).unwrap();
+                file.zone = kstar_common::zone::named(ZONES[zone]).unwrap();
                 file.open();
             }
             Step::Kill => {
@@ -503,7 +503,7 @@ fn run(steps: Vec<Step>) {
 fn sums_outlive_what_they_are_made_of() {
     let mut file = File {
         folder: TempDir::new().unwrap(),
-        zone: TimeZone::get("Europe/London").unwrap(),
+        zone: kstar_common::zone::named("Europe/London").unwrap(),
         database: None,
     };
     let told = |load, grid, counted| Told {
@@ -548,7 +548,7 @@ fn sums_outlive_what_they_are_made_of() {
     assert!(file.buckets(Level::Day) == days);
     // Another zone moves the days that can be moved, and loses no energy.
     file.database = None;
-    file.zone = TimeZone::get("Asia/Kathmandu").unwrap();
+    file.zone = kstar_common::zone::named("Asia/Kathmandu").unwrap();
     while file.open().settle_some().unwrap() {}
     let grown = |buckets: &[Bucket]| -> f64 {
         let grown = buckets.iter().filter_map(|bucket| match bucket.values[3] {

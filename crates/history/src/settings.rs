@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
+use kstar_common::zone;
 use kstar_model::TimeZone;
 use kstar_model::counted::longest_gap;
 use kstar_model::time::millis;
@@ -77,6 +78,6 @@ impl Settings {
 /// The system's zone and the usual poll interval.
 impl Default for Settings {
     fn default() -> Self {
-        Self::new(TimeZone::system(), Duration::ZERO)
+        Self::new(zone::system().unwrap_or(TimeZone::UTC), Duration::ZERO)
     }
 }

@@ -14,7 +14,6 @@ use std::time::Duration;
 use kstar_history::{
     Aggregate, Bucket, History, HistoryError, Importer, Level, Repair, Retention, Settings, Store,
 };
-use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::{AccountId, Amounts, Counted, Earlier};
 use kstar_model::reading::{Inverter, Reading};
@@ -42,7 +41,10 @@ impl Place {
     }
 
     fn settings(&self) -> Settings {
-        Settings::new(TimeZone::get(self.zone).unwrap(), Duration::from_secs(5))
+        Settings::new(
+            kstar_common::zone::named(self.zone).unwrap(),
+            Duration::from_secs(5),
+        )
     }
 
     fn store(&self) -> Store {

@@ -14,11 +14,16 @@ use crate::message::Message;
 /// What is announced, and how large it may be.
 pub(crate) struct Announcing {
     /// It writes to a file now and then, so it is used where that may block.
-    discovery: Arc<Mutex<Discovery>>,
+    discovery: Arc<Mutex<Changing>>,
     limit: Mutex<Limit>,
-    /// How many changes there were to announce, and how many of them were in what was told as a whole.
-    changes: AtomicU64,
+    /// How many of the changes were in what was told as a whole.
     told: AtomicU64,
+}
+
+/// What Home Assistant is to know, and how many changes of it there were: whoever tells all of it knows which are in it.
+struct Changing {
+    discovery: Discovery,
+    changes: u64,
 }
 
 /// What must be told because of a change.
@@ -36,9 +41,11 @@ impl Announced {
 impl Announcing {
     pub(crate) fn new(discovery: Discovery) -> Self {
         Self {
-            discovery: Arc::new(Mutex::new(discovery)),
+            discovery: Arc::new(Mutex::new(Changing {
+                discovery,
+                changes: 0,
+            })),
             limit: Mutex::default(),
-            changes: AtomicU64::new(0),
             told: AtomicU64::new(0),
         }
     }
@@ -51,9 +58,8 @@ impl Announcing {
 
     /// All that there is to tell.
     pub(crate) async fn all(&self) -> Vec<Message> {
-        // Asked first: what changes meanwhile may not be in it.
-        let changes = self.changes.load(Ordering::Acquire);
-        let messages = self.discovery(|discovery| discovery.all()).await;
+        let all = |known: &mut Changing| (known.discovery.all(), known.changes);
+        let (messages, changes) = self.on_a_thread(all).await;
         self.told.fetch_max(changes, Ordering::Release);
         self.taken(messages)
     }
@@ -67,17 +73,25 @@ impl Announcing {
         announced.messages
     }
 
-    fn changed(&self, messages: Vec<Message>) -> Announced {
+    async fn changed(
+        &self,
+        change: impl FnOnce(&mut Discovery) -> Vec<Message> + Send + 'static,
+    ) -> Announced {
+        let changed = self.on_a_thread(move |known| {
+            known.changes += 1;
+            (change(&mut known.discovery), known.changes)
+        });
+        let (messages, change) = changed.await;
         Announced {
             messages: self.taken(messages),
-            change: self.changes.fetch_add(1, Ordering::AcqRel) + 1,
+            change,
         }
     }
 
     /// Whether nothing must be told because of a reading.
     pub(crate) fn knows(&self, reading: &Shown) -> bool {
         let unlocked = self.discovery.try_lock();
-        unlocked.is_ok_and(|discovery| discovery.knows_all_of(reading))
+        unlocked.is_ok_and(|known| known.discovery.knows_all_of(reading))
     }
 
     /// What must be told because of a reading: nothing, as a rule, and that is seen without a thread that may block.
@@ -87,7 +101,7 @@ impl Announcing {
         }
         let observed = Arc::clone(reading);
         let messages = self
-            .discovery(move |discovery| discovery.observe(&observed))
+            .on_a_thread(move |known| known.discovery.observe(&observed))
             .await;
         self.taken(messages)
     }
@@ -95,22 +109,21 @@ impl Announcing {
     /// What must be told because of what is known of an inverter.
     pub(crate) async fn status(&self, status: &InverterStatus) -> Announced {
         let status = status.clone();
-        let messages = self.discovery(move |discovery| discovery.status(&status));
-        self.changed(messages.await)
+        self.changed(move |discovery| discovery.status(&status))
+            .await
     }
 
     /// What must be told because of how the collector is.
     pub(crate) async fn collector(&self, status: &CollectorStatus) -> Announced {
         let status = status.clone();
-        let messages = self.discovery(move |discovery| discovery.collector(&status));
-        self.changed(messages.await)
+        self.changed(move |discovery| discovery.collector(&status))
+            .await
     }
 
     /// What must be told because of what electricity costs.
     pub(crate) async fn price(&self, price: &Price) -> Announced {
         let price = price.clone();
-        let messages = self.discovery(move |discovery| discovery.price(&price));
-        self.changed(messages.await)
+        self.changed(move |discovery| discovery.price(&price)).await
     }
 
     /// Takes note of it once the broker has every announcement.
@@ -120,7 +133,7 @@ impl Announcing {
         }
         self.limit().settled();
         if !self.limit().holds() {
-            self.discovery(Discovery::settled).await;
+            self.on_a_thread(|known| known.discovery.settled()).await;
         }
     }
 
@@ -144,9 +157,9 @@ impl Announcing {
     }
 
     /// Asks or tells what Home Assistant knows of us, on a thread that may block.
-    async fn discovery<T: Default + Send + 'static>(
+    async fn on_a_thread<T: Default + Send + 'static>(
         &self,
-        act: impl FnOnce(&mut Discovery) -> T + Send + 'static,
+        act: impl FnOnce(&mut Changing) -> T + Send + 'static,
     ) -> T {
         let discovery = Arc::clone(&self.discovery);
         let act = move || act(&mut discovery.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,8 +1,6 @@
 //! Who we are at the broker: client id, user and password.
 
-use std::sync::Arc;
-
-use rumqttc::{Connect, MqttOptions, TlsConfiguration, Transport, v5};
+use rumqttc::Connect;
 
 use crate::reason::Failure;
 use crate::settings::Settings;
@@ -45,33 +43,14 @@ impl Identity {
         connect
     }
 
-    pub(crate) fn options(&self, settings: &Settings) -> MqttOptions {
-        let mut options = MqttOptions::new(&self.id, &settings.broker.host, settings.broker.port);
-        if let Some((user, password)) = &self.credentials {
-            options.set_credentials(user, password);
-        }
-        if let Some(transport) = transport(settings) {
-            options.set_transport(transport);
-        }
-        options
+    /// The id of this client.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
-    /// The same for a connection of its own by MQTT 5, which tells what MQTT 3.1.1 has no word for.
-    pub(crate) fn options_of_mqtt5(&self, settings: &Settings) -> v5::MqttOptions {
-        // Another id: the broker may still be busy with the end of the connection before.
-        let id = format!("{}-5", self.id);
-        let mut options = v5::MqttOptions::new(id, &settings.broker.host, settings.broker.port);
-        if let Some((user, password)) = &self.credentials {
-            options.set_credentials(user, password);
-        }
-        if let Some(transport) = transport(settings) {
-            options.set_transport(transport);
-        }
-        options
+    /// User and password.
+    pub(crate) fn credentials(&self) -> Option<(&str, &str)> {
+        let (user, password) = self.credentials.as_ref()?;
+        Some((user, password))
     }
-}
-
-fn transport(settings: &Settings) -> Option<Transport> {
-    let config = Arc::clone(settings.tls.as_ref()?);
-    Some(Transport::tls_with_config(TlsConfiguration::Rustls(config)))
 }

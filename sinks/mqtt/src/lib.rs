@@ -9,7 +9,7 @@
 //!   to know;
 //! - `reason`: what went wrong, for people;
 //! - `home_assistant`: what Home Assistant is told; `announcing`: that it is, as far as the broker takes it;
-//! - `probe`: a look at the broker for `kstar check --connect`.
+//! - `mqtt5`: what is asked by MQTT 5; `probe`: a look at the broker for `kstar check --connect`.
 //!
 //! A subscriber wants to know how things are now. So after an outage comes the newest state of each inverter, not
 //! every one that was missed; those who need them all read the history.
@@ -23,6 +23,7 @@ pub mod home_assistant;
 mod identity;
 mod limit;
 pub mod message;
+mod mqtt5;
 mod network;
 mod present;
 mod probe;

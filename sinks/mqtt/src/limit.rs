@@ -9,12 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rumqttc::v5::mqttbytes::v5::Packet;
-use rumqttc::v5::{AsyncClient, Event};
 use tokio::time::{Instant, timeout};
 
 use crate::identity::Identity;
 use crate::message::Message;
+use crate::mqtt5::Mqtt5;
 use crate::settings::Settings;
 
 /// How long asking may take; a broker answers in milliseconds.
@@ -100,17 +99,13 @@ impl Limit {
 
 /// The largest packet that the broker takes, if it speaks MQTT 5 and tells.
 pub(crate) async fn ask(settings: &Settings, identity: &Identity) -> Option<usize> {
-    let (client, mut events) = AsyncClient::new(identity.options_of_mqtt5(settings), 1);
-    let answer = timeout(PATIENCE, events.poll()).await.ok()?.ok()?;
-    // The broker may have gone by itself.
-    let _ = client.try_disconnect();
-    let _ = timeout(PATIENCE, async { while events.poll().await.is_ok() {} }).await;
-    match answer {
-        Event::Incoming(Packet::ConnAck(answer)) => {
-            usize::try_from(answer.properties?.max_packet_size?).ok()
-        }
-        _ => None,
-    }
+    let asking = async {
+        let connection = Mqtt5::connect(settings, identity).await?;
+        let largest = connection.largest();
+        connection.close().await;
+        largest
+    };
+    timeout(PATIENCE, asking).await.ok()?
 }
 
 #[cfg(test)]

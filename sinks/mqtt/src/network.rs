@@ -22,7 +22,7 @@ use crate::settings::Settings;
 pub(crate) const LARGEST_OUTGOING: usize = 1024 * 1024;
 
 /// Largest packet that is read: the birth message of Home Assistant is one word.
-const LARGEST_INCOMING: usize = 64 * 1024;
+pub(crate) const LARGEST_INCOMING: usize = 64 * 1024;
 
 /// How much is read at a time: the acknowledgements of a reading have a quarter of that.
 const READ: usize = 1024;
@@ -89,7 +89,8 @@ impl Network {
     }
 }
 
-async fn reach(settings: &Settings) -> Result<Box<dyn Stream>, ConnectionError> {
+/// A stream of bytes to the broker, with TLS where that is set.
+pub(crate) async fn reach(settings: &Settings) -> Result<Box<dyn Stream>, ConnectionError> {
     let broker = &settings.broker;
     let stream = TcpStream::connect((broker.host.as_str(), broker.port)).await?;
     stream.set_nodelay(true)?;

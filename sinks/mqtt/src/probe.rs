@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use kstar_common::finding::Finding;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, Packet, QoS, SubscribeFilter, SubscribeReasonCode, v5,
+    ConnectionError, Packet, PubAck, Publish, QoS, StateError, Subscribe, SubscribeFilter,
+    SubscribeReasonCode,
 };
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -19,15 +20,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::identity::Identity;
 use crate::limit::{self, REMEDY};
 use crate::message::Message;
-use crate::network::LARGEST_OUTGOING;
+use crate::mqtt5::{Mqtt5, Verdict};
+use crate::network::Network;
 use crate::reason;
 use crate::settings::Settings;
 
 /// How long each step may take: a broker at home needs some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// What MQTT 5 calls a packet that is larger than the receiver takes.
-const PACKET_TOO_LARGE: u8 = 0x95;
 
 /// Looks at the broker, as far as one step after the other succeeds. `inverter` is one whose topics are ours, and
 /// `announcement` the largest that is made.
@@ -58,20 +57,9 @@ async fn look_at(
     let identity = Identity::fetch(settings, id)
         .await
         .map_err(|failure| Finding::failed("login", &failure.reason))?;
-    let mut options = identity.options(settings);
-    options.set_max_packet_size(LARGEST_OUTGOING, LARGEST_OUTGOING);
-    let (client, mut events) = AsyncClient::new(options, 10);
-    match timeout(PATIENCE, events.poll()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => return Err(refused(&error, settings, findings)),
-        Err(_) => {
-            return Err(refused(
-                &ConnectionError::NetworkTimeout,
-                settings,
-                findings,
-            ));
-        }
-    }
+    let mut network = Network::connect(settings, identity.login())
+        .await
+        .map_err(|error| refused(&error, settings, findings))?;
     if settings.tls.is_some() {
         findings.push(Finding::good("TLS", "its certificate is the right one"));
     }
@@ -82,8 +70,8 @@ async fn look_at(
     findings.push(Finding::good("login", as_whom));
 
     let attempts = attempts(settings, inverter, announcement);
-    let echoes = listen(&client, &mut events, settings, &attempts).await?;
-    drop(client);
+    let echoes = listen(&mut network, settings, &attempts).await?;
+    drop(network);
     for attempt in &attempts {
         let topic = &attempt.message.topic;
         let told = if echoes.came.contains(topic) {
@@ -258,35 +246,32 @@ enum Birth {
     Closed,
 }
 
+impl Birth {
+    fn of(payload: &[u8]) -> Self {
+        match payload {
+            b"online" => Self::Online,
+            b"offline" => Self::Offline,
+            _ => Self::Nothing,
+        }
+    }
+}
+
 /// Subscribes, publishes, and listens until everything has come back or the time is up.
 async fn listen(
-    client: &AsyncClient,
-    events: &mut rumqttc::EventLoop,
+    network: &mut Network,
     settings: &Settings,
     attempts: &[Attempt],
 ) -> Result<Echoes, Finding> {
     let deadline = Instant::now() + PATIENCE;
-    let topics = attempts
-        .iter()
-        .map(|attempt| attempt.message.topic.as_str());
-    let filters = topics
-        .clone()
-        .chain(settings.birth.as_deref())
-        .map(|topic| SubscribeFilter::new(topic.to_owned(), QoS::AtLeastOnce));
     let lost = |reason: String| Finding::failed("publishing", &reason);
-    client
-        .try_subscribe_many(filters)
-        .map_err(|error| lost(error.to_string()))?;
-    let publish = |attempt: &Attempt| {
-        let Message {
-            topic,
-            payload,
-            retain,
-        } = &attempt.message;
-        client
-            .try_publish(topic, QoS::AtLeastOnce, *retain, payload.as_str())
-            .map_err(|error| lost(error.to_string()))
-    };
+    let broken = |error: StateError| lost(reason::of_losing(&error.into(), settings).reason);
+    let mut packet_ids = 1..;
+    let mut subscribe = subscription(settings, attempts);
+    subscribe.pkid = packet_ids.next().unwrap_or_default();
+    network
+        .outgoing
+        .put(&Packet::Subscribe(subscribe))
+        .map_err(broken)?;
     let mut echoes = Echoes::default();
     let mut subscribed = false;
     // One after the other, so that it is known at which one the broker closes the connection.
@@ -294,8 +279,8 @@ async fn listen(
     let mut unacknowledged: Option<&Attempt> = None;
     let mut unheard: BTreeSet<&str> = BTreeSet::new();
     while !subscribed || !unsent.is_empty() || !unheard.is_empty() {
-        let event = match timeout_at(deadline, events.poll()).await {
-            Ok(Ok(event)) => event,
+        let packet = match timeout_at(deadline, exchange(network)).await {
+            Ok(Ok(packet)) => packet,
             Ok(Err(error)) => match unacknowledged.filter(|_| reason::is_closed(&error)) {
                 Some(attempt) => {
                     echoes.closed = Some(attempt.message.topic.clone());
@@ -306,8 +291,8 @@ async fn listen(
             Err(_) if subscribed => break,
             Err(_) => return Err(lost(reason::no_longer_answers(settings))),
         };
-        match event {
-            Event::Incoming(Packet::SubAck(answer)) => {
+        match packet {
+            Packet::SubAck(answer) => {
                 subscribed = true;
                 let mut answers = answer.return_codes.iter();
                 for attempt in attempts {
@@ -320,14 +305,14 @@ async fn listen(
                     echoes.birth = Birth::Closed;
                 }
             }
-            Event::Incoming(Packet::PubAck(_)) => unacknowledged = None,
-            Event::Incoming(Packet::Publish(message)) => {
+            Packet::PubAck(_) => unacknowledged = None,
+            Packet::Publish(message) => {
+                if message.qos == QoS::AtLeastOnce {
+                    let acknowledgement = Packet::PubAck(PubAck::new(message.pkid));
+                    network.outgoing.put(&acknowledgement).map_err(broken)?;
+                }
                 if Some(&message.topic) == settings.birth.as_ref() {
-                    echoes.birth = match &message.payload[..] {
-                        b"online" => Birth::Online,
-                        b"offline" => Birth::Offline,
-                        _ => Birth::Nothing,
-                    };
+                    echoes.birth = Birth::of(&message.payload);
                 } else if attempts.iter().any(|Attempt { message: ours, .. }| {
                     ours.topic == message.topic && ours.payload.as_bytes() == message.payload
                 }) {
@@ -340,64 +325,69 @@ async fn listen(
         if unacknowledged.is_none()
             && let Some(attempt) = unsent.pop_front()
         {
-            publish(attempt)?;
+            let publish = publish(&attempt.message, packet_ids.next());
+            network.outgoing.put(&publish).map_err(broken)?;
             unacknowledged = Some(attempt);
         }
     }
     for attempt in attempts.iter().filter(|attempt| attempt.message.retain) {
-        let _ = client.try_publish(&attempt.message.topic, QoS::AtLeastOnce, true, "");
+        let clear = Message::retained(attempt.message.topic.clone(), String::new());
+        let clear = publish(&clear, packet_ids.next());
+        network.outgoing.put(&clear).map_err(broken)?;
     }
     // The acknowledgements of what came are still to be sent.
-    let _ = client.try_disconnect();
-    let _ = timeout(PATIENCE, async { while events.poll().await.is_ok() {} }).await;
+    network.outgoing.put(&Packet::Disconnect).map_err(broken)?;
+    let _ = timeout(PATIENCE, async { while exchange(network).await.is_ok() {} }).await;
     Ok(echoes)
+}
+
+/// To what is listened: what we publish, and whether Home Assistant is there.
+fn subscription(settings: &Settings, attempts: &[Attempt]) -> Subscribe {
+    let topics = attempts
+        .iter()
+        .map(|attempt| attempt.message.topic.as_str())
+        .chain(settings.birth.as_deref());
+    Subscribe::new_many(
+        topics.map(|topic| SubscribeFilter::new(topic.to_owned(), QoS::AtLeastOnce)),
+    )
+}
+
+fn publish(message: &Message, packet_id: Option<u16>) -> Packet {
+    let mut publish = Publish::new(&message.topic, QoS::AtLeastOnce, message.payload.as_bytes());
+    publish.retain = message.retain;
+    publish.pkid = packet_id.unwrap_or_default();
+    Packet::Publish(publish)
+}
+
+/// Sends what waits, and waits for the next packet.
+async fn exchange(network: &mut Network) -> Result<Packet, ConnectionError> {
+    network.outgoing.write().await?;
+    loop {
+        if let Some(packet) = network.incoming.next()? {
+            return Ok(packet);
+        }
+        network.incoming.read().await?;
+    }
 }
 
 /// Publishes by MQTT 5, whose acknowledgement says whether that was allowed.
 async fn ask_by_mqtt5(settings: &Settings, identity: &Identity, attempt: &Attempt) -> Told {
-    use v5::mqttbytes::v5::{Packet, PubAckReason};
-    use v5::mqttbytes::{Error, QoS};
-    use v5::{ConnectionError, StateError};
-    let Message {
-        topic,
-        payload,
-        retain,
-    } = &attempt.message;
-    let (client, mut events) = v5::AsyncClient::new(identity.options_of_mqtt5(settings), 10);
-    let publish = |payload: &str| {
-        let payload = payload.to_owned();
-        let queued = client.try_publish(topic, QoS::AtLeastOnce, *retain, payload);
-        queued.is_ok()
-    };
-    if !publish(payload) {
-        return Told::Nothing;
-    }
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match timeout_at(deadline, events.poll()).await {
-            Ok(Ok(v5::Event::Incoming(Packet::PubAck(answer)))) => {
-                if *retain {
-                    publish("");
-                }
-                let _ = client.try_disconnect();
-                let _ = timeout(PATIENCE, async { while events.poll().await.is_ok() {} }).await;
-                return match answer.reason {
-                    PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {
-                        Told::TakenUnheard
-                    }
-                    _ => Told::Refused,
-                };
-            }
-            Ok(Ok(_)) => {}
-            Ok(Err(ConnectionError::MqttState(StateError::OutgoingPacketTooLarge {
-                max, ..
-            }))) => return Told::TooLarge(usize::try_from(max).ok()),
-            // Mosquitto's reason for `message_size_limit`, which MQTT 5 has not foreseen in an acknowledgement.
-            Ok(Err(ConnectionError::MqttState(StateError::Deserialization(
-                Error::InvalidConnectReturnCode(PACKET_TOO_LARGE),
-            )))) => return Told::TooLarge(None),
-            Ok(Err(_)) | Err(_) => return Told::Nothing,
+    let asking = async {
+        let mut connection = Mqtt5::connect(settings, identity).await?;
+        let largest = connection.largest();
+        let verdict = connection.publish(&attempt.message).await;
+        if attempt.message.retain && verdict.is_some() {
+            let clear = Message::retained(attempt.message.topic.clone(), String::new());
+            connection.publish(&clear).await;
         }
+        connection.close().await;
+        Some((verdict?, largest))
+    };
+    match timeout(PATIENCE, asking).await {
+        Ok(Some((Verdict::Taken, _))) => Told::TakenUnheard,
+        Ok(Some((Verdict::Rejected, _))) => Told::Refused,
+        Ok(Some((Verdict::TooLarge, largest))) => Told::TooLarge(largest),
+        Ok(None) | Err(_) => Told::Nothing,
     }
 }
 

@@ -12,7 +12,7 @@ fn facts(sinks: &[&'static str], tariffs: Vec<Tariff>) -> Facts {
         listen: None,
         sinks: sinks.iter().copied().collect(),
         tariffs,
-        zone: TimeZone::get("Europe/Berlin").expect("a zone"),
+        zone: kstar_common::zone::named("Europe/Berlin").expect("a zone"),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kstar_model::TimeZone;
 use kstar_model::catalogue::Quantity;
 use kstar_model::counted::Amounts;
 use kstar_model::counted::MAX_GAP;
@@ -37,7 +36,7 @@ fn metering(state: &Path) -> Metering {
     let (keeper, closing) = Keeper::start(ledger).expect("a thread");
     Metering {
         settings: MeterSettings {
-            zone: TimeZone::get("Europe/London").expect("it is built in"),
+            zone: kstar_common::zone::named("Europe/London").expect("it is built in"),
             max_gap: MAX_GAP,
         },
         keeper,

@@ -206,7 +206,6 @@ mod tests {
     use std::sync::Arc;
 
     use jiff::civil::{Date, date};
-    use jiff::tz::TimeZone;
 
     use super::*;
     use crate::chart::svg::{self, tests::assert_sound};
@@ -215,7 +214,7 @@ mod tests {
 
     /// A report whose every second part has no readings.
     fn report(calendar: Calendar, first: Date, kwh: f64) -> Report {
-        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        let zone = kstar_common::zone::named("Europe/Berlin").expect("a zone");
         let subject = Subject::One(calendar);
         let days = first..calendar.next(first);
         let part = subject.part().expect("parts of the calendar");

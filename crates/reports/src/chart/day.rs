@@ -351,7 +351,7 @@ mod tests {
 
     /// A day of that many watts of sun, without readings from the 100th to the 120th five minutes.
     fn day(date: jiff::civil::Date, watts: f64) -> Day {
-        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        let zone = kstar_common::zone::named("Europe/Berlin").expect("a zone");
         let span = Calendar::Day.range(date, &zone);
         let count = (span.end.0 - span.start.0) / FIVE_MINUTES;
         let samples = (0..count).filter(|number| !(100..120).contains(number));

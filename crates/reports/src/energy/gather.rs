@@ -378,7 +378,7 @@ mod tests {
     use super::*;
 
     fn zone(name: &str) -> TimeZone {
-        TimeZone::get(name).expect("a zone")
+        kstar_common::zone::named(name).expect("a zone")
     }
 
     #[test]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn zone(name: &str) -> TimeZone {
-    TimeZone::get(name).expect("a zone")
+    kstar_common::zone::named(name).expect("a zone")
 }
 
 /// A Sunday morning in Berlin.

@@ -17,7 +17,7 @@ const HOUR: u64 = 3600;
 
 fn settings(zone: &str) -> MeterSettings {
     MeterSettings {
-        zone: TimeZone::get(zone).expect("it is built in"),
+        zone: kstar_common::zone::named(zone).expect("it is built in"),
         max_gap: MAX_GAP,
     }
 }

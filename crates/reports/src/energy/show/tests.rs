@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use jiff::civil::date;
-use jiff::tz::TimeZone;
 use kstar_model::time::UnixMillis;
 
 use super::*;
@@ -35,7 +34,7 @@ fn figures(kwh: f64) -> Figures {
 
 /// A report of these days, of which the second has no reading and all after the third are still to come.
 fn report(subject: Subject, days: [Date; 2], kwh: f64) -> Report {
-    let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+    let zone = kstar_common::zone::named("Europe/Berlin").expect("a zone");
     let [first, end] = days;
     let parts: Vec<Part> = subject
         .part()

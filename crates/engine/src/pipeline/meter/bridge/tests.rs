@@ -1,7 +1,6 @@
 //! Gaps, restarts, counters that begin anew, and clocks that jump, against energies that are known.
 
 use jiff::civil::date;
-use kstar_model::TimeZone;
 use kstar_model::counted::{Amounts, MAX_GAP};
 use kstar_model::time::{UnixMillis, millis};
 use kstar_model::units::{KilowattHours, Watts};
@@ -43,7 +42,7 @@ struct House {
 impl House {
     /// Begins at noon.
     fn new(counter: Quantity) -> Self {
-        let zone = TimeZone::get("Europe/London").expect("it is built in");
+        let zone = kstar_common::zone::named("Europe/London").expect("it is built in");
         let noon = date(2026, 10, 24).at(12, 0, 0, 0).to_zoned(zone.clone());
         let settings = MeterSettings {
             zone,
