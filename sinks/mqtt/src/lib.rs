@@ -52,6 +52,7 @@ use tokio::task::JoinError;
 
 pub use crate::broker::Broker;
 use crate::home_assistant::{Discovery, Form as DiscoveryForm, HomeAssistantSettings};
+use crate::identity::{check_client_id, default_client_id};
 use crate::message::Message;
 use crate::session::{FAREWELL, Session, Task};
 use crate::settings::{Settings, refresh};
@@ -294,30 +295,6 @@ impl MqttConfig {
             .tls
             .then(|| tls::configuration(self.ca.as_deref(), identity))
             .transpose()
-    }
-}
-
-/// The id becomes part of a topic, and brokers must only take letters and digits; most take these as well.
-fn check_client_id(id: &str) -> Result<(), KeyError> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
-    if id.is_empty() || id.len() > 64 || !id.chars().all(fits) {
-        let message =
-            format!("`client_id = {id:?}` must be 1 to 64 of the characters A-Z a-z 0-9 - _ . :");
-        return Err(KeyError::new("client_id", message));
-    }
-    Ok(())
-}
-
-/// After the machine, so that two collectors at one broker do not throw each other out.
-fn default_client_id(host: &str) -> String {
-    let host: String = host
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(58)
-        .collect();
-    match host.trim_matches('-') {
-        "" => "kstar".to_owned(),
-        host => format!("kstar-{host}"),
     }
 }
 
