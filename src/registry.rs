@@ -352,6 +352,8 @@ pub trait Section {
     fn heeds(&self, before: &Context, after: &Context) -> bool;
     /// The files that are read when it is opened.
     fn files(&self) -> Vec<PathBuf>;
+    /// Carries over what is kept under an inverter's name.
+    fn rename(&self, context: &Context, old: &str, new: &str) -> Result<Option<String>, String>;
     /// Looks at the far side.
     async fn probe(&self, context: &Context) -> Vec<Finding>;
 }
@@ -388,6 +390,10 @@ impl<T: SinkConfig> Section for T {
 
     fn files(&self) -> Vec<PathBuf> {
         SinkConfig::files(self)
+    }
+
+    fn rename(&self, context: &Context, old: &str, new: &str) -> Result<Option<String>, String> {
+        SinkConfig::rename(self, context, old, new)
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the add-on together with its binaries: `deploy/home-assistant/bundle.sh`, after deploy/static.sh.
+# Puts the app together with its binaries: `deploy/home-assistant/bundle.sh`, after deploy/static.sh.
 # Writes target/kstar-home-assistant.tar.gz: a folder for /addons on a machine with Home Assistant, which builds its image
 # there without fetching a program from anywhere. The same binaries give the same bytes.
 set -euo pipefail
@@ -9,6 +9,8 @@ bundle=target/home-assistant
 rm -rf "${bundle:?}"
 mkdir -p "$bundle"
 cp -r deploy/home-assistant/kstar "$bundle/kstar"
+# With an image the Supervisor would fetch it and build nothing.
+sed -i '/^# What the release workflow pushes/,/^image:/d' "$bundle/kstar/config.yaml"
 for pair in x86_64:amd64 aarch64:aarch64; do
   binary=target/${pair%:*}-unknown-linux-musl/release/kstar
   [ -x "$binary" ] || {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Draws the add-on's icon and logo from icon.svg: `deploy/home-assistant/pictures.sh`.
+# Draws the app's icon and logo from icon.svg: `deploy/home-assistant/pictures.sh`.
 # Needs rsvg-convert and DejaVu Sans (Debian: librsvg2-bin, fonts-dejavu-core).
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -183,7 +183,7 @@ class Start(InContainer):
         for status in (400, 404):
             container = self.container(options(), self.supervisor(status=status).url).only_check()
             ended = self.assert_runs(container)
-            self.assertIn("install the add-on Mosquitto broker", ended.stderr)
+            self.assertIn("install the app Mosquitto broker", ended.stderr)
             self.assertEqual(container.written()["sinks"], {"sqlite": {}})
 
     def test_a_broker_of_ones_own_is_taken_without_asking(self):
@@ -230,6 +230,12 @@ class Start(InContainer):
         container = self.container(options(mqtt_url="mqtt://other", http_port=8098)).only_check()
         self.assert_runs(container)
         self.assertEqual(container.written()["http"], {"listen": "127.0.0.1:8098"})
+
+    def test_one_inverter_needs_no_name(self):
+        for name in ({}, {"name": ""}):
+            container = self.container(options(mqtt_url="mqtt://other", inverters=[{"host": "192.168.1.50"} | name])).only_check()
+            self.assert_runs(container)
+            self.assertEqual(container.written()["inverter"], [{"host": "192.168.1.50"}])
 
     def test_an_empty_field_counts_as_none(self):
         empty = {name: "" for name in ("mqtt_username", "mqtt_password", "influxdb_url", "influxdb_token", "http_token")}
@@ -296,6 +302,25 @@ class Start(InContainer):
         container.config.chmod(0o644)
         self.assert_runs(container)
         self.assertEqual(stat.S_IMODE(container.config.stat().st_mode), 0o600)
+
+
+class Watched(InContainer):
+    """What health.sh tells Docker."""
+
+    def health(self, config, answer):
+        container = self.container(options())
+        container.config.write_text(config)
+        (container.path / "bin/kstar").unlink()
+        (container.path / "bin/kstar").write_text(f"#!/bin/sh\n[ \"$1\" = health ] || exit 9\nprintf '%s' '{answer}'\nexit 1\n")
+        (container.path / "bin/kstar").chmod(0o755)
+        return subprocess.run([ADDON / "health.sh"], env=container.environment, timeout=20).returncode
+
+    def test_only_polling_that_hangs_and_no_answer_are_reasons_to_start_again(self):
+        http = "[http]\nlisten = '127.0.0.1:8098'\n"
+        down = '{"healthy":false,"reasons":[{"part":"sink mqtt","reason":"down for 10 minutes"}]}'
+        hangs = '{"healthy":false,"reasons":[{"part":"inverter roof","reason":"polling hangs: nothing came"}]}'
+        for config, answer, expected in [("[sinks.sqlite]\n", "", 0), (http, down, 0), (http, hangs, 1), (http, "", 1)]:
+            self.assertEqual(self.health(config, answer), expected, answer)
 
 
 class Collecting(InContainer):
@@ -365,7 +390,7 @@ TYPE = re.compile(
 # The keys of config.yaml that the documentation has, as far as we use them, and the type of each.
 KEYS = {
     "name": str, "version": str, "slug": str, "description": str, "arch": list, "startup": str, "init": bool,
-    "timeout": int, "host_network": bool, "backup": str, "services": list, "map": list, "options": dict, "schema": dict,
+    "image": str, "timeout": int, "host_network": bool, "backup": str, "services": list, "map": list, "options": dict, "schema": dict,
 }
 
 
@@ -401,7 +426,7 @@ class Folder(unittest.TestCase):
         self.assertTrue(10 <= self.config["timeout"] <= 300)
         for service in self.config["services"]:
             self.assertRegex(service, r"^(mqtt|mysql):(provide|want|need)$")
-        self.assertEqual(self.config["map"], [{"type": "addon_config"}])
+        self.assertEqual(self.config["map"], [{"type": "app_config"}])
 
     def test_each_option_has_a_type_and_the_defaults_fit(self):
         schema = self.config["schema"]
@@ -418,13 +443,35 @@ class Folder(unittest.TestCase):
 
     def test_a_name_that_the_collector_takes_is_one_that_the_form_takes(self):
         kind = self.config["schema"]["inverters"][0]["name"]
-        for name, right in [("roof", True), ("a" * 32, True), ("a" * 33, False), ("my roof", False), ("", False)]:
+        for name, right in [("roof", True), ("a" * 32, True), ("a" * 33, False), ("my roof", False), ("", True)]:
             self.assertEqual(fits(kind, name), right, name)
 
     def test_the_version_is_that_of_the_program(self):
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
         self.assertEqual(self.config["version"], version)
         self.assertIn(f"## {version}", (ADDON / "CHANGELOG.md").read_text())
+
+    def test_an_empty_text_is_a_value_of_each_option_that_may_be_left_out(self):
+        kinds = [kind for kind in self.config["schema"].values() if isinstance(kind, str)]
+        kinds += self.config["schema"]["inverters"][0].values()
+        for kind in kinds:
+            if kind.startswith("match(") and kind.endswith("?"):
+                self.assertTrue(fits(kind, ""), kind)
+            self.assertFalse(kind.startswith(("url", "email")), f"{kind}: the Supervisor refuses an empty one")
+
+    def test_the_repository_is_named_and_the_image_is_what_the_release_pushes(self):
+        self.assertEqual(set(yaml.safe_load((ROOT / "repository.yaml").read_text())), {"name"})
+        workflow = (ROOT / ".github/workflows/release.yml").read_text()
+        owner, _, name = self.config["image"].removeprefix("ghcr.io/").partition("/")
+        self.assertTrue(owner and name)
+        self.assertIn(f"app=ghcr.io/${{GITHUB_REPOSITORY_OWNER,,}}/{name}\n", workflow)
+
+    def test_the_bundle_names_no_image(self):
+        # As bundle.sh has it; the rest of the file stays.
+        command = next(line for line in (ROOT / "deploy/home-assistant/bundle.sh").read_text().splitlines() if "sed -i" in line)
+        expression = re.search(r"'(.*)'", command)[1]
+        left = subprocess.run(["sed", expression, ADDON / "config.yaml"], capture_output=True, text=True, check=True).stdout
+        self.assertEqual(yaml.safe_load(left), {key: value for key, value in self.config.items() if key != "image"})
 
     def test_each_option_is_named_in_every_language_and_in_the_documentation(self):
         documentation = (ADDON / "DOCS.md").read_text()
@@ -442,7 +489,7 @@ class Folder(unittest.TestCase):
     def test_everything_that_the_dockerfile_copies_is_there(self):
         for line in (ADDON / "Dockerfile").read_text().splitlines():
             if line.startswith("COPY"):
-                for source in line.split()[1:-1]:
+                for source in [word for word in line.split()[1:-1] if not word.startswith("--")]:
                     self.assertTrue("$BUILD_ARCH" in source or (ADDON / source).is_file(), line)
         # The Supervisor takes the base image from the Dockerfile, and warns of the file it was in before.
         self.assertFalse((ADDON / "build.yaml").exists())

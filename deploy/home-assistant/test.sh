@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests the add-on on Debian: `deploy/home-assistant/test.sh [PROGRAM]`, with target/debug/kstar unless one is named.
+# Tests the app on Debian: `deploy/home-assistant/test.sh [PROGRAM]`, with target/debug/kstar unless one is named.
 # Its start runs against a Supervisor that is not one, the collector for real against a simulated inverter and Mosquitto.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,6 +19,7 @@ if ((${#missing[@]})); then
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 fi
 
-yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 120}}}' deploy/home-assistant
+yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 120}}}' deploy/home-assistant \
+  repository.yaml
 program=$(realpath "${1:-target/debug/kstar}")
 KSTAR_PROGRAM=$program exec /usr/bin/python3 deploy/home-assistant/test.py --verbose

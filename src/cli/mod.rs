@@ -34,6 +34,7 @@ pub mod meter;
 pub mod plot;
 pub mod read;
 pub mod record;
+pub mod rename;
 #[cfg(feature = "history")]
 pub mod report;
 #[cfg(feature = "history")]
@@ -104,6 +105,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Show the energy counters, or let them go on from other readings
     Meter(meter::MeterArgs),
+    /// Give an inverter another name; what is kept of it goes on. Stop the collector first
+    Rename(rename::RenameArgs),
     /// Simulate inverters, to try things out
     #[cfg(feature = "demo")]
     Simulate(simulate::SimulateArgs),
@@ -182,6 +185,7 @@ impl Cli {
             Command::Health(args) => health::run(args, &mut out).await,
             Command::Explain(args) => explain::run(&args, &mut out),
             Command::Meter(args) => meter::run(&args, &mut out),
+            Command::Rename(args) => rename::run(&args, &mut out),
             Command::Fields(args) => fields::run(args, &mut out),
             Command::Completions(args) => completions::run(args, &Self::command(), &mut out),
             Command::Man(args) => man::run(&args, Self::command(), &mut out),

@@ -178,6 +178,16 @@ impl ConfigFile {
         &self.path
     }
 
+    /// The line that names the inverter of this number so; nothing where none does.
+    pub fn line_of_name(&self, index: usize, name: &str) -> Option<usize> {
+        let path = [Step::from("inverter"), index.into(), "name".into()];
+        let span = locate(&self.text, &path)?;
+        let before = self.text.get(..span.start)?;
+        // Without a name it is the place of the section.
+        let value = self.text.get(span)?.trim_matches(['"', '\'']);
+        (value == name).then(|| before.matches('\n').count() + 1)
+    }
+
     /// A mistake in the text, at the key whose value it is.
     pub fn mistake(&self, error: &KeyError) -> ConfigError {
         self.error(locate(&self.text, &error.path), &error.message)

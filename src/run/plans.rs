@@ -145,6 +145,11 @@ impl Plans {
         inserted(self.sinks.enabled().map(Section::name))
     }
 
+    /// Whether a sink's section and the files that it names are the same in both.
+    pub fn agrees_on(&self, after: &Self, name: &str) -> bool {
+        self.sinks.agree_on(&after.sinks, name) && self.files.get(name) == after.files.get(name)
+    }
+
     /// What changes from this plans to another, where only these of its sinks still run.
     pub fn changes(&self, after: &Self, running: &BTreeSet<&'static str>) -> Changes {
         let same_inverter = |name: &Arc<str>| {
@@ -152,9 +157,7 @@ impl Plans {
         };
         let same_sink = |name: &&'static str| {
             let heeds = |section: &dyn Section| section.heeds(&self.context, &after.context);
-            self.sinks.agree_on(&after.sinks, name)
-                && self.files.get(name) == after.files.get(name)
-                && !after.sinks.section(name).is_some_and(heeds)
+            self.agrees_on(after, name) && !after.sinks.section(name).is_some_and(heeds)
         };
         let serving = match (&self.serving, &after.serving) {
             (None, None) => None,

@@ -264,9 +264,14 @@ async fn apply(collector: &mut Collector, before: &Plans, after: &Arc<Plans>, ch
         .change_inverters(&changes.inverters(Change::Stopped), Vec::new())
         .await;
     let replaced = changes.sinks(Change::Replaced);
-    let parted = collector
-        .part_with(&replaced, Parting::HandOver, before.grace)
-        .await;
+    let parting = |name: &str| {
+        if before.agrees_on(after, name) {
+            Parting::Renew
+        } else {
+            Parting::HandOver
+        }
+    };
+    let parted = collector.part_with(&replaced, parting, before.grace).await;
     for Parted { name, handover, .. } in parted {
         if let Some(section) = after.sinks.section(name) {
             collector.start_sink_with(sink_plan(after, section), handover);
@@ -279,7 +284,7 @@ async fn apply(collector: &mut Collector, before: &Plans, after: &Arc<Plans>, ch
     }
     let stopped = changes.sinks(Change::Stopped);
     collector
-        .part_with(&stopped, Parting::Drain, before.grace)
+        .part_with(&stopped, |_| Parting::Drain, before.grace)
         .await;
     // One that had ended on its own stands there still.
     for health in collector.board().sinks() {

@@ -54,6 +54,7 @@ mod read;
 mod recordings;
 #[cfg(feature = "mqtt")]
 mod reload;
+mod rename;
 mod restore;
 mod run;
 #[cfg(all(feature = "http", feature = "history"))]

@@ -450,7 +450,37 @@ fn an_inverter_that_is_removed_is_offline_and_taken_out_of_home_assistant() {
             .get("kstar/roof1/status")
             .is_some_and(|(_, _, payload)| payload == "online")
     });
+    listener.wait_for_line("the greeting of the sink that follows", |line| {
+        line.ends_with(" kstar/roof2/status ")
+    });
+    // One more does not disturb the others either.
+    folder.write("kstar.toml", &both);
+    let said = run.reload();
+    assert!(said.contains("started=\"inverter roof2\""), "{said}");
+    assert!(said.contains("replaced=\"sink mqtt\""), "{said}");
+    let before = listener.printed().len();
+    wait_until("it is back", || {
+        let printed = listener.printed();
+        printed[before..]
+            .iter()
+            .any(|line| line.ends_with(" kstar/roof2/status online"))
+    });
     let after = &listener.printed()[heard..];
+    let went = |topic: &str| {
+        after
+            .iter()
+            .any(|line| line.ends_with(&format!(" {topic} offline")))
+    };
+    assert!(!went("kstar/roof1/status"), "{after:#?}");
+    assert!(!went("kstar/collector/test/status"), "{after:#?}");
+    let taken_out = after
+        .iter()
+        .position(|line| line.ends_with(" kstar/roof2/status "));
+    let put_back = after
+        .iter()
+        .rposition(|line| line.ends_with(" kstar/roof2/status offline"));
+    let after = &after[..put_back.expect("it is not there at once")];
+    assert!(taken_out.is_some_and(|place| place < after.len()));
     let back = after
         .iter()
         .position(|line| line.ends_with("kstar/collector/test/status online"));

@@ -11,6 +11,7 @@
 //! - `widen`, `database` with `known`, `retention`: a file is brought up to date, written, and relieved of what is old;
 //! - `store`: the file for the collector that writes it, with its outages;
 //! - `history`: the file for those who ask it; `importer`: for those who bring readings of the past;
+//! - `rename`: an inverter gets another name;
 //! - `failure`, `place`: why a file cannot be used, in words, and whether it is still where it was;
 //! - [`probe`]: a look at the file for `kstar check --connect`.
 //!
@@ -31,6 +32,7 @@ pub mod probe;
 #[cfg(test)]
 mod properties;
 mod recount;
+mod rename;
 mod repair;
 mod restore;
 mod retention;
@@ -51,6 +53,7 @@ pub use crate::history::{Aggregate, Backup, Bucket, History, SetApart, StoredInv
 pub use crate::importer::{Imported, Importer};
 pub use crate::level::Level;
 pub use crate::place::may_be_file;
+pub use crate::rename::{Renamed, rename};
 pub use crate::repair::{Misplaced, Repair};
 pub use crate::restore::{Restored, restore};
 pub use crate::retention::{KeepFor, Retention};

@@ -1,4 +1,4 @@
-# The add-on's options as a configuration. Input: the broker that Home Assistant has, or null; $options holds the
+# The app's options as a configuration. Input: the broker that Home Assistant has, or null; $options holds the
 # options, $data the folder for state.
 
 # A text as TOML has it: JSON's escapes are right there too, but for one character that jq 1.6 leaves as it is.

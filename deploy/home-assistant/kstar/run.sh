@@ -1,5 +1,5 @@
 #!/bin/sh
-# The add-on's start: makes a configuration of the options and of the MQTT broker that Home Assistant has, looks whether
+# The app's start: makes a configuration of the options and of the MQTT broker that Home Assistant has, looks whether
 # it is right, and becomes the collector. Nothing of it is printed but what `kstar check` shows, which has no secrets.
 set -eu
 umask 077
@@ -20,16 +20,16 @@ service() {
   answer=$(printf 'header = "Authorization: Bearer %s"\n' "${SUPERVISOR_TOKEN:-}" |
     curl --silent --show-error --max-time 20 --retry 5 --retry-connrefused --retry-delay 2 \
       --config - --write-out '\n%{http_code}' "$supervisor/services/mqtt") || {
-    say "error: the Supervisor does not tell whether there is an MQTT broker; restart the add-on, or set mqtt_url"
+    say "error: the Supervisor does not tell whether there is an MQTT broker; restart the app, or set mqtt_url"
     return 1
   }
   code=$(printf '%s' "$answer" | tail -n 1)
   case $code in
     200) printf '%s' "$answer" | sed '$d' | jq -c '.data' ;;
-    # So it answers where no add-on provides one.
+    # So it answers where no app provides one.
     400 | 404) echo null ;;
     *)
-      say "error: the Supervisor answers with status $code when asked for the MQTT broker; restart the add-on, or set mqtt_url"
+      say "error: the Supervisor answers with status $code when asked for the MQTT broker; restart the app, or set mqtt_url"
       return 1
       ;;
   esac
@@ -47,7 +47,7 @@ else
   if [ -z "$(option mqtt_url)" ]; then
     broker=$(service) || exit 1
     [ "$broker" != null ] ||
-      say "Home Assistant has no MQTT broker, so it will see no sensors: install the add-on Mosquitto broker, or set mqtt_url"
+      say "Home Assistant has no MQTT broker, so it will see no sensors: install the app Mosquitto broker, or set mqtt_url"
   fi
   # A new file: an old one could be somebody else's to read.
   rm -f "$config"

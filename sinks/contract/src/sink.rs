@@ -3,6 +3,7 @@
 //! A sink has no loop, no clock, no channel and no retry. It opens, delivers batches, closes; the
 //! [driver](crate::driver) does the rest, once for all sinks. The smallest example is `sinks/stdout`.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,12 @@ pub trait SinkConfig: DeserializeOwned + PartialEq + Send + Sync {
     /// content of one has changed, a reload opens the sink anew.
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    /// Carries over what is kept under an inverter's name to another one, while no collector runs; gives what that is, for
+    /// people, if there is anything. Nothing has changed where it fails. It may block.
+    fn rename(&self, _context: &Context, _old: &str, _new: &str) -> Result<Option<String>, String> {
+        Ok(None)
     }
 
     /// Looks at the far side for somebody who waits: whether it is there, lets us in and would take readings, what is
@@ -140,7 +147,19 @@ pub trait Sink: Send {
 
     /// Ends in order, within a second where the far side allows it. An error is logged; nothing is retried.
     async fn close(self: Box<Self>) -> Result<(), DeliveryError>;
+
+    /// Ends like [`close`](Self::close), for a sink of the same section that [follows](Self::follow): a far side that shows
+    /// whether we are there need not notice. If none follows, what it leaves is dropped.
+    async fn hand_over(self: Box<Self>) -> Result<Option<Legacy>, DeliveryError> {
+        self.close().await.map(|()| None)
+    }
+
+    /// Goes on from what the sink before has [handed over](Self::hand_over). Called once, before anything else is told.
+    fn follow(&mut self, _legacy: Legacy) {}
 }
+
+/// What a sink leaves to the one of the same section that follows; only that section knows what it is.
+pub type Legacy = Box<dyn Any + Send>;
 
 /// Why a delivery failed, named for what follows from it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

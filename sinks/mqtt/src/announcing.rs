@@ -7,7 +7,7 @@ use kstar_model::reading::Shown;
 use kstar_sink::event::{CollectorStatus, InverterStatus, Price};
 
 use crate::connection::Connection;
-use crate::home_assistant::Discovery;
+use crate::home_assistant::{Discovery, is_migration};
 use crate::limit::Limit;
 use crate::message::Message;
 
@@ -137,13 +137,17 @@ impl Announcing {
         }
     }
 
-    /// Those of the messages that the broker takes. Behind what it does not take nothing is cleared: an entity that has
-    /// not found its new topic would be lost with the old one.
+    /// Those of the messages that the broker takes. With what it does not take nothing is handed over to the other form, and
+    /// behind it nothing is cleared: an entity that does not find its new topic would be lost with the old one.
     fn taken(&self, mut messages: Vec<Message>) -> Vec<Message> {
-        let mut held = false;
+        let is_too_large =
+            |message: &Message| !message.payload.is_empty() && !self.limit().allows(message);
+        let hands_over = !messages.iter().any(is_too_large);
+        let (mut migrating, mut held) = (false, false);
         messages.retain(|message| {
-            if message.payload.is_empty() {
-                return !held;
+            migrating |= is_migration(message);
+            if is_migration(message) || message.payload.is_empty() {
+                return !held && (hands_over || !migrating);
             }
             let allowed = self.limit().allows(message);
             held |= !allowed;

@@ -1,5 +1,6 @@
 //! Who we are at the broker: client id, user and password.
 
+use kstar_common::key::KeyError;
 use rumqttc::Connect;
 
 use crate::reason::Failure;
@@ -52,5 +53,29 @@ impl Identity {
     pub(crate) fn credentials(&self) -> Option<(&str, &str)> {
         let (user, password) = self.credentials.as_ref()?;
         Some((user, password))
+    }
+}
+
+/// The id becomes part of a topic, and brokers must only take letters and digits; most take these as well.
+pub(crate) fn check_client_id(id: &str) -> Result<(), KeyError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    if id.is_empty() || id.len() > 64 || !id.chars().all(fits) {
+        let message =
+            format!("`client_id = {id:?}` must be 1 to 64 of the characters A-Z a-z 0-9 - _ . :");
+        return Err(KeyError::new("client_id", message));
+    }
+    Ok(())
+}
+
+/// After the machine, so that two collectors at one broker do not throw each other out.
+pub(crate) fn default_client_id(host: &str) -> String {
+    let host: String = host
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(58)
+        .collect();
+    match host.trim_matches('-') {
+        "" => "kstar".to_owned(),
+        host => format!("kstar-{host}"),
     }
 }

@@ -45,16 +45,17 @@ use kstar_model::reading::{Undated, fresh_for};
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
 use kstar_sink::event::{CollectorStatus, InverterStatus, Price};
-use kstar_sink::sink::{Batch, Context, DeliveryError, Sink, SinkConfig, Unavailable};
+use kstar_sink::sink::{Batch, Context, DeliveryError, Legacy, Sink, SinkConfig, Unavailable};
 use rumqttc::QoS;
 use serde::{Deserialize, Deserializer, de};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 
 pub use crate::broker::Broker;
 use crate::home_assistant::{Discovery, Form as DiscoveryForm, HomeAssistantSettings};
+use crate::identity::{check_client_id, default_client_id};
 use crate::message::Message;
-use crate::session::Session;
-use crate::settings::Settings;
+use crate::session::{FAREWELL, Session, Task};
+use crate::settings::{Settings, refresh};
 pub use crate::topics::Form;
 use crate::topics::{Topics, check_prefix};
 
@@ -67,9 +68,6 @@ const PATIENCE: f64 = 0.8;
 /// What is said where others may read the password on its way.
 const EXPOSED: &str =
     "user and password go to the broker in the clear, and it is not in your own network";
-
-/// How long the farewell may take: within the second that a sink has to close.
-const FAREWELL: Duration = Duration::from_millis(900);
 
 /// The longest `interval`: beyond it nobody could tell a silent collector from one that waits.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -171,12 +169,14 @@ impl MqttConfig {
         }
     }
 
+    fn client_id(&self) -> String {
+        let of_machine = || default_client_id(&gethostname::gethostname().to_string_lossy());
+        self.client_id.clone().unwrap_or_else(of_machine)
+    }
+
     /// What `open` and a probe need, of a section that is valid. Reads the certificates.
     fn settings(&self, poll_interval: Duration) -> Result<Settings, KeyError> {
-        let client_id = self
-            .client_id
-            .clone()
-            .unwrap_or_else(|| default_client_id(&gethostname::gethostname().to_string_lossy()));
+        let client_id = self.client_id();
         let patience = self.policy().timeout.mul_f64(PATIENCE);
         let form = self.home_assistant.discovery;
         let topics = Topics {
@@ -194,6 +194,7 @@ impl MqttConfig {
             topics,
             form: self.topics,
             interval: self.interval,
+            refresh: refresh(poll_interval, self.interval, &self.home_assistant),
             fresh: fresh_for(poll_interval),
             kstar_sharp: self
                 .kstar_sharp_topics
@@ -297,30 +298,6 @@ impl MqttConfig {
     }
 }
 
-/// The id becomes part of a topic, and brokers must only take letters and digits; most take these as well.
-fn check_client_id(id: &str) -> Result<(), KeyError> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
-    if id.is_empty() || id.len() > 64 || !id.chars().all(fits) {
-        let message =
-            format!("`client_id = {id:?}` must be 1 to 64 of the characters A-Z a-z 0-9 - _ . :");
-        return Err(KeyError::new("client_id", message));
-    }
-    Ok(())
-}
-
-/// After the machine, so that two collectors at one broker do not throw each other out.
-fn default_client_id(host: &str) -> String {
-    let host: String = host
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(58)
-        .collect();
-    match host.trim_matches('-') {
-        "" => "kstar".to_owned(),
-        host => format!("kstar-{host}"),
-    }
-}
-
 #[async_trait]
 impl SinkConfig for MqttConfig {
     const NAME: &'static str = "mqtt";
@@ -381,6 +358,7 @@ impl SinkConfig for MqttConfig {
     fn heeds(&self, before: &Context, after: &Context) -> bool {
         let heeded = |context: &Context| {
             let fresh = fresh_for(context.poll_interval);
+            let refresh = refresh(context.poll_interval, self.interval, &self.home_assistant);
             let context = self.paced(context);
             let expire_after = self.home_assistant.expire_seconds(context.poll_interval);
             let Context {
@@ -389,9 +367,14 @@ impl SinkConfig for MqttConfig {
                 version,
                 ..
             } = context;
-            (inverters, state_dir, version, fresh, expire_after)
+            (inverters, state_dir, version, fresh, refresh, expire_after)
         };
         heeded(before) != heeded(after)
+    }
+
+    fn rename(&self, context: &Context, old: &str, new: &str) -> Result<Option<String>, String> {
+        let is_known = home_assistant::rename(&context.state_dir, &self.client_id(), old, new)?;
+        Ok(is_known.then(|| "what Home Assistant knows it by".to_owned()))
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -432,15 +415,6 @@ struct MqttSink {
     task: Option<Task>,
 }
 
-/// A task that ends with its owner.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl MqttSink {
     fn session(&mut self) -> &Session {
         if self.task.as_ref().is_none_or(|task| task.0.is_finished()) {
@@ -449,6 +423,12 @@ impl MqttSink {
         }
         &self.session
     }
+}
+
+fn no_answer() -> DeliveryError {
+    DeliveryError::unreachable(
+        "the broker does not answer; its own time-out will tell that the collector is offline",
+    )
 }
 
 #[async_trait]
@@ -480,9 +460,20 @@ impl Sink for MqttSink {
     async fn close(self: Box<Self>) -> Result<(), DeliveryError> {
         match tokio::time::timeout(FAREWELL, self.session.farewell()).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(DeliveryError::unreachable(
-                "the broker does not answer; its own time-out will tell that the collector is offline",
-            )),
+            Err(_) => Err(no_answer()),
+        }
+    }
+
+    async fn hand_over(self: Box<Self>) -> Result<Option<Legacy>, DeliveryError> {
+        let Self { session, task } = *self;
+        let retired = tokio::time::timeout(FAREWELL, session.retire(task)).await;
+        let retired = retired.unwrap_or_else(|_| Err(no_answer()))?;
+        Ok(Some(Box::new(retired)))
+    }
+
+    fn follow(&mut self, legacy: Legacy) {
+        if let Ok(before) = legacy.downcast() {
+            self.session.follow(*before);
         }
     }
 }

@@ -3,6 +3,9 @@
 //! Nobody is to take an old value for a new one, and a subscriber shows what it has as soon as an inverter is `online`. So
 //! wherever an inverter comes back, its reading is told before its `online`, and that before the collector's. One that
 //! answers and whose reading does not come is held back for a moment only: then its values are missing, which is true.
+//!
+//! What a topic holds is not published again, until all of them are because they would expire, or because nobody knows what
+//! they hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +43,7 @@ const SUBSCRIBING: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(3);
 
 /// How things are.
+#[derive(Default)]
 pub(crate) struct Present {
     inverters: BTreeMap<Arc<str>, Inverter>,
     /// How the sinks are, as a message has it.
@@ -59,6 +63,8 @@ struct Inverter {
     newest: Option<(Instant, Arc<Shown>)>,
     /// The reading that was published last, and when.
     published: Option<(Instant, Arc<Shown>)>,
+    /// The reading whose values its topics hold, as far as this connection knows, and when all of them were published.
+    topics: Option<(Instant, Arc<Shown>)>,
     /// Whether its `online` was told on this connection.
     is_shown: bool,
     /// When it is told even without a reading.
@@ -104,20 +110,48 @@ impl Inverter {
 
     /// Publishes the newest reading, if it waits.
     fn bring_waiting(&mut self, settings: &Settings, batch: &mut Batch) {
-        let brought = match self.waiting() {
-            Some(reading) => bring(settings, reading, batch),
-            None => return,
+        let Some(reading) = self.waiting().cloned() else {
+            return;
         };
         // What cannot be written was rejected when it came.
-        if brought.is_ok() {
-            self.is_published();
-        }
+        let _ = self.bring(settings, &reading, false, batch);
     }
 
-    /// Takes note that the newest reading is published.
-    fn is_published(&mut self) {
-        let newest = self.newest.as_ref();
-        self.published = newest.map(|(_, reading)| (Instant::now(), Arc::clone(reading)));
+    /// Publishes a reading in every form that is wanted: all values of it, or those that its topics do not hold.
+    fn bring(
+        &mut self,
+        settings: &Settings,
+        reading: &Arc<Shown>,
+        all: bool,
+        batch: &mut Batch,
+    ) -> Result<(), serde_json::Error> {
+        let now = Instant::now();
+        let held = self
+            .topics
+            .as_ref()
+            .filter(|(whole, _)| !all && now + EARLY < *whole + settings.refresh);
+        let values = held.map(|(_, reading)| &reading.values);
+        let whole = held.map_or(now, |(whole, _)| *whole);
+        let messages = settings.topics.reading(settings.form, reading, values)?;
+        batch.publish(messages, settings.qos);
+        if let Some(prefix) = &settings.kstar_sharp {
+            batch.publish(kstar_sharp(prefix, reading), KSTAR_SHARP_QOS);
+        }
+        self.published = Some((now, Arc::clone(reading)));
+        self.topics = Some((whole, Arc::clone(reading)));
+        Ok(())
+    }
+
+    /// Publishes all of the newest reading in our own topics, if that is how it is now; whether it is.
+    fn repeat(&mut self, settings: &Settings, batch: &mut Batch) -> bool {
+        let Some(reading) = self.fresh(settings).cloned() else {
+            return false;
+        };
+        // What cannot be written was rejected when it came.
+        let messages = settings.topics.reading(settings.form, &reading, None);
+        batch.publish(messages.unwrap_or_default(), settings.qos);
+        self.topics = Some((Instant::now(), reading));
+        true
     }
 
     /// What its status topic says.
@@ -147,22 +181,6 @@ impl Inverter {
     }
 }
 
-/// Publishes a reading in every form that is wanted.
-fn bring(
-    settings: &Settings,
-    reading: &Arc<Shown>,
-    batch: &mut Batch,
-) -> Result<(), serde_json::Error> {
-    batch.publish(
-        settings.topics.reading(settings.form, reading)?,
-        settings.qos,
-    );
-    if let Some(prefix) = &settings.kstar_sharp {
-        batch.publish(kstar_sharp(prefix, reading), KSTAR_SHARP_QOS);
-    }
-    Ok(())
-}
-
 /// The modes and flags, whose changes do not wait.
 fn notable(values: &Values) -> impl Iterator<Item = (Quantity, Option<i64>)> {
     let kind = |quantity: &Quantity| quantity.description().kind;
@@ -178,23 +196,33 @@ impl Present {
         let unknown = |name: &Arc<str>| (Arc::clone(name), Inverter::default());
         Self {
             inverters: inserted(inverters.iter().map(unknown)),
-            sinks: None,
-            price: None,
-            announced: None,
+            ..Self::default()
         }
+    }
+
+    /// Takes over what was known on an earlier session, of the inverters that are still there.
+    pub(crate) fn follow(&mut self, before: Self) {
+        for (name, inverter) in before.inverters {
+            if let Some(own) = self.inverters.get_mut(&name) {
+                *own = inverter;
+            }
+        }
+        (self.sinks, self.price) = (before.sinks, before.price);
     }
 
     /// What is told on a connection before anything else.
     pub(crate) fn greeting(&mut self, settings: &Settings) -> Batch {
         let topics = &settings.topics;
-        let mut batch = self.readings(settings, |_| true);
+        let mut batch = Batch::default();
+        self.doubt();
+        for inverter in self.inverters.values_mut() {
+            if inverter.repeat(settings, &mut batch) {
+                inverter.published.clone_from(&inverter.topics);
+            }
+        }
         for (name, inverter) in &mut self.inverters {
             inverter.last_told = None;
-            let is_told = inverter.fresh(settings).is_some();
-            if is_told {
-                inverter.is_published();
-            }
-            let reachability = inverter.show(is_told);
+            let reachability = inverter.show(inverter.topics.is_some());
             batch.publish([topics.inverter(name, reachability)], QoS::AtLeastOnce);
             batch.publish(inverter.last_reading(settings), settings.qos);
         }
@@ -204,27 +232,22 @@ impl Present {
     }
 
     /// What is told when Home Assistant has started, behind what is announced.
-    pub(crate) fn repeat(&self, settings: &Settings, batch: &mut Batch) {
+    pub(crate) fn repeat(&mut self, settings: &Settings, batch: &mut Batch) {
         let topics = &settings.topics;
-        batch.append(self.readings(settings, |_| true));
+        for inverter in self.inverters.values_mut() {
+            inverter.repeat(settings, batch);
+        }
         let statuses = self.inverters.iter();
         let statuses = statuses.map(|(name, inverter)| topics.inverter(name, inverter.status()));
         batch.publish(statuses, settings.qos);
         batch.publish([topics.collector(ONLINE)], settings.qos);
     }
 
-    fn readings(&self, settings: &Settings, wanted: impl Fn(Instant) -> bool) -> Batch {
-        let mut batch = Batch::default();
-        for inverter in self.inverters.values() {
-            if let Some(reading) = inverter.fresh(settings)
-                && inverter.newest.as_ref().is_some_and(|(at, _)| wanted(*at))
-            {
-                // What cannot be written was rejected when it came.
-                let messages = settings.topics.reading(settings.form, reading);
-                batch.publish(messages.unwrap_or_default(), settings.qos);
-            }
+    /// Takes note that nobody knows what the topics hold: the next reading of each inverter is published whole.
+    pub(crate) fn doubt(&mut self) {
+        for inverter in self.inverters.values_mut() {
+            inverter.topics = None;
         }
-        batch
     }
 
     /// Takes note of a reading that is to be told.
@@ -255,13 +278,14 @@ impl Present {
             self.keep(reading);
             return Ok(());
         }
-        let mut brought = Batch::default();
-        bring(settings, reading, &mut brought)?;
         self.keep(reading);
-        batch.announce(announced);
-        batch.append(brought);
+        // Who has just been told of new entities has not heard what was published before.
+        let all = self.announced.is_some();
         if let Some(inverter) = self.inverters.get_mut(name) {
-            inverter.is_published();
+            let mut brought = Batch::default();
+            inverter.bring(settings, reading, all, &mut brought)?;
+            batch.announce(announced);
+            batch.append(brought);
             if inverter
                 .last_told
                 .is_none_or(|at| at.elapsed() >= LAST_READING)
@@ -290,6 +314,8 @@ impl Present {
             inverter.bring_waiting(settings, &mut batch);
             batch.publish(inverter.last_reading(settings), QoS::AtLeastOnce);
             inverter.newest = None;
+            // It comes back with all of its values, which have expired meanwhile.
+            inverter.topics = None;
         }
         let was_shown = inverter.is_shown;
         let is_told = was_shown || inverter.fresh(settings).is_some();
@@ -336,7 +362,12 @@ impl Present {
         let now = Instant::now();
         let mut batch = Batch::default();
         if let Some(announced) = self.announced.take_if(|at| *at + AGAIN <= now) {
-            batch = self.readings(settings, |at| at < announced + SUBSCRIBING);
+            for inverter in self.inverters.values_mut() {
+                let newest = inverter.newest.as_ref();
+                if newest.is_some_and(|(at, _)| *at < announced + SUBSCRIBING) {
+                    inverter.repeat(settings, &mut batch);
+                }
+            }
         }
         for (name, inverter) in &mut self.inverters {
             if inverter.next(settings).is_some_and(|next| next <= now) {

@@ -402,7 +402,10 @@ fn home_assistant(topic: &str, birth: Birth) -> Finding {
         ),
         Birth::Nothing => Finding::good(
             about,
-            format!("{topic} says nothing yet; it is listened to"),
+            format!(
+                "{topic} holds nothing, as is usual: Home Assistant publishes there when it starts, and does not retain that. So \
+                 nobody can tell from here whether it is connected; Settings, Devices & services, MQTT shows what it has found"
+            ),
         ),
         Birth::Closed => Finding::note(
             about,

@@ -32,6 +32,12 @@ use crate::present::Present;
 use crate::reason::{self, Failure};
 use crate::settings::Settings;
 
+mod parting;
+
+pub(crate) use self::parting::{FAREWELL, Task};
+
+use self::parting::Retired;
+
 /// The part of a delivery's patience that the greeting may take, so that its own reason is told.
 const GREETING: f64 = 0.75;
 
@@ -57,12 +63,14 @@ pub(crate) struct Session {
     news: Notify,
     announcing: Announcing,
     /// Held while messages of a reading are queued, so that an older state never comes after a newer one.
-    order: tokio::sync::Mutex<()>,
+    order: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What is told again on a new connection.
 struct Known {
     present: Present,
+    /// The session whose place this one takes.
+    before: Option<Retired>,
     /// When the driver was asked to come again.
     told: Option<Instant>,
     /// Why there was no connection the last time.
@@ -88,18 +96,23 @@ impl Session {
             reset: Notify::new(),
             known: Mutex::new(Known {
                 present: Present::new(inverters),
+                before: None,
                 told: None,
                 failure: None,
             }),
             news: Notify::new(),
             announcing: Announcing::new(discovery),
-            order: tokio::sync::Mutex::new(()),
+            order: Arc::default(),
         }
     }
 
     /// Keeps connected until a farewell is sent.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut delays = Delays::default();
+        let before = self.known().before.take();
+        if let Some(before) = before {
+            before.leave().await;
+        }
         loop {
             self.link.send_replace(Link::Connecting);
             let begun = self.connection().await;
@@ -270,10 +283,15 @@ impl Session {
         for reading in readings.iter().filter(|one| self.announcing.knows(one)) {
             self.known().present.keep(reading);
         }
-        self.within_patience(async |connection| {
-            Ok(self.publish(connection, readings).await?.all().await?)
-        })
-        .await
+        let delivered = self
+            .within_patience(async |connection| {
+                Ok(self.publish(connection, readings).await?.all().await?)
+            })
+            .await;
+        if delivered.is_err() {
+            self.known().present.doubt();
+        }
+        delivered
     }
 
     /// Tells whether an inverter answers, and what is known of it.
@@ -316,25 +334,6 @@ impl Session {
             Ok(connection.send(batch).await?.all().await?)
         })
         .await
-    }
-
-    /// Takes leave: everything of ours is offline, and the broker knows it.
-    pub(crate) async fn farewell(&self) -> Result<(), DeliveryError> {
-        // Without a connection the broker has told it already: that is what the will is for.
-        let Link::Up(connection) = self.link.borrow().clone() else {
-            return Ok(());
-        };
-        let lost = |_| DeliveryError::unreachable("the connection has broken off");
-        let farewell = self.known().present.farewell(&self.settings);
-        let told = connection.send(farewell).await.map_err(lost)?;
-        told.all().await.map_err(lost)?;
-        // What was announced before is acknowledged before.
-        self.settle(&connection).await;
-        let mut link = self.link.subscribe();
-        connection.disconnect().await.map_err(lost)?;
-        // However it ends now: everything is said.
-        let _ = link.wait_for(|link| !matches!(link, Link::Up(_))).await;
-        Ok(())
     }
 
     /// Hands readings over, all that each of them brings at one stretch.

@@ -5,7 +5,7 @@
 //! measured is not: a power of an hour ago would pass for one of now.
 
 use kstar_common::key::KeyError;
-use kstar_model::catalogue::Quantity;
+use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::reading::Reading;
 use kstar_model::scalar::Kind;
 use kstar_model::time::Moment;
@@ -115,11 +115,12 @@ impl Topics {
         Message::retained(self.inverter_status(inverter), status.to_owned())
     }
 
-    /// A reading, in the form that was chosen.
+    /// A reading, in the form that was chosen; without the values that their topics hold already.
     pub(crate) fn reading(
         &self,
         form: Form,
         reading: &Reading<impl Moment>,
+        held: Option<&Values>,
     ) -> Result<Vec<Message>, serde_json::Error> {
         let inverter = &reading.inverter.name;
         let mut messages = Vec::with_capacity(Quantity::ALL.len() + 1);
@@ -128,7 +129,12 @@ impl Topics {
             messages.push(Message::live(self.state(inverter), line));
         }
         if form.has_quantities() {
-            let values = reading.values.present().map(|(quantity, value)| Message {
+            let is_new = |quantity: Quantity| {
+                held.is_none_or(|held| held.raw(quantity) != reading.values.raw(quantity))
+            };
+            let values = reading.values.present();
+            let values = values.filter(|(quantity, _)| is_new(*quantity));
+            let values = values.map(|(quantity, value)| Message {
                 topic: self.quantity(inverter, quantity.name()),
                 payload: value.to_string(),
                 retain: quantity.description().kind == Kind::Counter,
@@ -229,7 +235,7 @@ mod tests {
     #[test]
     fn each_quantity_that_is_present_has_its_topic_and_only_counters_are_retained() {
         let reading = full_reading("roof", 1);
-        let messages = topics().reading(Form::Quantities, &reading).unwrap();
+        let messages = topics().reading(Form::Quantities, &reading, None).unwrap();
         let expected = record(&reading);
         assert_eq!(messages.len(), Quantity::ALL.len());
         for message in messages {
@@ -247,7 +253,7 @@ mod tests {
     #[test]
     fn the_json_line_comes_first_and_is_not_retained() {
         let reading = full_reading("roof", 1);
-        let messages = topics().reading(Form::Both, &reading).unwrap();
+        let messages = topics().reading(Form::Both, &reading, None).unwrap();
         assert_eq!(messages.len(), Quantity::ALL.len() + 1);
         assert_eq!(messages[0].topic, "kstar/roof/state");
         assert!(!messages[0].retain);
@@ -255,9 +261,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_topic_holds_is_left_out() {
+        let held = full_reading("roof", 1);
+        let mut reading = (*held).clone();
+        reading.values.pv_power = Some(Watts::new(171_054));
+        reading.values.energy_today = None;
+        let told = |held: &Values| {
+            let messages = topics().reading(Form::Both, &reading, Some(held));
+            let messages = messages.unwrap().into_iter();
+            messages.map(|message| message.topic).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(&held.values),
+            ["kstar/roof/state", "kstar/roof/pv_power"]
+        );
+        assert_eq!(told(&reading.values), ["kstar/roof/state"]);
+        let all = told(&kstar_sink::testing::reading("roof", 1).values);
+        assert_eq!(all.len(), Quantity::ALL.len());
+    }
+
+    #[test]
     fn what_is_absent_is_not_published() {
         let empty = reading("roof", 1);
-        assert_eq!(topics().reading(Form::Quantities, &empty).unwrap(), []);
+        let messages = topics().reading(Form::Quantities, &empty, None);
+        assert_eq!(messages.unwrap(), []);
         assert_eq!(kstar_sharp("sensor/inverter", &empty), []);
     }
 

@@ -10,7 +10,8 @@ use kstar_common::hold::Hold;
 use kstar_common::key::KeyError;
 use kstar_common::worker::{NoAnswer, Upkeep, Worker};
 use kstar_history::{
-    HistoryError, Importer, KeepFor, Note, Retention, Settings, Store, may_be_file, probe,
+    HistoryError, Importer, KeepFor, Note, Renamed, Retention, Settings, Store, may_be_file, probe,
+    rename,
 };
 use kstar_sink::async_trait;
 use kstar_sink::delivery::{DeliverySettings, Keep, Policy};
@@ -137,6 +138,19 @@ impl SinkConfig for SqliteConfig {
 
     fn heeds(&self, before: &Context, after: &Context) -> bool {
         settings(before) != settings(after) || self.file(before) != self.file(after)
+    }
+
+    fn rename(&self, context: &Context, old: &str, new: &str) -> Result<Option<String>, String> {
+        let file = self.file(context);
+        let renamed = rename(&file, old, new).map_err(|error| error.to_string())?;
+        match renamed {
+            Renamed::Done => Ok(Some(format!("the history in {}", file.display()))),
+            Renamed::Unknown => Ok(None),
+            Renamed::Taken => Err(format!(
+                "{} has readings of an inverter `{new}` already, and the two cannot be told apart afterwards",
+                file.display()
+            )),
+        }
     }
 
     async fn probe(&self, context: &Context) -> Vec<Finding> {

@@ -241,6 +241,7 @@ impl Collector {
         let handover = Handover {
             events: self.events.subscribe(),
             waiting: Remainder::default(),
+            legacy: None,
         };
         self.start_sink_with(plan, handover);
     }
@@ -255,6 +256,7 @@ impl Collector {
         let Handover {
             events,
             mut waiting,
+            legacy,
         } = handover;
         if plan.policy.keep == Keep::NewestPerInverter {
             // An inverter that is gone is not to be shown once more.
@@ -267,6 +269,7 @@ impl Collector {
         let mut driver = Driver::opening(plan.open, plan.policy, health.clone())
             .with_holds(self.holds.entry(name).or_default().clone())
             .with_waiting(waiting)
+            .with_legacy(legacy)
             .with_present(collector, price)
             .with_statuses(statuses);
         if let Some(SpoolPlan { spool, draining }) = plan.spool {
@@ -285,7 +288,7 @@ impl Collector {
 
     /// Stops a sink within `grace`: what it has taken is delivered first. `None` if there is none of that name.
     pub async fn stop_sink(&mut self, name: &str, grace: Duration) -> Option<SinkEnding> {
-        self.part_with(&[name], Parting::Drain, grace)
+        self.part_with(&[name], |_| Parting::Drain, grace)
             .await
             .pop()
             .map(|parted| parted.ending)
@@ -297,7 +300,7 @@ impl Collector {
     pub async fn part_with(
         &mut self,
         names: &[&str],
-        parting: Parting,
+        parting: impl Fn(&str) -> Parting,
         grace: Duration,
     ) -> Vec<Parted> {
         let deadline = Instant::now() + grace;
@@ -309,7 +312,7 @@ impl Collector {
             self.board.take_sink(name);
             let events = self.events.subscribe();
             // One that has ended already hears nothing.
-            let _ = unit.stop.send(parting);
+            let _ = unit.stop.send(parting(name));
             units.push((name, unit.start, unit.health, unit.abort, events));
         }
         let mut others = Vec::new();
@@ -317,12 +320,16 @@ impl Collector {
         for (name, start, health, abort, events) in units {
             let ended = self.wait_for(start, deadline, &abort, &mut others).await;
             let (ending, handover) = ended.unwrap_or((SinkEnding::CutOff, None));
-            report_parted(&health, ending, parting);
+            report_parted(&health, ending, parting(name));
             let waiting = Remainder::default();
             parted.push(Parted {
                 name,
                 ending,
-                handover: handover.unwrap_or(Handover { events, waiting }),
+                handover: handover.unwrap_or(Handover {
+                    events,
+                    waiting,
+                    legacy: None,
+                }),
             });
         }
         for other in others {

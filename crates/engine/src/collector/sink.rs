@@ -104,7 +104,7 @@ pub(super) fn take_unit(
 /// Says what became of the readings of a sink that was told to stop.
 pub(super) fn report_parted(health: &Health, ending: SinkEnding, parting: Parting) {
     match (ending, parting) {
-        (SinkEnding::Drained, Parting::HandOver) => {
+        (SinkEnding::Drained, Parting::HandOver | Parting::Renew) => {
             let counts = health.snapshot().counts;
             tracing::info!(sink = health.name(), %counts, "stopped; what waits is handed over");
         }

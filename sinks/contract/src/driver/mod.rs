@@ -41,7 +41,7 @@ use crate::event::{CollectorStatus, Event, InverterStatus, Price};
 use crate::health::Health;
 use crate::queue::Queue;
 pub use crate::queue::Remainder;
-use crate::sink::{DeliveryError, Sink, Unavailable};
+use crate::sink::{DeliveryError, Legacy, Sink, Unavailable};
 use crate::spool::Spool;
 use kstar_common::hold::Holds;
 use kstar_model::time::ClockSet;
@@ -67,6 +67,14 @@ pub enum Parting {
     Drain,
     /// To leave it to the driver that follows.
     HandOver,
+    /// The same, where the sink that follows is of the same section: the far side need not notice.
+    Renew,
+}
+
+impl Parting {
+    fn hands_over(self) -> bool {
+        matches!(self, Self::HandOver | Self::Renew)
+    }
 }
 
 /// What one driver leaves to the next.
@@ -76,6 +84,8 @@ pub struct Handover {
     pub events: broadcast::Receiver<Event>,
     /// What was taken and is not delivered. What waits in a spool is not among it.
     pub waiting: Remainder,
+    /// What the sink leaves to the one that follows.
+    pub legacy: Option<Legacy>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -88,6 +98,7 @@ pub struct Driver {
     health: Arc<Health>,
     spool: Option<Spool>,
     draining: Duration,
+    legacy: Option<Legacy>,
     shared: Shared,
 }
 
@@ -150,6 +161,7 @@ impl Driver {
             health,
             spool: None,
             draining: Duration::ZERO,
+            legacy: None,
             shared: Shared {
                 inbox: Mutex::new(inbox),
                 news: Notify::new(),
@@ -186,6 +198,12 @@ impl Driver {
             counts.replaced += lost.replaced;
         });
         self
+    }
+
+    /// The same, where the sink goes on with what the one before has left to it.
+    #[must_use]
+    pub fn with_legacy(self, legacy: Option<Legacy>) -> Self {
+        Self { legacy, ..self }
     }
 
     /// The same, telling the sink first how the inverters are.
@@ -256,11 +274,12 @@ impl Driver {
             health,
             spool,
             draining,
+            legacy,
             shared,
         } = self;
         let draining = spool.is_some().then_some(draining);
         let lanes = Lanes::new(&shared, &health, &policy);
-        let opening = Opening::new(opener, spool, holds);
+        let opening = Opening::new(opener, spool, holds, legacy);
         let mut sending = Sending::new(opening, policy.timeout, draining, lanes);
         let mut left = None;
         let ended = tokio::select! {
@@ -268,14 +287,8 @@ impl Driver {
             never = take::take(events, stop, &mut left, &health, &shared) => match never {},
         };
         // Until everything is closed, the files are held.
-        let (sink, lanes, _opening) = sending.into_parts();
-        match timeout(CLOSING, sink.close()).await {
-            Ok(Ok(()) | Err(DeliveryError::Closed)) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(sink = health.name(), %error, "did not close in order");
-            }
-            Err(_) => tracing::warn!(sink = health.name(), "did not close within {CLOSING:?}"),
-        }
+        let (sink, lanes, opening) = sending.into_parts();
+        let legacy = close(sink, shared.is_renewed(), &health).await;
         lanes.close().await;
         if left.is_none() {
             let lost = shared.inbox().readings.take_undated().len() as u64;
@@ -296,9 +309,30 @@ impl Driver {
         let handover = left.map(|events| Handover {
             events,
             waiting: shared.inbox().readings.leave(),
+            // One that was never opened has its own from the one before.
+            legacy: legacy.or(opening.legacy).filter(|_| shared.is_renewed()),
         });
         (ended, handover)
     }
+}
+
+/// Closes a sink in time; gives what it leaves to one that renews it.
+async fn close(sink: Box<dyn Sink>, is_renewed: bool, health: &Health) -> Option<Legacy> {
+    let closing = async {
+        if is_renewed {
+            return sink.hand_over().await;
+        }
+        sink.close().await.map(|()| None)
+    };
+    match timeout(CLOSING, closing).await {
+        Ok(Ok(legacy)) => return legacy,
+        Ok(Err(DeliveryError::Closed)) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(sink = health.name(), %error, "did not close in order");
+        }
+        Err(_) => tracing::warn!(sink = health.name(), "did not close within {CLOSING:?}"),
+    }
+    None
 }
 
 impl Shared {
@@ -329,7 +363,14 @@ impl Shared {
     fn is_handing_over(&self) -> bool {
         self.ended
             .borrow()
-            .is_some_and(|end| end.parting == Parting::HandOver)
+            .is_some_and(|end| end.parting.hands_over())
+    }
+
+    /// Whether the sink that follows is of the same section.
+    fn is_renewed(&self) -> bool {
+        self.ended
+            .borrow()
+            .is_some_and(|end| end.parting == Parting::Renew)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kstar_common::hold::{Hold, Holds};
 use tokio::task::JoinHandle;
 
-use crate::sink::{Sink, Unavailable};
+use crate::sink::{Legacy, Sink, Unavailable};
 use crate::spool::Spool;
 
 /// Makes a sink, on a thread that may block; called again after a failure.
@@ -21,16 +21,24 @@ pub(super) struct Opening {
     pub(super) spool: Option<Spool>,
     holds: Holds,
     hold: Option<Hold>,
+    /// What the sink before has left, until this one is open.
+    pub(super) legacy: Option<Legacy>,
 }
 
 impl Opening {
-    pub(super) fn new(opener: Opener, spool: Option<Spool>, holds: Holds) -> Self {
+    pub(super) fn new(
+        opener: Opener,
+        spool: Option<Spool>,
+        holds: Holds,
+        legacy: Option<Legacy>,
+    ) -> Self {
         Self {
             opener,
             job: None,
             spool,
             holds,
             hold: None,
+            legacy,
         }
     }
 

@@ -179,8 +179,11 @@ impl<'a> Sending<'a> {
         let leave = self.leave();
         let opening = timeout(self.timeout, self.opening.open(hold));
         match self.lanes.attend(unless(leave, opening)).await? {
-            Ok(Ok(sink)) => {
+            Ok(Ok(mut sink)) => {
                 self.failures = 0;
+                if let Some(legacy) = self.opening.legacy.take() {
+                    sink.follow(legacy);
+                }
                 (self.sink, self.is_open) = (sink, true);
                 self.lanes.health.opened();
                 Ok(())
@@ -388,7 +391,7 @@ impl<'a> Sending<'a> {
         async move {
             let End { since, parting } = shared.ended().await;
             match (draining, parting) {
-                (Some(_), _) | (None, Parting::HandOver) if failures > 0 => {}
+                (Some(_), _) | (None, Parting::HandOver | Parting::Renew) if failures > 0 => {}
                 (None, Parting::Drain) if refused => {}
                 (Some(draining), _) => sleep_until(since + draining).await,
                 // The delivery under way has its time-out.

@@ -84,7 +84,7 @@ pub(super) async fn take(
         shared.news.notify_one();
     }
     let parting = stopped.unwrap_or(Parting::Drain);
-    if parting == Parting::HandOver {
+    if parting.hands_over() {
         *left = Some(events);
     }
     shared.ended.send_replace(Some(End {

@@ -26,6 +26,8 @@ pub(super) struct Device {
     pub(super) inverter: Inverter,
     /// See [`inverter`](Self::inverter).
     pub(super) nameplate: Nameplate,
+    /// What Home Assistant knows it by, in topics of discovery and unique ids.
+    pub(super) node: String,
     /// Its part of entity ids.
     pub(super) slug: String,
     pub(super) announced: Set,
@@ -49,7 +51,7 @@ pub(super) struct Absence {
 }
 
 impl Device {
-    pub(super) fn new(name: &Arc<str>, slug: String) -> Self {
+    pub(super) fn new(name: &Arc<str>, node: String, slug: String) -> Self {
         Self {
             inverter: Inverter {
                 name: Arc::clone(name),
@@ -57,6 +59,7 @@ impl Device {
                 model: None,
             },
             nameplate: Nameplate::default(),
+            node,
             slug,
             announced: Set::default(),
             retained: Set::default(),

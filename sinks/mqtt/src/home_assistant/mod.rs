@@ -6,6 +6,8 @@
 //! recorded in the state folder, one file per client id, and only what is recorded is ever cleared, so that several
 //! collectors share a broker in peace. The sink's own retained topics are in the record too, and cleared when their
 //! inverter, their prefix or they themselves are no longer there.
+//!
+//! Home Assistant knows an inverter by the name that it had first, which is in the record too once it is another one.
 
 mod collector;
 mod device;
@@ -34,8 +36,10 @@ use crate::message::Message;
 pub use crate::topics::Topics;
 use collector::Collector;
 use device::Device;
-use names::{Slugs, collector_id, device_topic, entity_topic, entity_topics, node_id};
+use names::{Nodes, Slugs, collector_id, device_topic, entity_topic, entity_topics, node_id};
 use payload::Writer;
+pub(crate) use payload::is_migration;
+pub(crate) use record::rename;
 use record::{Announced, Leftover, Record, RecordFile};
 use set::Set;
 pub use settings::{Form, HomeAssistantSettings};
@@ -49,6 +53,7 @@ use vocabulary::{Platform, components};
 #[derive(Debug)]
 pub struct Discovery {
     writer: Writer,
+    nodes: Nodes,
     slugs: Slugs,
     devices: BTreeMap<Arc<str>, Device>,
     collector: Collector,
@@ -65,15 +70,19 @@ impl Discovery {
     pub fn new(settings: &HomeAssistantSettings, topics: Topics, context: &Context) -> Self {
         let (file, record) = RecordFile::open(&context.state_dir, &topics.client_id);
         let mut slugs = Slugs::default();
+        let mut nodes = Nodes::of(&record.inverters);
         let mut devices = BTreeMap::new();
         for name in &context.inverters {
-            devices
-                .entry(Arc::clone(name))
-                .or_insert_with(|| Device::new(name, slugs.choose(name)));
+            devices.entry(Arc::clone(name)).or_insert_with(|| {
+                let known = record.inverters.get(&**name);
+                let node = known.map_or_else(|| nodes.choose(name), |known| known.node(name));
+                Device::new(name, node, slugs.choose(name))
+            });
         }
         let slug = slugs.choose_for_collector();
         let mut discovery = Self {
             writer: Writer::new(settings, topics, context),
+            nodes,
             slugs,
             devices,
             collector: Collector::new(slug, record.collector),
@@ -101,11 +110,12 @@ impl Discovery {
     ) -> Vec<Message> {
         let (_, record) = RecordFile::open(&context.state_dir, &topics.client_id);
         let writer = Writer::new(settings, topics, context);
-        let mut slugs = Slugs::default();
+        let (mut nodes, mut slugs) = (Nodes::of(&record.inverters), Slugs::default());
         let mut messages = Vec::new();
         for name in &context.inverters {
-            let mut device = Device::new(name, slugs.choose(name));
             let recorded = record.inverters.get(&**name);
+            let node = recorded.map_or_else(|| nodes.choose(name), |known| known.node(name));
+            let mut device = Device::new(name, node, slugs.choose(name));
             device.announced = recorded.map_or_else(
                 || Quantity::ALL.iter().copied().collect(),
                 Announced::quantities,
@@ -150,6 +160,7 @@ impl Discovery {
 
     /// Takes up one inverter of the record.
     fn take_up(&mut self, name: &str, announced: Announced) {
+        let node = announced.node(name);
         let same_prefix = announced.prefix == self.writer.prefix;
         let same_form = announced.form == self.writer.form;
         let mut carried = BTreeMap::new();
@@ -177,7 +188,7 @@ impl Discovery {
         match announced.form {
             Form::Off => {}
             Form::Device => self.leftovers.push(leftover(
-                device_topic(&announced.prefix, &node_id(name)),
+                device_topic(&announced.prefix, &node),
                 !carried.is_empty(),
             )),
             // In the same form and under the same prefix, what is carried on is no leftover; `keep_record` sorts
@@ -185,7 +196,7 @@ impl Discovery {
             Form::Entity => {
                 for (key, platform) in &announced.components {
                     self.leftovers.push(leftover(
-                        entity_topic(&announced.prefix, *platform, &node_id(name), key),
+                        entity_topic(&announced.prefix, *platform, &node, key),
                         carried.get(key) == Some(platform),
                     ));
                 }
@@ -215,9 +226,9 @@ impl Discovery {
     pub fn observe(&mut self, reading: &Reading<impl Moment>) -> Vec<Message> {
         let name = &reading.inverter.name;
         if !self.devices.contains_key(name) {
-            let slug = self.slugs.choose(name);
+            let (node, slug) = (self.nodes.choose(name), self.slugs.choose(name));
             self.devices
-                .insert(Arc::clone(name), Device::new(name, slug));
+                .insert(Arc::clone(name), Device::new(name, node, slug));
             self.retained
                 .insert(self.writer.topics.inverter_status(name));
         }
@@ -261,7 +272,7 @@ impl Discovery {
             .map(own_topic)
             .filter(|topic| self.retained.remove(topic))
             .collect();
-        let (prefix, node) = (&self.writer.prefix, node_id(name));
+        let (prefix, node) = (&self.writer.prefix, device.node.clone());
         match self.writer.form {
             Form::Device if device.announced.is_empty() => {
                 device.removed.clear();
@@ -319,8 +330,9 @@ impl Discovery {
     /// Everything that Home Assistant must be told, whatever it was told before: what goes on in another form, what
     /// there is, and what is to be cleared.
     ///
-    /// An entity may be announced on one topic at a time, so what does not go on is cleared first; what goes on is
-    /// cleared last, when its entities have found their new topic.
+    /// An entity may be announced on one topic at a time, so what does not go on is cleared first. What goes on is cleared
+    /// once it is told to, before it is announced elsewhere: Home Assistant would log each entity whose old topic says
+    /// something after that.
     pub fn all(&self) -> Vec<Message> {
         let (migrated, ended): (Vec<&Leftover>, Vec<&Leftover>) =
             self.leftovers.iter().partition(|leftover| leftover.migrate);
@@ -331,13 +343,13 @@ impl Discovery {
                 .iter()
                 .map(|leftover| payload::migrate(&leftover.topic)),
         );
+        messages.extend(migrated.iter().map(clear));
         // First: Home Assistant wants to know what the others are reached by.
         messages.extend(self.writer.announce_collector(&self.collector));
         let via = self.collector.is_there();
         for device in self.devices.values() {
             messages.extend(self.writer.announce(device, device.announced, via));
         }
-        messages.extend(migrated.iter().map(clear));
         messages
     }
 
@@ -362,10 +374,11 @@ impl Discovery {
             if components.is_empty() {
                 continue;
             }
-            in_use.extend(discovery_topics(prefix, *form, &node_id(name), &components));
+            in_use.extend(discovery_topics(prefix, *form, &device.node, &components));
             let announced = Announced {
                 prefix: prefix.clone(),
                 form: *form,
+                node: Some(device.node.clone()).filter(|node| *node != node_id(name)),
                 serial: device.inverter.serial.as_deref().map(str::to_owned),
                 model: device.inverter.model.as_deref().map(str::to_owned),
                 title: device.nameplate.title.as_deref().map(str::to_owned),

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 use kstar_model::catalogue::Quantity;
 
 use super::presence;
-use super::vocabulary::{Platform, components};
+use super::record::Announced;
+use super::vocabulary::{Component, Platform, components};
 
 /// What the collector is called; by its device the inverters are reached.
 pub(super) const COLLECTOR: &str = "kstar-collector";
@@ -35,9 +36,40 @@ pub(super) fn entity_topics(
         .collect()
 }
 
-/// The node of an inverter.
+/// The node of an inverter that has had no other name.
 pub(super) fn node_id(inverter: &str) -> String {
     format!("kstar_{inverter}")
+}
+
+/// The nodes of inverters. One that is renamed keeps its own, by which Home Assistant knows it again; another one that then
+/// gets the old name needs one of its own.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    taken: HashSet<String>,
+}
+
+impl Nodes {
+    /// What these inverters are known by.
+    pub(super) fn of(announced: &BTreeMap<String, Announced>) -> Self {
+        let nodes = announced
+            .iter()
+            .map(|(name, announced)| announced.node(name));
+        Self {
+            taken: nodes.collect(),
+        }
+    }
+
+    /// The node of an inverter that was not announced before.
+    pub(super) fn choose(&mut self, inverter: &str) -> String {
+        let plain = node_id(inverter);
+        let others = (2..).map(|number: u32| format!("{plain}_{number}"));
+        let mut candidates = std::iter::once(plain.clone()).chain(others);
+        let free = candidates.find(|node| !self.taken.contains(node));
+        // There is always one.
+        let node = free.unwrap_or(plain);
+        self.taken.insert(node.clone());
+        node
+    }
 }
 
 /// The node of a collector, which no inverter's begins like. A client id may hold what topics of discovery may not.
@@ -66,16 +98,23 @@ pub(super) fn entity_id(platform: Platform, slug: &str, key: &str) -> String {
 
 /// The inverter's name or title, unless the name of an entity begins with it: Home Assistant would cut it off there.
 pub(super) fn device_name(inverter: &str) -> String {
-    let name = inverter.to_lowercase();
-    let labels = Quantity::ALL
+    let of_quantities = components(Quantity::ALL.iter().copied().collect()).map(Component::name);
+    let fixed = presence::OF_INVERTER
         .iter()
-        .map(|quantity| quantity.description().label);
-    let mut names = labels.chain(presence::OF_INVERTER.iter().map(|(_, name, _)| *name));
-    if names.any(|label| label.to_lowercase().starts_with(&name)) {
-        format!("KSTAR {inverter}")
-    } else {
-        inverter.to_owned()
-    }
+        .map(|(_, name, _)| (*name).to_owned());
+    let names: Vec<String> = of_quantities
+        .chain(fixed)
+        .map(|name| name.to_lowercase())
+        .collect();
+    let begins_none = |device: &String| {
+        let device = device.to_lowercase();
+        !names.iter().any(|name| name.starts_with(&device))
+    };
+    // There are names of entities that begin with the brand as well.
+    [inverter.to_owned(), format!("KSTAR {inverter}")]
+        .into_iter()
+        .find(begins_none)
+        .unwrap_or_else(|| format!("KSTAR inverter {inverter}"))
 }
 
 /// The parts of entity ids that stand for inverters: lower case, digits and single underscores, and such that no
@@ -90,7 +129,7 @@ impl Slugs {
     /// The slug of another inverter.
     pub(super) fn choose(&mut self, inverter: &str) -> String {
         let keys = components(Quantity::ALL.iter().copied().collect())
-            .map(|component| (component.platform, component.key()))
+            .map(|component| (component.platform, component.object()))
             .chain(of_presence())
             .collect::<Vec<_>>();
         self.take(&slug(inverter), &keys)

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::collector::Collector;
 use super::device::Device;
 use super::names::{
-    COLLECTOR, collector_id, device_name, device_topic, entity_id, entity_topic, node_id, unique_id,
+    COLLECTOR, collector_id, device_name, device_topic, entity_id, entity_topic, unique_id,
 };
 use super::presence;
 use super::set::Set;
@@ -163,11 +163,11 @@ pub(super) struct Entity {
 
 impl<'a> Node<'a> {
     /// An inverter, whose name has only characters that Home Assistant allows in a topic.
-    pub(super) fn of_inverter(name: &'a str, slug: &'a str) -> Self {
+    pub(super) fn of_inverter(device: &'a Device) -> Self {
         Self {
-            id: node_id(name),
-            name,
-            slug,
+            id: device.node.clone(),
+            name: &device.inverter.name,
+            slug: &device.slug,
         }
     }
 
@@ -223,7 +223,7 @@ impl Writer {
             return Vec::new();
         }
         let inverter = &device.inverter;
-        let node = Node::of_inverter(&inverter.name, &device.slug);
+        let node = Node::of_inverter(device);
         let mut placed = presence::of_inverter(&self.topics, &node);
         placed.extend(components(quantities).map(|component| Placed {
             key: component.key(),
@@ -370,7 +370,9 @@ impl Writer {
             Source::Json => self.topics.state(node.name),
         };
         let name = component.name();
+        let object = component.object();
         Entity {
+            default_entity_id: entity_id(component.platform, node.slug, &object),
             value_template: component.template(source),
             classes: component.classes(),
             expire_after: Some(self.expire_after)
@@ -390,6 +392,11 @@ fn manufacturer(model: Option<&str>, family: Option<&str>) -> &'static str {
 /// The message that hands a topic's entities over to the other form.
 pub(super) fn migrate(topic: &str) -> Message {
     Message::retained(topic.to_owned(), MIGRATE.to_owned())
+}
+
+/// Whether a message hands entities over to the other form.
+pub(crate) fn is_migration(message: &Message) -> bool {
+    message.payload == MIGRATE
 }
 
 /// The message that clears a topic, and with it what it announced.

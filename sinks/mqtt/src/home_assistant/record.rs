@@ -17,6 +17,7 @@ use kstar_sink::event::Nameplate;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::names::node_id;
 use super::set::Set;
 use super::settings::Form;
 use super::vocabulary::Platform;
@@ -45,6 +46,9 @@ pub(super) struct Record {
 pub(super) struct Announced {
     pub(super) prefix: String,
     pub(super) form: Form,
+    /// What Home Assistant knows it by, if that is of another name than its own: of the one that it had first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) node: Option<String>,
     pub(super) serial: Option<String>,
     pub(super) model: Option<String>,
     #[serde(default)]
@@ -60,6 +64,11 @@ pub(super) struct Announced {
 }
 
 impl Announced {
+    /// What Home Assistant knows the inverter of this name by.
+    pub(super) fn node(&self, name: &str) -> String {
+        self.node.clone().unwrap_or_else(|| node_id(name))
+    }
+
     /// The inverter of this name, as far as it was known.
     pub(super) fn inverter(&self, name: &Arc<str>) -> Inverter {
         Inverter {
@@ -142,22 +151,51 @@ impl RecordFile {
 
     /// Writes the record if it differs from what the file holds. If it cannot be written that is said, and tried
     /// again at the next change.
-    pub(super) fn save(&mut self, mut record: Record) {
-        record.version = VERSION;
-        record.client_id.clone_from(&self.client_id);
-        if self.written.as_ref() == Some(&record) {
-            return;
-        }
-        match write(&self.path, &record) {
-            Ok(()) => self.written = Some(record),
-            Err(error) => warn!(
+    pub(super) fn save(&mut self, record: Record) {
+        if let Err(error) = self.try_save(record) {
+            warn!(
                 path = %self.path.display(),
                 %error,
                 "cannot write the record of what was announced to Home Assistant; \
                  a later start may leave some of it on the broker"
-            ),
+            );
         }
     }
+
+    fn try_save(&mut self, mut record: Record) -> io::Result<()> {
+        record.version = VERSION;
+        record.client_id.clone_from(&self.client_id);
+        if self.written.as_ref() != Some(&record) {
+            write(&self.path, &record)?;
+            self.written = Some(record);
+        }
+        Ok(())
+    }
+}
+
+/// Lets Home Assistant know an inverter again that has another name from now on; whether it knows it.
+pub(crate) fn rename(
+    state_dir: &Path,
+    client_id: &str,
+    old: &str,
+    new: &str,
+) -> Result<bool, String> {
+    let (mut file, mut record) = RecordFile::open(state_dir, client_id);
+    let Some(mut announced) = record.inverters.remove(old) else {
+        return Ok(false);
+    };
+    if record.inverters.contains_key(new) {
+        return Err(format!(
+            "Home Assistant knows an inverter `{new}` already; run the collector without it once, so that it is taken out there"
+        ));
+    }
+    announced.node.get_or_insert_with(|| node_id(old));
+    announced.node.take_if(|node| *node == node_id(new));
+    record.inverters.insert(new.to_owned(), announced);
+    let path = file.path.clone();
+    file.try_save(record)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    Ok(true)
 }
 
 /// A client id as a file's name: any other character as its bytes, capitals too, since some file systems do not

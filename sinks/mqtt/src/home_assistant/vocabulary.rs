@@ -100,13 +100,28 @@ impl Component {
         }
     }
 
-    /// What it is called by people, without the inverter's name, which Home Assistant puts before it. That of a fault has the
-    /// word of its key: a Home Assistant that does not know `default_entity_id` makes the id of the name.
+    /// Its part of entity ids, which a Home Assistant that does not know `default_entity_id` makes of the name.
+    pub(super) fn object(self) -> String {
+        let name = self.quantity.name();
+        match self.platform {
+            Platform::Sensor => name.to_owned(),
+            Platform::BinarySensor => match name.rsplit_once('_') {
+                Some((whose, _)) => format!("{whose}_fault"),
+                None => "fault".to_owned(),
+            },
+        }
+    }
+
+    /// What it is called by people, without the inverter's name, which Home Assistant puts before it: for errors of the BMS
+    /// that is the BMS fault.
     pub(super) fn name(self) -> String {
         let label = self.quantity.description().label;
         match self.platform {
             Platform::Sensor => label.to_owned(),
-            Platform::BinarySensor => format!("{label} problem"),
+            Platform::BinarySensor => match label.rsplit_once(' ') {
+                Some((whose, _)) => format!("{whose} fault"),
+                None => "Fault".to_owned(),
+            },
         }
     }
 

@@ -17,6 +17,8 @@ mod limits;
 mod outages;
 mod probe;
 mod published;
+mod renewed;
 mod returns;
 mod trust;
+mod unchanged;
 mod world;

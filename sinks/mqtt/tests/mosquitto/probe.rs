@@ -142,7 +142,7 @@ async fn what_home_assistant_says_is_heard_and_nothing_is_left_at_the_broker() {
     assert!(
         about(&probe(&broker.config("")).await, "Home Assistant")
             .said
-            .contains("nothing yet")
+            .contains("holds nothing, as is usual")
     );
     let say = |word: &str| {
         let status = Command::new("mosquitto_pub")

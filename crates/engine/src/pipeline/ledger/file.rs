@@ -196,6 +196,17 @@ impl LedgerFile {
         self.accounts.entry(inverter.to_owned()).or_default()
     }
 
+    /// Remembers under another name what is remembered under one, and writes it, with a sync. There must be nothing under the
+    /// other one.
+    pub fn rename(&mut self, old: &str, new: &str) -> io::Result<()> {
+        if let Some(account) = self.accounts.remove(old) {
+            self.accounts.insert(new.to_owned(), account);
+        }
+        self.written += 1;
+        // The end of the log can say what is remembered, and not that it is gone.
+        self.rebase()
+    }
+
     /// Writes what has changed, and says whether that was possible. A folder that cannot be written to is logged once, and
     /// when it can be again; the counters go on in memory meanwhile.
     pub fn write(&mut self) -> bool {

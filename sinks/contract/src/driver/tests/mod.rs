@@ -2,6 +2,7 @@
 
 mod clock;
 mod handover;
+mod legacy;
 mod news;
 mod opening;
 mod spool;

@@ -24,6 +24,8 @@ pub(super) struct Home {
     entities: BTreeMap<Hash, Option<String>>,
     /// How often an entity of a quantity was removed, and its settings with it.
     pub(super) removals: Vec<Hash>,
+    /// The entities of which it logs that a topic is none of theirs.
+    pub(super) conflicts: Vec<Hash>,
 }
 
 impl Home {
@@ -87,6 +89,9 @@ impl Home {
         }
         match parts[..] {
             [_, "device", node, "config"] => {
+                if payload.is_none() {
+                    self.note_conflicts(topic, |hash| hash.1 == node);
+                }
                 let listed = payload
                     .map(|payload| payload["components"].as_object().expect("a map").clone())
                     .unwrap_or_default();
@@ -113,7 +118,7 @@ impl Home {
                 match payload {
                     Some(_) => self.discover(&hash, topic),
                     None if self.of(topic).contains(&hash) => self.remove(&hash),
-                    None => {}
+                    None => self.note_conflicts(topic, |other| *other == hash),
                 }
             }
             _ => panic!("{topic} is no discovery topic"),
@@ -126,6 +131,15 @@ impl Home {
             .filter(|(_, source)| source.as_deref() == Some(topic))
             .map(|(hash, _)| hash.clone())
             .collect()
+    }
+
+    /// Takes note of what is cleared and announced elsewhere.
+    fn note_conflicts(&mut self, topic: &str, cleared: impl Fn(&Hash) -> bool) {
+        for (hash, source) in &self.entities {
+            if cleared(hash) && source.as_deref().is_some_and(|source| source != topic) {
+                self.conflicts.push(hash.clone());
+            }
+        }
     }
 
     fn discover(&mut self, hash: &Hash, topic: &str) {

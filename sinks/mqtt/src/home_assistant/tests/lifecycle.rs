@@ -227,6 +227,7 @@ fn switching_the_form_keeps_every_entity_and_leaves_no_topic() {
         home.take(&messages);
         assert_eq!(home.entities(), entities, "{from:?} to {to:?}");
         assert_eq!(home.removals.len(), 0, "{from:?} to {to:?}");
+        assert_eq!(home.conflicts.len(), 0, "{from:?} to {to:?}");
         assert!(
             topics
                 .keys()
@@ -246,6 +247,7 @@ fn switching_the_form_keeps_every_entity_and_leaves_no_topic() {
         home.take(&start(from, &["roof", "barn"], folder.path()).all());
         assert_eq!(home.entities(), entities);
         assert_eq!(home.removals.len(), 0);
+        assert_eq!(home.conflicts.len(), 0);
         assert_eq!(home.retained, topics);
     }
 }

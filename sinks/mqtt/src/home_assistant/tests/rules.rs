@@ -449,7 +449,7 @@ fn the_energy_dashboard_has_a_counter_for_each_thing_that_it_asks_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let full = full_reading("roof", BEGIN);
     let published = topics("one")
-        .reading(crate::topics::Form::Both, &full)
+        .reading(crate::topics::Form::Both, &full, None)
         .expect("messages");
     let announced = announced(&start(Form::Device, &["roof"], folder.path()).observe(&full));
     for source in [
@@ -479,6 +479,22 @@ fn no_key_is_used_twice_or_holds_what_parts_it_from_the_inverter() {
         assert!(!key.contains('-'), "{key}");
         assert!(keys.insert(key.clone()), "{key}");
     }
+}
+
+#[test]
+fn each_set_of_faults_has_a_fault_whose_id_is_made_of_its_name() {
+    let faults = components_of_everything()
+        .filter(|component| component.platform == Platform::BinarySensor)
+        .map(|component| (component.name(), component.object()));
+    let faults: Vec<(String, String)> = faults.collect();
+    for (name, object) in &faults {
+        assert_eq!(&name.to_lowercase().replace(' ', "_"), object);
+    }
+    let names: Vec<&str> = faults.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["BMS fault", "Battery fault", "Fault", "KSTAR fault"]
+    );
 }
 
 #[test]
@@ -528,9 +544,9 @@ fn last_reading() -> Value {
 fn fault() -> Value {
     json!({
         "platform": "binary_sensor",
-        "name": "BMS errors problem",
+        "name": "BMS fault",
         "unique_id": "kstar_inverter-bms_errors_problem",
-        "default_entity_id": "binary_sensor.inverter_bms_errors_problem",
+        "default_entity_id": "binary_sensor.inverter_bms_fault",
         "state_topic": "kstar/inverter/bms_errors",
         "value_template": "{{ 'ON' if value.split(',') | reject('in', ['none', 'no_bms_communication']) | list else 'OFF' }}",
         "device_class": "problem",
