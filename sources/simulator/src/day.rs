@@ -13,12 +13,12 @@
 
 use std::f64::consts::PI;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 
 use super::encode::{Figures, Variant};
 use super::surroundings::{
-    DAY_SECONDS, Noise, SECONDS_PER_HOUR, Surroundings, hour_of_day, in_seconds, rounded, sun,
-    whole_seconds,
+    DAY_SECONDS, Noise, SECONDS_PER_HOUR, Surroundings, hour_of_day, in_seconds, rounded,
+    seconds_since, whole_seconds,
 };
 
 /// What becomes AC of each watt of DC.
@@ -30,7 +30,8 @@ pub const DEAD_BAND_WATTS: i64 = 30;
 /// The lowest state of charge that the battery is taken to, in percent.
 pub const LOWEST_SOC: u8 = 20;
 
-const STEP_SECONDS: u64 = 10;
+/// How far the past is stepped through at once, unless [`Household::step_by`] says otherwise.
+pub const STEP_SECONDS: u64 = 10;
 
 const AC_LIMIT_WATTS: f64 = 4000.0;
 const STRING_PEAK_WATTS: [f64; 2] = [1900.0, 2050.0];
@@ -49,6 +50,8 @@ pub struct Household {
     surroundings: Surroundings,
     variant: Variant,
     first_day: Date,
+    /// How long a step is.
+    step: u64,
     past: Past,
 }
 
@@ -101,6 +104,7 @@ impl Household {
             surroundings,
             variant,
             first_day,
+            step: STEP_SECONDS,
             past: Past {
                 seconds: 0,
                 soc: 0.35 + 0.3 * chance(Noise::Soc),
@@ -115,14 +119,34 @@ impl Household {
         }
     }
 
+    /// The same under a sun that follows the seasons.
+    #[must_use]
+    pub fn with_seasons(self) -> Self {
+        Self {
+            surroundings: self.surroundings.with_seasons(self.first_day),
+            ..self
+        }
+    }
+
+    /// Steps through what is to come this coarsely, in seconds, so that a year takes no longer than it must: a divisor of a
+    /// day, from a multiple of it on. What is said of a moment depends on that; [`STEP_SECONDS`] is usual.
+    pub fn step_by(&mut self, step: u64) {
+        self.step = step.max(1);
+    }
+
+    /// How many seconds after the first midnight a clock on its wall says this.
+    pub fn seconds_at(&self, clock: DateTime) -> f64 {
+        seconds_since(self.first_day, clock)
+    }
+
     /// Steps through the past up to this many seconds after the first midnight.
     pub fn advance_to(&mut self, seconds: f64) {
         // What is negative or no number at all becomes 0, so that time cannot run backwards.
-        let steps = whole_seconds(seconds) / STEP_SECONDS;
-        while self.past.seconds < steps * STEP_SECONDS {
+        let steps = whole_seconds(seconds) / self.step;
+        while self.past.seconds < steps * self.step {
             let flows = self.flows_of_step();
-            self.past.add(&flows, in_seconds(STEP_SECONDS));
-            self.past.seconds += STEP_SECONDS;
+            self.past.add(&flows, in_seconds(self.step));
+            self.past.seconds += self.step;
             if self.past.seconds.is_multiple_of(DAY_SECONDS) {
                 self.past.end_day();
             }
@@ -160,7 +184,10 @@ impl Household {
 
     /// What stands for the whole step that the past has come to.
     fn flows_of_step(&self) -> Flows {
-        self.flows(in_seconds(self.past.seconds) + in_seconds(STEP_SECONDS) / 2.0)
+        self.flows(
+            self.surroundings
+                .within(self.past.seconds, self.step, STEP_SECONDS),
+        )
     }
 
     fn flows(&self, seconds: f64) -> Flows {
@@ -210,7 +237,7 @@ impl Household {
     fn string(&self, string: u8, seconds: f64) -> (u16, u16) {
         // The second roof looks further west.
         let late = 2400.0 * f64::from(string);
-        let light = sun(seconds - late) * self.surroundings.clearness(seconds);
+        let light = self.surroundings.sun(seconds - late) * self.surroundings.clearness(seconds);
         if light <= 0.0 {
             return (0, 0);
         }
@@ -597,6 +624,69 @@ mod tests {
         );
         assert!(figures.battery_temperature > 0);
         assert!(figures.e_battery_charge_total > figures.e_battery_discharge_total);
+    }
+
+    #[test]
+    fn with_seasons_winter_days_are_short_and_bring_little() {
+        let day = |month, day| {
+            let first = jiff::civil::date(2026, month, day);
+            Household::new(1, Variant::Kse, first).with_seasons()
+        };
+        let shines = |month, date, hour: f64| pv_watts(&day(month, date).at(hour * 3600.0)) > 0.0;
+        for (month, date) in [(6, 21), (12, 21)] {
+            assert!(shines(month, date, 12.5), "noon in month {month}");
+            assert!(!shines(month, date, 1.0), "night in month {month}");
+        }
+        for hour in [6.5, 19.5] {
+            assert!(shines(6, 21, hour) && !shines(12, 21, hour), "{hour}");
+        }
+        let week = |month| {
+            let mut household = day(month, 14);
+            let begin = household.at(0.0).e_total;
+            household.at(7.0 * 86_400.0).e_total - begin
+        };
+        let (summer, winter) = (week(6), week(12));
+        assert!(
+            summer > 2 * winter && winter > 100,
+            "tenths of a kWh: {summer} {winter}"
+        );
+    }
+
+    #[test]
+    fn coarse_steps_come_to_about_the_same_energies() {
+        for seed in SEEDS {
+            let grown = |step| {
+                let mut household = household(seed).with_seasons();
+                household.step_by(step);
+                let before = household.at(0.0);
+                let after = household.at(20.0 * 86_400.0);
+                [
+                    after.e_total - before.e_total,
+                    after.e_load_total - before.e_load_total,
+                ]
+            };
+            for (coarse, fine) in grown(900).into_iter().zip(grown(STEP_SECONDS)) {
+                let off = f64::from(coarse.abs_diff(fine)) / f64::from(fine);
+                assert!(off < 0.05, "seed {seed}: {coarse} {fine}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_household_goes_on_finely_from_a_coarse_past() {
+        let mut household = household(1);
+        household.step_by(900);
+        let moment = household.seconds_at(jiff::civil::date(2026, 7, 21).at(12, 0, 30, 0));
+        assert!((moment - (30.0 * 86_400.0 + 43_230.0)).abs() < 1e-9);
+        let past = household.at(moment);
+        household.step_by(STEP_SECONDS);
+        let now = household.at(moment);
+        assert_eq!(
+            (past.clock, now.clock),
+            ([26, 7, 21, 12, 0, 30], past.clock)
+        );
+        assert!((past.e_total..=past.e_total + 1).contains(&now.e_total));
+        assert!((past.e_day..=past.e_day + 1).contains(&now.e_day));
     }
 
     #[test]
