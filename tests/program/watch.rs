@@ -678,7 +678,7 @@ fn who_wants_lines_or_few_words_gets_no_page() {
     terminal.press(&["C-c"]);
     terminal.wait_for("code=0=");
     terminal.clear();
-    run_in(&terminal, "--demo");
+    run_in(&terminal, "--demo --json");
     terminal.wait_for(lines);
     terminal.press(&["C-c"]);
     terminal.wait_for("code=0=");

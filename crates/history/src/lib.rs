@@ -49,7 +49,7 @@ pub use crate::failure::HistoryError;
 pub use crate::history::{Aggregate, Backup, Bucket, History, SetApart, StoredInverter};
 pub use crate::importer::{Imported, Importer};
 pub use crate::level::Level;
-pub use crate::place::may_be_file;
+pub use crate::place::{holders, may_be_file};
 pub use crate::repair::{Misplaced, Repair};
 pub use crate::retention::{KeepFor, Retention};
 pub use crate::settings::Settings;

@@ -80,9 +80,11 @@ pub trait SourceConfig:
         Vec::new()
     }
 
-    /// What a sample would hold of these replies, which belong to one poll; nothing if the block that is needed is not
-    /// among them. The time that they took is left to the caller.
-    fn decode(&self, replies: &[RecordedReply]) -> Option<Values>;
+    /// What a sample would hold of these replies, which belong to one poll: for a demonstration's past. The time that they
+    /// took is left to the caller. Nothing if a block is missing that is needed, or where nobody plays the family.
+    fn decode(&self, _replies: &[RecordedReply]) -> Option<Values> {
+        None
+    }
 
     /// How such an inverter is asked, in a few words for people, like `asked as 0xB0`.
     fn describe(&self) -> String;
