@@ -114,7 +114,7 @@ fn a_demonstration_has_a_rich_year_behind_it_and_goes_on_from_it() {
 fn the_history_of_an_earlier_demonstration_is_replaced_and_nothing_else_is() {
     let folder = Folder::new();
     let mut days = Vec::new();
-    for family in ["kse", "goodwe-et"] {
+    for family in ["kse", "goodwe-dt"] {
         let demo = started(&folder, &["--family", family]);
         demo.wait_for_printed(1);
         let demo = demo.stop().expect_code(0);
@@ -129,7 +129,7 @@ fn the_history_of_an_earlier_demonstration_is_replaced_and_nothing_else_is() {
             .query_row("SELECT serial FROM inverter", [], |row| row.get(0))
             .expect("a serial number");
         assert!(
-            serial.starts_with(if family == "kse" { "KSE" } else { "9010KETU" }),
+            serial.starts_with(if family == "kse" { "KSE" } else { "9010KDTU" }),
             "{serial}"
         );
         let total = printed[0]["pv_energy_total"].as_f64().expect("a total");
