@@ -136,11 +136,12 @@ pub async fn run(
     let page = !args.json && !silent && page_is_possible();
     let mut demo = None;
     if let Some(wishes) = args.wishes(page)? {
-        demo = Demonstration::start(wishes, shutdown.as_mut()).await?;
-        if demo.is_none() {
-            // It was stopped before there was anything to run.
+        let started = Demonstration::start(wishes, shutdown.as_mut()).await?;
+        // It may be stopped before there is anything to run.
+        let Some(started) = started else {
             return Ok(());
-        }
+        };
+        demo = Some(started);
     }
     let (source, config) = match &mut demo {
         Some(demo) => (ConfigFile::new("demonstration", ""), demo.take_config()),
@@ -149,16 +150,12 @@ pub async fn run(
     let (source, config) = resolved(source, config).await?;
     #[cfg(feature = "watch")]
     let page = page.then(|| watch::Plan::of_run(&config)).flatten();
-    let memory = match &mut demo {
-        Some(demo) => Memory::Process(demo.take_accounts()),
-        None => {
-            tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
-            Memory::Folder
-        }
-    };
+    if demo.is_none() {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
+    }
     let order = Order {
         read: args.read_again(&source),
-        memory,
+        memory: memory(demo.as_mut()),
         file: source,
         config,
     };
@@ -186,6 +183,11 @@ pub async fn run(
         Ok(false) => Err(Failure::Logged),
         Err(reason) => Err(Failure::Runtime(reason)),
     }
+}
+
+/// Where energies are remembered: a demonstration goes on from its past and keeps nothing.
+fn memory(demo: Option<&mut Demonstration>) -> Memory {
+    demo.map_or(Memory::Folder, |demo| Memory::Process(demo.take_accounts()))
 }
 
 /// Whether standard output is a terminal that can show the live page.

@@ -123,7 +123,8 @@ fn the_history_of_an_earlier_demonstration_is_replaced_and_nothing_else_is() {
             &folder,
             "SELECT count(DISTINCT time / 86400000) FROM readings",
         ));
-        assert_eq!(number(&folder, "SELECT count(*) FROM inverter"), 1.0);
+        let inverters = number(&folder, "SELECT count(*) FROM inverter");
+        assert!((inverters - 1.0).abs() < 0.5, "{inverters}");
         let history = open(&folder.join(DATABASE));
         let serial: String = history
             .query_row("SELECT serial FROM inverter", [], |row| row.get(0))

@@ -56,7 +56,7 @@ impl Machine {
                 (config.begins, config.speed) = (begins, speed);
                 house.step_by(STEP_SECONDS);
                 config.house = Some(*house);
-                Running::Modbus(modbus::start(*config).await?)
+                Running::Modbus(Box::new(modbus::start(*config).await?))
             }
         })
     }
@@ -87,7 +87,7 @@ fn of_family(family: Family) -> modbus::config::Config {
 /// The machine on the network.
 pub(super) enum Running {
     Aa55(kstar_simulator::Running),
-    Modbus(modbus::Running),
+    Modbus(Box<modbus::Running>),
 }
 
 impl Running {

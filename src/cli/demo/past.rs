@@ -116,8 +116,10 @@ pub(super) fn make(
     let (life, written) = std::thread::scope(|scope| {
         let progress = &progress;
         let writing = scope.spawn(move || write(importer, &days, stop, progress));
+        let life = life.live(first_day, &sender, stop);
         // The end of the channel is the end of the past.
-        (life.live(first_day, sender, stop), writing.join())
+        drop(sender);
+        (life, writing.join())
     });
     written.unwrap_or_else(|_| {
         let message = "making the history has failed; please report this";
@@ -179,7 +181,7 @@ impl Life {
     fn live(
         mut self,
         first_day: Date,
-        readings: SyncSender<Vec<Arc<Reading>>>,
+        readings: &SyncSender<Vec<Arc<Reading>>>,
         stop: &AtomicBool,
     ) -> Self {
         for date in first_day.series(1.day()) {
