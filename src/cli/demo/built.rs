@@ -126,21 +126,33 @@ fn config(
     Ok(config)
 }
 
-/// What to try besides, in a sentence.
+/// What it is, and what to try besides.
+#[cfg(feature = "history")]
 fn commands(config: &Config) -> String {
-    let mut commands = vec![
-        format!("kstar report year --history {DATABASE}"),
-        format!("kstar plot month --history {DATABASE} -o month.png"),
-    ];
-    #[cfg(feature = "http")]
-    commands.extend(config.http.as_ref().map(|http| {
-        let url = kstar_client::Url::of_listener(http.listen.0);
-        format!("kstar watch --url {url}")
-    }));
+    let report = format!("kstar report year --history {DATABASE}");
+    let plot = format!("kstar plot month --history {DATABASE} -o month.png");
     format!(
-        "a demonstration: {DATABASE} holds 13 months of a simulated inverter. Try in another terminal: {}",
-        commands.join(" | ")
+        "a demonstration: {DATABASE} holds 13 months of a simulated inverter. Try in another terminal: {report} | {plot}{}",
+        watch(config)
     )
+}
+
+#[cfg(not(feature = "history"))]
+fn commands(_config: &Config) -> String {
+    "a demonstration of a simulated inverter".to_owned()
+}
+
+/// What shows it from another terminal.
+#[cfg(feature = "http")]
+fn watch(config: &Config) -> String {
+    let served = config.http.as_ref();
+    let url = served.map(|http| kstar_client::Url::of_listener(http.listen.0));
+    url.map_or_else(String::new, |url| format!(" | kstar watch --url {url}"))
+}
+
+#[cfg(all(feature = "history", not(feature = "http")))]
+fn watch(_config: &Config) -> String {
+    String::new()
 }
 
 /// A household's contract: nights are cheaper, and what is fed in brings in little.
@@ -176,11 +188,13 @@ async fn with_past(
 
 /// Without a history there is none to be made.
 #[cfg(not(feature = "history"))]
+#[expect(clippy::unused_async, reason = "the same form as where it is made")]
 async fn with_past(
     config: Config,
     _shutdown: impl Future<Output = ()>,
 ) -> Result<Option<(Config, Machine, Accounts)>, Failure> {
     let first_day = Zoned::now().with_time_zone(config.zone()).date();
-    let machine = Machine::new(config.inverters().first(), first_day)?;
+    let family = config.inverters.first().map(|inverter| inverter.family);
+    let machine = Machine::new(family.unwrap_or_default(), first_day)?;
     Ok(Some((config, machine, Accounts::default())))
 }

@@ -6,15 +6,13 @@ use std::net::SocketAddr;
 use clap::ValueEnum as _;
 use jiff::civil::{Date, DateTime};
 use kstar_simulator::day::{Household, STEP_SECONDS};
-use kstar_simulator::encode::running;
 use kstar_simulator::modbus;
 use kstar_simulator::modbus::config::Family;
-use kstar_simulator::modbus::families::blocks;
 use kstar_simulator::modbus::house::House;
 
 use crate::cli::shared::failure::Failure;
 use crate::cli::simulate::FamilyName;
-use crate::config::InverterSection;
+use crate::registry;
 
 /// Decides about weather and habits.
 const SEED: u64 = 1;
@@ -26,9 +24,9 @@ pub(super) enum Machine {
 }
 
 impl Machine {
-    /// Of the family of a section, new on its first day.
-    pub(super) fn new(section: &InverterSection, first_day: Date) -> Result<Self, Failure> {
-        let name = FamilyName::from_str(section.family.name(), false).map_err(Failure::Usage)?;
+    /// Of a family, new on its first day.
+    pub(super) fn new(family: registry::Family, first_day: Date) -> Result<Self, Failure> {
+        let name = FamilyName::from_str(family.name(), false).map_err(Failure::Usage)?;
         Ok(match name.modbus() {
             None => {
                 let config = of_kse();
@@ -120,7 +118,10 @@ mod told {
     use kstar_source::explain::RecordedReply;
     use kstar_source::source::{AnySource, Block};
 
-    use super::{Machine, blocks, modbus, running};
+    use kstar_simulator::encode::running;
+    use kstar_simulator::modbus::families::{self, blocks};
+
+    use super::Machine;
 
     /// What reads a machine without a network.
     pub(in crate::cli::demo) struct Told {
@@ -175,7 +176,7 @@ mod told {
     }
 
     /// The reply to a request for registers, if all of them are there.
-    fn registers(all: &[modbus::families::Block], request: &[u8]) -> Option<Vec<u8>> {
+    fn registers(all: &[families::Block], request: &[u8]) -> Option<Vec<u8>> {
         let &[unit, function, first_high, first_low, count_high, count_low] = request else {
             return None;
         };

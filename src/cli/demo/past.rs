@@ -99,7 +99,7 @@ pub(super) fn make(
     let gap = longest_gap(context.poll_interval);
     let importer = config.sinks.importer(&context, Some(gap));
     let importer = importer.ok_or_else(missing)??;
-    let machine = Machine::new(section, first_day)?;
+    let machine = Machine::new(section.family, first_day)?;
     let life = Life {
         inverter: machine.identity(section.name.as_str()),
         told: Told::new(section.source.clone()),
