@@ -68,6 +68,16 @@ struct Incident {
     what: What,
 }
 
+impl Incident {
+    /// When it was, by the clock on the wall.
+    fn span(&self, now: &Zoned) -> (Range<DateTime>, What) {
+        let day = now.date().saturating_sub(self.days_ago.days());
+        let begin = day.to_datetime(self.from);
+        let end = begin.saturating_add(self.minutes.minutes());
+        (begin..end, self.what)
+    }
+}
+
 #[derive(Clone, Copy)]
 enum What {
     /// Nobody collected.
@@ -106,6 +116,10 @@ pub(super) fn make(
         machine,
         counting: Counting::new(context.zone, gap, &section.source.profile()),
         random: fastrand::Rng::with_seed(1),
+        incidents: INCIDENTS
+            .iter()
+            .map(|incident| incident.span(&now))
+            .collect(),
         now,
     };
     let progress = Progress::new(
@@ -167,6 +181,7 @@ struct Life {
     counting: Counting,
     inverter: Arc<Inverter>,
     random: fastrand::Rng,
+    incidents: Vec<(Range<DateTime>, What)>,
     /// When the past ends.
     now: Zoned,
 }
@@ -252,12 +267,9 @@ impl Life {
     }
 
     fn incident(&self, clock: DateTime) -> Option<What> {
-        let is_now = |incident: &&Incident| {
-            let day = self.now.date().saturating_sub(incident.days_ago.days());
-            let begin = day.to_datetime(incident.from);
-            (begin..begin.saturating_add(incident.minutes.minutes())).contains(&clock)
-        };
-        INCIDENTS.iter().find(is_now).map(|incident| incident.what)
+        let mut incidents = self.incidents.iter();
+        let (_, what) = incidents.find(|(span, _)| span.contains(&clock))?;
+        Some(*what)
     }
 
     /// What goes on in the present.
