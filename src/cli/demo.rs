@@ -1,73 +1,45 @@
-//! A demonstration: `kstar run` with a simulated inverter, whose day takes two and a half minutes.
+//! A demonstration: `kstar run` with a simulated inverter that has a past.
 
 #[cfg(feature = "demo")]
 pub(super) use built::Demonstration;
 #[cfg(not(feature = "demo"))]
 pub(super) use not_built::Demonstration;
 
+use super::shared::args::PlaceArgs;
+use crate::config::ListenAddress;
+
 #[cfg(feature = "demo")]
-mod built {
-    use std::path::Path;
-    use std::time::Duration;
+mod built;
+#[cfg(all(feature = "demo", feature = "history"))]
+mod file;
+#[cfg(feature = "demo")]
+mod machine;
+#[cfg(all(feature = "demo", feature = "history"))]
+mod past;
+#[cfg(all(feature = "demo", feature = "http"))]
+mod port;
 
-    use kstar_engine::pipeline::gate::rules::Rule;
-
-    use crate::cli::shared::failure::Failure;
-    use crate::config::{Config, Host, InverterSection};
-    use crate::registry::SinkSections;
-
-    /// Where its history goes.
-    const DATABASE: &str = "kstar-demo.db";
-
-    /// How much faster than real time its day goes by.
-    const SPEED: f64 = 600.0;
-
-    /// The simulated inverter.
-    pub(in crate::cli) struct Demonstration(kstar_simulator::Running);
-
-    impl Demonstration {
-        pub(in crate::cli) async fn start() -> Result<Self, Failure> {
-            let config = kstar_simulator::Config {
-                speed: SPEED,
-                discovery: None,
-                ..kstar_simulator::Config::new(1)
-            };
-            let started = kstar_simulator::start(config).await;
-            started
-                .map(Self)
-                .map_err(|error| Failure::Runtime(error.to_string()))
-        }
-
-        /// What reads it.
-        pub(in crate::cli) fn config(&self) -> Config {
-            let address = self.0.data_address();
-            let host = Host::At {
-                host: address.ip().to_string(),
-                port: Some(address.port()),
-            };
-            let mut config = Config {
-                inverters: vec![InverterSection {
-                    host: Some(host),
-                    ..InverterSection::default()
-                }],
-                sinks: SinkSections::built_in(Path::new(DATABASE)),
-                ..Config::default()
-            };
-            config.collector.poll_interval = Some(Duration::from_secs(1));
-            // Its day takes minutes, so its counters do run faster than any inverter's.
-            config.gate.off = vec![Rule::CounterJump];
-            config
-        }
-
-        pub(in crate::cli) async fn stop(self) {
-            self.0.stop().await;
-        }
-    }
+/// What a demonstration can be told.
+#[cfg_attr(not(feature = "demo"), expect(dead_code, reason = "nobody is told"))]
+pub(super) struct Wishes {
+    /// Which family is played.
+    pub(super) place: PlaceArgs,
+    /// Simulated seconds in a second.
+    pub(super) speed: f64,
+    /// Where HTTP is served, in place of the usual address.
+    pub(super) http: Option<ListenAddress>,
+    /// Whether readings are written as lines; else the live page is shown in their place.
+    pub(super) lines: bool,
 }
 
 /// A build without the simulator has no argument `--demo` either.
 #[cfg(not(feature = "demo"))]
 mod not_built {
+    use std::future::Future;
+
+    use kstar_engine::pipeline::ledger::Accounts;
+
+    use super::Wishes;
     use crate::cli::shared::failure::Failure;
     use crate::config::Config;
 
@@ -75,11 +47,22 @@ mod not_built {
 
     #[expect(clippy::unused_async, reason = "the same form as where it is built")]
     impl Demonstration {
-        pub(in crate::cli) async fn start() -> Result<Self, Failure> {
+        pub(in crate::cli) async fn start(
+            _wishes: Wishes,
+            _shutdown: impl Future<Output = ()>,
+        ) -> Result<Option<Self>, Failure> {
             Err(Failure::Usage("this build has no simulator".to_owned()))
         }
 
-        pub(in crate::cli) fn config(&self) -> Config {
+        pub(in crate::cli) fn take_config(&mut self) -> Config {
+            match *self {}
+        }
+
+        pub(in crate::cli) fn take_accounts(&mut self) -> Accounts {
+            match *self {}
+        }
+
+        pub(in crate::cli) fn commands(&self) -> String {
             match *self {}
         }
 

@@ -1,6 +1,5 @@
 //! `kstar import`: the history of kstar.sharp, taken over.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -11,14 +10,10 @@ use std::time::Duration;
 
 use clap::Args;
 use kstar_common::zone;
-use kstar_engine::pipeline::gate::rules::{CounterLimit, counters};
-use kstar_engine::pipeline::ledger::Account;
-use kstar_engine::pipeline::meter::counters::Counters;
-use kstar_engine::pipeline::meter::{Meter, MeterSettings, Metered};
 use kstar_history::{History, Imported, Importer};
 use kstar_model::TimeZone;
 use kstar_model::catalogue::{Quantity, Values};
-use kstar_model::counted::{AccountId, Counted, MAX_GAP, longest_gap};
+use kstar_model::counted::{MAX_GAP, longest_gap};
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::UnixMillis;
 use kstar_reports::kstar_sharp::{LeftOut, OldHistory, OldHistoryError, OldReading};
@@ -26,6 +21,7 @@ use kstar_source::source::Profile;
 
 use super::shared::args::{ConfigArgs, choose};
 use super::shared::background::{flow, in_background};
+use super::shared::counting::Counting;
 use super::shared::failure::Failure;
 use super::shared::progress::Progress;
 use super::shared::stored::{config_or_built_in, no_history};
@@ -104,7 +100,8 @@ fn import(args: &ImportArgs, stop: &AtomicBool) -> Result<(), Failure> {
         refuse_what_is_there(&file, &inverter, &survey)?;
     }
     let longest_gap = survey.longest_gap();
-    let mut counting = Counting::new(context.zone.clone(), longest_gap, section.max_power());
+    let profile = Profile::of(section.max_power());
+    let mut counting = Counting::new(context.zone.clone(), longest_gap, &profile);
     let mut importer = config
         .sinks
         .importer(&context, Some(longest_gap))
@@ -226,69 +223,6 @@ impl Survey {
     /// How far two readings may be apart for the energy between them to be known.
     fn longest_gap(&self) -> Duration {
         longest_gap(self.spacing).min(FARTHEST)
-    }
-}
-
-/// Counts what readings of the past tell: power times time, within this import.
-struct Counting {
-    meter: Meter,
-    account: AccountId,
-    sequence: u64,
-    /// The first time and the latest.
-    times: Option<(i64, i64)>,
-    /// What the inverter's own counters showed last, and when.
-    shown: HashMap<Quantity, (Duration, i64)>,
-    /// What these may grow by.
-    limits: Vec<CounterLimit>,
-}
-
-impl Counting {
-    fn new(zone: TimeZone, max_gap: Duration, max_power: u32) -> Self {
-        let mut account = Account::default();
-        account.complete();
-        Self {
-            meter: Meter::new(MeterSettings { zone, max_gap }, Counters::default()),
-            account: account.id,
-            sequence: 0,
-            times: None,
-            shown: HashMap::new(),
-            limits: counters(&Profile::of(max_power))
-                .into_iter()
-                .filter(|limit| limit.lifetime)
-                .collect(),
-        }
-    }
-
-    fn count(&mut self, time: UnixMillis, values: &Values) -> Counted {
-        let (first, latest) = self.times.unwrap_or((time.0, time.0));
-        // No time passes to a reading that is earlier than the one before.
-        let latest = latest.max(time.0);
-        self.times = Some((first, latest));
-        self.sequence += 1;
-        let at = Duration::from_millis(latest.abs_diff(first));
-        let Metered {
-            covers,
-            mut amounts,
-            earlier,
-        } = self.meter.count(at, Some(time), values);
-        // The inverter's own counters are taken at their word, as far as an inverter can be meant.
-        for limit in &self.limits {
-            if let Some(raw) = values.raw(limit.quantity) {
-                let before = self.shown.insert(limit.quantity, (at, raw));
-                let grown = before.map_or(0, |(since, before)| {
-                    let most = limit.growth(at.saturating_sub(since));
-                    raw.saturating_sub(before).clamp(0, most)
-                });
-                amounts.set(limit.quantity, Some(grown));
-            }
-        }
-        Counted {
-            account: self.account,
-            sequence: self.sequence,
-            covers,
-            amounts,
-            earlier,
-        }
     }
 }
 

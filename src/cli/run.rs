@@ -1,6 +1,7 @@
 //! `kstar run`: the program's main job, until it is stopped.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,18 +9,17 @@ use kstar_sink::event::Event;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::spawn_blocking;
 
-use super::demo::Demonstration;
+use super::demo::{Demonstration, Wishes};
 use super::shared::args::{ConfigArgs, PlaceArgs};
 use super::shared::environment::environment;
 use super::shared::environment::http_of_environment;
 use super::shared::failure::Failure;
 use super::shared::kstar_sharp;
 use super::shared::load::{Overrides, load};
-use super::shared::serve;
 #[cfg(feature = "watch")]
 use super::watch;
 use crate::config::{Config, ConfigFile, ListenAddress};
-use crate::run::{self, Order, Shown};
+use crate::run::{self, Memory, Order, Shown};
 use crate::run::{Read, Reloads};
 
 /// Who wants few words still wants to see that it works: a line every eight minutes at the usual interval.
@@ -51,13 +51,24 @@ pub struct RunArgs {
     kstar_sharp: u8,
     #[arg(long, visible_alias = "quiet", help = SILENT_HELP)]
     silent: bool,
-    /// Read a simulated inverter, whose day takes minutes: JSON lines, and a history in ./kstar-demo.db
+    /// Read a simulated inverter with 13 months of history in ./kstar-demo.db; --family plays another one
     #[cfg_attr(
         feature = "demo",
-        arg(long, conflicts_with_all = ["config", "host", "family", "via", "unit", "logger_serial", "mqtt"])
+        arg(long, conflicts_with_all = ["config", "host", "via", "unit", "logger_serial", "mqtt"])
     )]
     #[cfg_attr(not(feature = "demo"), arg(skip))]
     demo: bool,
+    /// Simulated seconds in a second, for --demo: 600 makes a day pass in less than three minutes
+    #[cfg_attr(
+        feature = "demo",
+        arg(long, value_name = "FACTOR", requires = "demo", value_parser = super::simulate::parse_speed)
+    )]
+    #[cfg_attr(not(feature = "demo"), arg(skip))]
+    speed: Option<f64>,
+    /// Write the readings of --demo as JSON lines also on a terminal
+    #[cfg_attr(feature = "demo", arg(long, requires = "demo"))]
+    #[cfg_attr(not(feature = "demo"), arg(skip))]
+    json: bool,
 }
 
 impl RunArgs {
@@ -73,6 +84,19 @@ impl RunArgs {
         let overrides =
             Overrides::new(self.place.clone(), self.mqtt.clone(), self.kstar_sharp > 0)?;
         Ok(overrides.with_http(self.http))
+    }
+
+    /// What a demonstration is told, if one is wanted.
+    fn wishes(&self, page: bool) -> Result<Option<Wishes>, Failure> {
+        if !self.demo {
+            return Ok(None);
+        }
+        Ok(Some(Wishes {
+            place: self.place.clone(),
+            speed: self.speed.unwrap_or(1.0),
+            http: self.http.or(http_of_environment()?),
+            lines: !page,
+        }))
     }
 
     /// What reads the configuration again, if it stands in a file: the same one, whatever is found elsewhere by then.
@@ -107,38 +131,48 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
     reloads: &Reloads,
 ) -> Result<(), Failure> {
-    let demo = if args.demo {
-        Some(Demonstration::start().await?)
-    } else {
-        None
-    };
+    let mut shutdown = pin!(shutdown);
     let silent = args.silent();
-    let page = !args.demo && !silent && page_is_possible();
-    let (source, config) = match &demo {
-        Some(inverter) => {
-            let mut config = inverter.config();
-            serve::at(&mut config, args.http.or(http_of_environment()?))?;
-            (ConfigFile::new("demonstration", ""), config)
-        }
+    let page = !args.json && !silent && page_is_possible();
+    let mut demo = None;
+    if let Some(wishes) = args.wishes(page)? {
+        let started = Demonstration::start(wishes, shutdown.as_mut()).await?;
+        // It may be stopped before there is anything to run.
+        let Some(started) = started else {
+            return Ok(());
+        };
+        demo = Some(started);
+    }
+    let (source, config) = match &mut demo {
+        Some(demo) => (ConfigFile::new("demonstration", ""), demo.take_config()),
         None => load(&args.config, args.overrides()?.with_page(page))?,
     };
     let (source, config) = resolved(source, config).await?;
     #[cfg(feature = "watch")]
     let page = page.then(|| watch::Plan::of_run(&config)).flatten();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
+    if demo.is_none() {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source.path().display(), "starting");
+    }
     let order = Order {
         read: args.read_again(&source),
-        remembers: demo.is_none(),
+        memory: memory(demo.as_mut()),
         file: source,
         config,
     };
+    let commands = demo.as_ref().map(Demonstration::commands);
     let watch = |shown: Shown| {
         if silent {
             tokio::spawn(summarize(shown.events.resubscribe(), summary));
         }
-        #[cfg(feature = "watch")]
-        let shutdown = watch::beside(page, shown.board, shown.events, shutdown);
-        shutdown
+        async move {
+            // Polled as soon as everything is started.
+            if let Some(commands) = commands {
+                tracing::info!("{commands}");
+            }
+            #[cfg(feature = "watch")]
+            let shutdown = watch::beside(page, shown.board, shown.events, shutdown);
+            shutdown.await;
+        }
     };
     let ended = run::run(order, watch, reloads).await;
     if let Some(inverter) = demo {
@@ -149,6 +183,11 @@ pub async fn run(
         Ok(false) => Err(Failure::Logged),
         Err(reason) => Err(Failure::Runtime(reason)),
     }
+}
+
+/// Where energies are remembered: a demonstration goes on from its past and keeps nothing.
+fn memory(demo: Option<&mut Demonstration>) -> Memory {
+    demo.map_or(Memory::Folder, |demo| Memory::Process(demo.take_accounts()))
 }
 
 /// Whether standard output is a terminal that can show the live page.

@@ -109,7 +109,7 @@ pub enum FamilyName {
 
 impl FamilyName {
     /// The family of Modbus; `None` for the one that speaks AA55.
-    fn modbus(self) -> Option<Family> {
+    pub(super) fn modbus(self) -> Option<Family> {
         match self {
             Self::Kse => None,
             Self::KstarHybrid => Some(Family::KstarHybrid),
@@ -338,7 +338,7 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     address.map_err(|_| "write an IP address, with or without a port, like 127.0.0.1:8899".into())
 }
 
-fn parse_speed(text: &str) -> Result<f64, String> {
+pub(super) fn parse_speed(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|speed| (0.0..=FASTEST).contains(speed))

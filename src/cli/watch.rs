@@ -118,14 +118,15 @@ async fn poll_and_show(
         untold: Untold::default(),
     };
     let mut collector = Collector::new(WallClock::default(), metering);
-    let shared = Shared::new("polling by itself".to_owned());
-    shared.change(|page| page.counted_since = Some(now()));
     let plan = Plan {
+        origin: "polling by itself".to_owned(),
         look,
         zone,
         ends_with_terminal: true,
         history,
     };
+    let shared = Shared::new(plan.origin.clone());
+    shared.change(|page| page.counted_since = Some(now()));
     let page = plan.show(shared, &collector)?;
     for plan in plans {
         collector.start_inverter(plan).await;
@@ -213,6 +214,8 @@ fn history_file(_config: &Config) -> Option<PathBuf> {
 /// What a page of a collector in this process needs to know.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// Where it comes from, for the page's head.
+    origin: String,
     look: Look,
     zone: TimeZone,
     /// Whether the program ends when the terminal is gone, as it does with SIGHUP from one.
@@ -233,6 +236,7 @@ impl Plan {
         let (look, zone) = (look().ok()?, config.zone());
         log::keep(&zone);
         Some(Self {
+            origin: origin(config),
             look,
             zone,
             // Not later: of a terminal that is gone nobody can tell whether it was ours.
@@ -266,6 +270,23 @@ impl Plan {
     }
 }
 
+/// Where the page of `kstar run` comes from: where the same is to be seen in a browser, if that is served.
+#[cfg(feature = "http")]
+fn origin(config: &Config) -> String {
+    let served = config.http.as_ref().filter(|http| http.dashboard);
+    match served {
+        Some(http) if http.listen.0.port() != 0 => Url::of_listener(http.listen.0).to_string(),
+        _ => COLLECTING.to_owned(),
+    }
+}
+
+#[cfg(not(feature = "http"))]
+fn origin(_config: &Config) -> String {
+    COLLECTING.to_owned()
+}
+
+const COLLECTING: &str = "collecting";
+
 /// Whether `kstar run` may show a page at all.
 pub(super) fn is_possible() -> bool {
     look().is_ok()
@@ -284,7 +305,7 @@ pub(super) async fn beside(
         return shutdown.await;
     };
     let ends_with_terminal = plan.ends_with_terminal;
-    let shared = Shared::new("collecting".to_owned());
+    let shared = Shared::new(plan.origin.clone());
     let mut shutdown = std::pin::pin!(shutdown);
     let outcome = match plan.show_board(shared, board, events) {
         Ok(page) => page.until(&mut shutdown).await,

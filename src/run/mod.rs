@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use kstar_engine::collector::Collector;
+use kstar_engine::pipeline::ledger::Accounts;
 use kstar_engine::pipeline::stamp::WallClock;
 use kstar_engine::pipeline::untold::Untold;
 use kstar_engine::systemd::Manager;
@@ -28,8 +29,16 @@ pub struct Order {
     pub config: Config,
     /// What reads it again, if it stands in a file.
     pub read: Option<Read>,
-    /// Whether energies are remembered in the state folder; a demonstration keeps nothing.
-    pub remembers: bool,
+    /// Where energies are remembered.
+    pub memory: Memory,
+}
+
+/// Where energies are remembered.
+pub enum Memory {
+    /// In the state folder.
+    Folder,
+    /// In the process alone, from these accounts on: a demonstration keeps nothing.
+    Process(Accounts),
 }
 
 /// Collects until what `watch` makes of it is ready, and reads the configuration again with each of `reloads`. Says whether
@@ -41,7 +50,7 @@ pub async fn run<Stop: Future<Output = ()>>(
 ) -> Result<bool, String> {
     let plans = Arc::new(Plans::new(order.file, order.config));
     // Held to the end: what is kept there has one writer.
-    let state = State::open(order.remembers, &plans.context.state_dir).await?;
+    let state = State::open(order.memory, &plans.context.state_dir).await?;
     let metering = Metering {
         settings: plans.metering.clone(),
         keeper: state.keeper,

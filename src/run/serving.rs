@@ -4,6 +4,8 @@
 //! else runs, and it is tried again. In a build without HTTP there is never anything to serve.
 
 #[cfg(feature = "http")]
+use kstar_client::Url;
+#[cfg(feature = "http")]
 use kstar_common::back_off::BackOff;
 use kstar_engine::collector::Collector;
 #[cfg(feature = "http")]
@@ -45,7 +47,7 @@ impl Serving {
         };
         let (stop, stopped) = oneshot::channel();
         let settings = plan.settings.clone();
-        let first = http::start(settings.clone(), sources.clone()).await;
+        let first = start(&settings, &sources).await;
         let task = tokio::spawn(serve(first, settings, sources, stopped));
         self.unit = Some(Unit { stop, task });
     }
@@ -58,6 +60,21 @@ impl Serving {
             let _ = task.await;
         }
     }
+}
+
+/// Listens, and logs where.
+#[cfg(feature = "http")]
+async fn start(
+    settings: &http::Settings,
+    sources: &http::Sources,
+) -> Result<http::Running, String> {
+    let running = http::start(settings.clone(), sources.clone()).await?;
+    let address = running.address();
+    if settings.dashboard {
+        tracing::info!("the page is at {}/", Url::of_listener(address));
+    }
+    tracing::info!(%address, token = settings.token.is_some(), "HTTP is listening");
+    Ok(running)
 }
 
 /// Serves until it is told to stop.
@@ -99,7 +116,7 @@ async fn listening(
         }
         sleep(BackOff::SERVER.spread(failures)).await;
         failures = failures.saturating_add(1);
-        started = http::start(settings.clone(), sources.clone()).await;
+        started = start(&settings, &sources).await;
     }
 }
 

@@ -9,6 +9,8 @@ use kstar_engine::pipeline::ledger::lock::StateLock;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::Memory;
+
 /// How long the state folder may take to be locked and read; a network drive that is gone never answers.
 const OPENING: Duration = Duration::from_secs(30);
 
@@ -21,10 +23,13 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Locks the folder and opens what is in it; nothing of that where nothing is remembered.
-    pub(super) async fn open(remembers: bool, folder: &Path) -> Result<Self, String> {
-        if !remembers {
-            return Ok(Self::default());
+    /// Locks the folder and opens what is in it; nothing of that where it is not used.
+    pub(super) async fn open(memory: Memory, folder: &Path) -> Result<Self, String> {
+        if let Memory::Process(accounts) = memory {
+            return Ok(Self {
+                keeper: Keeper::in_memory(accounts),
+                ..Self::default()
+            });
         }
         let lock = in_folder(folder, StateLock::take).await?;
         let lock = lock.map_err(|held| held.to_string())?;

@@ -21,6 +21,8 @@ mod commands;
 mod config;
 #[cfg(all(feature = "history", feature = "mqtt"))]
 mod counted;
+#[cfg(all(feature = "history", feature = "aa55", feature = "modbus"))]
+mod demo;
 mod faraway;
 #[cfg(all(feature = "aa55", feature = "modbus"))]
 mod finding;

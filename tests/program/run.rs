@@ -14,9 +14,10 @@ fn a_demonstration_prints_and_keeps_the_same_readings_with_all_their_quantities(
     let ended = demo.end().expect_code(0);
 
     let printed = readings(&ended.stdout);
+    // Before them stands the past.
     let kept = rows(&open(&folder.join("kstar-demo.db")));
-    assert_eq!(printed.len(), kept.len());
-    for (printed, kept) in printed.iter().zip(&kept) {
+    assert!(printed.len() < kept.len());
+    for (printed, kept) in printed.iter().rev().zip(kept.iter().rev()) {
         assert_same(printed, kept);
     }
     assert!(printed[1].contains_key("serial"), "{printed:#?}");

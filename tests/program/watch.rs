@@ -667,6 +667,24 @@ fn the_log_of_a_run_stands_on_the_page_and_where_it_is_sent() {
     assert!(screen.contains("WARN cannot deliver"), "{screen}");
 }
 
+#[cfg(feature = "demo")]
+#[test]
+fn a_demonstration_on_a_terminal_shows_the_page_and_where_the_other_one_is() {
+    let folder = Folder::new();
+    let Some(terminal) = Terminal::open(&folder, 120, 40) else {
+        return;
+    };
+    run_in(&terminal, "--demo");
+    let screen = terminal.wait_for("KSE4000");
+    assert!(screen.contains("Power"), "{screen}");
+    #[cfg(feature = "http")]
+    assert!(screen.contains("http://127.0.0.1:8"), "{screen}");
+    terminal.press(&["q"]);
+    let screen = terminal.wait_for("the end");
+    assert!(!screen.contains("\"schema\""), "{screen}");
+    assert!(Path::exists(&folder.join("kstar-demo.db")));
+}
+
 #[test]
 fn who_wants_lines_or_few_words_gets_no_page() {
     let roof = Roof::new(1);
@@ -680,7 +698,7 @@ fn who_wants_lines_or_few_words_gets_no_page() {
     terminal.press(&["C-c"]);
     terminal.wait_for("code=0=");
     terminal.clear();
-    run_in(&terminal, "--demo");
+    run_in(&terminal, "--demo --json");
     terminal.wait_for(lines);
     terminal.press(&["C-c"]);
     terminal.wait_for("code=0=");

@@ -52,7 +52,7 @@ pub use crate::failure::HistoryError;
 pub use crate::history::{Aggregate, Backup, Bucket, History, SetApart, StoredInverter};
 pub use crate::importer::{Imported, Importer};
 pub use crate::level::Level;
-pub use crate::place::may_be_file;
+pub use crate::place::{holders, may_be_file};
 pub use crate::rename::{Renamed, rename};
 pub use crate::repair::{Misplaced, Repair};
 pub use crate::restore::{Restored, restore};

@@ -23,7 +23,7 @@ pub(crate) fn files(path: &Path) -> Option<[FileId; 2]> {
 
 /// Which other processes hold locks on the file or on the index of its write-ahead log, if the system tells.
 #[cfg(target_os = "linux")]
-pub(crate) fn holders(path: &Path) -> Option<Vec<String>> {
+pub fn holders(path: &Path) -> Option<Vec<String>> {
     use std::os::unix::fs::MetadataExt as _;
     let files: Vec<u64> = [path.to_owned(), beside(path, "-shm")]
         .iter()
@@ -53,8 +53,9 @@ pub(crate) fn holders(path: &Path) -> Option<Vec<String>> {
     Some(named.collect())
 }
 
+/// The same where the system does not tell.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn holders(_path: &Path) -> Option<Vec<String>> {
+pub fn holders(_path: &Path) -> Option<Vec<String>> {
     None
 }
 

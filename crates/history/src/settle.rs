@@ -15,11 +15,14 @@ use crate::sums::Sums;
 /// is done bit by bit.
 const AT_ONCE: i64 = 2 * 60 * 60 * 1000;
 
-/// How much time is summed up in one step of the upkeep: some four thousand samples.
+/// How much time is summed up in one step of the upkeep: some four thousand samples of a collector.
 const STEP: i64 = 6 * 60 * 60 * 1000;
 
-/// How much time is summed up in one step where buckets of five minutes are there.
+/// How much time is summed up in one step where buckets of five minutes are there, and at most where samples are few.
 const LONG_STEP: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// How many samples are summed up in one step where they are few.
+const SAMPLES: i64 = 4000;
 
 /// Does a part of what is left to sum up; says whether there was any.
 pub(crate) fn settle_some(
@@ -77,6 +80,10 @@ pub(crate) fn settle_some(
         };
         level.around(first, &settings.zone).start.max(begin)
     });
+    let step = match (source, from) {
+        (Source::Samples, Some(from)) => reach(&transaction, id, from)?,
+        _ => step,
+    };
     let until = from.map_or(end, |from| {
         let until = from.saturating_add(step).min(end);
         match source {
@@ -113,6 +120,19 @@ pub(crate) fn settle_some(
     }
     transaction.commit()?;
     Ok(true)
+}
+
+/// How much time from a moment on holds as many samples as are summed up in one step, in whole steps.
+fn reach(connection: &Connection, id: i64, from: i64) -> rusqlite::Result<i64> {
+    let last: Option<i64> = connection
+        .prepare_cached(&format!(
+            "SELECT time FROM {} WHERE time >= ? ORDER BY time LIMIT 1 OFFSET ?",
+            schema::samples(id)
+        ))?
+        .query_row((from, SAMPLES), |row| row.get(0))
+        .optional()?;
+    let reach = last.map_or(LONG_STEP, |last| last.saturating_sub(from));
+    Ok((reach / STEP * STEP).clamp(STEP, LONG_STEP))
 }
 
 /// Sums up what has changed, or notes that it is to be done where that is too much for now.

@@ -78,7 +78,6 @@ pub async fn start(settings: Settings, sources: Sources) -> Result<Running, Stri
     let (stop, stopping) = watch::channel(false);
     metrics::remember_start();
     let state = State::new(sources, stopping.clone());
-    let protected = token.is_some();
     let entrance = token.clone().filter(|_| dashboard);
     let entrance = entrance.map(|token| Arc::new(entrance::Entrance::new(token)));
     let guard = guard::Guard::new(address, token).with_entrance(entrance.clone());
@@ -91,7 +90,6 @@ pub async fn start(settings: Settings, sources: Sources) -> Result<Running, Stri
             () = state.0.watcher.run() => {}
         }
     });
-    tracing::info!(%address, token = protected, "HTTP is listening");
     Ok(Running {
         address,
         stop,

@@ -11,8 +11,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use kstar_common::finding::Finding;
+use kstar_model::catalogue::Values;
 use kstar_source::async_trait;
 use kstar_source::counts::Counts;
+use kstar_source::explain::RecordedReply;
 use kstar_source::recording::Anatomy;
 use kstar_source::source::{Asked, Block, Context, Profile, Source, SourceConfig};
 use kstar_source::way::{Key, KeyValue, Way};
@@ -88,6 +90,12 @@ impl SourceConfig for Aa55Config {
 
     fn anatomy(&self, request: &[u8], bytes: &[u8]) -> Anatomy {
         anatomy::of(request, bytes)
+    }
+
+    fn decode(&self, replies: &[RecordedReply]) -> Option<Values> {
+        let mut replies = replies.iter();
+        let reply = replies.find(|reply| reply.block == RUNNING_DATA)?;
+        wire::running::decode(reply.reply.as_deref()?).ok()
     }
 
     fn describe(&self) -> String {

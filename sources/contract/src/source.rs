@@ -80,6 +80,12 @@ pub trait SourceConfig:
         Vec::new()
     }
 
+    /// What a sample would hold of these replies, which belong to one poll: for a demonstration's past. The time that they
+    /// took is left to the caller. Nothing if a block is missing that is needed, or where nobody plays the family.
+    fn decode(&self, _replies: &[RecordedReply]) -> Option<Values> {
+        None
+    }
+
     /// How such an inverter is asked, in a few words for people, like `asked as 0xB0`.
     fn describe(&self) -> String;
 
@@ -344,6 +350,7 @@ trait Erased: fmt::Debug + Send + Sync {
     fn blocks(&self) -> Vec<Block>;
     fn anatomy(&self, request: &[u8], bytes: &[u8]) -> Anatomy;
     fn explain_recorded(&self, replies: &[RecordedReply]) -> Vec<RecordedBlock>;
+    fn decode(&self, replies: &[RecordedReply]) -> Option<Values>;
     fn describe(&self) -> String;
     fn profile(&self) -> Profile;
     fn open(&self, context: &Context, counts: Arc<Counts>) -> Box<dyn Source>;
@@ -384,6 +391,10 @@ impl<T: SourceConfig> Erased for T {
 
     fn explain_recorded(&self, replies: &[RecordedReply]) -> Vec<RecordedBlock> {
         SourceConfig::explain_recorded(self, replies)
+    }
+
+    fn decode(&self, replies: &[RecordedReply]) -> Option<Values> {
+        SourceConfig::decode(self, replies)
     }
 
     fn describe(&self) -> String {
@@ -455,6 +466,11 @@ impl AnySource {
     /// See [`SourceConfig::anatomy`].
     pub fn anatomy(&self, request: &[u8], bytes: &[u8]) -> Anatomy {
         self.0.anatomy(request, bytes)
+    }
+
+    /// See [`SourceConfig::decode`].
+    pub fn decode(&self, replies: &[RecordedReply]) -> Option<Values> {
+        self.0.decode(replies)
     }
 
     /// See [`SourceConfig::explain_recorded`].

@@ -15,6 +15,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use kstar_common::finding::Finding;
+use kstar_model::catalogue::Values;
 use kstar_source::async_trait;
 use kstar_source::counts::Counts;
 use kstar_source::explain::{RecordedBlock, RecordedReply};
@@ -196,6 +197,10 @@ impl<K: Kind> SourceConfig for ModbusConfig<K> {
 
     fn explain_recorded(&self, replies: &[RecordedReply]) -> Vec<RecordedBlock> {
         recorded::explain(K::FAMILY, replies)
+    }
+
+    fn decode(&self, replies: &[RecordedReply]) -> Option<Values> {
+        recorded::decode(K::FAMILY, replies)
     }
 
     fn describe(&self) -> String {

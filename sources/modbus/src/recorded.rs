@@ -3,6 +3,7 @@
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_source::datagram::Hex;
 use kstar_source::explain::{RecordedBlock, RecordedReply, Register};
+use kstar_source::source::Asked as When;
 
 use crate::families::{Family, Machine};
 use crate::frame::{Answer, Request, words};
@@ -49,6 +50,46 @@ pub(crate) fn explain(family: &Family, replies: &[RecordedReply]) -> Vec<Recorde
     blocks.collect()
 }
 
+/// What a reading would hold of the replies to one poll, if every block is there without which there is none.
+pub(crate) fn decode(family: &Family, replies: &[RecordedReply]) -> Option<Values> {
+    let told: Vec<(Request, Vec<u16>)> = replies
+        .iter()
+        .filter_map(|reply| {
+            let request = Request::parse(&reply.request)?;
+            match request.answer(reply.reply.as_deref()?).ok()? {
+                (Answer::Registers(words), _) => Some((request, words)),
+                (Answer::Exception(_), _) => None,
+            }
+        })
+        .collect();
+    let has = |request| told.iter().any(|(told, _)| *told == request);
+    let mut needed = family
+        .blocks
+        .iter()
+        .filter(|block| block.asked == When::EachPoll);
+    let unit = told.first()?.0.unit();
+    if !needed.all(|block| block.requests(unit).any(has)) {
+        return None;
+    }
+    Some(read(
+        family,
+        told.iter()
+            .map(|(request, words)| (request.first(), &**words)),
+    ))
+}
+
+/// What a reading holds of registers, each with the number of the first.
+fn read<'a>(family: &Family, told: impl Iterator<Item = (u16, &'a [u16])>) -> Values {
+    let mut registers = Registers::default();
+    for (first, words) in told {
+        registers.insert(first, words);
+    }
+    let mut machine = Machine::default();
+    // The model tells how many phases there are.
+    (family.identity)(&registers, &mut machine);
+    family.decode(&registers, &mut machine)
+}
+
 /// A request of a recording with its replies.
 struct Asked {
     name: String,
@@ -59,17 +100,9 @@ struct Asked {
 }
 
 /// What a reading would hold of the last reply of each.
-fn values(family: &Family, asked: &[Asked]) -> Values {
-    let mut registers = Registers::default();
-    for block in asked {
-        if let Some(words) = block.replies.last() {
-            registers.insert(block.request.first(), words);
-        }
-    }
-    let mut machine = Machine::default();
-    // The model tells how many phases there are.
-    (family.identity)(&registers, &mut machine);
-    family.decode(&registers, &mut machine)
+fn values<'a>(family: &Family, asked: &'a [Asked]) -> Values {
+    let last = |block: &'a Asked| Some((block.request.first(), &**block.replies.last()?));
+    read(family, asked.iter().filter_map(last))
 }
 
 /// Explains the registers of one block by its replies; what `values` has of a quantity is said of it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::civil::DateTime;
 
+use crate::day::Household;
 use crate::encode::{DeviceInfo, Variant};
 use crate::faults::Faults;
 use crate::quirks::Quirks;
@@ -27,6 +28,8 @@ pub struct Config {
     pub speed: f64,
     /// What its clock says at the start.
     pub begins: DateTime,
+    /// The household that it goes on with, in place of a new one: not after `begins`.
+    pub household: Option<Household>,
     /// Its serial number, at most 16 ASCII characters.
     pub serial: String,
     /// Its model, at most 10 ASCII characters.
@@ -65,6 +68,7 @@ impl Config {
             seed,
             speed: 1.0,
             begins: jiff::civil::date(2026, 6, 21).at(12, 0, 0, 0),
+            household: None,
             serial: format!("KSE4000S{:08}", numbers.u32(..100_000_000)),
             model: "KSE4000".to_owned(),
             mac: format!("ACCF23{:06X}", numbers.u32(..0x0100_0000)),

@@ -8,17 +8,15 @@
 //! The figures fit together as a real inverter's should: voltages and currents are rounded first and every power
 //! follows from them. Losses are [`STANDING_LOSS_WATTS`] and the share of [`CONVERSION`] that is missing to one;
 //! on the AC side the balance holds to the watt: `total_power` + import - export = `pload` + `pback_up`.
-//!
-//! It is longer than other files since every figure follows from the ones before it.
 
 use std::f64::consts::PI;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 
 use super::encode::{Figures, Variant};
 use super::surroundings::{
-    DAY_SECONDS, Noise, SECONDS_PER_HOUR, Surroundings, hour_of_day, in_seconds, rounded, sun,
-    whole_seconds,
+    DAY_SECONDS, Noise, SECONDS_PER_HOUR, Surroundings, hour_of_day, in_seconds, rounded,
+    seconds_since, whole_seconds,
 };
 
 /// What becomes AC of each watt of DC.
@@ -30,7 +28,8 @@ pub const DEAD_BAND_WATTS: i64 = 30;
 /// The lowest state of charge that the battery is taken to, in percent.
 pub const LOWEST_SOC: u8 = 20;
 
-const STEP_SECONDS: u64 = 10;
+/// How far the past is stepped through at once, unless [`Household::step_by`] says otherwise.
+pub const STEP_SECONDS: u64 = 10;
 
 const AC_LIMIT_WATTS: f64 = 4000.0;
 const STRING_PEAK_WATTS: [f64; 2] = [1900.0, 2050.0];
@@ -49,6 +48,8 @@ pub struct Household {
     surroundings: Surroundings,
     variant: Variant,
     first_day: Date,
+    /// How long a step is.
+    step: u64,
     past: Past,
 }
 
@@ -101,6 +102,7 @@ impl Household {
             surroundings,
             variant,
             first_day,
+            step: STEP_SECONDS,
             past: Past {
                 seconds: 0,
                 soc: 0.35 + 0.3 * chance(Noise::Soc),
@@ -115,14 +117,34 @@ impl Household {
         }
     }
 
+    /// The same under a sun that follows the seasons.
+    #[must_use]
+    pub fn with_seasons(self) -> Self {
+        Self {
+            surroundings: self.surroundings.with_seasons(self.first_day),
+            ..self
+        }
+    }
+
+    /// Steps through what is to come this coarsely, in seconds, so that a year takes no longer than it must: a divisor of a
+    /// day, from a multiple of it on. What is said of a moment depends on that; [`STEP_SECONDS`] is usual.
+    pub fn step_by(&mut self, step: u64) {
+        self.step = step.max(1);
+    }
+
+    /// How many seconds after the first midnight a clock on its wall says this.
+    pub fn seconds_at(&self, clock: DateTime) -> f64 {
+        seconds_since(self.first_day, clock)
+    }
+
     /// Steps through the past up to this many seconds after the first midnight.
     pub fn advance_to(&mut self, seconds: f64) {
         // What is negative or no number at all becomes 0, so that time cannot run backwards.
-        let steps = whole_seconds(seconds) / STEP_SECONDS;
-        while self.past.seconds < steps * STEP_SECONDS {
+        let steps = whole_seconds(seconds) / self.step;
+        while self.past.seconds < steps * self.step {
             let flows = self.flows_of_step();
-            self.past.add(&flows, in_seconds(STEP_SECONDS));
-            self.past.seconds += STEP_SECONDS;
+            self.past.add(&flows, in_seconds(self.step));
+            self.past.seconds += self.step;
             if self.past.seconds.is_multiple_of(DAY_SECONDS) {
                 self.past.end_day();
             }
@@ -160,7 +182,10 @@ impl Household {
 
     /// What stands for the whole step that the past has come to.
     fn flows_of_step(&self) -> Flows {
-        self.flows(in_seconds(self.past.seconds) + in_seconds(STEP_SECONDS) / 2.0)
+        self.flows(
+            self.surroundings
+                .within(self.past.seconds, self.step, STEP_SECONDS),
+        )
     }
 
     fn flows(&self, seconds: f64) -> Flows {
@@ -210,7 +235,7 @@ impl Household {
     fn string(&self, string: u8, seconds: f64) -> (u16, u16) {
         // The second roof looks further west.
         let late = 2400.0 * f64::from(string);
-        let light = sun(seconds - late) * self.surroundings.clearness(seconds);
+        let light = self.surroundings.sun(seconds - late) * self.surroundings.clearness(seconds);
         if light <= 0.0 {
             return (0, 0);
         }
@@ -380,237 +405,4 @@ fn tenths(watt_seconds: f64) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SEEDS: [u64; 4] = [1, 2, 77, 0xFFFF_FFFF_FFFF];
-
-    fn household(seed: u64) -> Household {
-        Household::new(seed, Variant::Kse, jiff::civil::date(2026, 6, 21))
-    }
-
-    fn pv_watts(figures: &Figures) -> f64 {
-        (f64::from(figures.vpv1) * f64::from(figures.ipv1)
-            + f64::from(figures.vpv2) * f64::from(figures.ipv2))
-            / 100.0
-    }
-
-    /// Positive while charging.
-    fn battery_watts(figures: &Figures) -> f64 {
-        let watts = f64::from(figures.vbattery1) * f64::from(figures.ibattery1) / 100.0;
-        match figures.battery_mode {
-            2 => -watts,
-            _ => watts,
-        }
-    }
-
-    /// Positive while importing; 0 inside the dead band, as a reader has it.
-    fn grid_watts(figures: &Figures) -> f64 {
-        match figures.grid_in_out {
-            1 => -f64::from(figures.pgrid),
-            2 => f64::from(figures.pgrid),
-            _ => 0.0,
-        }
-    }
-
-    fn each_minute_of_two_days(seed: u64) -> impl Iterator<Item = (f64, Figures)> {
-        let mut household = household(seed);
-        (0..2880).map(move |minute| {
-            let seconds = f64::from(minute) * 60.0 + 17.0;
-            (seconds, household.at(seconds))
-        })
-    }
-
-    #[test]
-    fn the_balance_closes_all_day() {
-        for seed in SEEDS {
-            for (seconds, figures) in each_minute_of_two_days(seed) {
-                let context = format!("seed {seed}, second {seconds}: {figures:?}");
-                let direct = pv_watts(&figures) - battery_watts(&figures);
-                let inverter = f64::from(figures.total_power);
-                let lost = direct - inverter;
-                assert!(
-                    (-0.5..=STANDING_LOSS_WATTS + (1.0 - CONVERSION) * direct + 0.5)
-                        .contains(&lost),
-                    "{lost} W lost of {direct} W; {context}"
-                );
-                let used = f64::from(figures.pload) + f64::from(figures.pback_up);
-                let open = inverter + grid_watts(&figures) - used;
-                let allowed = if figures.grid_in_out == 0 {
-                    f64::from(figures.pgrid)
-                } else {
-                    0.0
-                };
-                assert!(
-                    (open.abs() - allowed).abs() < 1e-9,
-                    "{open} W open; {context}"
-                );
-                assert_eq!(figures.grid_in_out == 0, figures.pgrid < 30, "{context}");
-                let by_current = f64::from(figures.vgrid) * f64::from(figures.igrid) / 100.0;
-                assert!(
-                    (by_current - inverter).abs() <= 12.5,
-                    "{by_current} W; {context}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn every_figure_stays_within_what_a_kse_sends() {
-        for seed in SEEDS {
-            for (seconds, figures) in each_minute_of_two_days(seed) {
-                let context = format!("seed {seed}, second {seconds}: {figures:?}");
-                assert!(figures.vpv1 <= 2000 && figures.vpv2 <= 2000, "{context}");
-                assert!(figures.ipv1 <= 300 && figures.ipv2 <= 300, "{context}");
-                assert!((425..=589).contains(&figures.vbattery1), "{context}");
-                assert!((19..=100).contains(&figures.battery_soc), "{context}");
-                assert!((1800..=2700).contains(&figures.vgrid), "{context}");
-                assert!((4900..=5100).contains(&figures.fgrid), "{context}");
-                assert!((0..=4000).contains(&figures.total_power), "{context}");
-                assert!((100..=8000).contains(&figures.pload), "{context}");
-                assert!((150..=450).contains(&figures.temperature), "{context}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_day_has_everything_a_collector_must_tell_apart() {
-        let all: Vec<_> = SEEDS
-            .into_iter()
-            .flat_map(each_minute_of_two_days)
-            .map(|(_, figures)| figures)
-            .collect();
-        for direction in 0..=2 {
-            assert!(all.iter().any(|figures| figures.grid_in_out == direction));
-        }
-        for mode in 0..=2 {
-            assert!(all.iter().any(|figures| figures.pv1_mode == mode));
-        }
-        assert!(
-            all.iter()
-                .any(|figures| figures.battery_mode == 2 && figures.ibattery1 > 0)
-        );
-        assert!(
-            all.iter()
-                .any(|figures| figures.battery_mode == 3 && figures.ibattery1 > 0)
-        );
-        assert!(all.iter().any(|figures| figures.ibattery1 == 0));
-        assert!(all.iter().any(|figures| pv_watts(figures) > 2500.0));
-        assert!(all.iter().any(|figures| figures.battery_soc >= 99));
-    }
-
-    #[test]
-    fn the_counters_are_the_integral_of_the_powers() {
-        for seed in SEEDS {
-            let mut household = household(seed);
-            let first = household.at(0.0);
-            let (mut made, mut used) = (0.0, 0.0);
-            for step in 0..86_400 / 5 {
-                let seconds = f64::from(step) * 5.0 + 2.5;
-                let figures = household.at(seconds);
-                made += f64::from(figures.total_power) * 5.0 / 360_000.0;
-                used += f64::from(figures.pload) * 5.0 / 360_000.0;
-            }
-            let last = household.at(86_399.9);
-            for (integral, day, total) in [
-                (made, last.e_day, last.e_total - first.e_total),
-                (
-                    used,
-                    last.e_load_day,
-                    last.e_load_total - first.e_load_total,
-                ),
-            ] {
-                assert_eq!(u32::from(day), total, "seed {seed}");
-                let wrong = integral - f64::from(day);
-                assert!(
-                    (-0.5..1.5).contains(&wrong),
-                    "seed {seed}: {integral} tenths, {day} sent"
-                );
-                assert!(day > 30, "seed {seed}: {day}");
-            }
-        }
-    }
-
-    #[test]
-    fn day_and_lifetime_step_together_and_the_day_starts_anew_at_midnight() {
-        for seed in SEEDS {
-            let mut before: Option<Figures> = None;
-            for (seconds, figures) in each_minute_of_two_days(seed) {
-                if let Some(before) = before {
-                    assert!(figures.e_total >= before.e_total);
-                    assert!(figures.e_load_total >= before.e_load_total);
-                    assert!(figures.h_total >= before.h_total);
-                    if seconds > 86_400.0 && seconds < 86_460.0 {
-                        assert!(before.e_day > 0);
-                        assert_eq!((figures.e_day, figures.e_load_day), (0, 0));
-                        assert_eq!(figures.e_total, before.e_total);
-                    } else {
-                        assert_eq!(
-                            figures.e_total - u32::from(figures.e_day),
-                            before.e_total - u32::from(before.e_day)
-                        );
-                    }
-                }
-                before = Some(figures);
-            }
-        }
-    }
-
-    #[test]
-    fn a_moment_does_not_depend_on_what_was_asked_before() {
-        let mut often = household(5);
-        for second in 0..40_000 {
-            often.at(f64::from(second) + 0.3);
-        }
-        assert_eq!(often.at(40_000.7), household(5).at(40_000.7));
-    }
-
-    #[test]
-    fn another_seed_is_another_household() {
-        assert_ne!(household(1).at(43_200.0), household(2).at(43_200.0));
-    }
-
-    #[test]
-    fn time_never_runs_backwards() {
-        let mut household = household(1);
-        let late = household.at(50_000.0);
-        for earlier in [49_000.0, -1.0, f64::NAN] {
-            let figures = household.at(earlier);
-            assert_eq!(figures.e_total, late.e_total);
-            assert_eq!(figures.e_day, late.e_day);
-        }
-    }
-
-    #[test]
-    fn a_managed_battery_says_more() {
-        let day = jiff::civil::date(2026, 12, 31);
-        let mut household = Household::new(1, Variant::Gw140, day);
-        let figures = household.at(86_400.0 + 3661.0);
-        assert_eq!(figures.clock, [27, 1, 1, 1, 1, 1]);
-        assert_eq!(
-            (
-                figures.bms_error,
-                figures.battery_soh,
-                figures.battery_status
-            ),
-            (0, 99, 80)
-        );
-        assert!(figures.battery_temperature > 0);
-        assert!(figures.e_battery_charge_total > figures.e_battery_discharge_total);
-    }
-
-    #[test]
-    fn a_starting_inverter_keeps_its_counters_and_measures_nothing() {
-        let mut household = household(1);
-        let running = household.at(50_000.0);
-        let starting = household.starting_at(50_000.0);
-        assert_eq!(
-            (starting.work_mode, starting.grid_mode, starting.vgrid),
-            (1, 0, 0)
-        );
-        assert_eq!(
-            (starting.e_total, starting.e_day),
-            (running.e_total, running.e_day)
-        );
-    }
-}
+mod tests;

@@ -77,14 +77,13 @@ impl Inverter {
     pub(super) fn new(config: Config, now: Instant) -> Self {
         // The weather must not be read from the same numbers as the faults.
         let random = fastrand::Rng::with_seed(config.seed ^ 0x0F_A0_17_5E_ED);
-        let begins = config
-            .begins
-            .time()
-            .duration_since(jiff::civil::Time::midnight());
+        let household = config
+            .household
+            .unwrap_or_else(|| Household::new(config.seed, config.variant, config.begins.date()));
         Self {
-            household: Household::new(config.seed, config.variant, config.begins.date()),
             began: now,
-            begins_seconds: begins.as_secs_f64(),
+            begins_seconds: household.seconds_at(config.begins),
+            household,
             speed: config.speed,
             variant: config.variant,
             serial: config.serial,
@@ -424,6 +423,28 @@ mod tests {
             Inverter::new(frozen(3), now),
             now,
         )
+    }
+
+    #[test]
+    fn an_inverter_with_a_household_goes_on_with_it() {
+        let now = Instant::now();
+        let first_day = jiff::civil::date(2025, 6, 1);
+        let mut household = Household::new(3, Variant::Kse, first_day).with_seasons();
+        household.step_by(900);
+        let begins = jiff::civil::date(2026, 6, 21).at(12, 0, 0, 0);
+        let past = household.at(household.seconds_at(begins));
+        household.step_by(10);
+        let config = Config {
+            household: Some(household),
+            begins,
+            ..frozen(3)
+        };
+        let mut inverter = Inverter::new(config, now);
+        let answer = inverter.answer(asked(1, Request::Running), now);
+        let bytes = answer.expect("an answer").remove(0).bytes;
+        let expected = running(&past, Variant::Kse.payload_len());
+        let total = 7 + 59..7 + 63;
+        assert_eq!(bytes[total], expected[59..63]);
     }
 
     /// What a fault makes of two hundred answers, with the right one beside it.

@@ -3,18 +3,78 @@
 
 use std::f64::consts::PI;
 
+use jiff::civil::{Date, DateTime};
+
 pub(crate) const DAY_SECONDS: u64 = 86_400;
 pub(crate) const SECONDS_PER_HOUR: f64 = 3600.0;
+
+/// The latitude of a place with seasons, in degrees: that of Prague or Vancouver.
+const LATITUDE: f64 = 50.0;
+/// How far the sun's way through the year leads north and south, in degrees.
+const OBLIQUITY: f64 = 23.44;
+const DAYS_IN_YEAR: f64 = 365.25;
+/// When the days of spring are as long as its nights, in days of the year.
+const EQUINOX: f64 = 80.0;
+/// When the sun stands highest, in hours of the clock: between those of winter and of daylight saving time.
+const NOON: f64 = 12.75;
+/// How much more a household uses in the middle of winter than in that of summer.
+const WINTER_LOAD: f64 = 0.35;
+/// How much cloudier winter is.
+const WINTER_CLOUDS: f64 = 0.25;
 
 /// The weather, the habits and the chance of one seed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surroundings {
     seed: u64,
+    /// The day of the year on which time begins, where there are seasons.
+    first_day_of_year: Option<f64>,
 }
 
 impl Surroundings {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed }
+        Self {
+            seed,
+            first_day_of_year: None,
+        }
+    }
+
+    /// The same with seasons, where time begins on this day.
+    pub(crate) fn with_seasons(self, first_day: Date) -> Self {
+        Self {
+            first_day_of_year: Some(f64::from(first_day.day_of_year())),
+            ..self
+        }
+    }
+
+    /// The sun's way from the equator on a day, from -1 in midwinter to 1 in midsummer; nothing without seasons.
+    fn season(self, seconds: f64) -> Option<f64> {
+        let day = self.first_day_of_year? + seconds / in_seconds(DAY_SECONDS);
+        Some((2.0 * PI * (day - EQUINOX) / DAYS_IN_YEAR).sin())
+    }
+
+    /// How wintry it is, 0 to 1.
+    fn winter(self, seconds: f64) -> f64 {
+        self.season(seconds)
+            .map_or(0.0, |season| 0.5 - 0.5 * season)
+    }
+
+    /// What the modules get of a clear sky's light, 0 to 1. Without seasons from six to eight all the year round.
+    pub(crate) fn sun(self, seconds: f64) -> f64 {
+        let hour = hour_of_day(seconds);
+        let Some(season) = self.season(seconds) else {
+            let risen = (hour - 6.0) / 14.0;
+            return if (0.0..=1.0).contains(&risen) {
+                (PI * risen).sin().max(0.0).powf(1.3)
+            } else {
+                0.0
+            };
+        };
+        let (latitude, declination) = (LATITUDE.to_radians(), (OBLIQUITY * season).to_radians());
+        let turned = 2.0 * PI * (hour - NOON) / 24.0;
+        let height =
+            latitude.sin() * declination.sin() + latitude.cos() * declination.cos() * turned.cos();
+        let highest = (latitude - OBLIQUITY.to_radians()).cos();
+        (height / highest).clamp(0.0, 1.0)
     }
 
     /// A number from 0 up to 1 that stays what it is.
@@ -22,13 +82,26 @@ impl Surroundings {
         unit(self.seed, what, 0)
     }
 
+    /// The moment that stands for a step: its middle, if it is as fine as usual. What a household switches on may be over
+    /// sooner than a coarse one and begins with the quarter of an hour, so there it is any moment.
+    pub(crate) fn within(self, begin: u64, step: u64, usual: u64) -> f64 {
+        let share = if step == usual {
+            0.5
+        } else {
+            unit(self.seed, Noise::Step, begin / step.max(1))
+        };
+        in_seconds(begin) + share * in_seconds(step)
+    }
+
     /// The share of the sun that the clouds let through.
     pub(crate) fn clearness(self, seconds: f64) -> f64 {
-        let cloudiness = 0.15 + 0.75 * self.noise(Noise::Weather, seconds, 43_200.0);
+        let cloudiness = 0.15
+            + 0.75 * self.noise(Noise::Weather, seconds, 43_200.0)
+            + WINTER_CLOUDS * self.winter(seconds);
         let clouds = 0.6 * self.noise(Noise::Cloud(0), seconds, 1800.0)
             + 0.3 * self.noise(Noise::Cloud(1), seconds, 420.0)
             + 0.1 * self.noise(Noise::Cloud(2), seconds, 75.0);
-        1.0 - cloudiness * ((clouds - 0.3) * 2.5).clamp(0.0, 1.0)
+        1.0 - cloudiness.min(0.95) * ((clouds - 0.3) * 2.5).clamp(0.0, 1.0)
     }
 
     /// Watts that a household uses.
@@ -57,7 +130,8 @@ impl Surroundings {
         } else {
             0.0
         };
-        base + people + fridge + appliance
+        let season = 1.0 + WINTER_LOAD * self.winter(seconds);
+        season * (base + people + fridge + appliance)
     }
 
     /// A smooth line through random points from 0 to 1, one every `period` seconds.
@@ -71,14 +145,9 @@ impl Surroundings {
     }
 }
 
-/// Height of the sun, 0 to 1; from six to eight all the year round.
-pub(crate) fn sun(seconds: f64) -> f64 {
-    let risen = (hour_of_day(seconds) - 6.0) / 14.0;
-    if (0.0..=1.0).contains(&risen) {
-        (PI * risen).sin().max(0.0).powf(1.3)
-    } else {
-        0.0
-    }
+/// How many seconds after the midnight of a day a clock says this.
+pub(crate) fn seconds_since(first_day: Date, clock: DateTime) -> f64 {
+    clock.duration_since(first_day.at(0, 0, 0, 0)).as_secs_f64()
 }
 
 pub(crate) fn hour_of_day(seconds: f64) -> f64 {
@@ -94,6 +163,7 @@ pub(crate) enum Noise {
     Cloud(u8),
     Voltage(u8),
     Base,
+    Step,
     Fridge,
     Appliance,
     ApplianceStart,
@@ -116,6 +186,7 @@ impl Noise {
             Self::ApplianceStart => 7,
             Self::ApplianceLength => 8,
             Self::AppliancePower => 9,
+            Self::Step => 13,
             Self::GridVoltage => 10,
             Self::Frequency => 11,
             Self::BatteryTemperature => 12,

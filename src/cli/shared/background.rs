@@ -9,10 +9,10 @@ use super::failure::Failure;
 
 /// Does something that blocks for long on a thread of its own; `stop` is set when `shutdown` is ready, and the work is
 /// then to end soon and in order.
-pub async fn in_background(
+pub async fn in_background<T: Send + 'static>(
     shutdown: impl Future<Output = ()>,
-    work: impl FnOnce(&AtomicBool) -> Result<(), Failure> + Send + 'static,
-) -> Result<(), Failure> {
+    work: impl FnOnce(&AtomicBool) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let mut work = tokio::task::spawn_blocking(move || work(&stopped));

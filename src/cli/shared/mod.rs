@@ -4,6 +4,8 @@ pub mod args;
 #[cfg(feature = "history")]
 pub mod background;
 pub mod columns;
+#[cfg(feature = "history")]
+pub mod counting;
 pub mod environment;
 pub mod failure;
 pub mod findings;

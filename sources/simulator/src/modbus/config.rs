@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 
 use super::faults::Faults;
+use super::house::House;
 use super::playback::Playback;
 use crate::config::FASTEST;
 
@@ -199,6 +200,8 @@ pub struct Config {
     pub speed: f64,
     /// What its clock says at the start.
     pub begins: DateTime,
+    /// The house that it goes on with, in place of a new one: not after `begins`.
+    pub house: Option<House>,
     /// What it is made of.
     pub plant: Plant,
     /// Its unit address.
@@ -261,6 +264,7 @@ impl Config {
             seed,
             speed: 1.0,
             begins: jiff::civil::date(2026, 6, 21).at(12, 0, 0, 0),
+            house: None,
             plant: Plant::of(family, phases),
             unit: family.usual_unit(),
             serial,

@@ -10,8 +10,8 @@ use jiff::civil::{Date, DateTime};
 use super::config::Plant;
 use super::energies::{Counter, Energies, WATT_SECONDS_PER_KWH, units};
 use crate::surroundings::{
-    DAY_SECONDS, Noise, SECONDS_PER_HOUR, Surroundings, hour_of_day, in_seconds, rounded, sun,
-    whole_seconds,
+    DAY_SECONDS, Noise, SECONDS_PER_HOUR, Surroundings, hour_of_day, in_seconds, rounded,
+    seconds_since, whole_seconds,
 };
 
 /// How long everything stands still.
@@ -111,6 +111,8 @@ pub struct House {
     plant: Plant,
     surroundings: Surroundings,
     first_day: Date,
+    /// How long a step is.
+    step: u64,
     seconds: u64,
     soc: f64,
     resting: bool,
@@ -126,12 +128,33 @@ impl House {
             plant,
             surroundings,
             first_day,
+            step: STEP_SECONDS,
             seconds: 0,
             soc: 0.3 + 0.2 * surroundings.chance(Noise::Soc),
             resting: false,
             energies: Energies::default(),
             at_midnight: Energies::default(),
         }
+    }
+
+    /// The same under a sun that follows the seasons.
+    #[must_use]
+    pub fn with_seasons(self) -> Self {
+        Self {
+            surroundings: self.surroundings.with_seasons(self.first_day),
+            ..self
+        }
+    }
+
+    /// Steps through what is to come this coarsely, in seconds, so that a year takes no longer than it must: a divisor of a
+    /// day, from a multiple of it on. What is said of a moment depends on that; [`STEP_SECONDS`] is usual.
+    pub fn step_by(&mut self, step: u64) {
+        self.step = step.max(1);
+    }
+
+    /// How many seconds after the first midnight a clock on its wall says this.
+    pub fn seconds_at(&self, clock: DateTime) -> f64 {
+        seconds_since(self.first_day, clock)
     }
 
     /// What the house is like this many seconds after the first midnight. Time cannot run backwards: an earlier
@@ -156,13 +179,13 @@ impl House {
 
     /// Steps through the past.
     pub fn advance_to(&mut self, seconds: f64) {
-        let steps = whole_seconds(seconds) / STEP_SECONDS;
-        while self.seconds < steps * STEP_SECONDS {
+        let steps = whole_seconds(seconds) / self.step;
+        while self.seconds < steps * self.step {
             let flows = self.flows();
-            let length = in_seconds(STEP_SECONDS);
+            let length = in_seconds(self.step);
             self.energies.add(&flows, length);
             self.charge(f64::from(flows.battery) * length);
-            self.seconds += STEP_SECONDS;
+            self.seconds += self.step;
             if self.seconds.is_multiple_of(DAY_SECONDS) {
                 self.at_midnight = self.energies;
             }
@@ -185,7 +208,9 @@ impl House {
 
     /// What flows during the step that begins now.
     fn flows(&self) -> Flows {
-        let seconds = in_seconds(self.seconds) + in_seconds(STEP_SECONDS) / 2.0;
+        let seconds = self
+            .surroundings
+            .within(self.seconds, self.step, STEP_SECONDS);
         let strings: Vec<PvString> = (0..)
             .zip(&self.plant.string_peak_watts)
             .map(|(number, peak)| self.string(number, *peak, seconds))
@@ -233,8 +258,8 @@ impl House {
 
     fn string(&self, number: u8, peak: f64, seconds: f64) -> PvString {
         // Each further roof looks a little further west.
-        let light =
-            sun(seconds - 1500.0 * f64::from(number)) * self.surroundings.clearness(seconds);
+        let light = self.surroundings.sun(seconds - 1500.0 * f64::from(number))
+            * self.surroundings.clearness(seconds);
         if light <= 0.0 {
             return PvString::default();
         }

@@ -7,6 +7,7 @@ use super::energies::Energies;
 use super::families::{Block, blocks};
 use super::house::{House, Moment};
 use super::record::Read;
+use crate::surroundings::seconds_since;
 
 /// A function that the machine does not have.
 pub(super) const ILLEGAL_FUNCTION: u8 = 1;
@@ -111,15 +112,18 @@ pub(super) fn energies_at(config: &Config, began: Instant, at: Instant) -> Energ
     house(config, config.seed).at(seconds).energies
 }
 
+/// The house that it goes on with; a neighbour's is the same then, and its replies differ all the same.
 fn house(config: &Config, seed: u64) -> House {
-    House::new(config.plant.clone(), seed, config.begins.date())
+    let new = || House::new(config.plant.clone(), seed, config.begins.date());
+    config.house.clone().unwrap_or_else(new)
 }
 
 pub(super) fn seconds_at(config: &Config, began: Instant, at: Instant) -> f64 {
-    let begins = config.begins.time();
-    let midnight = jiff::civil::Time::midnight();
-    begins.duration_since(midnight).as_secs_f64()
-        + config.speed * at.saturating_duration_since(began).as_secs_f64()
+    let begins = match &config.house {
+        Some(house) => house.seconds_at(config.begins),
+        None => seconds_since(config.begins.date(), config.begins),
+    };
+    begins + config.speed * at.saturating_duration_since(began).as_secs_f64()
 }
 
 fn find(all: &[Block], read: Read) -> Option<Vec<u16>> {

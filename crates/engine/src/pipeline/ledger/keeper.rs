@@ -79,10 +79,12 @@ impl Outage {
     }
 }
 
-/// A handle to the ledger. Without a file it remembers nothing.
+/// A handle to the ledger. Without a file it remembers nothing, unless it was given accounts to begin with: those are
+/// kept in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Keeper {
     entries: Option<mpsc::Sender<Entry>>,
+    memory: Option<Arc<Mutex<Accounts>>>,
     outage: Outage,
 }
 
@@ -91,6 +93,21 @@ pub struct Keeper {
 pub struct Closing(Option<tokio::task::JoinHandle<()>>);
 
 impl Keeper {
+    /// Goes on from these accounts, without a file.
+    pub fn in_memory(accounts: Accounts) -> Self {
+        Self {
+            memory: Some(Arc::new(Mutex::new(accounts))),
+            ..Self::default()
+        }
+    }
+
+    /// The accounts that are kept in memory, if any are.
+    fn memory(&self) -> Option<MutexGuard<'_, Accounts>> {
+        // Nothing panics while it holds the lock.
+        let memory = self.memory.as_ref()?;
+        Some(memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub fn start(ledger: LedgerFile) -> io::Result<(Self, Closing)> {
         let desk = Desk::new(&ledger);
         let upkeep = Upkeep {
@@ -107,6 +124,7 @@ impl Keeper {
         let task = tokio::spawn(desk.keep(worker, entries));
         let keeper = Self {
             entries: Some(sender),
+            memory: None,
             outage,
         };
         (keeper, Closing(Some(task)))
@@ -120,7 +138,8 @@ impl Keeper {
     /// What is remembered under a name; nothing, if there is nothing.
     pub async fn recall(&self, inverter: &Arc<str>) -> Account {
         let Some(sender) = &self.entries else {
-            return Account::default();
+            let known = self.memory().and_then(|all| all.get(&**inverter).cloned());
+            return known.unwrap_or_default();
         };
         let (answer, told) = oneshot::channel();
         let entry = Entry::Recall {
@@ -141,6 +160,9 @@ impl Keeper {
         refused: Option<Refused>,
     ) -> Remembered {
         let Some(sender) = &self.entries else {
+            if let Some(mut all) = self.memory() {
+                all.insert(inverter.to_string(), account.clone());
+            }
             return Remembered::Yes;
         };
         let (answer, answered) = oneshot::channel();

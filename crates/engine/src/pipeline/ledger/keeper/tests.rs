@@ -163,3 +163,21 @@ async fn a_thread_that_has_panicked_holds_up_nobody() {
     drop(keeper);
     closing.closed().await;
 }
+
+#[tokio::test]
+async fn accounts_in_memory_are_gone_on_from_and_kept_as_long_as_the_process() {
+    let keeper = Keeper::in_memory(Accounts::from([("roof".to_owned(), account(7))]));
+    let (roof, garage): (Arc<str>, Arc<str>) = ("roof".into(), "garage".into());
+    assert_eq!(keeper.recall(&roof).await, account(7));
+    assert_eq!(keeper.recall(&garage).await, Account::default());
+    let remembered = keeper.remember(&roof, &account(8), None).await;
+    assert_eq!(remembered, Remembered::Yes);
+    assert_eq!(keeper.clone().recall(&roof).await, account(8));
+    // Without any to begin with, nothing is kept.
+    let nothing = Keeper::default();
+    assert_eq!(
+        nothing.remember(&roof, &account(8), None).await,
+        Remembered::Yes
+    );
+    assert_eq!(nothing.recall(&roof).await, Account::default());
+}
