@@ -6,7 +6,7 @@
 //! - [`look`]: colours and sizes;
 //! - [`drawing`]: shapes and text; what every chart is drawn with;
 //! - [`scale`]: where a value stands, and which values are worth a line;
-//! - [`day`] and [`bars`]: the charts; [`line`]: one quantity by itself;
+//! - [`day`] and [`bars`]: the charts; [`mod@line`]: one quantity by itself;
 //! - [`gather`]: a history's buckets as a day's figures;
 //! - [`svg`]: a drawing as the text of an SVG;
 //! - [`png`]: a drawing as pixels, with the [`letters`].
