@@ -313,8 +313,13 @@ impl TryFrom<String> for Address {
 
     /// The error never shows the URL, which may hold a password.
     fn try_from(text: String) -> Result<Self, String> {
-        let mut url = Url::parse(text.trim())
-            .map_err(|error| format!("this is no URL ({error}); {ADVICE}"))?;
+        let mut url = Url::parse(text.trim()).map_err(|error| {
+            if text.is_ascii() {
+                format!("this is no URL ({error}); {ADVICE}")
+            } else {
+                format!("a host's name has ASCII letters; write it as DNS has it, \"xn--…\", or its IP address. {ADVICE}")
+            }
+        })?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("`{}:` is not spoken here; {ADVICE}", url.scheme()));
         }

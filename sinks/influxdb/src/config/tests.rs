@@ -152,6 +152,7 @@ fn a_wrong_url_is_told_how_to_be_right_and_its_password_is_not_shown() {
         "http://h/#hunter2",
         "http://u:hunter2@h",
         "http://hunter2@h",
+        "http://müller",
     ] {
         let error = read(url).unwrap_err();
         assert!(!error.contains("hunter2"), "{url}: {error}");
