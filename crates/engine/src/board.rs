@@ -68,6 +68,8 @@ pub struct Present {
     pub since: Instant,
     /// The newest reading, and when it came.
     pub newest: Option<(Instant, Arc<Shown>)>,
+    /// Why the newest poll has had no answer; nothing where it had one.
+    pub no_answer: Option<Arc<str>>,
 }
 
 impl Present {
@@ -206,6 +208,7 @@ impl InverterEntry {
             asleep: false,
             since: Instant::now(),
             newest: None,
+            no_answer: None,
         };
         Self {
             name: plan.name.clone(),
@@ -268,6 +271,11 @@ impl InverterEntry {
         }
         present.inverter = inverter;
         present.asleep = false;
+    }
+
+    /// The newest poll has had an answer, or none for this reason.
+    pub fn polled(&self, no_answer: Option<Arc<str>>) {
+        lock(&self.present).no_answer = no_answer;
     }
 
     /// Its silence is that of a night, or that of a night no longer.

@@ -47,6 +47,9 @@ pub struct InverterOverview {
     pub state: InverterState,
     /// Since when that is so, in milliseconds before now.
     pub state_age_ms: u64,
+    /// Why it has not answered last, where it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_answer: Option<String>,
     /// How old its newest reading is, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading_age_ms: Option<u64>,
@@ -107,6 +110,9 @@ impl From<&InverterEntry> for InverterOverview {
                 Some(Reachability::Silent) => InverterState::Silent,
             },
             state_age_ms: age(present.since),
+            no_answer: (present.no_answer)
+                .filter(|_| present.reachability != Some(Reachability::Online))
+                .map(|reason| reason.to_string()),
             reading_age_ms: present.newest.map(|(at, _)| age(at)),
             polls: PollsOverview {
                 answered: count(&polls.answered),

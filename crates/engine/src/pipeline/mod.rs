@@ -6,6 +6,7 @@ pub mod gate;
 mod identity;
 pub mod ledger;
 pub mod meter;
+mod silent_start;
 pub mod stamp;
 pub mod untold;
 
@@ -74,8 +75,14 @@ enum Clock {
 /// inverter.
 pub async fn collect(poller: Poller, station: Station, stop: impl Future<Output = ()>) {
     let lock = lock::keep(station.inverter.name.clone(), station.address.subscribe());
+    let entry = station.entry.clone();
     // With the station the last address is gone, and the lock is given back.
-    tokio::join!(poll(poller, station, stop), lock);
+    let collecting = async { tokio::join!(poll(poller, station, stop), lock) };
+    tokio::select! {
+        biased;
+        _ = collecting => {}
+        () = silent_start::tell(&entry) => {}
+    }
 }
 
 async fn poll(mut poller: Poller, mut station: Station, stop: impl Future<Output = ()>) {
@@ -183,6 +190,7 @@ impl Station {
     fn silent(&mut self, polls: u32, reason: &NoAnswer) {
         let since = *self.silent_since.get_or_insert_with(Instant::now);
         let name = &*self.inverter.name;
+        self.entry.polled(Some(reason.to_string().into()));
         if polls == 1 {
             tracing::debug!(inverter = name, %reason, "no answer to a poll");
         } else if polls == SILENT_AFTER {
@@ -216,6 +224,7 @@ impl Station {
 
     fn online(&mut self) {
         let silent_for = self.silent_since.take().map(|since| since.elapsed());
+        self.entry.polled(None);
         if self.reachability != Some(Reachability::Online) {
             if let (Some(gap), true) = (silent_for, self.reachability.is_some()) {
                 tracing::info!(
