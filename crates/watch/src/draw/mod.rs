@@ -188,6 +188,9 @@ fn draw_state(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watche
         InverterState::Waiting => {
             format!("waiting for an answer of {}", watched.overview.host)
         }
+        InverterState::Silent if watched.overview.asleep => {
+            format!("asleep for {}", age(watched.state_age(scene.now)))
+        }
         InverterState::Silent => format!("silent for {}", age(watched.state_age(scene.now))),
         InverterState::Online if scene.page.trouble.is_some() => "was online".to_owned(),
         InverterState::Online => "online".to_owned(),
@@ -215,7 +218,8 @@ fn draw_state(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watche
     pen.put_short(area, x, y, &rest, area.width.saturating_sub(x), Ink::Plain);
     y += 1;
     // Whole: it tells what to do.
-    let reason = (watched.overview.no_answer.as_deref()).filter(|_| scene.page.trouble.is_none());
+    let reason = (watched.overview.no_answer.as_deref())
+        .filter(|_| scene.page.trouble.is_none() && !watched.overview.asleep);
     let room = usize::from(area.width.saturating_sub(2));
     for line in reason.iter().flat_map(|reason| wrapped(reason, room)) {
         pen.put(area, 2, y, &line, Ink::Plain);

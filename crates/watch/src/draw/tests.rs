@@ -138,6 +138,7 @@ fn overview(name: &str, age: u64) -> InverterOverview {
         poll_interval_ms: 5000,
         state: InverterState::Online,
         state_age_ms: 7_260_000,
+        asleep: false,
         no_answer: None,
         reading_age_ms: Some(age),
         polls: PollsOverview {
@@ -361,6 +362,14 @@ fn why_an_inverter_does_not_answer_is_shown_whole() {
         no_answer: Some(reason.to_owned()),
         ..overview("roof", 0)
     };
+    let asleep = InverterOverview {
+        asleep: true,
+        ..silent.clone()
+    };
+    setting.page.set_inverter(asleep, setting.now);
+    let text = setting.text(80, 24);
+    assert!(text.contains("○ asleep for"), "{text}");
+    assert!(!text.contains("broadcast"), "{text}");
     setting.page.set_inverter(silent, setting.now);
     for (width, height) in [(80, 24), (200, 60)] {
         let text = setting.text(width, height);
