@@ -198,7 +198,7 @@ try() {
   expect 2 "use sudo, or join the group" as_user pi kstar report day
   inside adduser --quiet pi kstar
   expect 0 "kW of inverter at" as_user pi kstar report day
-  expect 1 "process $service polls $NET.2:8899 already" as_user pi kstar read
+  expect 0 "inverter at http://127.0.0.1:8099" as_user pi kstar read
   expect 0 "kW of inverter at" inside kstar report day
   # What the timer runs, as its user.
   backup=$(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/system/kstar-backup.service")

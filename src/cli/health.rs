@@ -7,10 +7,9 @@ use kstar_client::{Client, ClientError, Url};
 use kstar_http::health::Verdict;
 
 use super::shared::args::ConfigArgs;
-use super::shared::environment::http_of_environment;
 use super::shared::environment::http_token_of_environment;
 use super::shared::failure::Failure;
-use super::shared::remote::ADD_HTTP;
+use super::shared::remote::{ADD_HTTP, configured};
 
 /// What an address on the command line is for.
 const URL_HELP: &str = "The collector, like http://127.0.0.1:8099 [env: KSTAR_HTTP, and for its token KSTAR_HTTP_TOKEN] [default: the address and token of the configuration's section http]";
@@ -91,22 +90,15 @@ fn refused(client: &Client, status: u16, reason: String) -> Failure {
 
 /// Whom to ask: as the argument says, else the environment, else the configuration.
 fn client(args: &HealthArgs) -> Result<Client, Failure> {
-    let (url, token) = if let Some(url) = &args.url {
-        (url.clone(), None)
-    } else {
-        let configured = args.config.load()?.and_then(|(_, config)| config.http);
-        let token = configured.as_ref().and_then(|http| http.token.clone());
-        let configured = configured.map(|http| http.listen);
-        let Some(listen) = http_of_environment()?.or(configured) else {
-            return Err(Failure::Usage(format!(
+    let Some(url) = &args.url else {
+        return configured(&args.config.config()?)?.ok_or_else(|| {
+            Failure::Usage(format!(
                 "there is no collector to ask: the configuration has no section [http]; name one with --url or \
                  KSTAR_HTTP, or {ADD_HTTP}"
-            )));
-        };
-        (Url::of_listener(listen.0), token)
+            ))
+        });
     };
-    let token = http_token_of_environment().or(token);
-    let token = token.map(|token| token.reveal()).transpose();
-    let token = token.map_err(Failure::Runtime)?;
-    Client::new(url, token.as_deref()).map_err(|error| Failure::Usage(error.to_string()))
+    let token = http_token_of_environment().map(|token| token.reveal());
+    let token = token.transpose().map_err(Failure::Runtime)?;
+    Client::new(url.clone(), token.as_deref()).map_err(|error| Failure::Usage(error.to_string()))
 }

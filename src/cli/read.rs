@@ -10,7 +10,7 @@ use kstar_model::catalogue::Group;
 use kstar_model::reading::{Inverter, Reading};
 use kstar_model::time::{Moment, UnixMillis};
 use kstar_source::error::NoAnswer;
-use kstar_source::lock::InverterLock;
+use kstar_source::lock::{Held, InverterLock};
 use kstar_source::record::Record;
 use kstar_source::source::Source;
 use serde::Serialize;
@@ -19,6 +19,8 @@ use super::shared::args::InverterArgs;
 use super::shared::args::Opened;
 use super::shared::columns::write_columns;
 use super::shared::failure::Failure;
+#[cfg(feature = "http")]
+use super::shared::remote;
 
 /// What `kstar read` can be told.
 #[derive(Args, Clone, Debug)]
@@ -52,20 +54,26 @@ pub struct ReadArgs {
 pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
     #[cfg(any(feature = "http", feature = "watch"))]
     if let Some(client) = args.remote.client()? {
-        return show_latest(&client, &args, out).await;
+        let wanted = args.inverter.inverter.as_deref();
+        return show_latest(&client, wanted, args.json, out).await;
     }
+    let mut opened = args.inverter.open()?;
+    let failed = |reason: NoAnswer| Failure::Runtime(reason.to_string());
+    let address = opened.source.locate().await.map_err(failed)?.address;
+    let _lock = if args.force {
+        None
+    } else {
+        match InverterLock::take(address).await {
+            Ok(lock) => lock,
+            Err(held) => return show_what_is_known(&held, &opened, &args, out).await,
+        }
+    };
     let Opened {
         name,
         mut source,
         patience,
-    } = args.inverter.open()?;
-    let failed = |reason: NoAnswer| Failure::Runtime(reason.to_string());
-    let address = source.locate().await.map_err(failed)?.address;
-    let _lock = if args.force {
-        None
-    } else {
-        lock(address).await?
-    };
+        ..
+    } = opened;
     if args.device {
         let identity = source.identify(patience).await.map_err(failed)?;
         show_record(out, &identity.record, args.json)?;
@@ -86,11 +94,49 @@ pub async fn run(args: ReadArgs, out: &mut impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Shows what the collector has read that polls the inverter, where the configuration leads to it: asking as well would
+/// disturb it.
+#[cfg(feature = "http")]
+async fn show_what_is_known(
+    held: &Held,
+    opened: &Opened,
+    args: &ReadArgs,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let known = if args.device || args.settings {
+        None
+    } else {
+        let known = remote::polling(&opened.config, &opened.host, &opened.name).await;
+        known.map_err(|failure| {
+            Failure::Runtime(format!(
+                "{held}, and it cannot be asked over HTTP: {failure}; use --force to ask the inverter all the same"
+            ))
+        })?
+    };
+    match known {
+        Some((client, name)) => show_latest(&client, Some(&name), args.json, out).await,
+        None => Err(is_polled(held)),
+    }
+}
+
+/// Where HTTP is not built no configuration leads to a collector.
+#[cfg(not(feature = "http"))]
+#[expect(clippy::unused_async, reason = "the same form as where it is built")]
+async fn show_what_is_known(
+    held: &Held,
+    _: &Opened,
+    _: &ReadArgs,
+    _: &mut impl Write,
+) -> Result<(), Failure> {
+    Err(is_polled(held))
+}
+
 /// Shows the newest reading of each inverter of a running collector, or of the one that is named.
 #[cfg(any(feature = "http", feature = "watch"))]
 async fn show_latest(
     client: &kstar_client::Client,
-    args: &ReadArgs,
+    wanted: Option<&str>,
+    json: bool,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     use kstar_model::reading::Shown;
@@ -100,7 +146,6 @@ async fn show_latest(
         .fetch("/api/v1/readings/latest")
         .await
         .map_err(super::shared::remote::failed)?;
-    let wanted = args.inverter.inverter.as_deref();
     let readings: Vec<Shown> = latest
         .iter()
         .filter_map(kstar_model::json::read)
@@ -116,7 +161,7 @@ async fn show_latest(
         )));
     }
     for (reading, number) in readings.iter().zip(0..) {
-        if args.json {
+        if json {
             write_json(out, reading)?;
         } else {
             if number > 0 {
@@ -130,13 +175,18 @@ async fn show_latest(
 }
 
 pub(super) async fn lock(address: SocketAddr) -> Result<Option<InverterLock>, Failure> {
+    let taken = InverterLock::take(address).await;
+    taken.map_err(|held| is_polled(&held))
+}
+
+/// Another process polls the inverter, and how to see something all the same.
+fn is_polled(held: &Held) -> Failure {
     let instead = if cfg!(any(feature = "http", feature = "watch")) {
         "use --url to see what that one has read (with its section [http]), or --force to ask all the same"
     } else {
         "use --force to ask all the same"
     };
-    let taken = InverterLock::take(address).await;
-    taken.map_err(|held| Failure::Runtime(format!("{held}; {instead}")))
+    Failure::Runtime(format!("{held}; {instead}"))
 }
 
 async fn reading(name: Arc<str>, source: &mut dyn Source) -> Result<Reading, NoAnswer> {

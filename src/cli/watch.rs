@@ -11,8 +11,6 @@ use jiff::tz::TimeZone;
 use kstar_client::Client;
 #[cfg(feature = "http")]
 use kstar_client::Url;
-#[cfg(feature = "http")]
-use kstar_common::setting::Secret;
 use kstar_engine::board::Board;
 use kstar_engine::collector::Collector;
 use kstar_engine::pipeline::ledger::keeper::{Closing, Keeper};
@@ -21,17 +19,19 @@ use kstar_engine::pipeline::untold::Untold;
 use kstar_engine::unit::{InverterPlan, Metering};
 use kstar_model::time::UnixMillis;
 use kstar_sink::event::Event;
-use kstar_source::lock::InverterLock;
+use kstar_source::lock::{Held, InverterLock};
 use kstar_watch::board;
 use kstar_watch::log;
 use kstar_watch::look::Look;
-use kstar_watch::remote::{self, Remote};
+use kstar_watch::remote::{Remote, feed};
 use kstar_watch::screen::{Left, NoScreen, Screen, Shared, look};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::shared::args::{ConfigArgs, PlaceArgs, choose, known};
 use super::shared::failure::Failure;
+#[cfg(feature = "http")]
+use super::shared::remote;
 use super::shared::remote::{RemoteArgs, failed};
 use super::shared::signals::HangUp;
 use crate::config::Config;
@@ -55,7 +55,11 @@ pub struct WatchArgs {
 pub async fn run(args: WatchArgs, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
     let look = look().map_err(no_screen)?;
     match args.remote.client()? {
-        Some(client) => ask_and_show(client, look, shutdown).await,
+        // Times are those of whoever looks: the collector may be far away.
+        Some(client) => {
+            let zone = Config::default().zone();
+            ask_and_show(client, look, zone, shutdown).await
+        }
         None => poll_and_show(args, look, shutdown).await,
     }
 }
@@ -64,11 +68,10 @@ pub async fn run(args: WatchArgs, shutdown: impl Future<Output = ()>) -> Result<
 async fn ask_and_show(
     client: Client,
     look: Look,
+    zone: TimeZone,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let mut shutdown = std::pin::pin!(shutdown);
-    // Times are those of whoever looks: the collector may be far away.
-    let zone = Config::default().zone();
     let shared = Shared::new(client.url().to_string());
     // What is wrong from the beginning is said at once, and not on a page that waits.
     let remote = tokio::select! {
@@ -76,7 +79,7 @@ async fn ask_and_show(
         remote = Remote::connect(&client, &shared) => remote.map_err(failed)?,
     };
     let mut feeds = JoinSet::new();
-    feeds.spawn(remote::feed(shared.clone(), remote));
+    feeds.spawn(feed(shared.clone(), remote));
     let page = Shown {
         screen: Screen::open(shared, look, zone).map_err(broken)?,
         _feeds: feeds,
@@ -104,10 +107,12 @@ async fn poll_and_show(
     }
     let plans = plans::inverter_plans(&config);
     if !args.force {
-        let advice = instead_of_polling(&config);
-        tokio::select! {
+        let known = tokio::select! {
             () = &mut shutdown => return Ok(()),
-            free = is_free(&plans, &advice) => free?,
+            known = who_polls(&plans, &config) => known?,
+        };
+        if let Some(client) = known {
+            return ask_and_show(client, look, config.zone(), shutdown).await;
         }
     }
     let (zone, history) = (config.zone(), history_file(&config));
@@ -136,41 +141,39 @@ async fn poll_and_show(
     outcome.map(|_| ()).map_err(broken)
 }
 
-/// Sees to it that nobody else polls these inverters. One that cannot be found now is asked for later.
-/// Otherwise the error has the advice.
-async fn is_free(plans: &[InverterPlan], advice: &str) -> Result<(), Failure> {
+/// The collector that polls one of these inverters, if one does; an error where it cannot be asked for what it has. An
+/// inverter that cannot be found now is asked for later.
+async fn who_polls(plans: &[InverterPlan], config: &Config) -> Result<Option<Client>, Failure> {
     for plan in plans {
         let mut source = plan.source.open(&plan.context, Arc::default());
         let Ok(line) = source.locate().await else {
             continue;
         };
         // Given back at once: whoever polls takes it.
-        let taken = InverterLock::take(line.address).await;
-        taken.map_err(|held| Failure::Runtime(format!("{held}; {advice}")))?;
+        if let Err(held) = InverterLock::take(line.address).await {
+            return known_by(&held, plan, config).await.map(Some);
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
-/// How to see what a collector has that runs with this configuration.
+/// What asks the collector that polls this inverter, where the configuration leads to it.
 #[cfg(feature = "http")]
-fn instead_of_polling(config: &Config) -> String {
-    let Some(section) = &config.http else {
-        return NO_HTTP.to_owned();
-    };
-    let url = Url::of_listener(section.listen.0);
-    let token = match &section.token {
-        None => String::new(),
-        Some(Secret::File(file)) => format!(" --token-file {}", file.display()),
-        Some(_) => " --token-file FILE".to_owned(),
-    };
-    format!(
-        "see what that one has with `kstar watch --url {url}{token}`, or use --force to poll all the same"
-    )
+async fn known_by(held: &Held, plan: &InverterPlan, config: &Config) -> Result<Client, Failure> {
+    let host = plan.context.target.text(plan.source.port());
+    match remote::polling(config, &host, &plan.name).await {
+        Ok(Some((client, _))) => Ok(client),
+        Ok(None) => Err(Failure::Runtime(format!("{held}; {NO_HTTP}"))),
+        Err(failure) => Err(Failure::Runtime(format!(
+            "{held}, and it cannot be asked over HTTP: {failure}; use --force to poll all the same"
+        ))),
+    }
 }
 
 #[cfg(not(feature = "http"))]
-fn instead_of_polling(_config: &Config) -> String {
-    NO_HTTP.to_owned()
+#[expect(clippy::unused_async, reason = "the same form as where it is built")]
+async fn known_by(held: &Held, _: &InverterPlan, _: &Config) -> Result<Client, Failure> {
+    Err(Failure::Runtime(format!("{held}; {NO_HTTP}")))
 }
 
 /// Where this configuration serves no HTTP; that of the other one may.

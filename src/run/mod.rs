@@ -16,6 +16,7 @@ use state::State;
 use supervisor::Supervisor;
 pub use supervisor::{Read, Reloads, Shown};
 
+mod nights;
 pub mod plans;
 mod serving;
 mod state;

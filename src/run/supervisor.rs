@@ -25,6 +25,7 @@ use kstar_sink::event::Event;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
+use super::nights::Nights;
 use super::plans::{Change, Changes, Plans};
 use super::serving::Serving;
 use crate::config::{Config, ConfigFile};
@@ -62,6 +63,7 @@ pub(super) struct Supervisor {
     plans: Arc<Plans>,
     service: Service,
     serving: Serving,
+    nights: Nights,
 }
 
 /// A reload that may go ahead.
@@ -87,6 +89,7 @@ impl Supervisor {
             plans,
             service,
             serving: Serving::default(),
+            nights: Nights::default(),
         }
     }
 
@@ -105,6 +108,7 @@ impl Supervisor {
             plans,
             service,
             serving,
+            nights,
         } = self;
         serving.start(plans.serving.as_ref(), collector).await;
         collector.tell(plans.facts.clone());
@@ -113,6 +117,7 @@ impl Supervisor {
             collector.start_sink(sink_plan(plans, section));
         }
         start_inverters(collector, plans, &|_| true).await;
+        nights.follow(plans, collector);
         service.ready().await;
     }
 
@@ -171,6 +176,7 @@ impl Supervisor {
             plans,
             service,
             serving,
+            nights,
         } = self;
         let grace = plans.grace;
         // Polled no more once it is ready.
@@ -193,6 +199,7 @@ impl Supervisor {
             }
         };
         if stopping.is_none() {
+            nights.follow(plans, collector);
             service.ready().await;
         }
         (reloaded, stopping.is_some())

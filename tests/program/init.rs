@@ -139,6 +139,96 @@ fn the_defaults_are_a_history_and_an_inverter_that_is_looked_for() {
 }
 
 #[test]
+#[cfg(feature = "http")]
+fn what_matters_can_be_said_by_arguments_and_the_page_is_for_this_machine_unless_said() {
+    let folder = Folder::new();
+    let init = |args: &[&str]| {
+        let args = [&["init", "--yes", "--force", "--host", "192.0.2.5"], args].concat();
+        let done = ended(&mut kstar(
+            folder.path(),
+            [&args[..], &["kstar.toml"]].concat(),
+        ));
+        (
+            done.expect_code(0).out(),
+            assert_right(&folder, "kstar.toml"),
+        )
+    };
+    let (told, plan) = init(&[]);
+    assert!(
+        told.contains("page: http://127.0.0.1:8099/, for this machine alone"),
+        "{told}"
+    );
+    assert!(
+        plan.contains("http: 127.0.0.1:8099; this machine may ask"),
+        "{plan}"
+    );
+    assert!(!text(&folder, "kstar.toml").contains("timezone"));
+
+    let (told, plan) = init(&[
+        "--timezone",
+        "Asia/Tokyo",
+        "--price",
+        "31,5",
+        "--currency",
+        "JPY",
+        "--http",
+        "no",
+        "--influxdb",
+        "http://localhost:8086",
+        "--influxdb-database",
+        "solar",
+    ]);
+    assert!(told.contains("time zone: Asia/Tokyo"), "{told}");
+    assert!(told.contains("prices: 31.5 JPY"), "{told}");
+    assert!(!plan.contains("http: "), "{plan}");
+    assert!(plan.contains("sink influxdb: "), "{plan}");
+    let written = text(&folder, "kstar.toml");
+    assert!(written.contains("database = \"solar\"\n"), "{written}");
+
+    let (told, _) = init(&["--http", "network"]);
+    assert!(
+        told.contains("http-token (not for others to read)"),
+        "{told}"
+    );
+    let token = text(&folder, "http-token");
+    assert!(!told.contains(&token), "{told}");
+    let (told, _) = init(&["--http", "network"]);
+    assert!(told.contains("http-token"), "{told}");
+    assert_ne!(text(&folder, "http-token"), token);
+}
+
+#[test]
+fn an_address_where_nothing_answers_can_be_typed_anew() {
+    let mut modules = Modules::new();
+    let ip = modules.add(&Faults::default());
+    let (nobody, nowhere) = (free_ip(), free_ip());
+    let folder = Folder::new();
+    let line = format!(
+        "\"$KSTAR\" init --address {nobody} --timezone UTC --no-sqlite --price 0.3 --name roof kstar.toml"
+    );
+    let mut dialogue = Dialogue::start(&folder, &line);
+    dialogue.answer("Inverter's address", &format!("{nowhere}\n"));
+    dialogue.answer(
+        &format!("Another address (Enter keeps this one) [{nowhere}]"),
+        &format!("{ip}\n"),
+    );
+    dialogue.wait_for("It is kse");
+    if cfg!(feature = "http") {
+        dialogue.answer("Page for browsers", "\n");
+    }
+    dialogue.answer("MQTT broker", "\n");
+    dialogue.answer("InfluxDB, like http", "\n");
+    dialogue.wait_for("kstar check --connect");
+    let (code, shown) = dialogue.end();
+    assert_eq!(code, Some(0), "{shown}");
+    let plan = assert_right(&folder, "kstar.toml");
+    assert!(
+        plan.contains(&format!("inverter roof: {ip}, asked as")),
+        "{plan}"
+    );
+}
+
+#[test]
 fn every_inverter_that_answers_is_taken() {
     let mut modules = Modules::new();
     let places = [(); 2].map(|()| modules.add(&Faults::default()));
@@ -250,6 +340,7 @@ impl Dialogue {
             .env("HOME", folder.path())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("SHELL", "/bin/sh")
+            .env("TZ", "UTC")
             .env("KSTAR", env!("CARGO_BIN_EXE_kstar"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -328,15 +419,39 @@ fn at_a_terminal_a_few_questions_make_a_configuration() {
     dialogue.answer(&format!("Name of {ip} [inverter]"), "my roof\n");
     dialogue.wait_for("cannot name an inverter");
     dialogue.answer(&format!("Name of {ip}"), "roof\n");
+    dialogue.answer("Time zone", "Europe/Atlantis\n");
+    dialogue.wait_for("no time zone `Europe/Atlantis`");
+    dialogue.answer("Time zone", "Europe/Lisbon\n");
     dialogue.answer("Keep a history", "\n");
+    dialogue.answer("Price of a kWh", "0,32\n");
+    dialogue.answer("fed in [0.0]", "0.08\n");
+    dialogue.answer("Currency [EUR]", "\n");
+    if cfg!(feature = "http") {
+        dialogue.answer("Page for browsers", "network\n");
+    }
+    // What is typed is tried, and asked for again where it does not work.
+    dialogue.answer("MQTT broker", "127.0.0.1:1\n");
+    dialogue.answer("User at the broker", "\n");
+    dialogue.wait_for("127.0.0.1:1");
+    dialogue.answer("Keep it all the same (yes, no) [no]", "\n");
     dialogue.answer("MQTT broker", "homeassistant\n");
     dialogue.answer("User at the broker", "mqtt\n");
     dialogue.answer("Password at the broker", "hunter2\n");
-    dialogue.answer("InfluxDB, like http", "http://localhost:8086\n");
+    dialogue.answer("Keep it all the same", "yes\n");
+    dialogue.answer("InfluxDB, like http", "http://127.0.0.1:1\n");
+    dialogue.answer("Database, for InfluxDB 1", "\n");
     dialogue.answer("Organisation [home]", "\n");
     dialogue.answer("Bucket [solar]", "sun\n");
     dialogue.answer("Token", "sesame\n");
-    dialogue.wait_for("kstar check --connect");
+    dialogue.answer("Keep it all the same", "yes\n");
+    for words in [
+        "prices: 0.32 EUR for a kWh, 0.08 for one that is fed in",
+        "kstar check --connect",
+        "kstar run",
+        "kstar read",
+    ] {
+        dialogue.wait_for(words);
+    }
     let (code, shown) = dialogue.end();
     assert_eq!(code, Some(0), "{shown}");
     assert!(
@@ -348,12 +463,21 @@ fn at_a_terminal_a_few_questions_make_a_configuration() {
         plan.contains(&format!("inverter roof: {ip}, asked as")),
         "{plan}"
     );
-    assert_eq!(
-        files(&folder),
-        ["influxdb-token", "kstar.toml", "mqtt-password"]
-    );
+    assert!(plan.contains("time zone:     Europe/Lisbon"), "{plan}");
+    let mut secrets = vec!["mqtt-password", "influxdb-token"];
+    if cfg!(feature = "http") {
+        assert!(
+            plan.contains("http: 0.0.0.0:8099; whoever has the token may ask"),
+            "{plan}"
+        );
+        assert_eq!(text(&folder, "http-token").len(), 64);
+        secrets.push("http-token");
+    }
+    let mut written = [&secrets[..], &["kstar.toml"]].concat();
+    written.sort_unstable();
+    assert_eq!(files(&folder), written);
     assert_eq!(text(&folder, "mqtt-password"), "hunter2");
-    for secret in ["mqtt-password", "influxdb-token"] {
+    for secret in secrets {
         let mode = std::fs::metadata(folder.join(secret))
             .expect("a file")
             .permissions()
@@ -374,6 +498,11 @@ fn an_interrupt_leaves_nothing_behind_and_a_terminal_that_shows_what_is_typed() 
         &folder,
         "trap : INT; \"$KSTAR\" init --host a --name b --sqlite c.db kstar.toml; echo code $?; stty -a",
     );
+    dialogue.answer("Time zone", "\n");
+    dialogue.answer("Price of a kWh", "\n");
+    if cfg!(feature = "http") {
+        dialogue.answer("Page for browsers", "\n");
+    }
     dialogue.answer("MQTT broker", "homeassistant\n");
     dialogue.answer("User at the broker", "mqtt\n");
     dialogue.answer("Password at the broker", "\x03");

@@ -44,6 +44,8 @@ mod meter;
 mod modules;
 #[cfg(feature = "mqtt")]
 mod mqtt;
+#[cfg(all(feature = "http", feature = "history"))]
+mod nights;
 mod output;
 #[cfg(all(feature = "http", feature = "history"))]
 mod pages;

@@ -105,7 +105,7 @@ const IN_PLAIN_WORDS: &[(&str, &str, &str)] = &[
         "[mqtt]\n",
         "1:2",
         "unknown field `mqtt`, did you mean `sinks.mqtt`? Expected one of `state_dir`, `timezone`, `collector`, \
-         `gate`, `meter`, `inverter`, `sinks`, `http`, `tariff`",
+         `gate`, `meter`, `inverter`, `site`, `sinks`, `http`, `tariff`",
     ),
 ];
 

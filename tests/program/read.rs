@@ -135,6 +135,40 @@ fn while_a_collector_polls_the_inverter_nobody_else_does_unless_forced() {
 }
 
 #[test]
+#[cfg(feature = "http")]
+fn beside_a_collector_that_serves_http_its_newest_reading_is_shown() {
+    let roof = Roof::new(2);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    let http = format!(
+        "[sinks.stdout]\n[http]\nlisten = \"127.0.0.1:{port}\"\ntoken = {{ file = \"token\" }}\n"
+    );
+    let folder = Folder::with_config(&roof.config(&http));
+    folder.write("token", "open-sesame\n");
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    run.wait_for_printed(8);
+    let read = |args: &[&str]| kstar(folder.path(), [&["read"], args].concat());
+    let table = ended(&mut read(&["--inverter", "roof2"])).expect_code(0);
+    let url = format!("roof2 at http://127.0.0.1:{port}");
+    assert!(table.stdout[0].starts_with(&url), "{table:#?}");
+    let line = ended(&mut read(&["--inverter", "roof2", "--json"])).expect_code(0);
+    let line = &readings(&line.stdout)[0];
+    assert_eq!(line["inverter"], "roof2");
+    // Only who collects can add up energy.
+    assert!(line.contains_key("pv_energy_total"), "{line:?}");
+    // What it was not asked for it does not have.
+    let refused = ended(&mut read(&["--inverter", "roof2", "--device"])).expect_code(1);
+    assert!(refused.err().contains("--force"), "{refused:#?}");
+    let mut wrong = read(&["--inverter", "roof2"]);
+    let refused = ended(wrong.env("KSTAR_HTTP_TOKEN", "open-barley")).expect_code(1);
+    for words in ["polls", "the token is wrong", "--force"] {
+        assert!(refused.err().contains(words), "{words}: {refused:#?}");
+    }
+    run.stop().expect_code(0);
+}
+
+#[test]
 fn a_lock_goes_with_its_process_however_that_ends() {
     let roof = Roof::new(1);
     let folder = Folder::with_config(&roof.config(BOTH_SINKS));

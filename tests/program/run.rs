@@ -2,6 +2,7 @@
 
 use kstar_model::catalogue::Quantity;
 
+use crate::modules::free_ip;
 use crate::process::{Process, ended, kstar};
 use crate::world::{BOTH_SINKS, Folder, Roof, assert_same, key, open, readings, rows};
 
@@ -51,6 +52,30 @@ fn a_demonstration_never_heeds_a_configuration() {
         let refused = ended(&mut kstar(folder.path(), args)).expect_code(2);
         assert!(refused.err().contains("--demo"), "{refused:#?}");
     }
+}
+
+#[test]
+fn a_start_without_an_answer_tells_what_is_tried_and_where_the_address_is_set() {
+    let nobody = free_ip().to_string();
+    let folder = Folder::with_config(&format!(
+        "[[inverter]]\nname = \"roof\"\nhost = \"{nobody}\"\n[sinks.stdout]\n"
+    ));
+    let run = Process::start(&mut kstar(folder.path(), ["run"]));
+    let told = run.wait_for_log("no answer since the start");
+    for words in [
+        &*nobody,
+        "nobody listens at",
+        "`host` in [[inverter]]",
+        "--host",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let stopped = run.stop().expect_code(0);
+    assert_eq!(
+        stopped.logged("no answer since the start"),
+        1,
+        "{stopped:#?}"
+    );
 }
 
 #[test]

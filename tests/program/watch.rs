@@ -373,12 +373,15 @@ fn a_running_collector_is_shown_through_its_http_api_also_when_it_comes_back() {
     let Some(terminal) = Terminal::open(&folder, 100, 40) else {
         return;
     };
-    // The command that would show it is said, ready to be typed.
+    // The configuration leads to it.
     terminal.type_command(&watched("watch"));
-    terminal.wait_for("code=1=");
-    let screen = terminal.unwrapped();
+    let screen = terminal.wait_until("a page", has_page);
+    for words in [&url, "roof1", "roof2", "● sqlite"] {
+        assert!(screen.contains(words), "{words}: {screen}");
+    }
+    terminal.press(&["q"]);
+    terminal.wait_for("code=0=");
     let ready = format!("watch --url {url} --token-file token");
-    assert!(screen.contains(&ready), "{screen}");
     for (arguments, words) in [
         (
             format!("watch --url {url} --token-file wrong"),

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::herald::Told;
+use crate::night::Night;
 use crate::pipeline::gate::GateCounts;
 use crate::pipeline::ledger::keeper::Outage;
 use crate::site::Made;
@@ -50,6 +51,8 @@ pub struct InverterEntry {
     pub polls: Arc<PollCounts>,
     /// What its gate has done.
     pub gate: Arc<GateCounts>,
+    /// Whether it sleeps at night.
+    pub sleeps_at_night: bool,
     present: Mutex<Present>,
 }
 
@@ -64,10 +67,14 @@ pub struct Present {
     pub reachability: Option<Reachability>,
     /// Whether its silence is that of a night.
     pub asleep: bool,
+    /// When it sleeps, as far as its history shows that.
+    pub night: Option<Night>,
     /// Since when that is so.
     pub since: Instant,
     /// The newest reading, and when it came.
     pub newest: Option<(Instant, Arc<Shown>)>,
+    /// Why the newest poll has had no answer; nothing where it had one.
+    pub no_answer: Option<Arc<str>>,
 }
 
 impl Present {
@@ -204,8 +211,10 @@ impl InverterEntry {
             nameplate: Arc::new(plan.nameplate.clone()),
             reachability: None,
             asleep: false,
+            night: None,
             since: Instant::now(),
             newest: None,
+            no_answer: None,
         };
         Self {
             name: plan.name.clone(),
@@ -216,6 +225,7 @@ impl InverterEntry {
             patience: longest_pause(plan.context.interval) + plan.context.patience.timeout,
             polls: Arc::new(PollCounts::new(plan.source.counts())),
             gate: Arc::default(),
+            sleeps_at_night: plan.gate.profile.sleeps_at_night,
             present: Mutex::new(present),
         }
     }
@@ -224,6 +234,7 @@ impl InverterEntry {
     #[must_use]
     pub fn known_as(self, before: Present) -> Self {
         lock(&self.present).inverter = before.inverter;
+        self.sleeps_in(before.night);
         if let Some(firmware) = &before.nameplate.firmware {
             self.learn_firmware(firmware);
         }
@@ -268,6 +279,16 @@ impl InverterEntry {
         }
         present.inverter = inverter;
         present.asleep = false;
+    }
+
+    /// Its history shows when it sleeps, or shows nothing of that.
+    pub fn sleeps_in(&self, night: Option<Night>) {
+        lock(&self.present).night = night;
+    }
+
+    /// The newest poll has had an answer, or none for this reason.
+    pub fn polled(&self, no_answer: Option<Arc<str>>) {
+        lock(&self.present).no_answer = no_answer;
     }
 
     /// Its silence is that of a night, or that of a night no longer.

@@ -18,6 +18,7 @@
 pub mod board;
 pub mod collector;
 pub mod herald;
+pub mod night;
 pub mod overview;
 pub mod pipeline;
 pub mod probe;

@@ -47,6 +47,12 @@ pub struct InverterOverview {
     pub state: InverterState,
     /// Since when that is so, in milliseconds before now.
     pub state_age_ms: u64,
+    /// Whether its silence is that of a night.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub asleep: bool,
+    /// Why it has not answered last, where it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_answer: Option<String>,
     /// How old its newest reading is, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading_age_ms: Option<u64>,
@@ -107,6 +113,10 @@ impl From<&InverterEntry> for InverterOverview {
                 Some(Reachability::Silent) => InverterState::Silent,
             },
             state_age_ms: age(present.since),
+            asleep: present.asleep,
+            no_answer: (present.no_answer)
+                .filter(|_| present.reachability != Some(Reachability::Online))
+                .map(|reason| reason.to_string()),
             reading_age_ms: present.newest.map(|(at, _)| age(at)),
             polls: PollsOverview {
                 answered: count(&polls.answered),
@@ -133,6 +143,14 @@ impl From<&Health> for SinkOverview {
             counts,
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde asks is given a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn named(counts: impl Iterator<Item = (impl ToString, u64)>) -> BTreeMap<String, u64> {

@@ -113,17 +113,23 @@ impl Entrance {
 }
 
 fn random_name() -> Option<String> {
+    let name = random_word();
+    name.inspect_err(
+        |error| tracing::error!(%error, "the system gives no random numbers, so that nobody can log in"),
+    )
+    .ok()
+}
+
+/// A word that nobody guesses, in ASCII letters and digits.
+pub(super) fn random_word() -> Result<String, getrandom::Error> {
     let mut bytes = [0; NAME_BYTES];
-    if let Err(error) = getrandom::getrandom(&mut bytes) {
-        tracing::error!(%error, "the system gives no random numbers, so that nobody can log in");
-        return None;
-    }
-    let mut name = String::new();
+    getrandom::getrandom(&mut bytes)?;
+    let mut word = String::new();
     for byte in bytes {
         // Writing to a `String` cannot fail.
-        let _ = write!(name, "{byte:02x}");
+        let _ = write!(word, "{byte:02x}");
     }
-    Some(name)
+    Ok(word)
 }
 
 #[cfg(test)]

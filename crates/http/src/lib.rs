@@ -133,6 +133,12 @@ pub fn token_in(secret: &Secret) -> Result<String, String> {
     Ok(token)
 }
 
+/// A new token, from the system's random numbers.
+pub fn new_token() -> Result<String, String> {
+    entrance::random_word()
+        .map_err(|error| format!("the system gives no random numbers for a token: {error}"))
+}
+
 /// Whether a request can carry a token.
 pub fn check_token(token: &str) -> Result<(), String> {
     if token.is_empty() {

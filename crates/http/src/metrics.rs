@@ -300,6 +300,13 @@ fn inverters(seen: &[Seen], out: &mut Exposition) {
         "Whether the inverter answers.",
         seen.iter().map(|seen| seen.sample(up(seen))),
     );
+    out.family(
+        Type::Gauge,
+        "kstar_inverter_asleep",
+        "Whether the inverter does not answer because it sleeps at night.",
+        seen.iter()
+            .map(|seen| seen.sample(u8::from(seen.present.asleep))),
+    );
     let times: [Told<Seen, Option<Decimal>>; 3] = [
         (
             "kstar_reading_age_seconds",

@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 pub(super) struct Plan {
     /// The state folder, if not the usual one of the user that runs the program.
     pub(super) state_dir: Option<&'static str>,
+    /// The time zone, if it is another than the system's.
+    pub(super) timezone: Option<String>,
     pub(super) inverters: Vec<Inverter>,
+    pub(super) tariff: Option<Tariff>,
+    pub(super) page: Option<Page>,
     pub(super) sqlite: Option<History>,
     pub(super) mqtt: Option<Mqtt>,
     pub(super) influxdb: Option<Influxdb>,
@@ -32,11 +36,43 @@ pub(super) struct Mqtt {
     pub(super) password: Option<Secret>,
 }
 
+/// What electricity costs.
+pub(super) struct Tariff {
+    pub(super) currency: String,
+    pub(super) price: String,
+    pub(super) feed_in: String,
+}
+
+/// Where the page for browsers is served.
+#[cfg_attr(
+    not(feature = "http"),
+    expect(dead_code, reason = "a build without a page")
+)]
+pub(super) enum Page {
+    /// For this machine alone.
+    Local,
+    /// For the networks of this machine, to anyone who has the token.
+    Network(Secret),
+}
+
 pub(super) struct Influxdb {
     pub(super) url: String,
-    pub(super) org: String,
-    pub(super) bucket: String,
-    pub(super) token: Option<Secret>,
+    pub(super) target: Target,
+}
+
+/// Where points go in InfluxDB.
+pub(super) enum Target {
+    Bucket {
+        org: String,
+        bucket: String,
+        token: Option<Secret>,
+    },
+    /// Of InfluxDB 1.
+    Database {
+        name: String,
+        username: Option<String>,
+        password: Option<Secret>,
+    },
 }
 
 /// Where a secret is; never in the configuration itself.
@@ -47,6 +83,15 @@ pub(super) enum Secret {
     Env(String),
     /// Typed just now.
     Typed(Typed),
+}
+
+/// What a section is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// The file.
+    File,
+    /// A trial before anything is written: what was typed stands in it, and nobody sees it.
+    Trial,
 }
 
 /// A secret that is to be written to a file of its own.
@@ -62,8 +107,9 @@ impl Secret {
         file.or_else(|| env.cloned().map(Self::Env))
     }
 
-    fn text(&self) -> String {
+    fn text(&self, shape: Shape) -> String {
         match self {
+            Self::Typed(Typed { content, .. }) if shape == Shape::Trial => quoted(content),
             Self::File(path) | Self::Typed(Typed { path, .. }) => {
                 format!("{{ file = {} }}", quoted_path(path))
             }
@@ -90,6 +136,13 @@ state_dir = {}
                 quoted(folder)
             );
         }
+        if let Some(zone) = &self.timezone {
+            let zone = quoted(zone);
+            let _ = write!(
+                text,
+                "\n# The zone whose midnights part the days.\ntimezone = {zone}\n"
+            );
+        }
         text += "
 # The time from one poll to the next: 5 s has proven itself, and nothing below 1 s is taken.
 #[collector]
@@ -113,29 +166,60 @@ state_dir = {}
             // Writing to a `String` cannot fail.
             let _ = writeln!(text, "[[inverter]]\nname = {}\n{lines}", quoted(name));
         }
-        if let Some(history) = &self.sqlite {
-            text += &history.text();
-        }
-        if let Some(mqtt) = &self.mqtt {
-            text += &mqtt.text();
-        }
-        if let Some(influxdb) = &self.influxdb {
-            text += &influxdb.text();
-        }
+        let sections = [
+            self.tariff.as_ref().map(Tariff::text),
+            self.page.as_ref().map(Page::text),
+            self.sqlite.as_ref().map(History::text),
+            self.mqtt.as_ref().map(|mqtt| mqtt.text(Shape::File)),
+            (self.influxdb.as_ref()).map(|influxdb| influxdb.text(Shape::File)),
+        ];
+        text.extend(sections.into_iter().flatten());
         if self.sqlite.is_none() && self.mqtt.is_none() && self.influxdb.is_none() {
             text += "\n# JSON lines on standard output.\n[sinks.stdout]\n";
         }
         text
     }
 
+    /// What is in it, a line for each part.
+    pub(super) fn summary(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for Inverter { name, lines: place } in &self.inverters {
+            let place = if place.is_empty() {
+                "looked for at each start".to_owned()
+            } else {
+                place.join(", ")
+            };
+            lines.push(format!("inverter {name}: {place}"));
+        }
+        lines.extend((self.timezone.as_ref()).map(|zone| format!("time zone: {zone}")));
+        lines.extend(self.tariff.as_ref().map(|tariff| {
+            let Tariff {
+                currency,
+                price,
+                feed_in,
+            } = tariff;
+            format!("prices: {price} {currency} for a kWh, {feed_in} for one that is fed in")
+        }));
+        lines.extend(self.page.as_ref().map(Page::summary));
+        lines.extend(self.sqlite.as_ref().map(|history| match &history.path {
+            Some(path) => format!("history: {}", path.display()),
+            None => "history: history.db in the state folder".to_owned(),
+        }));
+        lines.extend((self.mqtt.as_ref()).map(|mqtt| format!("MQTT: {}", mqtt.url)));
+        lines.extend((self.influxdb.as_ref()).map(|sink| format!("InfluxDB: {}", sink.url)));
+        lines
+    }
+
     /// The secrets that have a file still to be written.
     pub(super) fn typed(&self) -> impl Iterator<Item = &Typed> {
-        let mqtt = self.mqtt.iter().filter_map(|mqtt| mqtt.password.as_ref());
-        let influxdb = self
-            .influxdb
-            .iter()
-            .filter_map(|influxdb| influxdb.token.as_ref());
-        mqtt.chain(influxdb).filter_map(|secret| match secret {
+        let page = match &self.page {
+            Some(Page::Network(token)) => Some(token),
+            Some(Page::Local) | None => None,
+        };
+        let mqtt = (self.mqtt.as_ref()).and_then(|mqtt| mqtt.password.as_ref());
+        let influxdb = (self.influxdb.as_ref()).and_then(|influxdb| influxdb.target.secret());
+        let secrets = [page, mqtt, influxdb].into_iter().flatten();
+        secrets.filter_map(|secret| match secret {
             Secret::Typed(typed) => Some(typed),
             Secret::File(_) | Secret::Env(_) => None,
         })
@@ -160,8 +244,61 @@ impl History {
     }
 }
 
-impl Mqtt {
+impl Tariff {
     pub(super) fn text(&self) -> String {
+        let Self {
+            currency,
+            price,
+            feed_in,
+        } = self;
+        let currency = quoted(currency);
+        format!(
+            "\n# What a kWh from the grid costs, and what one that is fed in brings.\n[[tariff]]\ncurrency = {currency}\nprice = {price}\nfeed_in = {feed_in}\n"
+        )
+    }
+}
+
+impl Page {
+    fn summary(&self) -> String {
+        match self {
+            Self::Local => "page: http://127.0.0.1:8099/, for this machine alone".to_owned(),
+            Self::Network(token) => {
+                let place = match token {
+                    Secret::File(path) | Secret::Typed(Typed { path, .. }) => {
+                        path.display().to_string()
+                    }
+                    Secret::Env(name) => format!("${name}"),
+                };
+                format!(
+                    "page: port 8099 of this machine, like http://127.0.0.1:8099/; its token is in {place}"
+                )
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Local => "
+# The page for browsers, metrics, health and the API, for this machine alone.
+[http]
+listen = \"127.0.0.1:8099\"
+"
+            .to_owned(),
+            Self::Network(token) => format!(
+                "
+# The page for browsers, metrics, health and the API, for anyone who has the token.
+[http]
+listen = \"0.0.0.0:8099\"
+token = {}
+",
+                token.text(Shape::File)
+            ),
+        }
+    }
+}
+
+impl Mqtt {
+    pub(super) fn text(&self, shape: Shape) -> String {
         let mut text = format!(
             "\n# Topics at an MQTT broker, and Home Assistant, which finds the inverter by itself.\n[sinks.mqtt]\nurl = {}\n",
             quoted(&self.url)
@@ -170,28 +307,50 @@ impl Mqtt {
             let _ = writeln!(text, "username = {}", quoted(username));
         }
         if let Some(password) = &self.password {
-            let _ = writeln!(text, "password = {}", password.text());
+            let _ = writeln!(text, "password = {}", password.text(shape));
         }
         text
     }
 }
 
+impl Target {
+    fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Bucket { token, .. } => token.as_ref(),
+            Self::Database { password, .. } => password.as_ref(),
+        }
+    }
+
+    /// The keys that name it, and their values.
+    fn lines(&self, shape: Shape) -> Vec<(&'static str, Option<String>)> {
+        let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.text(shape));
+        match self {
+            Self::Bucket { org, bucket, token } => vec![
+                ("org", Some(quoted(org))),
+                ("bucket", Some(quoted(bucket))),
+                ("token", secret(token)),
+            ],
+            Self::Database {
+                name,
+                username,
+                password,
+            } => vec![
+                ("database", Some(quoted(name))),
+                ("username", username.as_deref().map(quoted)),
+                ("password", secret(password)),
+            ],
+        }
+    }
+}
+
 impl Influxdb {
-    pub(super) fn text(&self) -> String {
-        let Self {
-            url,
-            org,
-            bucket,
-            token,
-        } = self;
-        let mut text = format!(
-            "\n# Points in InfluxDB.\n[sinks.influxdb]\nurl = {}\norg = {}\nbucket = {}\n",
-            quoted(url),
-            quoted(org),
-            quoted(bucket)
-        );
-        if let Some(token) = token {
-            let _ = writeln!(text, "token = {}", token.text());
+    pub(super) fn text(&self, shape: Shape) -> String {
+        let url = quoted(&self.url);
+        let mut text = format!("\n# Points in InfluxDB.\n[sinks.influxdb]\nurl = {url}\n");
+        for (key, value) in self.target.lines(shape) {
+            if let Some(value) = value {
+                let _ = writeln!(text, "{key} = {value}");
+            }
         }
         text
     }

@@ -6,23 +6,24 @@
 use std::future::Future;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
-use kstar_source::counts::Counts;
-use kstar_source::greeting::{self, Module};
+#[cfg(feature = "http")]
+use clap::ValueEnum;
 
-use self::asking::{Asking, say};
-use self::file::{History, Influxdb, Inverter, Mqtt, Plan, Secret, is_root, quoted};
+use self::file::{Plan, is_root};
+use self::questions::gather;
+use self::words::{host, influxdb_url, mqtt_url, name, price, zone};
 use super::shared::environment::environment;
 use super::shared::failure::Failure;
-use crate::config::{
-    Config, ConfigFile, DiscoveryAddress, Host, InverterName, SYSTEM_PLACE, usual_places,
-};
-use crate::registry::{SinkSections, Stranger, identify};
+use crate::config::{Config, ConfigFile, DiscoveryAddress, SYSTEM_PLACE, usual_places};
 
 mod asking;
 mod file;
+mod inverters;
+mod questions;
+mod trial;
+mod words;
 
 /// The folder of the service, which everybody who reads its configuration is to find.
 const SERVICE_STATE: &str = "/var/lib/kstar";
@@ -36,9 +37,6 @@ const UNIT_PLACES: [&str; 3] = [
     "/usr/lib/systemd/system/kstar.service",
     "/lib/systemd/system/kstar.service",
 ];
-
-/// How long answers to a greeting are waited for.
-const SEARCH: Duration = Duration::from_secs(3);
 
 /// What `kstar init` can be told.
 #[derive(Args, Clone, Debug)]
@@ -61,6 +59,22 @@ pub struct InitArgs {
     /// Look for inverters here instead of everywhere, as with `kstar discover`
     #[arg(long, value_name = "ADDR[:PORT]", conflicts_with = "host")]
     address: Vec<DiscoveryAddress>,
+    /// The time zone, like Europe/London [default: the system's]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    timezone: Option<String>,
+    /// What a kWh from the grid costs, like 0.32
+    #[arg(long, value_name = "NUMBER", value_parser = price)]
+    price: Option<String>,
+    /// What a kWh that is fed in brings [default: 0]
+    #[arg(long, value_name = "NUMBER", value_parser = price, requires = "price")]
+    feed_in: Option<String>,
+    /// The currency of the prices [default: EUR]
+    #[arg(long, value_name = "WORD", requires = "price")]
+    currency: Option<String>,
+    /// Who may see the page for browsers [default: local]
+    #[cfg(feature = "http")]
+    #[arg(long, value_enum, value_name = "WHO")]
+    http: Option<Visitors>,
     /// The file of the history [default: history.db in the state folder]
     #[arg(long, value_name = "PATH")]
     sqlite: Option<PathBuf>,
@@ -85,7 +99,7 @@ pub struct InitArgs {
     )]
     mqtt_password_env: Option<String>,
     /// Write to this InfluxDB
-    #[arg(long, value_name = "URL", value_parser = influxdb_url, requires_all = ["influxdb_org", "influxdb_bucket"])]
+    #[arg(long, value_name = "URL", value_parser = influxdb_url)]
     influxdb: Option<String>,
     /// The organisation in InfluxDB
     #[arg(long, value_name = "NAME", requires = "influxdb")]
@@ -93,6 +107,10 @@ pub struct InitArgs {
     /// The bucket in InfluxDB
     #[arg(long, value_name = "NAME", requires = "influxdb")]
     influxdb_bucket: Option<String>,
+    /// The database of InfluxDB 1, in place of organisation, bucket and token
+    #[arg(long, value_name = "NAME", requires = "influxdb")]
+    #[arg(conflicts_with_all = ["influxdb_org", "influxdb_bucket", "influxdb_token_file", "influxdb_token_env"])]
+    influxdb_database: Option<String>,
     /// The file that holds the token of InfluxDB
     #[arg(long, value_name = "FILE", requires = "influxdb")]
     influxdb_token_file: Option<PathBuf>,
@@ -104,6 +122,18 @@ pub struct InitArgs {
         conflicts_with = "influxdb_token_file"
     )]
     influxdb_token_env: Option<String>,
+}
+
+/// Who may see the page for browsers.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Visitors {
+    /// Anyone at this machine
+    Local,
+    /// Anyone in its networks who has the token that is made for it
+    Network,
+    /// Nobody: there is no page
+    No,
 }
 
 /// Asks and writes; `shutdown` ends it before anything is written.
@@ -127,6 +157,7 @@ pub async fn run(
     if let Some(path) = &path {
         refuse_to_overwrite(path, args.force)?;
     }
+    args.check()?;
     let plan = tokio::select! {
         () = shutdown => {
             return Err(Failure::Runtime("stopped; nothing was written".to_owned()));
@@ -150,6 +181,25 @@ pub async fn run(
             path.display()
         ))
     })?;
+    tell(&plan, &path, out)
+}
+
+impl InitArgs {
+    /// What cannot be told by the arguments one by one.
+    fn check(&self) -> Result<(), Failure> {
+        let has_bucket = self.influxdb_org.is_some() && self.influxdb_bucket.is_some();
+        if self.influxdb.is_some() && self.influxdb_database.is_none() && !has_bucket {
+            return Err(Failure::Usage(
+                "--influxdb needs --influxdb-org and --influxdb-bucket, or --influxdb-database for InfluxDB 1"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Tells what was written, and how to go on.
+fn tell(plan: &Plan, path: &Path, out: &mut impl Write) -> Result<(), Failure> {
     for secret in plan.typed() {
         writeln!(
             out,
@@ -158,17 +208,23 @@ pub async fn run(
         )?;
     }
     writeln!(out, "wrote {}", path.display())?;
-    let named = if found_without_a_name(&path) {
+    for line in plan.summary() {
+        writeln!(out, "  {line}")?;
+    }
+    let named = if found_without_a_name(path) {
         String::new()
     } else {
         format!(" --config {}", path.display())
     };
-    let go = if is_for_service(&path) && UNIT_PLACES.iter().any(|unit| Path::new(unit).exists()) {
+    let go = if is_for_service(path) && UNIT_PLACES.iter().any(|unit| Path::new(unit).exists()) {
         "systemctl restart kstar".to_owned()
     } else {
         format!("kstar run{named}")
     };
-    writeln!(out, "next:\n  kstar check --connect{named}\n  {go}")?;
+    writeln!(
+        out,
+        "next:\n  kstar check --connect{named}\n  {go}\n  kstar read{named}"
+    )?;
     out.flush()?;
     Ok(())
 }
@@ -216,276 +272,4 @@ fn found_without_a_name(path: &Path) -> bool {
     let first = usual_places().into_iter().find(|place| place.exists());
     let same = |first: PathBuf| Some(first.canonicalize().ok()? == path.canonicalize().ok()?);
     environment("KSTAR_CONFIG").is_none() && first.and_then(same).unwrap_or(false)
-}
-
-/// Everything that is to be in the file.
-async fn gather(args: &InitArgs, path: Option<&Path>) -> Result<Plan, Failure> {
-    let asking = Asking { silent: args.yes };
-    let inverters = inverters(args, &asking).await?;
-    let sqlite = SinkSections::BUILT.contains(&"sqlite") && history(args, &asking).await?;
-    let mqtt = if SinkSections::BUILT.contains(&"mqtt") {
-        mqtt(args, &asking, path).await?
-    } else {
-        None
-    };
-    let influxdb = if SinkSections::BUILT.contains(&"influxdb") {
-        influxdb(args, &asking, path).await?
-    } else {
-        None
-    };
-    Ok(Plan {
-        state_dir: path
-            .filter(|path| is_for_service(path))
-            .map(|_| SERVICE_STATE),
-        inverters,
-        sqlite: sqlite.then(|| History {
-            path: args.sqlite.clone(),
-        }),
-        mqtt,
-        influxdb,
-    })
-}
-
-async fn inverters(args: &InitArgs, asking: &Asking) -> Result<Vec<Inverter>, Failure> {
-    let mut modules = Vec::new();
-    let hosts = if args.host.is_empty() {
-        modules = search(args).await;
-        let found: Vec<String> = modules.iter().map(Module::host).collect();
-        let question = if found.is_empty() {
-            "Inverter's address (empty: it is looked for at each start)"
-        } else {
-            "Inverters to read, by address"
-        };
-        asking
-            .ask(question, &found.join(" "), |answer| {
-                answer.split_whitespace().map(host).collect()
-            })
-            .await?
-    } else {
-        args.host.clone()
-    };
-    let mut names = args.name.iter();
-    let mut inverters = Vec::new();
-    for (host, number) in hosts.iter().zip(1..) {
-        let usual = match hosts.len() {
-            1 => "inverter".to_owned(),
-            _ => format!("inverter{number}"),
-        };
-        let name = match names.next() {
-            Some(name) => name.clone(),
-            None => asking.ask(&format!("Name of {host}"), &usual, name).await?,
-        };
-        let module = modules.iter().find(|module| module.host() == *host);
-        inverters.push(Inverter {
-            name,
-            lines: lines(host, module).await,
-        });
-    }
-    // One that is looked for can have a name too; more names than hosts are a mistake that shows.
-    inverters.extend(names.map(|name| Inverter {
-        name: name.clone(),
-        lines: Vec::new(),
-    }));
-    Ok(inverters)
-}
-
-/// The lines that lead to the inverter at a host: what it speaks is found out by asking.
-async fn lines(host: &str, module: Option<&Module>) -> Vec<String> {
-    say(&format!("Asking {host} what it speaks ..."));
-    let place = host.parse().ok();
-    let Some(Host::At { host: name, port }) = place else {
-        return vec![format!("host = {}", quoted(host))];
-    };
-    let stranger = Stranger {
-        host: name,
-        port,
-        module: module.cloned(),
-        elsewhere: false,
-        tried: None,
-        timeout: None,
-        fast: false,
-    };
-    match identify(&stranger).await {
-        Ok(inverter) => {
-            say(&format!("It is {inverter}."));
-            inverter.lines()
-        }
-        Err(unknown) => {
-            say(&format!(
-                "{unknown}; `kstar check --connect` tells more, and finds out what it speaks once it is there."
-            ));
-            vec![format!("host = {}", quoted(host))]
-        }
-    }
-}
-
-/// Those who answer a greeting.
-async fn search(args: &InitArgs) -> Vec<Module> {
-    let greeted: Vec<_> = args.address.iter().map(|address| address.0).collect();
-    say("Looking for inverters ...");
-    let modules = match greeting::search(&greeted, SEARCH, &Counts::default()).await {
-        Ok((_, modules)) => modules,
-        Err(error) => {
-            say(&format!("Cannot look for inverters: {error}"));
-            Vec::new()
-        }
-    };
-    if modules.is_empty() {
-        say("None has answered; a broadcast does not leave this network, nor a container's.");
-    }
-    modules
-}
-
-/// Whether there is to be a history.
-async fn history(args: &InitArgs, asking: &Asking) -> Result<bool, Failure> {
-    if args.no_sqlite {
-        return Ok(false);
-    }
-    if args.sqlite.is_some() {
-        return Ok(true);
-    }
-    asking
-        .ask(
-            "Keep a history in an SQLite file (yes, no)",
-            "yes",
-            |answer| match answer.to_ascii_lowercase().as_str() {
-                "y" | "yes" => Ok(true),
-                "n" | "no" => Ok(false),
-                _ => Err("write yes or no".to_owned()),
-            },
-        )
-        .await
-}
-
-async fn mqtt(
-    args: &InitArgs,
-    asking: &Asking,
-    path: Option<&Path>,
-) -> Result<Option<Mqtt>, Failure> {
-    if let Some(url) = args.mqtt.clone() {
-        return Ok(Some(Mqtt {
-            url,
-            username: args.mqtt_username.clone(),
-            password: Secret::named(
-                args.mqtt_password_file.as_ref(),
-                args.mqtt_password_env.as_ref(),
-            ),
-        }));
-    }
-    let url = asking
-        .ask(
-            "MQTT broker, for Home Assistant and others (empty: none)",
-            "",
-            |answer| optional(answer, mqtt_url),
-        )
-        .await?;
-    let Some(url) = url else { return Ok(None) };
-    let anything = |answer: &str| optional(answer, |text| Ok(text.to_owned()));
-    let username = asking
-        .ask("User at the broker (empty: none)", "", anything)
-        .await?;
-    let password = match &username {
-        Some(_) => {
-            asking
-                .secret("Password at the broker", path, "mqtt-password")
-                .await?
-        }
-        None => None,
-    };
-    Ok(Some(Mqtt {
-        url,
-        username,
-        password,
-    }))
-}
-
-async fn influxdb(
-    args: &InitArgs,
-    asking: &Asking,
-    path: Option<&Path>,
-) -> Result<Option<Influxdb>, Failure> {
-    if let (Some(url), Some(org), Some(bucket)) =
-        (&args.influxdb, &args.influxdb_org, &args.influxdb_bucket)
-    {
-        return Ok(Some(Influxdb {
-            url: url.clone(),
-            org: org.clone(),
-            bucket: bucket.clone(),
-            token: Secret::named(
-                args.influxdb_token_file.as_ref(),
-                args.influxdb_token_env.as_ref(),
-            ),
-        }));
-    }
-    let url = asking
-        .ask(
-            "InfluxDB, like http://localhost:8086 (empty: none)",
-            "",
-            |answer| optional(answer, influxdb_url),
-        )
-        .await?;
-    let Some(url) = url else { return Ok(None) };
-    let something = |answer: &str| match answer {
-        "" => Err("it needs one".to_owned()),
-        answer => Ok(answer.to_owned()),
-    };
-    Ok(Some(Influxdb {
-        url,
-        org: asking.ask("Organisation", "home", something).await?,
-        bucket: asking.ask("Bucket", "solar", something).await?,
-        token: asking.secret("Token", path, "influxdb-token").await?,
-    }))
-}
-
-fn optional<T>(
-    answer: &str,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<Option<T>, String> {
-    match answer {
-        "" => Ok(None),
-        answer => parse(answer).map(Some),
-    }
-}
-
-fn host(text: &str) -> Result<String, String> {
-    text.parse::<Host>().map(|_| text.to_owned())
-}
-
-fn name(text: &str) -> Result<String, String> {
-    InverterName::try_from(text.to_owned()).map(|_| text.to_owned())
-}
-
-fn mqtt_url(text: &str) -> Result<String, String> {
-    let url = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("mqtt://{text}")
-    };
-    let section = Mqtt {
-        url: url.clone(),
-        username: None,
-        password: None,
-    };
-    fits(&url, &section.text())
-}
-
-fn influxdb_url(text: &str) -> Result<String, String> {
-    let section = Influxdb {
-        url: text.to_owned(),
-        org: "home".to_owned(),
-        bucket: "solar".to_owned(),
-        token: Some(Secret::Env("TOKEN".to_owned())),
-    };
-    fits(text, &section.text())
-}
-
-/// The URL, if the sink's own section takes it.
-fn fits(url: &str, section: &str) -> Result<String, String> {
-    if url.contains('@') {
-        return Err("user and password do not belong into the URL, where they show".to_owned());
-    }
-    match Config::parse(&ConfigFile::new("", section)) {
-        Ok(_) => Ok(url.to_owned()),
-        Err(error) => Err(error.message().to_owned()),
-    }
 }

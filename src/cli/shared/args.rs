@@ -11,9 +11,7 @@ use kstar_source::source::{AnySource, Context, Source};
 
 use super::environment::{environment, host_of_environment};
 use super::failure::Failure;
-use crate::config::{
-    CollectorSection, Config, ConfigFile, Host, InverterSection, SYSTEM_PLACE, usual_places,
-};
+use crate::config::{Config, ConfigFile, Host, InverterSection, SYSTEM_PLACE, usual_places};
 use crate::registry::{Family, Stranger, Unknown, identify};
 
 /// Where the configuration comes from; the same for every command that reads it.
@@ -178,6 +176,10 @@ pub struct InverterArgs {
 /// An inverter that a command asks.
 pub struct Opened {
     pub name: Arc<str>,
+    /// Where it is, for people.
+    pub host: String,
+    /// The configuration that names it.
+    pub config: Config,
     pub source: Box<dyn Source>,
     pub patience: Patience,
 }
@@ -192,11 +194,13 @@ pub struct OpenedToRecord {
 impl InverterArgs {
     /// What asks it.
     pub fn open(&self) -> Result<Opened, Failure> {
-        let (chosen, collector) = self.chosen()?;
-        let context = chosen.context(&collector);
+        let (chosen, config) = self.chosen()?;
+        let context = chosen.context(&config.collector);
         let counts = Arc::new(chosen.source.counts());
         Ok(Opened {
             name: chosen.name.as_str().into(),
+            host: context.target.text(chosen.source.port()),
+            config,
             source: chosen.source.open(&context, counts),
             patience: context.patience,
         })
@@ -204,8 +208,8 @@ impl InverterArgs {
 
     /// The same for a recording; at a host of which nothing else is said, every family is tried.
     pub async fn open_to_record(&self) -> Result<OpenedToRecord, Failure> {
-        let (mut chosen, collector) = self.chosen()?;
-        let inverters = self.config.config()?.inverters();
+        let (mut chosen, config) = self.chosen()?;
+        let (inverters, collector) = (config.inverters(), config.collector);
         let is_configured = inverters.iter().any(|known| known.host == chosen.host);
         let is_told = is_configured || self.place.says_how();
         let host = match &chosen.host {
@@ -247,8 +251,8 @@ impl InverterArgs {
         })
     }
 
-    /// The inverter, and what holds for all of them.
-    fn chosen(&self) -> Result<(InverterSection, CollectorSection), Failure> {
+    /// The inverter, and the configuration that it is from.
+    fn chosen(&self) -> Result<(InverterSection, Config), Failure> {
         let config = self.config.config()?;
         let inverters = config.inverters();
         let place = match &self.inverter {
@@ -262,7 +266,7 @@ impl InverterArgs {
             choose(&inverters, name, "choose one with --inverter")?.clone()
         };
         place.put_on(&mut chosen)?;
-        Ok((chosen, config.collector))
+        Ok((chosen, config))
     }
 }
 

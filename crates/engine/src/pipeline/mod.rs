@@ -6,6 +6,7 @@ pub mod gate;
 mod identity;
 pub mod ledger;
 pub mod meter;
+mod silent_start;
 pub mod stamp;
 pub mod untold;
 
@@ -27,7 +28,8 @@ use kstar_source::source::{Identity, Sample};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
-use crate::board::InverterEntry;
+use crate::board::{InverterEntry, Present};
+use crate::night;
 use crate::pipeline::gate::notices::{Notice, Notices};
 use crate::pipeline::gate::{Fault, Gate, GateCounts, GateSettings, Judgement};
 use crate::pipeline::identity::Told;
@@ -42,9 +44,6 @@ use untold::Untold;
 /// How often it is told that the clock is set.
 const TELL_CLOCK_EVERY: Duration = Duration::from_secs(60);
 
-/// No night is longer where there are panels. An inverter that sleeps on is taken for one that does not answer.
-const LONGEST_NIGHT: Duration = Duration::from_secs(24 * 3600);
-
 /// What turns one inverter's polls into events.
 pub struct Station {
     /// Where everybody may see how it is.
@@ -53,6 +52,7 @@ pub struct Station {
     told: Told,
     reachability: Option<Reachability>,
     stamper: Stamper,
+    clock_on_the_wall: WallClock,
     /// When it was said last that the clock is set, or that it is not.
     clock: Option<Clock>,
     watch: Watch,
@@ -74,8 +74,14 @@ enum Clock {
 /// inverter.
 pub async fn collect(poller: Poller, station: Station, stop: impl Future<Output = ()>) {
     let lock = lock::keep(station.inverter.name.clone(), station.address.subscribe());
+    let entry = station.entry.clone();
     // With the station the last address is gone, and the lock is given back.
-    tokio::join!(poll(poller, station, stop), lock);
+    let collecting = async { tokio::join!(poll(poller, station, stop), lock) };
+    tokio::select! {
+        biased;
+        _ = collecting => {}
+        () = silent_start::tell(&entry) => {}
+    }
 }
 
 async fn poll(mut poller: Poller, mut station: Station, stop: impl Future<Output = ()>) {
@@ -131,6 +137,7 @@ impl Station {
             told: Told::default(),
             reachability: None,
             stamper: Stamper::new(clock),
+            clock_on_the_wall: clock,
             clock: None,
             events,
             silent_since: None,
@@ -183,10 +190,13 @@ impl Station {
     fn silent(&mut self, polls: u32, reason: &NoAnswer) {
         let since = *self.silent_since.get_or_insert_with(Instant::now);
         let name = &*self.inverter.name;
+        self.entry.polled(Some(reason.to_string().into()));
+        let asleep = self.sleeps(since.elapsed());
         if polls == 1 {
             tracing::debug!(inverter = name, %reason, "no answer to a poll");
-        } else if polls == SILENT_AFTER {
-            let asleep = self.sleeps();
+        } else if polls == SILENT_AFTER
+            || (polls > SILENT_AFTER && self.entry.present().asleep != asleep)
+        {
             if asleep {
                 tracing::info!(
                     inverter = name,
@@ -196,26 +206,26 @@ impl Station {
                 tracing::warn!(inverter = name, %reason, "the inverter is silent; asking on, up to once a minute");
             }
             self.change(Reachability::Silent, asleep);
-        } else if self.entry.present().asleep && since.elapsed() > LONGEST_NIGHT {
-            tracing::warn!(inverter = name, %reason, "the inverter has slept for a day and is silent; asking on, up to once a minute");
-            self.change(Reachability::Silent, false);
         }
     }
 
-    /// Whether it is night where the inverter sleeps then: its panels gave next to nothing when it answered last.
-    fn sleeps(&self) -> bool {
+    /// Whether a silence of this length is that of a night, where the inverter sleeps then.
+    fn sleeps(&self, silent_for: Duration) -> bool {
         let profile = &self.watch.settings.0.profile;
-        let newest = self.entry.present().newest;
-        let is_dark = newest.is_some_and(|(_, reading)| {
+        let Present { night, newest, .. } = self.entry.present();
+        // Its panels gave next to nothing when it answered last.
+        let was_dark = newest.is_some_and(|(_, reading)| {
             // A hundredth of its power in watts is that power in hundredths.
             hundredths(Quantity::pv_power, &reading.values)
                 .is_none_or(|power| power < i64::from(profile.max_power))
         });
-        profile.sleeps_at_night && is_dark
+        let now = self.clock_on_the_wall.now();
+        profile.sleeps_at_night && night::explains(night, now, was_dark, silent_for)
     }
 
     fn online(&mut self) {
         let silent_for = self.silent_since.take().map(|since| since.elapsed());
+        self.entry.polled(None);
         if self.reachability != Some(Reachability::Online) {
             if let (Some(gap), true) = (silent_for, self.reachability.is_some()) {
                 tracing::info!(

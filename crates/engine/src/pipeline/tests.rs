@@ -324,7 +324,7 @@ async fn a_silence_that_begins_without_sun_is_a_night_and_no_longer_than_one() {
         let present = station.entry.present();
         assert_eq!(present.reachability, Some(Reachability::Silent));
         assert_eq!(present.asleep, asleep, "{pv_power:?}");
-        tokio::time::advance(LONGEST_NIGHT).await;
+        tokio::time::advance(night::LONGEST).await;
         station.silent(1000, &NoAnswer::NotFound);
         assert_eq!(station.entry.present().asleep, asleep);
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -343,7 +343,7 @@ async fn an_inverter_that_does_not_sleep_is_silent_by_night_as_well() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut awake = station(folder.path(), Some(0)).await;
     awake.watch.settings.0.profile.sleeps_at_night = false;
-    assert!(!awake.sleeps());
+    assert!(!awake.sleeps(Duration::ZERO));
 }
 
 #[tokio::test]

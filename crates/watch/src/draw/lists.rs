@@ -19,6 +19,7 @@ use crate::page::{Page, Watched};
 /// The symbol and the ink of an inverter's state.
 pub(super) fn mark(watched: &Watched, stale: bool) -> (&'static str, Ink) {
     match watched.overview.state {
+        InverterState::Silent if watched.overview.asleep => ("○", Ink::Faint),
         InverterState::Silent => ("✗", Ink::Bad),
         _ if stale => ("▲", Ink::Warning),
         InverterState::Waiting => ("○", Ink::Faint),
@@ -69,6 +70,7 @@ pub(super) fn draw_inverters(
         pen.put_short(area, 4, y, watched.title(), 11, name_ink);
         let told = match watched.overview.state {
             InverterState::Waiting => "waiting".to_owned(),
+            InverterState::Silent if watched.overview.asleep => "asleep".to_owned(),
             InverterState::Silent => format!("silent {}", age(watched.state_age(now))),
             InverterState::Online => watched
                 .reading_age(now)

@@ -15,6 +15,7 @@ mod words;
 use std::time::Instant;
 
 use jiff::Zoned;
+use kstar_common::wrapping::wrapped;
 use kstar_model::catalogue::{Quantity, Values};
 use kstar_model::faults::faults;
 use kstar_model::time::UnixMillis;
@@ -142,10 +143,7 @@ fn draw_tiny(pen: &mut Pen<'_>, area: Rect) {
 }
 
 fn draw_wrapped(pen: &mut Pen<'_>, area: Rect, text: &str) {
-    for (line, y) in kstar_common::wrapping::wrapped(text, area.width.into())
-        .iter()
-        .zip(0..)
-    {
+    for (line, y) in wrapped(text, area.width.into()).iter().zip(0..) {
         pen.put(area, 0, y, line, Ink::Plain);
     }
 }
@@ -190,6 +188,9 @@ fn draw_state(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watche
         InverterState::Waiting => {
             format!("waiting for an answer of {}", watched.overview.host)
         }
+        InverterState::Silent if watched.overview.asleep => {
+            format!("asleep for {}", age(watched.state_age(scene.now)))
+        }
         InverterState::Silent => format!("silent for {}", age(watched.state_age(scene.now))),
         InverterState::Online if scene.page.trouble.is_some() => "was online".to_owned(),
         InverterState::Online => "online".to_owned(),
@@ -216,6 +217,14 @@ fn draw_state(pen: &mut Pen<'_>, area: Rect, scene: &Scene<'_>, watched: &Watche
     let rest = parts.join(" · ");
     pen.put_short(area, x, y, &rest, area.width.saturating_sub(x), Ink::Plain);
     y += 1;
+    // Whole: it tells what to do.
+    let reason = (watched.overview.no_answer.as_deref())
+        .filter(|_| scene.page.trouble.is_none() && !watched.overview.asleep);
+    let room = usize::from(area.width.saturating_sub(2));
+    for line in reason.iter().flat_map(|reason| wrapped(reason, room)) {
+        pen.put(area, 2, y, &line, Ink::Plain);
+        y += 1;
+    }
     for fault in faults.iter().take(3) {
         pen.put(area, 0, y, "▲", Ink::Bad);
         pen.put_short(area, 2, y, fault, area.width - 2, Ink::Strong);

@@ -138,6 +138,8 @@ fn overview(name: &str, age: u64) -> InverterOverview {
         poll_interval_ms: 5000,
         state: InverterState::Online,
         state_age_ms: 7_260_000,
+        asleep: false,
+        no_answer: None,
         reading_age_ms: Some(age),
         polls: PollsOverview {
             answered: 1452,
@@ -348,6 +350,32 @@ fn what_is_not_known_is_not_made_up() {
         setting.now,
     );
     setting.assert_kept("waiting-80x24", 80, 24);
+}
+
+#[test]
+fn why_an_inverter_does_not_answer_is_shown_whole() {
+    let mut setting = Setting::new(0);
+    let reason = "no inverter answered the broadcast; if it is on another network (a container's, a guest WiFi), \
+        set its address with `host` or `--host`";
+    let silent = InverterOverview {
+        state: InverterState::Silent,
+        no_answer: Some(reason.to_owned()),
+        ..overview("roof", 0)
+    };
+    let asleep = InverterOverview {
+        asleep: true,
+        ..silent.clone()
+    };
+    setting.page.set_inverter(asleep, setting.now);
+    let text = setting.text(80, 24);
+    assert!(text.contains("○ asleep for"), "{text}");
+    assert!(!text.contains("broadcast"), "{text}");
+    setting.page.set_inverter(silent, setting.now);
+    for (width, height) in [(80, 24), (200, 60)] {
+        let text = setting.text(width, height);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert!(words.join(" ").contains(reason), "{text}");
+    }
 }
 
 #[test]
