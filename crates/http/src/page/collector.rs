@@ -145,11 +145,13 @@ fn log_lines(words: &Words) -> Markup {
     };
     html! {
         h2 #log { (words.log) }
-        ul.log.scroll tabindex="0" role="group" aria-labelledby="log" {
-            @for line in log::newest() {
-                li.bad[line.level != "INFO"] {
-                    small title=(line.time) { (age(line.time)) } " "
-                    span lang="en" { (line.text) }
+        div.log.scroll tabindex="0" role="group" aria-labelledby="log" {
+            ul {
+                @for line in log::newest() {
+                    li.bad[line.level != "INFO"] {
+                        small title=(line.time) { (age(line.time)) } " "
+                        span lang="en" { (line.text) }
+                    }
                 }
             }
         }
