@@ -54,10 +54,13 @@ async function open(browser, base, look) {
   return { context, page, complaints, visit };
 }
 
-/** Everything that is wider than the screen and cannot be scrolled by itself. */
+/** Everything that is wider than the screen, or than the card that it is in, and cannot be scrolled by itself. */
 function wider() {
   const width = document.documentElement.clientWidth;
   const found = document.documentElement.scrollWidth > width ? ["the page"] : [];
+  for (const card of document.querySelectorAll(".card")) {
+    if (card.scrollWidth > card.clientWidth) found.push(`${card.innerText.slice(0, 30)}: ${card.scrollWidth}`);
+  }
   for (const element of document.querySelectorAll("body *")) {
     const { left, right } = element.getBoundingClientRect();
     const isIn = left >= -1 && right <= width + 1;
@@ -248,12 +251,14 @@ async function severalInverters(browser) {
   await until("all are silent", 30, async () => (await pills()).join() === "silent,silent,silent");
   assert.equal(await page.locator(".flow .arrow").count(), 0, "what is silent has no arrows");
   await picture(page, "silent");
+  await hasNothingSerious(page, "silent");
   simulator = simulate();
   await until("all are online again", 30, async () => (await pills()).join() === "online,online,online");
 
   await stop(collector);
   await until("the loss is told", 10, () => page.locator("#lost").isVisible());
   await picture(page, "lost");
+  await hasNothingSerious(page, "lost");
   collector = collect();
   await until("the loss is over", 30, async () => !(await page.locator("#lost").isVisible()));
   await until("all are online after the restart", 30, async () => (await pills()).join() === "online,online,online");

@@ -76,9 +76,9 @@ fn health(words: &Words, verdict: &Verdict) -> Markup {
                 span.pill.bad { (words.attention) }
             }
         }
-        ul.reasons {
-            @for reason in verdict.reasons.iter().flatten() { (line(reason)) }
-            @for note in &verdict.notes { (line(note)) }
+        @let reasons: Vec<&Reason> = verdict.reasons.iter().flatten().chain(&verdict.notes).collect();
+        @if !reasons.is_empty() {
+            ul.reasons { @for reason in reasons { (line(reason)) } }
         }
     }
 }
