@@ -16,6 +16,9 @@ const { chromium } = require("playwright-core");
 export const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 export const PHONE = { width: 390, height: 844 };
+/** The narrowest screen that the accessibility guidelines ask for, or four times as large letters. */
+export const NARROW = { width: 320, height: 640 };
+export const TABLET = { width: 768, height: 1024 };
 export const DESKTOP = { width: 1440, height: 900 };
 
 /** The folder of everything that is written, removed at the end. */
@@ -42,7 +45,7 @@ export function freePort() {
 /** Starts the program, or another with it. What it says is kept in a file of this name. */
 export function start(name, args, { command = KSTAR, environment = {} } = {}) {
   const log = openSync(join(folder, `${name}.log`), "a");
-  const env = { ...process.env, TZ: "Europe/Berlin", XDG_STATE_HOME: folder, HOME: folder, ...environment };
+  const env = { ...process.env, TZ: "Europe/Berlin", XDG_STATE_HOME: join(folder, `${name}-state`), HOME: folder, ...environment };
   const child = spawn(command, args, { cwd: folder, env, stdio: ["ignore", "ignore", log] });
   running.add(child);
   child.ended = new Promise((resolve) => child.once("exit", resolve)).then(() => running.delete(child));

@@ -5,7 +5,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { AXE, DESKTOP, PHONE, freePort, openBrowser, said, start, stop, until, untilReady, write } from "./parts.mjs";
+import { AXE, DESKTOP, NARROW, PHONE, TABLET, freePort, openBrowser, said, start, stop, until, untilReady, write } from "./parts.mjs";
 
 /** Where pictures of everything go, if somebody wants to look at them. */
 const { SCREENSHOTS } = process.env;
@@ -32,10 +32,17 @@ const PAGES = {
   nothing: "day/2001-01-01",
 };
 
-const LOOKS = [PHONE, DESKTOP].flatMap((viewport) => ["light", "dark"].flatMap((colorScheme) =>
-  ["en-GB", "de-DE"].map((locale) => ({ viewport, colorScheme, locale, isMobile: viewport === PHONE, hasTouch: viewport === PHONE }))));
+const lookOf = (viewport, colorScheme, locale) =>
+  ({ viewport, colorScheme, locale, isMobile: viewport !== DESKTOP, hasTouch: viewport !== DESKTOP });
 
-const nameOf = (look) => [look.isMobile ? "phone" : "desktop", look.colorScheme, look.locale.slice(0, 2)].join("-");
+/** German words are the longer ones, so that the other widths are looked at in German alone. */
+const LOOKS = [
+  ...[PHONE, DESKTOP].flatMap((viewport) => ["light", "dark"].flatMap((colorScheme) =>
+    ["en-GB", "de-DE"].map((locale) => lookOf(viewport, colorScheme, locale)))),
+  ...[NARROW, TABLET].map((viewport) => lookOf(viewport, "light", "de-DE")),
+];
+
+const nameOf = (look) => [look.viewport.width, look.colorScheme, look.locale.slice(0, 2)].join("-");
 
 /** A page that notes whatever a browser complains about, and everything that is loaded from elsewhere. */
 async function open(browser, base, look) {
@@ -267,6 +274,34 @@ async function severalInverters(browser) {
   await stop(simulator);
 }
 
+/** Who is not in yet is asked for the token, and what does not exist is called so. */
+async function logIn(browser) {
+  const port = await freePort();
+  const base = `http://127.0.0.1:${port}/`;
+  const config = write("closed.toml",
+    `[http]\nlisten = "127.0.0.1:${port}"\ntoken = "correct-horse-battery-staple"\n[sinks.stdout]\n[[inverter]]\nhost = "127.0.0.1:9"\n`);
+  const collector = start("closed", ["run", "--config", config, "--silent"]);
+  await until("the form is there", 30, async () => (await fetch(`${base}login`)).ok);
+  await everyPage(browser, base, { login: "login" });
+  for (const look of [LOOKS[0], LOOKS[7]]) {
+    const { context, page, visit } = await open(browser, base, look);
+    // Sent on to the form, and back to what was asked for.
+    await visit("collector");
+    await page.keyboard.type("correct-horse-battery-stable");
+    await page.keyboard.press("Enter");
+    await page.getByRole("alert").waitFor();
+    await hasNothingSerious(page, "a wrong token");
+    await page.locator("input[type=password]").fill("correct-horse-battery-staple");
+    await page.keyboard.press("Enter");
+    await page.waitForURL(`${base}collector`);
+    await visit("nowhere");
+    assert.deepEqual(await page.evaluate(wider), [], "nowhere: wider than the screen");
+    await hasNothingSerious(page, "nowhere");
+    await context.close();
+  }
+  await stop(collector);
+}
+
 async function demonstration(browser) {
   const port = await freePort();
   const base = `http://127.0.0.1:${port}/`;
@@ -289,11 +324,12 @@ try {
   await Promise.all([
     timed("demonstration", () => demonstration(browser)),
     timed("several inverters", () => severalInverters(browser)),
+    timed("log in", () => logIn(browser)),
   ]);
-  for (const name of ["demo", "several"]) assert.doesNotMatch(said(name), /panic|please report/, name);
+  for (const name of ["demo", "several", "closed"]) assert.doesNotMatch(said(name), /panic|please report/, name);
 } catch (error) {
   console.error(error);
-  for (const name of ["demo", "several", "simulator"]) console.error(`\n${name} said:\n${said(name).slice(-4000)}`);
+  for (const name of ["demo", "several", "closed", "simulator"]) console.error(`\n${name} said:\n${said(name).slice(-4000)}`);
   process.exitCode = 1;
 } finally {
   await browser.close();
