@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Pinned, so that a newer check is a change that somebody makes.
-packages=(playwright-core@1.60.0 axe-core@4.14.1)
+packages=(playwright-core@1.60.0 axe-core@4.14.1 typescript@5.9.3)
 folder=${CARGO_TARGET_DIR:-$PWD/target}/browser
 
 left_out() {
@@ -22,11 +22,15 @@ command -v npm >/dev/null || left_out "there is no npm"
 if [ "$(cat "$folder/installed" 2>/dev/null)" != "${packages[*]}" ]; then
   rm -rf "$folder"
   mkdir -p "$folder"
-  # Neither needs another package, nor a script of its own to be installed.
+  # None needs another package, nor a script of its own to be installed.
   npm install --prefix "$folder" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error "${packages[@]}" ||
     left_out "npm cannot install ${packages[*]}"
   echo "${packages[*]}" >"$folder/installed"
 fi
+
+# The types that the page's script tells in its comments.
+"$folder/node_modules/.bin/tsc" --noEmit --checkJs --strict --target es2022 --module es2022 \
+  --lib es2022,dom,dom.iterable crates/http/src/page/assets/page.js
 
 cargo build --locked
 KSTAR=${CARGO_TARGET_DIR:-$PWD/target}/debug/kstar MODULES=$folder/node_modules CHROMIUM=$CHROMIUM \
