@@ -1,6 +1,7 @@
 // What the tests and the pictures have in common: programs that are started and stopped, and the browser.
 
 import { spawn } from "node:child_process";
+import { createSocket } from "node:dgram";
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
@@ -31,15 +32,31 @@ process.on("exit", () => {
 });
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 
-/** A port of this machine that nobody has. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
+/** Below those that the system gives to whoever asks for any, so that nobody takes one while its program is started again. */
+const PORTS = { from: 20_000, count: 10_000 };
+
+/** Whether nobody has a port, neither of TCP nor of UDP. */
+async function isFree(port) {
+  for (const [socket, bind] of [[createServer(), "listen"], [createSocket("udp4"), "bind"]]) {
+    const isBound = await new Promise((resolve) => {
+      socket.once("error", () => resolve(false)).once("listening", () => resolve(true));
+      socket[bind](port, "127.0.0.1");
     });
-  });
+    if (!isBound) return false;
+    await new Promise((resolve) => socket.close(resolve));
+  }
+  return true;
+}
+
+/** The first of so many ports in a row that nobody has. */
+export async function freePorts(count = 1) {
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    const first = PORTS.from + Math.floor(Math.random() * PORTS.count);
+    const free = [];
+    for (let port = first; port < first + count; port += 1) free.push(await isFree(port));
+    if (free.every(Boolean)) return first;
+  }
+  throw new Error(`no ${count} ports in a row are free`);
 }
 
 /** Starts the program, or another with it. What it says is kept in a file of this name. */
@@ -85,7 +102,7 @@ export async function until(what, seconds, isSo) {
 
 /** Waits until a collector has read so many inverters. */
 export async function untilReady(base, inverters) {
-  await until(`${inverters} inverters are read at ${base}`, 30, async () => {
+  await until(`${inverters} inverters are read at ${base}`, 90, async () => {
     const answer = await fetch(`${base}api/v1/inverters`);
     const read = (await answer.json()).filter((one) => one.reading_age_ms !== undefined);
     return read.length === inverters;

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { freePort, openBrowser, start, stop, untilReady } from "./parts.mjs";
+import { freePorts, openBrowser, start, stop, untilReady } from "./parts.mjs";
 
 /** Which picture shows which page, and how. */
 const PICTURES = [
@@ -10,7 +10,7 @@ const PICTURES = [
   { file: "dashboard-year.png", path: "year/2026", viewport: { width: 1120, height: 718 }, colorScheme: "dark" },
 ];
 
-const port = await freePort();
+const port = await freePorts();
 const base = `http://127.0.0.1:${port}/`;
 const demo = start("demo", ["-f", "2026-09-19 11:15:00", process.env.KSTAR, "run", "--demo", "--json", "--http", `127.0.0.1:${port}`],
   { command: "faketime", environment: { DONT_FAKE_MONOTONIC: "1", FAKETIME_DONT_FAKE_MONOTONIC: "1" } });
