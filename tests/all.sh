@@ -14,7 +14,8 @@ declare -A packages=([cc]=gcc [python3]=python3 [strace]=strace [systemd-analyze
   [man]=man-db [mandoc]=mandoc [zsh]=zsh [fish]=fish [ip]=iproute2 [mount]=mount [tmux]=tmux
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
   [influxd]=influxdb [influx]=influxdb-client [victoria-metrics]=victoria-metrics
-  [prometheus]=prometheus [faketime]=faketime)
+  [prometheus]=prometheus [faketime]=faketime
+  [chromium]=chromium [node]=nodejs [npm]=npm)
 missing=()
 for command in "${!packages[@]}"; do
   command -v "$command" >/dev/null || missing+=("${packages[$command]}")
@@ -65,6 +66,9 @@ tests/api.sh
 
 say "somebody else's Modbus"
 tests/peers.sh
+
+say "the page in a browser"
+tests/browser.sh
 
 say "all tests"
 cargo test --workspace --locked

@@ -76,9 +76,9 @@ fn health(words: &Words, verdict: &Verdict) -> Markup {
                 span.pill.bad { (words.attention) }
             }
         }
-        ul.reasons {
-            @for reason in verdict.reasons.iter().flatten() { (line(reason)) }
-            @for note in &verdict.notes { (line(note)) }
+        @let reasons: Vec<&Reason> = verdict.reasons.iter().flatten().chain(&verdict.notes).collect();
+        @if !reasons.is_empty() {
+            ul.reasons { @for reason in reasons { (line(reason)) } }
         }
     }
 }
@@ -145,11 +145,13 @@ fn log_lines(words: &Words) -> Markup {
     };
     html! {
         h2 #log { (words.log) }
-        ul.log.scroll tabindex="0" role="group" aria-labelledby="log" {
-            @for line in log::newest() {
-                li.bad[line.level != "INFO"] {
-                    small title=(line.time) { (age(line.time)) } " "
-                    span lang="en" { (line.text) }
+        div.log.scroll tabindex="0" role="group" aria-labelledby="log" {
+            ul {
+                @for line in log::newest() {
+                    li.bad[line.level != "INFO"] {
+                        small title=(line.time) { (age(line.time)) } " "
+                        span lang="en" { (line.text) }
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use axum::body::Body;
 use axum::http::Response;
+use jiff::civil::DateTime;
 use kstar_history::{History, StoredInverter};
 use kstar_model::catalogue::Quantity;
 use kstar_model::scalar::Kind;
@@ -135,10 +136,11 @@ fn tips(words: &Words, details: &Details) -> String {
             beside.push((&course.inverter, value));
         }
     }
-    let format = match details.subject {
-        Subject::One(Calendar::Day) => "%H:%M",
-        Subject::One(Calendar::Week | Calendar::Month) => "%Y-%m-%d %H:%M",
-        Subject::One(Calendar::Year) | Subject::Total => "%Y-%m-%d",
+    let name = |begin: DateTime| match details.subject {
+        Subject::One(Calendar::Year) | Subject::Total => {
+            begin.strftime(words.date_form).to_string()
+        }
+        subject @ Subject::One(_) => words.moment(begin, subject),
     };
     let span = details.span();
     let tips = values.into_iter().filter_map(|(begin, values)| {
@@ -158,7 +160,7 @@ fn tips(words: &Words, details: &Details) -> String {
         Some(Tip {
             from: tips::place(&span, begin),
             to: tips::place(&span, first.span.end),
-            name: local(begin, &details.zone).strftime(format).to_string(),
+            name: name(local(begin, &details.zone)),
             lines,
         })
     });
@@ -170,6 +172,7 @@ pub(super) fn content(visit: &Visit, period: &Period, found: &Found) -> Markup {
     let details = &found.details;
     let description = details.quantity.description();
     let is_counter = description.kind == Kind::Counter;
+    let is_one = details.courses.len() == 1;
     html! {
         div.columns.history {
             section.card aria-labelledby="chart" {
@@ -190,7 +193,7 @@ pub(super) fn content(visit: &Visit, period: &Period, found: &Found) -> Markup {
                     @for course in &details.courses {
                         @for (name, number) in extremes(words, course, is_counter) {
                             div {
-                                dt { (name) " " (visit.titles.of(&course.inverter)) }
+                                dt { (name) @if !is_one { " " (visit.titles.of(&course.inverter)) } }
                                 dd { (value(words, details.quantity, number)) }
                             }
                         }

@@ -191,7 +191,7 @@ fn place(words: &Words, spot: &Spot, charge: Option<f64>) -> Markup {
                     transform={ "rotate(-90 " (x) " " (y) ")" } {}
             }
             g.icon transform={ "translate(" (x) " " (y - 22.0) ")" } { (PreEscaped(spot.icon)) }
-            text.watts x=(x) y=(y + 9.0) { (watts) }
+            text.watts.long[watts.chars().count() > 7] x=(x) y=(y + 9.0) { (watts) }
             text.word x=(x) y=(y + 26.0) { (spot.word) }
             text.name x=(x) y=(name_y) {
                 (spot.name)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_LANGUAGE;
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 use kstar_model::catalogue::{Quantity, Value, Values};
 use kstar_reports::energy::{self, Subject};
 use kstar_reports::period::Calendar;
@@ -119,13 +119,24 @@ impl Words {
         self.weekdays.get(index).copied().unwrap_or_default()
     }
 
+    /// A moment of a day, with the date where the day is not known from what it stands in.
+    pub(super) fn moment(&self, moment: DateTime, subject: Subject) -> String {
+        let time = moment.strftime("%H:%M");
+        if subject == Subject::One(Calendar::Day) {
+            return time.to_string();
+        }
+        format!("{} {time}", moment.strftime(self.date_form))
+    }
+
     /// A period's name: `Sunday 22 November 2026`.
     pub(super) fn title(&self, subject: Subject, first: Date) -> String {
         let (day, month, year) = (first.day(), self.month(first), first.year());
-        let dot = if self.code == "de" { "." } else { "" };
         match subject {
+            Subject::One(Calendar::Day) if self.code == "de" => {
+                format!("{}, {day}. {month} {year}", self.weekday(first))
+            }
             Subject::One(Calendar::Day) => {
-                format!("{} {day}{dot} {month} {year}", self.weekday(first))
+                format!("{} {day} {month} {year}", self.weekday(first))
             }
             Subject::One(Calendar::Week) => {
                 let week = first.iso_week_date();
@@ -177,7 +188,7 @@ mod tests {
         let sunday = date(2026, 11, 29);
         let day = Subject::One(Calendar::Day);
         assert_eq!(ENGLISH.title(day, sunday), "Sunday 29 November 2026");
-        assert_eq!(GERMAN.title(day, sunday), "Sonntag 29. November 2026");
+        assert_eq!(GERMAN.title(day, sunday), "Sonntag, 29. November 2026");
         let week = Subject::One(Calendar::Week);
         assert_eq!(GERMAN.title(week, date(2026, 12, 28)), "Woche 53 / 2026");
         let month = Subject::One(Calendar::Month);

@@ -158,7 +158,7 @@ async fn live(state: &State, visit: &Visit) -> Markup {
             }
         }
         @if alone.is_none() {
-            div.columns {
+            div.columns.inverters {
                 @for shot in &shots { (one_of_several(visit, shot)) }
             }
         }
@@ -214,7 +214,7 @@ fn one_of_several(visit: &Visit, shot: &Shot) -> Markup {
                         dd {
                             (words.power(spot.watts.map(f64::abs)))
                             @if let Some(charge) = powers.charge.filter(|_| spot.class == "battery") {
-                                " · " (words.number(charge, 0)) " %"
+                                small { " · " (words.number(charge, 0)) " %" }
                             }
                         }
                     }

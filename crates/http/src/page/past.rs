@@ -36,15 +36,15 @@ pub(super) const SIZES: [(&str, Size); 2] = [
     (
         "chart narrow",
         Size {
-            width: 360,
-            height: 340,
+            width: 330,
+            height: 330,
         },
     ),
     (
         "chart wide",
         Size {
-            width: 880,
-            height: 440,
+            width: 700,
+            height: 380,
         },
     ),
 ];
@@ -368,10 +368,10 @@ fn content(visit: &Visit, title: &str, period: &Period) -> Markup {
                         h2 #figures .hidden { (words.figures) }
                         (figures::tiles(words, &found.report))
                         (remarks(words, &found.report))
-                        @if let Some(before) = &found.before {
-                            (comparison(visit, period, &found.report, before))
-                        }
                         (downloads(visit, period))
+                    }
+                    @if let Some(before) = &found.before {
+                        (comparison(visit, period, &found.report, before))
                     }
                 }
                 (figures::table(words, &found.report))
@@ -413,13 +413,14 @@ fn legend(words: &Words, report: &Report) -> Markup {
 /// What is worth a sentence.
 fn remarks(words: &Words, report: &Report) -> Markup {
     let flows = &report.sum.figures.flows;
-    let local = |moment| local(moment, &report.zone);
+    let told = |moment| words.moment(local(moment, &report.zone), report.subject);
+    let is_one = report.peaks.len() == 1;
     html! {
         dl.facts {
             @for peak in &report.peaks {
                 div {
-                    dt { (words.peak) " " (report.titles.of(&peak.inverter)) }
-                    dd { (words.power(Some(peak.watts))) " · " (local(peak.time).strftime("%Y-%m-%d %H:%M")) }
+                    dt { (words.peak) @if !is_one { " " (report.titles.of(&peak.inverter)) } }
+                    dd { (words.power(Some(peak.watts))) " · " (told(peak.time)) }
                 }
             }
             @if let Some(losses) = flows.losses() {
@@ -443,15 +444,21 @@ fn comparison(visit: &Visit, period: &Period, report: &Report, before: &Report) 
     let words = visit.words;
     let path = period.path(before.subject, before.days.start, "");
     html! {
-        h2.before { a href={ (visit.root) (path) } { (words.year_before) } }
-        dl.facts.beside {
-            div {
-                dt { (words.period) }
-                dd { (words.title(period.subject, period.first)) }
-                dd { (words.title(before.subject, before.days.start)) }
-            }
-            @for (name, now, then) in figures::beside(words, report, before) {
-                div { dt { (name) } dd { (now) } dd { (then) } }
+        section.card aria-labelledby="before" {
+            h2 #before { a href={ (visit.root) (path) } { (words.year_before) } }
+            table.beside {
+                thead {
+                    tr {
+                        th scope="col" { (words.period) }
+                        th scope="col" { (words.title(period.subject, period.first)) }
+                        th scope="col" { (words.title(before.subject, before.days.start)) }
+                    }
+                }
+                tbody {
+                    @for (name, now, then) in figures::beside(words, report, before) {
+                        tr { th scope="row" { (name) } td { (now) } td { (then) } }
+                    }
+                }
             }
         }
     }

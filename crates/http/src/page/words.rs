@@ -6,6 +6,8 @@ use kstar_reports::chart::ChartWords;
 #[derive(Debug)]
 pub(super) struct Words {
     pub(super) code: &'static str,
+    /// How a date is written, as `strftime` understands it.
+    pub(super) date_form: &'static str,
     pub(super) now: &'static str,
     pub(super) history: &'static str,
     pub(super) inverter: &'static str,
@@ -143,6 +145,7 @@ pub(super) struct Words {
 
 pub(super) const ENGLISH: Words = Words {
     code: "en",
+    date_form: "%Y-%m-%d",
     now: "Now",
     history: "History",
     inverter: "Inverter",
@@ -301,6 +304,7 @@ pub(super) const ENGLISH: Words = Words {
 
 pub(super) const GERMAN: Words = Words {
     code: "de",
+    date_form: "%d.%m.%Y",
     now: "Jetzt",
     history: "Verlauf",
     inverter: "Wechselrichter",
