@@ -15,7 +15,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use kstar_collector::config::{Config, ConfigFile, SYSTEM_PLACE};
+use kstar_collector::config::SYSTEM_PLACE;
+#[cfg(feature = "http")]
+use kstar_collector::config::{Config, ConfigFile};
+#[cfg(feature = "http")]
 use kstar_sink::sink::Context;
 
 use common::missing;
@@ -162,6 +165,7 @@ fn the_backup_runs_as_the_service_does_and_keeps_its_copies_in_its_folder() {
 }
 
 #[test]
+#[cfg(feature = "http")]
 fn the_packages_configuration_keeps_a_history_in_the_services_folder() {
     let text = read("deploy/debian/config.toml");
     let config = Config::parse(&ConfigFile::new(SYSTEM_PLACE, &text)).expect("it is right");
