@@ -94,7 +94,8 @@ impl Broker {
                 .args(["-F", "%q %r %t %p"])
                 .stdin(Stdio::null()),
         );
-        // It says nothing of its subscription, so it is asked until it hears.
+        // It says nothing of its subscription, so it is asked until it hears: by what is acknowledged, which comes behind
+        // everything that the broker has retained.
         let deadline = Instant::now() + Duration::from_secs(20);
         while !listener
             .printed()
@@ -109,7 +110,17 @@ impl Broker {
 
     pub(crate) fn say(&self, topic: &str, payload: &str) {
         let said = Command::new("mosquitto_pub")
-            .args(["-h", &self.ip.to_string(), "-t", topic, "-m", payload, "-p"])
+            .args([
+                "-h",
+                &self.ip.to_string(),
+                "-q",
+                "1",
+                "-t",
+                topic,
+                "-m",
+                payload,
+                "-p",
+            ])
             .arg(self.port.to_string())
             .status();
         assert!(said.expect("mosquitto-clients is installed").success());
