@@ -1,8 +1,8 @@
 //! The house as one more inverter, `site`: what all that are polled come to together.
 //!
 //! It is made anew after each reading, of readings that are not older than two polls, and is missing while one of them
-//! is. It goes to those who show how things are now and never to a store: there each inverter is on its own, and whoever
-//! adds them up would count the house twice.
+//! is. It goes to those who show how things are now and never to a store: there each inverter is on its own, and a sum over
+//! all rows would count the house twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use kstar_model::scalar::Kind;
 use kstar_model::time::UnixMillis;
 use kstar_sink::event::{Event, InverterStatus, Reachability};
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, timeout};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::board::{Board, InverterEntry, Present};
 use crate::pipeline::stamp::WallClock;
@@ -29,6 +29,9 @@ pub const NAME: &str = "site";
 
 /// How often the sum is made where nothing comes: while all sleep, and to find that it is too old.
 const PAUSE: Duration = Duration::from_secs(30);
+
+/// How long readings gather after a sum: with many inverters one would else be made of all of them for each.
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// A counter of what the house uses that falls by less does so by noise, in 0.001 kWh.
 const NOISE: i64 = 1000;
@@ -329,8 +332,13 @@ impl Site {
         events: &broadcast::Sender<Event>,
         has_come: bool,
     ) {
-        let entries = board.inverters().into_iter();
+        let entries = board.inverters();
+        if entries.len() < 2 && !self.settings.enabled {
+            // Nobody asks for the sum of one.
+            return;
+        }
         let seen: Vec<Seen> = entries
+            .into_iter()
             .map(|entry| {
                 let present = entry.present();
                 (entry, present)
@@ -393,6 +401,10 @@ fn told(values: &Values) -> u64 {
     told
 }
 
+fn is_reading(event: &Event) -> bool {
+    matches!(event, Event::Reading(_) | Event::Undated(_))
+}
+
 /// Makes the sum after each reading until nobody is left to tell.
 pub(crate) async fn run(
     settings: SiteSettings,
@@ -403,18 +415,29 @@ pub(crate) async fn run(
 ) {
     let mut site = Site::new(settings);
     loop {
-        let has_come = match timeout(PAUSE, heard.recv()).await {
-            Ok(Ok(Event::Reading(_) | Event::Undated(_)) | Err(RecvError::Lagged(_))) => true,
+        let mut has_come = match timeout(PAUSE, heard.recv()).await {
+            Ok(Ok(event)) if is_reading(&event) => true,
+            Ok(Err(RecvError::Lagged(_))) => true,
             Ok(Ok(Event::Status(status))) if &*status.inverter.name != NAME => false,
             Ok(Ok(_)) => continue,
             Ok(Err(RecvError::Closed)) => return,
             Err(_) => false,
         };
+        // What has come meanwhile is in the same sum. More than fits the channel has readings in it.
+        loop {
+            match heard.try_recv() {
+                Ok(event) => has_come |= is_reading(&event),
+                Err(TryRecvError::Lagged(_)) => has_come = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
         // Held for as long as that takes: its end is the sinks' order to stop.
-        let Some(events) = events.upgrade() else {
+        let Some(sender) = events.upgrade() else {
             return;
         };
-        site.tell(&board, clock, &events, has_come);
+        site.tell(&board, clock, &sender, has_come);
+        drop(sender);
+        sleep(GATHERING).await;
     }
 }
 
